@@ -1,27 +1,25 @@
 /**
- * A volume in OPFS some of whose files are kept locked by a leader that hangs: it never lets go of them, and it may
- * wake.
+ * A volume in OPFS some of whose files a hung leader keeps locked. That leader never releases them, and it may wake up.
  *
- *   tidemark/<name>/slot-0007            locked: read through getFile(), which also sees what was never flushed
- *                  /taken/slot-0007.1    made by the first write to that slot: a copy, and from then on the slot
+ *   tidemark/<name>/slot-0007            locked: read through getFile(), which also shows what was never flushed
+ *                  /taken/slot-0007.1    a copy, made by the slot's first write; it replaces the slot from then on
  *
- * The store above opens as after a crash: it reads the catalog, cuts the active segments at the last valid batch, and
- * before it acks anything it commits a higher epoch and writes marks, by which both catalogs and every active segment
- * become copies.
+ * The store above opens as after a crash: it reads the catalog, and cuts the active segments behind the last valid
+ * batch. Before it acks anything it commits a higher epoch and writes marks; by that both catalogs and every active
+ * segment become copies.
  *
- * What the old leader still writes, at worst, is what it was about to when its process was stopped, behind its last
- * look at its lease (worker/fenced-volume.ts): a write or two, into files that it had open, that is, into files that
- * are locked.
- *   - a catalog or an active segment: read before that write, it looks as after a crash; after the copy, nobody reads
- *     the file
- *   - a slot that was free: its first use makes it a copy, and what the copy holds from before has an older epoch
+ * The old leader can still finish a write that it had begun after its last lease check (worker/fenced-volume.ts): one
+ * or two writes, into files that it has open, which are locked files.
+ *   - a catalog or an active segment: a reader before that write sees a state as after a crash; after the copy is made
+ *     nobody reads the file
+ *   - a slot that was free: its first use makes a copy, and what the slot held before has an older epoch
  *   - a segment that was sealed: no leader ever writes to one
  * A file that this volume writes to without a copy is locked by this volume, so nobody else has it open.
  *
- * The next opening that finds no file locked copies everything back over whatever stands there, and the volume is as
- * it was before. A copy has the size of a slot only once it is whole: its last byte is written when all others are
- * flushed. One that was brought back is made empty before its name goes, because a power cut can bring a name back,
- * but not its bytes. Crash inside: what is whole counts, and all is done again.
+ * The next opening that finds no file locked copies all copies back over the slots, and the volume is an ordinary one
+ * again. A copy gets the size of a slot only when it is complete: its last byte is written after all others are
+ * flushed. After a copy was brought back its file is emptied before its name is removed, because a power cut can bring
+ * back a name but not its bytes. Crash inside: complete copies count, and everything is done again.
  */
 import { TidemarkError } from "../../errors.ts";
 import type { Volume, VolumeInfo } from "../../store/volume.ts";
@@ -41,7 +39,7 @@ import type { VolumeOptions } from "./engine.ts";
 
 const FOLDER = "taken";
 const COPY_BYTES = 1024 * 1024;
-/** A worker that is ending lets go within some ten milliseconds; one that hangs never does. */
+/** A worker that is ending releases its files within some ten milliseconds; one that hangs never does. */
 const LOCKED_TRIES = 4;
 const LOCKED_PAUSE_MS = 10;
 
@@ -54,7 +52,7 @@ interface Place {
 const storageError = (thrown: unknown): TidemarkError =>
   TidemarkError.from(thrown, isNamed(thrown, "QuotaExceededError") ? "QUOTA_EXCEEDED" : "STORAGE_FAILED");
 
-/** undefined: somebody else keeps it open. */
+/** Undefined if another worker keeps the file open. */
 async function tryHandle(file: FileHandle): Promise<SyncHandle | undefined> {
   for (let tries = 1; ; tries++) {
     try {
@@ -67,7 +65,7 @@ async function tryHandle(file: FileHandle): Promise<SyncHandle | undefined> {
   }
 }
 
-/** Reads a file that may be locked; a snapshot that was written to meanwhile is taken again. */
+/** Reads a file that may be locked. If it was written to during the read, it is read again. */
 async function readFile(file: FileHandle, position: number, length: number): Promise<Uint8Array> {
   for (let tries = 1; ; tries++) {
     try {
@@ -85,7 +83,7 @@ async function copyFile(
 ): Promise<void> {
   for (let { at } = range; at < range.end;) {
     const part = await readFile(from, at, Math.min(COPY_BYTES, range.end - at));
-    // A file that was never written is short: it is zero from there on.
+    // A file that was never written is short; the rest counts as zeros.
     if (part.length === 0) to.truncate(range.end);
     else if (to.write(part, { at }) !== part.length) throw new TidemarkError("STORAGE_FAILED", "short copy", { at });
     at += part.length || range.end;
@@ -100,7 +98,7 @@ interface Copy {
   readonly size: number;
 }
 
-/** All copies there are of each slot, the newest first; those that aren't whole, too. */
+/** All copies of each slot, the newest first, incomplete ones included. */
 async function copiesIn(folder: DirectoryHandle): Promise<Map<number, Copy[]>> {
   const copies = new Map<number, Copy[]>();
   for await (const name of folder.keys()) {
@@ -117,7 +115,7 @@ async function copiesIn(folder: DirectoryHandle): Promise<Map<number, Copy[]>> {
   return copies;
 }
 
-/** Brings all copies back; false when a file is locked, and then nothing has changed. */
+/** Brings all copies back. False if a file is locked; then nothing has changed. */
 async function bringBack(
   directory: DirectoryHandle,
   folder: DirectoryHandle,
@@ -135,7 +133,7 @@ async function bringBack(
   const copies = await copiesIn(folder);
   const names = [...copies.values()].flat().map(({ name }) => name);
   try {
-    // Slot 0 is held by whoever has the volume open.
+    // The worker that has the volume open holds slot 0.
     if (!copies.has(0) && !(await take(await find(0)))) return false;
     const taken: SyncHandle[] = [];
     const back: { readonly from: FileHandle; readonly to: SyncHandle }[] = [];
@@ -162,15 +160,14 @@ async function bringBack(
   } finally {
     for (const handle of open) handle.close();
   }
-  // One by one: what a successor may have made by now is none of these, and keeps the folder.
+  // Removed one by one: copies that a successor may have made by now are not among these, and keep the folder.
   for (const name of names) await folder.removeEntry(name).catch(() => undefined);
   await directory.removeEntry(FOLDER).catch(() => undefined);
   return true;
 }
 
 /**
- * Opens a volume that has copies, or may have locked files. ALREADY_OPEN while somebody has it open who was not
- * deposed.
+ * Opens a volume that has copies, or may have locked files. ALREADY_OPEN if a worker that was not deposed has it open.
  */
 export async function openTaken(
   options: VolumeOptions,
@@ -184,21 +181,20 @@ export async function openTaken(
   const { size } = await first.getFile();
   const slotBytes = isSlotSize(size) ? size : options.slotBytes;
   if (await bringBack(directory, await folder(), slotBytes, lifeLock)) {
-    // Some other file may be locked all the same.
+    // Another file may still be locked.
     const volume = await open({ ...options, takeover: false }).catch((thrown: unknown) => {
       if ((thrown as TidemarkError).code !== "ALREADY_OPEN") throw thrown;
       return undefined;
     });
     if (volume) return volume;
   }
-  // Whoever was deposed may have been so by a tab that is gone by now, a moment ago.
+  // The worker may have been deposed just now, by a tab that is gone already.
   if (!takeover) await sleep(SUCCESSOR_WAIT_MS);
   const volume = await TakenVolume.open(options, slotBytes, directory, await folder());
   try {
     if (volume.slotCount > 0) await volume.read(0, 0, new Uint8Array(1));
-    // Whoever has slot 0 locked by now was deposed, or has come since the first look: a page that does not know yet
-    // that it no
-    // longer has the lead.
+    // A worker that has slot 0 locked now was deposed, or has come since the first check: a page may not know yet that
+    // it no longer has the lead.
     await waitAlone(name, lifeLock);
   } catch (thrown) {
     await volume.close();
@@ -256,7 +252,7 @@ export class TakenVolume implements Volume {
         const whole = copies?.find(({ size }) => size === this.slotBytes);
         const file =
           whole?.file ?? ((await this.#directory.getFileHandle(slotName(slot), { create: true })) as FileHandle);
-        // Somebody else has begun to copy it, and may come to the end of that: only a newer copy is surely ours.
+        // Another worker has begun to copy it and may finish. Only a newer copy is certainly ours.
         const handle = copies && copies[0] !== whole ? undefined : await tryHandle(file);
         if (handle && handle.getSize() < this.slotBytes) handle.truncate(this.slotBytes);
         return { file, handle };
@@ -266,14 +262,14 @@ export class TakenVolume implements Volume {
     return place;
   }
 
-  /** The slot's own file, or a copy of it that is ours. */
+  /** The slot's own file, or our copy of it. */
   async #owned(slot: number): Promise<SyncHandle> {
     const { handle } = await this.#place(slot);
     if (handle) return handle;
     const before = this.#places.get(slot)!;
     const copied = before.then((place) => (place.handle ? place : this.#copy(slot, place.file)));
     this.#places.set(slot, copied);
-    // What failed may succeed later (a full disk).
+    // A failure may pass (a full disk), so the next write tries again.
     copied.catch(() => this.#places.set(slot, before));
     return (await copied).handle!;
   }
@@ -287,7 +283,7 @@ export class TakenVolume implements Volume {
       try {
         handle.truncate(0);
         await copyFile(from, handle, { at: 0, end: this.slotBytes - 1 });
-        // Behind this look the file is there, and locked: a successor sees it, and makes newer ones.
+        // After this check the file is there and locked: a successor sees it and makes newer copies.
         await proveTerm(this.#lifeLock);
         await copyFile(from, handle, { at: this.slotBytes - 1, end: this.slotBytes });
       } catch (thrown) {
@@ -358,7 +354,7 @@ export class TakenVolume implements Volume {
     }
   }
 
-  /** Not asked: it is opened for a term of a tab that has just seen the files, and is gone with the next opening. */
+  /** Always true: it is opened for the term of a tab that has just seen the files, and replaced at the next opening. */
   async checkAttached(): Promise<boolean> {
     return true;
   }

@@ -1,10 +1,10 @@
 /**
- * Removing a tide: its files, its database and its marks, whichever engine it is in. Loaded when it is asked for.
+ * Removes a tide: its files, its database and its marks, in whichever engine it is. Loaded when it is needed.
  *
  *   "destroyed" in the lobby ▶ every tab that has it open ends ▶ the lead is taken, so that nobody opens it meanwhile
  *   ▶ no worker is left ▶ mark ▶ files ▶ database ▶ marks
  *
- * The mark says that it is being removed: a tab that dies in between leaves that to the next open (open-volume.ts).
+ * The mark says that the tide is being removed: if the tab dies in between, the next open finishes it (open-volume.ts).
  */
 import { TidemarkError } from "../../errors.ts";
 import { isNamed } from "../platform/errors.ts";
@@ -12,7 +12,7 @@ import { takeLock, tideLock, workersOf } from "../platform/locks.ts";
 import { databaseName, databaseNames, markName } from "../platform/names.ts";
 import { sleep } from "../platform/timing.ts";
 
-/** Tabs that have it open end in some milliseconds; one that hangs does not. */
+/** Tabs that have the tide open end within some milliseconds; one that hangs does not. */
 const WAIT_MS = 5_000;
 const PAUSE_MS = 50;
 
@@ -25,8 +25,8 @@ const held = (what: string, cause?: unknown): TidemarkError =>
   );
 
 /**
- * ALREADY_OPEN from another tab, or its worker: nothing was removed. From a file or database that is still in use, or
- * STORAGE_FAILED: removing has begun, and the next call or the next open() ends it.
+ * ALREADY_OPEN because of another tab or its worker: nothing was removed. ALREADY_OPEN because of a file or database
+ * that is still in use, or STORAGE_FAILED: removing has begun, and the next call or the next open() finishes it.
  */
 export async function destroyTide(name: string): Promise<void> {
   const lock = tideLock(name);
@@ -54,13 +54,13 @@ async function waitForWorkers(name: string): Promise<void> {
   }
 }
 
-/** Of a tide that nobody has open. Done again after a crash, it ends the same. */
+/** Removes a tide that nobody has open. After a crash it can be called again. */
 export async function removeTide(name: string): Promise<void> {
   const mark = markName(name, "destroyed");
   const names = await databaseNames().catch(() => undefined);
   if (names) await settled(indexedDB.open(mark)).then((database) => database.close());
   await removeFiles(name);
-  // Without IndexedDB nothing of the tide is in it, and there is no mark.
+  // If IndexedDB is off, nothing of the tide is in it, and there is no mark.
   if (names)
     for (const each of [databaseName(name), markName(name, "opfs"), markName(name, "private"), mark])
       await settled(indexedDB.deleteDatabase(each));
@@ -74,7 +74,7 @@ async function removeFiles(name: string): Promise<void> {
       const tides = await (await storage.getDirectory()).getDirectoryHandle("tidemark");
       return await tides.removeEntry(name, { recursive: true });
     } catch (thrown) {
-      // Nothing is there, or nothing can be.
+      // There is nothing, or there can be nothing.
       if (isNamed(thrown, "NotFoundError") || isNamed(thrown, "SecurityError")) return;
       if (!isNamed(thrown, "NoModificationAllowedError")) throw TidemarkError.from(thrown, "STORAGE_FAILED");
       if (performance.now() > until) throw held("something", thrown);

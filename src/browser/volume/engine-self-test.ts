@@ -1,6 +1,6 @@
 /**
- * What is looked at before a new tide is made, or one in an engine that was asked for: whether storage lasts, and
- * whether the engine keeps what it is given.
+ * Checks that are made before a new tide, or a tide in a named engine, is created: whether storage is permanent, and
+ * whether the engine returns what was written.
  */
 import { TidemarkError } from "../../errors.ts";
 import { type Engine, readExactly, type Volume } from "../../store/volume.ts";
@@ -19,7 +19,7 @@ async function remove(engine: Engine, name: string): Promise<void> {
   });
 }
 
-/** Tries the engines in their order; `names`: the databases there are, undefined when IndexedDB is off. */
+/** Tries the engines in their order. `names` are the existing databases; undefined if IndexedDB is off. */
 export async function openProved(
   { name, engine, slotBytes, lifeLock }: VolumeChoice,
   home: "opfs" | "indexeddb" | undefined,
@@ -28,7 +28,7 @@ export async function openProved(
 ): Promise<{ volume: Volume; rejected: readonly Rejected[] }> {
   const rejected: Rejected[] = [];
   const candidates: readonly Engine[] = engine !== "auto" ? [engine] : home ? [home] : ["opfs", "indexeddb"];
-  // Looked at once, when the tide is made, or where no mark can say it.
+  // Checked once, when the tide is made, and where no mark can record it.
   const asked = (!home || !names) && engine !== "memory" && (await isPrivate());
   const durability = asked || names?.includes(markName(name, "private")) ? "none" : "device";
   for (const candidate of candidates) {
@@ -50,7 +50,7 @@ export async function openProved(
   throw noStorage(home, rejected);
 }
 
-/** Writes, flushes, closes, opens again and compares, in a volume of its own that is gone afterwards. */
+/** Writes, flushes, closes, opens again and compares, in a volume of its own that is removed afterwards. */
 async function prove(engine: Engine, open: (options: VolumeOptions) => Promise<Volume>): Promise<void> {
   const name = `.probe-${crypto.randomUUID()}`;
   const options = { name, slotBytes: SLOT_BYTES };
@@ -72,14 +72,14 @@ async function prove(engine: Engine, open: (options: VolumeOptions) => Promise<V
   }
 }
 
-/** Over every quota, so a file of this size is refused on any disk. */
+/** Larger than any quota, so a disk refuses a file of this size. */
 const ABSURD_BYTES = 2 ** 50;
 
 /**
- * True where storage ends with the session: private browsing. No engine says so, but each gives itself away. Firefox
- * and Safari refuse the directory. Chromium keeps files in memory then, and a truncate that memory can't follow (from
- * 2 GiB on) is ignored there in silence, while a disk's is refused by the quota. Other engines are not asked for that
- * size: Firefox may evict other sites' data before it refuses. What can't be asked counts as not private.
+ * True in private browsing, where storage ends with the session. No engine says so, but each shows it in some way.
+ * Firefox and Safari refuse the directory. Chromium keeps files in memory then: it silently ignores a truncate to more
+ * than memory allows (from 2 GiB on), while a disk's quota refuses it. Other engines are not tested with that size:
+ * Firefox may evict other sites' data before it refuses. If it can't be tested, it counts as not private.
  */
 async function isPrivate(): Promise<boolean> {
   let root: DirectoryHandle;

@@ -1,4 +1,4 @@
-/** What an engine is asked for when a tide's volume is opened, and what is said of one that refuses. */
+/** The options with which an engine opens a tide's volume, and the errors when engines refuse. */
 import { TidemarkError } from "../../errors.ts";
 import type { Engine, Volume, VolumeInfo } from "../../store/volume.ts";
 import type { OpfsFiles } from "./opfs-files.ts";
@@ -7,16 +7,16 @@ export interface VolumeChoice {
   readonly name: string;
   readonly engine: Engine | "auto";
   readonly slotBytes: number;
-  /** A leader that hangs may keep files locked (copying-volume.ts). */
+  /** A hung leader may keep files locked (copying-volume.ts). */
   readonly takeover?: boolean | undefined;
   readonly lifeLock?: string;
-  /** It was open before: nothing is made in its place (CLOSED, reason "cleared"). */
+  /** The tide was open before: if it is gone, no new one is made in its place (CLOSED, reason "cleared"). */
   readonly isThere?: boolean | undefined;
-  /** Of one that is there, and was found by another tab. */
+  /** For a tide that exists and was found by another tab. */
   readonly known?: {
     readonly engine: Engine;
     readonly durability: VolumeInfo["durability"];
-    /** In OPFS: what it opened ahead. */
+    /** In OPFS: the files that were opened in advance. */
     readonly files?: OpfsFiles;
   };
 }
@@ -28,16 +28,16 @@ export interface Rejected {
 
 export interface VolumeOptions {
   readonly name: string;
-  /** OPFS. Default: those in the volume's directory. */
+  /** The files in OPFS. Default: those in the volume's directory. */
   readonly files?: OpfsFiles;
-  /** For a new volume; an existing one keeps its own. */
+  /** Used for a new volume. An existing one keeps its own. */
   readonly slotBytes: number;
   readonly durability?: VolumeInfo["durability"];
-  /** Some of the files are locked (copying-volume.ts). Default: where there are still copies of such. */
+  /** True if some of the files are locked (copying-volume.ts). Default: true if there are still copies. */
   readonly takeover?: boolean | undefined;
-  /** Of the worker that opens it. */
+  /** The lock of the worker that opens it. */
   readonly lifeLock?: string;
-  /** It was there before: it is not made anew (CLOSED, reason "cleared"). */
+  /** The volume was there before: it is not made again (CLOSED, reason "cleared"). */
   readonly isThere?: boolean | undefined;
 }
 
@@ -45,7 +45,7 @@ export type VolumeOpener = (
   choice: VolumeChoice,
 ) => Promise<{ readonly volume: Volume; readonly rejected: readonly Rejected[] }>;
 export type Openers = { readonly [engine in Engine]: (options: VolumeOptions) => Promise<Volume> };
-/** Why this engine is refused; throws what no other engine would make better. */
+/** The reason for which this engine is refused. Throws errors that no other engine would avoid. */
 export function rejection(engine: Engine, thrown: unknown): Rejected {
   const error = TidemarkError.from(thrown, "STORAGE_FAILED");
   if (error.code === "ALREADY_OPEN" || error.code === "UNSUPPORTED_FORMAT" || error.code === "CLOSED") throw error;

@@ -1,7 +1,7 @@
 /**
- * The connection of an IndexedDB volume. Engines lose connections (Safari kills its storage process behind background
- * tabs; Chromium closes them when site data is cleared), and a lost one never heals: it is dropped, opened again, and
- * the transaction is run again. Running it twice is harmless, since it only puts whole pages.
+ * The connection of an IndexedDB volume. Engines lose connections: Safari kills its storage process behind background
+ * tabs, Chromium closes them when site data is cleared. A lost connection never recovers, so it is dropped, opened
+ * again, and the transaction is run again. Running it twice is harmless, because it only puts whole pages.
  *
  *   database tidemark:<name>, version 1 for ever (no tab can ever block another's upgrade)
  *     pages  slot * 65536 + page → ArrayBuffer
@@ -9,23 +9,23 @@
  *            "term" → n, the newest one
  *            n → 0: term n is over
  *
- * `id` is drawn when the database is made. A database that comes back without it is another one: the data is gone, and
- * that must end in an error, never in a volume that looks empty.
+ * `id` is drawn when the database is made. A database with another id, or none, is another one: the data are gone, and
+ * that must be an error, never a volume that looks empty.
  *
- * No lock on files keeps a leader away that hung and was deposed: it may wake with a transaction at hand that it had
- * good reason for. So each connection begins a term, before it reads anything, by adding the key of the term before;
- * and each transaction that writes adds the key of its own term and deletes it again. A key that is there already
- * makes the engine undo the whole.
+ * No file lock stops a leader that hung and was deposed: it may wake up with a transaction that it had begun rightly.
+ * So each connection begins a term before it reads anything: it adds the key of the term before. Each transaction that
+ * writes adds the key of its own term and deletes it again. If the key is there already, a later term has begun, and
+ * the engine undoes the whole transaction.
  *
- * A process that stops inside a transaction keeps all others of the database waiting: Chromium 156 ends it after 60 s,
- * whether it reads or writes (measured). So every transaction is asked for in one turn, its commit with it, and none
- * waits for an answer.
+ * A process that stops inside a transaction keeps all others of the database waiting. Chromium 156 ends it after 60 s,
+ * whether it reads or writes (measured). So all requests of a transaction and its commit are made in one turn, and no
+ * transaction waits for an answer.
  *
- * WebKit (bugs 324094 and 315804; 2.50 has both) waits with all requests until its storage process has begun the
- * transaction. A worker that ends before that, with the commit asked for, or with a second transaction behind one that
- * commits, never tells that process, which keeps the database locked until the page's process ends. So there commits
- * are left to the engine, and transactions of a connection go one after the other. Whatever ends the worker then, its
- * transaction is whole or undone, and the lock is gone.
+ * WebKit (bugs 324094 and 315804; 2.50 has both) sends no request until its storage process has begun the transaction.
+ * If a worker ends before that, with the commit requested, or with a second transaction behind one that commits, it
+ * never tells that process, which then keeps the database locked until the page's process ends. So in WebKit commits
+ * are left to the engine, and transactions of a connection run one after the other. However the worker ends, its
+ * transaction is then complete or undone, and the lock is free.
  */
 import { type IDBPDatabase, type IDBPTransaction, openDB, unwrap } from "idb";
 import { TidemarkError } from "../../errors.ts";
@@ -42,18 +42,24 @@ export type Mode = "readonly" | "strict" | "relaxed";
 export type Transaction = IDBPTransaction<unknown, string[], IDBTransactionMode>;
 
 const STORES = ["pages", "meta"];
-/** A leader that slept through so many terms, and through its own deposal, is past the fence. */
+/**
+ * Keys of this many terms are kept. A leader that slept through more terms, and through its own deposing, would not be
+ * fenced.
+ */
 const TERMS_KEPT = 1000;
-/** Waits before each try to open; then it is an error. An engine whose storage process was killed needs a moment. */
+/**
+ * Pauses before each try to open; after the last one it is an error. An engine whose storage process was killed needs a
+ * moment.
+ */
 const OPEN_WAITS_MS = [0, 100, 500];
-/** An open that takes longer is blocked by a deletion that waits for some other tab. */
+/** An open that takes longer is blocked by a deletion that waits for another tab. */
 const OPEN_TIMEOUT_MS = 10_000;
 const TERM_TRIES = 5;
-/** Of one transaction whose connection is lost again and again. */
+/** How often one transaction is run again whose connection is lost each time. */
 const RUNS_AGAIN_MAX = 3;
 const ignore = (): undefined => undefined;
 /**
- * Its errors are unlike those of others, and say so even where an app has put its own name in place of the browser's.
+ * WebKit's errors have this property, and no others do. The check works even if an app has replaced the browser's name.
  */
 const isWebKit = "sourceURL" in new Error();
 
@@ -66,7 +72,7 @@ export class IdbConnection {
   #ended: TidemarkError | undefined;
   #term = 0;
   #begun = false;
-  /** The transaction before, where they go one after the other. */
+  /** The previous transaction, where they run one after the other. */
   #last: Promise<unknown> = Promise.resolve();
 
   private constructor(name: string, record: VolumeRecord) {
@@ -74,7 +80,7 @@ export class IdbConnection {
     this.#record = record;
   }
 
-  /** `isThere`: it was open before, and is not made anew (STORAGE_FAILED, details gone). */
+  /** `isThere`: the volume was open before and must not be made again (STORAGE_FAILED, details gone). */
   static async open(name: string, slotBytes: number, isThere = false): Promise<IdbConnection> {
     const connection = new IdbConnection(name, { id: crypto.randomUUID(), slotBytes, slotCount: 0 });
     await (connection.#db = connection.#connect(true, !isThere));
@@ -86,7 +92,7 @@ export class IdbConnection {
     return this.#record;
   }
 
-  /** What an older term had at hand is there now, or never will be. */
+  /** Begins a term: writes that an older term had begun are stored by now, or never will be. */
   async #begin(): Promise<void> {
     for (let tries = 1; ; tries++) {
       this.#term =
@@ -95,18 +101,18 @@ export class IdbConnection {
         return await this.run("relaxed", () => undefined);
       } catch (thrown) {
         const { code } = thrown as TidemarkError;
-        // A full disk opens all the same; its first write begins the term.
+        // On a full disk the volume opens nevertheless; its first write begins the term.
         if (code === "QUOTA_EXCEEDED") return;
-        // Somebody else began one in between.
+        // Another connection began a term in between.
         if (code !== "FENCED_LEADER" || tries === TERM_TRIES) throw thrown;
       }
     }
   }
 
   /**
-   * Runs `work` in one transaction over both stores. All its requests are made at once: the commit is asked for behind
-   * them. FENCED_LEADER: somebody else leads since. Resolves when the transaction is complete; one that fails has
-   * changed nothing.
+   * Runs `work` in one transaction over both stores. It must make all its requests at once: the commit is requested
+   * right after them. FENCED_LEADER: another worker leads now. Resolves when the transaction is complete. A transaction
+   * that fails has changed nothing.
    */
   run<T>(mode: Mode, work: (tx: Transaction) => T | Promise<T>): Promise<T> {
     const run = isWebKit ? this.#last.then(() => this.#run(mode, work)) : this.#run(mode, work);
@@ -133,7 +139,7 @@ export class IdbConnection {
     const done = tx.done;
     let fenced = false;
     try {
-      // The transaction itself does not say why it was undone when it says so first.
+      // If the transaction reports first that it was undone, it does not say why; this request does.
       if (mode !== "readonly")
         this.#fence(tx).onerror = ({ target }) => (fenced = isNamed((target as IDBRequest).error, "ConstraintError"));
       const result = work(tx);
@@ -149,7 +155,7 @@ export class IdbConnection {
       try {
         tx.abort();
       } catch {
-        // Over already.
+        // The transaction has ended already.
       }
       throw fenced ? new TidemarkError("FENCED_LEADER", "another worker has taken this volume over") : thrown;
     }
@@ -157,7 +163,7 @@ export class IdbConnection {
 
   #fence(tx: Transaction): IDBRequest {
     const meta = native(tx, "meta");
-    // Whoever comes second does not begin: the key is there.
+    // The second of two connections does not begin: the key is there.
     const mine = meta.add(0, this.#term);
     if (this.#begun) meta.delete(this.#term);
     else {
@@ -183,7 +189,7 @@ export class IdbConnection {
     db.then((opened) => opened.close()).catch(ignore);
   }
 
-  /** `first`: whichever volume is found is the one. */
+  /** `first`: any volume that is found is accepted. */
   async #connect(first: boolean, create = first): Promise<IDBPDatabase> {
     for (let tries = 0; ; tries++) {
       await sleep(OPEN_WAITS_MS[tries]!);
@@ -212,7 +218,7 @@ export class IdbConnection {
         db.createObjectStore("pages");
         void db.createObjectStore("meta").put(this.#record, "volume").catch(ignore);
       },
-      // Another tab deletes the database: it must not wait for us.
+      // Another tab deletes the database, and must not wait for this connection.
       blocking: drop,
       terminated: drop,
     }).then(async (db) => {
@@ -233,7 +239,7 @@ export class IdbConnection {
       }
       db.close();
     } catch (thrown) {
-      // Anything but the upgrade that was aborted because the database should not have been new.
+      // This is not the upgrade that was aborted because the database should not have been new.
       if (!isNew) throw thrown;
     }
     throw (this.#ended = new TidemarkError("STORAGE_FAILED", "the data is gone: site data was cleared", {
@@ -254,9 +260,9 @@ async function inTime(opening: Promise<IDBPDatabase>): Promise<IDBPDatabase> {
 }
 
 /**
- * When the engine loses a connection, Chromium 156 never answers a transaction that it had not yet begun, and never
- * ends it: only the connection hears that it was closed. So this rejects with that event, as a call to the closed
- * connection would.
+ * When the engine loses a connection, Chromium 156 never answers a transaction that it had not begun, and never ends
+ * it; only the connection gets an event. So this rejects on that event, with the error that a call to the closed
+ * connection would throw.
  */
 function unlessLost<T>(db: IDBPDatabase, work: Promise<T>): Promise<T> {
   return new Promise<T>((resolve, reject) => {
@@ -266,7 +272,7 @@ function unlessLost<T>(db: IDBPDatabase, work: Promise<T>): Promise<T> {
   });
 }
 
-/** Saves the engine a turn. A transaction that has failed by then says so by itself. */
+/** Commits explicitly, which saves the engine a turn. If the transaction has failed by then, it reports that itself. */
 function commit(tx: { commit(): void }): void {
   if (isWebKit) return;
   try {
@@ -276,7 +282,7 @@ function commit(tx: { commit(): void }): void {
   }
 }
 
-/** A promise for each put would only be one more rejection to catch. `tx.done` tells all. */
+/** idb would make a promise for each put, and each could reject. `tx.done` reports everything. */
 const native = (tx: Transaction, store: "pages" | "meta"): IDBObjectStore =>
   unwrap(tx.objectStore(store)) as IDBObjectStore;
 

@@ -1,23 +1,23 @@
 /**
- * A volume in IndexedDB: slots cut into pages, the same bytes as in files.
+ * A volume in IndexedDB: slots are cut into pages, with the same bytes as in files.
  *
  *   slot      0        4096                20480               36864                        slotBytes
  *             ├────────┼───────────────────┼───────────────────┼─ …                                │
  *   page      0 header 1                   2                   3
  *
  * Page 0 is a slot's header page alone, so that a new durable mark does not rewrite data. Data pages have 16 KiB: each
- * put costs some 60 µs whatever its size, so smaller ones are slow; larger ones rewrite more for a small append, and
- * from 64 KiB on Chromium keeps a value outside the database, in a file of its own. A page is stored up to its last
- * written byte; what is not stored is zero.
+ * put costs some 60 µs whatever its size, so smaller pages would be slow. Larger ones rewrite more for a small append,
+ * and from 64 KiB on Chromium keeps a value in a file of its own, outside the database. A page is stored up to its last
+ * written byte; the rest is zero.
  *
  *   write()     changes pages in memory: they are dirty; read() looks there first
  *   handOver()  puts all dirty pages in one relaxed transaction: they are handed over
  *   flush()     puts all dirty pages in one strict transaction: all are clean
  *
- * A strict commit also carries what was handed over before it: the standard has it verify *all outstanding changes*,
- * and engines sync the write-ahead log in which the relaxed commits stand. So these pages are not put again, unless
- * the connection was lost between. They stay in memory until then. A transaction that fails has changed nothing, and
- * its pages stay dirty. IndexedDB can't reserve space: a full disk shows at a flush.
+ * A strict commit also makes earlier relaxed commits durable: by the standard it must verify *all outstanding changes*,
+ * and engines sync the write-ahead log that holds the relaxed commits. So pages that were handed over are not put
+ * again, unless the connection was lost in between. Until then they stay in memory. A transaction that fails has
+ * changed nothing, and its pages stay dirty. IndexedDB can't reserve space: a full disk shows at a flush.
  */
 import { TidemarkError } from "../../errors.ts";
 import { gone } from "../../store/gone.ts";
@@ -28,20 +28,20 @@ import { IdbConnection, putAll } from "./idb-connection.ts";
 
 export interface IdbVolumeOptions {
   readonly name: string;
-  /** For a new volume; an existing one keeps its own. */
+  /** Used for a new volume. An existing one keeps its own. */
   readonly slotBytes: number;
   readonly durability?: VolumeInfo["durability"];
-  /** Of the worker that opens it. */
+  /** The lock of the worker that opens it. */
   readonly lifeLock?: string;
-  /** It was open before: it is not made anew (CLOSED, reason "cleared"). */
+  /** The volume was there before: it is not made again (CLOSED, reason "cleared"). */
   readonly isThere?: boolean | undefined;
 }
 
 const HEADER_BYTES = 4096;
 const PAGE_BYTES = 16 * 1024;
-/** Pages that are not clean, 4 MiB. A write that passes it flushes. */
+/** Most pages that are not clean, 4 MiB. A write beyond this flushes. */
 const STAGED_PAGES_MAX = 256;
-/** Pages in memory, 8 MiB. The clean ones serve readers, and appends that go on in them. */
+/** Most pages in memory, 8 MiB. Clean pages serve readers, and appends that continue in them. */
 const PAGES_MAX = 512;
 /** Pages per read transaction: one message between processes stays near 1 MiB. */
 const FETCH_PAGES_MAX = 64;
@@ -51,7 +51,7 @@ const PAGES_PER_SLOT = 65536;
 
 interface Page {
   bytes: Uint8Array<ArrayBuffer>;
-  /** Bytes behind the last written one: zero, and not stored. */
+  /** Bytes up to the last written one. The rest is zero and not stored. */
   used: number;
 }
 
@@ -70,16 +70,16 @@ export class IdbVolume implements Volume {
   readonly info: VolumeInfo;
   readonly slotBytes: number;
   readonly #connection: IdbConnection;
-  /** Pages in memory, the longest unused first; never older than what is stored. */
+  /** Pages in memory, those unused for longest first. They are never older than what is stored. */
   readonly #pages = new RecentMap<number, Page>();
   readonly #dirty = new Set<number>();
   readonly #handedOver = new Set<number>();
   #committing: ReadonlySet<number> = new Set();
-  /** Slots made by this object: from this page on nothing was ever written, so nobody has to look. */
+  /** For slots made by this object: from this page on nothing was ever written, so nothing needs to be fetched. */
   readonly #freshFrom = new Map<number, number>();
-  /** Pages that left memory. A fetch during which none left can't have brought anything stale. */
+  /** Number of pages that have left memory. If none left during a fetch, the fetch can't have returned stale pages. */
   #evictions = 0;
-  /** Writing transactions go one after the other. */
+  /** Transactions that write run one after the other. */
   #queue: Promise<unknown> = Promise.resolve();
   #slotCount: number;
   #closed = false;
@@ -95,7 +95,7 @@ export class IdbVolume implements Volume {
     };
   }
 
-  /** ALREADY_OPEN while another worker holds this volume; an owner that was deposed can write no more. */
+  /** ALREADY_OPEN while another worker holds this volume. A worker that was deposed can't write any more. */
   static async open(options: IdbVolumeOptions): Promise<IdbVolume> {
     await waitAlone(options.name, options.lifeLock);
     const connection = IdbConnection.open(options.name, options.slotBytes, options.isThere);
@@ -111,7 +111,7 @@ export class IdbVolume implements Volume {
     return this.#slotCount;
   }
 
-  /** Only counts: what is not stored reads as zero. */
+  /** Only counts the slots: pages that are not stored read as zero. */
   async addSlots(count: number): Promise<void> {
     await this.#enqueue(async () => {
       const before = this.#slotCount;
@@ -121,7 +121,7 @@ export class IdbVolume implements Volume {
     });
   }
 
-  /** A write changes memory; what it may wait for, pages that are stored, it fetches itself. */
+  /** A write changes memory. If it needs stored pages first, it fetches them itself. */
   async prepare(slot: number): Promise<void> {
     this.#check(slot, 0, 0);
   }
@@ -129,7 +129,7 @@ export class IdbVolume implements Volume {
   async write(slot: number, position: number, bytes: Uint8Array): Promise<void> {
     this.#check(slot, position, bytes.length);
     const parts = partsOf(slot, position, bytes.length);
-    // At most the first and the last part need what is stored. Turns repeat only if other traffic pushed the page out.
+    // At most the first and the last part need stored pages. The loop repeats only if other work evicted such a page.
     for (let part; (part = parts.find((p) => p.to - p.from < sizeOf(p.key) && !this.#known(p.key)));) {
       await this.#fetch(part.key, Math.min(part.key + AHEAD_PAGES, (slot + 1) * PAGES_PER_SLOT) - 1);
     }
@@ -155,7 +155,7 @@ export class IdbVolume implements Volume {
     const count = Math.min(target.length, this.slotBytes - position);
     const parts = partsOf(slot, position, count);
     const fetched = new Map<number, Page>();
-    // A page may leave memory while we wait for another, so all are there at one moment before the first is copied.
+    // A page may leave memory while another is fetched, so all must be there at one moment before the first is copied.
     for (let part; (part = parts.find((p) => !fetched.has(p.key) && !this.#known(p.key)));) {
       const last = Math.min(part.key + FETCH_PAGES_MAX - 1, parts.at(-1)!.key);
       for (const [key, page] of await this.#fetch(part.key, last)) fetched.set(key, page);
@@ -179,7 +179,7 @@ export class IdbVolume implements Volume {
     await this.#commit("strict");
   }
 
-  /** Where site data was cleared, the database is another one, or gone. */
+  /** If site data were cleared, the database is another one, or gone. */
   async checkAttached(): Promise<boolean> {
     try {
       await this.#connection.run("readonly", () => undefined);
@@ -213,10 +213,10 @@ export class IdbVolume implements Volume {
       this.#committing = keys;
       try {
         await this.#connection.run(mode, (tx) => {
-          // Taken here, because a replaced connection makes more pages dirty before the second run.
+          // Collected here, because a replaced connection makes more pages dirty before the second run.
           for (const key of this.#dirty) keys.add(key);
           this.#dirty.clear();
-          // Without a change there would be no commit for the engine to sync.
+          // Without a change there would be no commit that the engine syncs.
           if (keys.size === 0) putAll(tx, "meta", [["sync", 0]]);
           else putAll(tx, "pages", this.#stored(keys));
         });
@@ -235,12 +235,12 @@ export class IdbVolume implements Volume {
   *#stored(keys: Iterable<number>): Generator<[number, ArrayBuffer]> {
     for (const key of keys) {
       const { bytes, used } = this.#pages.get(key)!;
-      // put() copies what it is given, so the page may change while the transaction runs.
+      // put() copies its value, so the page may change while the transaction runs.
       yield [key, used < bytes.length ? bytes.slice(0, used).buffer : bytes.buffer];
     }
   }
 
-  /** The stored pages of these keys, empty where there is none; they are kept in memory unless they may be stale. */
+  /** The stored pages of these keys; missing ones are empty. They are kept in memory unless they may be stale. */
   async #fetch(first: number, last: number): Promise<Map<number, Page>> {
     const evictions = this.#evictions;
     const found = await this.#connection.run("readonly", async (tx) => {
@@ -256,7 +256,7 @@ export class IdbVolume implements Volume {
     for (let key = first; key <= last; key++) pages.set(key, { bytes: NOTHING, used: 0 });
     for (const [key, bytes] of found) pages.set(key, { bytes, used: bytes.length });
     if (evictions === this.#evictions) {
-      // Before they come in, so that they can't be the first to go.
+      // Evicts before the new pages come in, so that these are not evicted first.
       this.#evict();
       for (const [key, page] of pages) if (!this.#pages.has(key)) this.#pages.set(key, page);
     }

@@ -1,15 +1,15 @@
 /**
- * Which engine a tide lives in. An engine that is to hold a new tide must first prove itself: write, flush, close,
- * open again, compare. One that holds this tide already is the only one that is asked: a tide that is in IndexedDB
- * stays there though OPFS works by now, and one that is in OPFS is never shown empty because OPFS fails today.
+ * Chooses the engine of a tide. An engine that shall hold a new tide must first pass a test: write, flush, close, open
+ * again, compare. For an existing tide only the engine that holds it is used: a tide in IndexedDB stays there even if
+ * OPFS works by now, and a tide in OPFS is never shown empty because OPFS fails today.
  *
- *   named engine ──────────────▶ that one; ENGINE_MISMATCH when the tide is in another
+ *   named engine ──────────────▶ that one; ENGINE_MISMATCH if the tide is in another
  *   auto ── found in OPFS ─────▶ OPFS or NO_STORAGE
  *        ── found in IndexedDB ▶ IndexedDB or NO_STORAGE
- *        ── new ───────────────▶ OPFS, else IndexedDB, else NO_STORAGE; memory only when named
+ *        ── new ───────────────▶ OPFS, else IndexedDB, else NO_STORAGE; memory only if named
  *
- * OPFS can fail for a while as a whole (Safari: "unknown transient reason"), and then nobody can look into it. So a
- * tide in OPFS leaves a mark where IndexedDB lists its names: an empty database `tidemark-opfs:<name>`.
+ * OPFS as a whole can fail for a while (Safari: "unknown transient reason"), and then nobody can see what is in it. So
+ * a tide in OPFS leaves a mark where IndexedDB lists its names: an empty database `tidemark-opfs:<name>`.
  */
 import { gone } from "../../store/gone.ts";
 import type { Volume } from "../../store/volume.ts";
@@ -32,12 +32,12 @@ export async function openVolume(choice: VolumeChoice): Promise<{ volume: Volume
   const { name, engine, known } = choice;
   if (known) return { volume: await OPEN[known.engine]({ ...choice, ...known }), rejected: [] };
   const [names, found] = await Promise.all([
-    // undefined: IndexedDB is off, and nothing in it could be reached.
+    // Undefined if IndexedDB is off; then nothing in it can be reached.
     databaseNames().catch(() => undefined),
     hasSlots(name).catch((thrown: Error) => thrown),
   ]);
   if (names?.includes(markName(name, "destroyed"))) {
-    // A tab died over it.
+    // A tab died while it removed the tide.
     await (await import("./destroy.ts")).removeTide(name);
     return openVolume(choice);
   }
@@ -48,7 +48,8 @@ export async function openVolume(choice: VolumeChoice): Promise<{ volume: Volume
   else if (choice.isThere) throw gone();
   if (!home || !names || (engine !== "auto" && engine !== home)) return openProved(choice, home, names, OPEN);
   try {
-    // A tide that is there has proved its engine; opening its store writes, flushes and reads back the catalog anyway.
+    // A tide that exists has shown that its engine works. Opening its store writes, flushes and reads the catalog
+    // anyway.
     const volume = await OPEN[home]({
       ...choice,
       durability: names.includes(markName(name, "private")) ? "none" : "device",

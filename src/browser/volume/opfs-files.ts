@@ -1,13 +1,12 @@
 /**
- * The files of a volume in the origin private file system, and the few calls of it that volumes and the self-test
- * share.
+ * The files of a volume in the origin private file system, and the calls of it that volumes and the self-test share.
  */
 import { TidemarkError } from "../../errors.ts";
 import { gone } from "../../store/gone.ts";
 import { isNamed } from "../platform/errors.ts";
 import { sleep } from "../platform/timing.ts";
 
-/** TypeScript's DOM types leave these out, since a window does not have them. */
+/** TypeScript's DOM types lack these, because windows do not have them. */
 export interface SyncHandle {
   read(target: Uint8Array, options: { at: number }): number;
   write(bytes: Uint8Array, options: { at: number }): number;
@@ -15,7 +14,7 @@ export interface SyncHandle {
   getSize(): number;
   flush(): void;
   close(): void;
-  /** Chromium only, so far. */
+  /** Only in Chromium so far. */
   readonly mode?: string;
 }
 export type DirectoryHandle = FileSystemDirectoryHandle & { keys(): AsyncIterable<string> };
@@ -25,14 +24,14 @@ export type FileHandle = FileSystemFileHandle & {
 
 export const slotName = (slot: number): string => `slot-${String(slot).padStart(4, "0")}`;
 
-/** The directory at this path under the origin's root; NotFoundError when `create` is false and it is not there. */
+/** The directory at this path below the origin's root. NotFoundError if `create` is false and it does not exist. */
 export async function findDirectory(path: readonly string[], create: boolean): Promise<DirectoryHandle> {
   let directory = await navigator.storage.getDirectory();
   for (const name of path) directory = await directory.getDirectoryHandle(name, { create });
   return directory as DirectoryHandle;
 }
 
-/** A volume's directory, made unless it should be there: then it is CLOSED, reason "cleared". */
+/** A volume's directory. It is made if it does not exist, unless it must be there: then CLOSED, reason "cleared". */
 export async function findVolume({
   name,
   isThere,
@@ -48,24 +47,24 @@ export async function findVolume({
 }
 
 const PAGE_BYTES = 4096;
-/** A file of another size was never written whole: it does not say what size the slots have. */
+/** A file of another size was never written whole, so it does not show the size of the slots. */
 export const isSlotSize = (bytes: number): boolean => bytes > PAGE_BYTES && Number.isInteger(Math.log2(bytes));
 
 /**
- * Several may have a file open so; who writes to it is another's to say. Engines that don't know it open for one
- * alone.
+ * In this mode several workers can have a file open; other code decides which of them writes to it. Engines that do not
+ * know the mode open the file exclusively.
  */
 export const SHARED = "readwrite-unsafe";
 
 /**
- * The last of the waits for a locked file, which double from 10 ms: 630 ms in all. After a reload or crash a lock is
- * free within 1 to 50 ms.
+ * The longest pause for a locked file. Pauses double from 10 ms, 630 ms in all. After a reload or crash a lock is free
+ * within 1 to 50 ms.
  */
 const WAIT_MS_MAX = 320;
 
 /**
- * Opens a file, for this worker alone unless it is SHARED. ALREADY_OPEN when somebody else keeps it open. `isWanted`:
- * asked before each try.
+ * Opens a file, exclusively unless it is SHARED. ALREADY_OPEN if another worker keeps it open. `isWanted` is called
+ * before each try.
  */
 export async function openHandle(file: FileHandle, mode?: string, isWanted = (): boolean => true): Promise<SyncHandle> {
   for (let wait = 10; ; wait *= 2) {
@@ -82,16 +81,16 @@ export async function openHandle(file: FileHandle, mode?: string, isWanted = ():
 }
 
 /**
- * The files of one volume, as OpfsVolume uses them. Files that a worker opened before it leads are another kind
+ * The files of one volume, as OpfsVolume uses them. Files that a standby worker opened in advance implement it too
  * (preopened-files.ts).
  */
 export interface OpfsFiles {
-  /** Names of all that there are. */
+  /** The names of all files. */
   list(): AsyncIterable<string>;
-  /** Opens one, made when it is not there. ALREADY_OPEN when somebody else keeps it open. */
+  /** Opens a file; it is made if it does not exist. ALREADY_OPEN if another worker keeps it open. */
   open(name: string, mode?: string): Promise<SyncHandle>;
   remove(name: string): Promise<void>;
-  /** The volume is closed, and has closed what it opened. */
+  /** The volume is closed, and has closed the files that it opened. */
   end(): Promise<void>;
 }
 

@@ -1,19 +1,19 @@
 /**
- * A volume in the origin private file system, for dedicated workers (sync access handles exist nowhere else).
+ * A volume in the origin private file system, for dedicated workers (only they have sync access handles).
  *
  *   tidemark/<name>/slot-0000   catalog A; its exclusive handle is kept as long as the volume is open: that is the lock
  *                  /slot-0001   catalog B
  *                  /slot-0002 … segments, or free; every file is slotBytes long
  *
- * All but slot 0 are opened so that others may open them, too, where the engine knows how: a worker that stands by does
- * (preopened-files.ts). Nobody writes to a file of the volume who has not slot 0.
+ * All slots except slot 0 are opened in a mode that lets others open them too, if the engine has it: a standby worker
+ * does so (preopened-files.ts). A worker that does not have slot 0 writes to no file of the volume.
  *
  * slotBytes is a property of an existing volume: the size of its files. A crash inside addSlots leaves a file that is
- * too short; it was never written, and is grown when it is next opened. A name in the middle that power loss took
- * away comes back as a slot of zeros; what it held is for the store's recovery to miss.
+ * too short. It was never written, and is grown when it is next opened. If power loss removed a name in the middle, it
+ * comes back as a slot of zeros; the store's recovery notices what is missing.
  *
- * Measured in Chromium: opening a handle costs 0.7 ms, a small write 5 µs, a flush 0.15 ms; so handles are kept. Sizes
- * are asked only when a handle is opened, because in other engines each call is a hop to another thread.
+ * Measured in Chromium: opening a handle costs 0.7 ms, a small write 5 µs, a flush 0.15 ms. So handles are kept open.
+ * Sizes are read only when a handle is opened, because in other engines each call goes to another thread.
  */
 import { TidemarkError } from "../../errors.ts";
 import { gone } from "../../store/gone.ts";
@@ -33,16 +33,18 @@ import {
 import { isNamed } from "../platform/errors.ts";
 
 export interface OpfsVolumeOptions extends VolumeOptions {
-  /** Handles open at once, at least 2. Default 200: Safari refuses the 253rd of a process. */
+  /** Most handles that are open at a time, at least 2. Default 200: Safari refuses the 253rd of a process. */
   readonly handlesMax?: number;
 }
 
-/** Of slot 0, by which it is told from another volume's: generation and checksum of the catalog are in it. */
+/**
+ * Bytes at the start of slot 0 that tell it from another volume's: they contain the catalog's generation and checksum.
+ */
 const HEAD_BYTES = 28;
 
 interface OpenSlot {
   readonly handle: SyncHandle;
-  /** Written since the last flush. */
+  /** True if it was written to since the last flush. */
   dirty: boolean;
 }
 
@@ -53,9 +55,11 @@ export class OpfsVolume implements Volume {
   readonly #handlesMax: number;
   #slotBytes: number;
   #slotCount: number;
-  /** Open handles, the longest unused first. */
+  /** Open handles, those unused for longest first. */
   readonly #open = new RecentMap<number, OpenSlot>();
-  /** Handles are opened one after the other: so the count never passes handlesMax, and no slot is opened twice. */
+  /**
+   * Handles are opened one after the other, so that their number never exceeds handlesMax and no slot is opened twice.
+   */
   #opening: Promise<unknown> = Promise.resolve();
   #failed: TidemarkError | undefined;
   #closed = false;
@@ -69,7 +73,7 @@ export class OpfsVolume implements Volume {
     this.#slotCount = slotCount;
   }
 
-  /** ALREADY_OPEN when another worker holds this volume; STORAGE_FAILED when the engine refuses. */
+  /** ALREADY_OPEN if another worker holds this volume. STORAGE_FAILED if the engine refuses. */
   static async open(options: OpfsVolumeOptions): Promise<Volume> {
     let { takeover } = options;
     const files = options.files ?? new DirectoryFiles(await findVolume(options));
@@ -100,13 +104,14 @@ export class OpfsVolume implements Volume {
   }
 
   /**
-   * Takes the size from the files there are, and drops slots at the end that a crash left short and that cannot grow.
+   * Takes the size of slots from the existing files. Drops slots at the end that a crash left short and that can't
+   * grow.
    */
   async #adopt(): Promise<void> {
     for (let slot = 0; slot < this.#slotCount; slot++) {
       const handle = await this.#files.open(slotName(slot));
       const size = handle.getSize();
-      // Slot 0 has the size unless the very first addSlots was cut off, so this loop ends at once.
+      // Slot 0 has the right size unless the very first addSlots was interrupted, so this loop ends at once.
       if (slot === 0) this.#open.set(0, { handle, dirty: false });
       else handle.close();
       if (isSlotSize(size)) {
@@ -134,8 +139,8 @@ export class OpfsVolume implements Volume {
         await this.#enqueue(() => this.#openSlot(slot));
       } catch (thrown) {
         const error = storageError(thrown);
-        // Only a file that holds nothing yet: what an earlier crash left here is as new. One that is locked is
-        // somebody's.
+        // Only a file that holds nothing yet is removed: one that an earlier crash left here is as good as new. A
+        // locked file belongs to another worker.
         if (error.code !== "ALREADY_OPEN") await this.#files.remove(slotName(slot)).catch(() => undefined);
         throw error.with({ slots: this.#slotCount, made });
       }
@@ -154,7 +159,7 @@ export class OpfsVolume implements Volume {
       this.#refuseIfFailed();
       open.dirty = true;
       const count = open.handle.write(bytes, { at: position });
-      // The rest is not tried: after a short write nobody knows what the disk holds.
+      // The rest is not written: after a short write nobody knows what the disk holds.
       if (count !== bytes.length)
         throw new TidemarkError("STORAGE_FAILED", "short write", { slot, position, length: bytes.length, count });
     });
@@ -166,7 +171,7 @@ export class OpfsVolume implements Volume {
     return this.#use(slot, ({ handle }) => handle.read(target.subarray(0, wanted), { at: position }));
   }
 
-  /** A write is a system call already. */
+  /** Nothing to do: a write is a system call already. */
   async handOver(): Promise<void> {
     this.#check();
   }
@@ -180,11 +185,11 @@ export class OpfsVolume implements Volume {
     }
   }
 
-  /** Handles keep "succeeding" on files that have no name any more. */
+  /** Writes to handles still seem to succeed when their files have no name any more. */
   async checkAttached(): Promise<boolean> {
     if (this.#slotCount === 0) return true;
     try {
-      // From the root down: a directory handle may outlive its directory. And another tide may have the name by now.
+      // Looked up from the root: a directory handle may outlive its directory. Another tide may have the name by now.
       for (;;) {
         const before = await this.#head();
         const directory = await findDirectory(["tidemark", this.#name], false);
@@ -192,7 +197,7 @@ export class OpfsVolume implements Volume {
         const found = new Uint8Array(await file.slice(0, HEAD_BYTES).arrayBuffer()).join();
         const after = await this.#head();
         if (found === before || found === after) return true;
-        // A commit may come in between.
+        // A commit may have come in between.
         if (before === after) return false;
       }
     } catch (thrown) {
@@ -201,7 +206,7 @@ export class OpfsVolume implements Volume {
     }
   }
 
-  /** What the catalog begins with here: its generation and its checksum. */
+  /** The first bytes of this volume's catalog, with its generation and checksum. */
   async #head(): Promise<string> {
     const head = new Uint8Array(HEAD_BYTES);
     await this.read(0, 0, head);
@@ -211,13 +216,13 @@ export class OpfsVolume implements Volume {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#opening;
-    // Whoever waits for these files waits for those used last.
+    // Those used last are closed first, because workers that wait for these files wait for those.
     for (const { handle } of [...this.#open.values()].reverse()) handle.close();
     this.#open.clear();
     await this.#files.end();
   }
 
-  /** Calls `work` with the slot's handle, at once when it is open. */
+  /** Calls `work` with the slot's handle, at once if it is open. */
   async #use<T>(slot: number, work: (open: OpenSlot) => T): Promise<T> {
     this.#check();
     try {
@@ -236,7 +241,7 @@ export class OpfsVolume implements Volume {
     return run;
   }
 
-  /** Inside the queue of opens only. */
+  /** Must run in the queue of opens. */
   async #openSlot(slot: number): Promise<OpenSlot> {
     this.#check();
     const known = this.#open.get(slot);
@@ -254,7 +259,10 @@ export class OpfsVolume implements Volume {
     return open;
   }
 
-  /** Closes the handle unused for longest. One with un-flushed writes only when all have some, and flushed first. */
+  /**
+   * Closes the handle that was unused for longest. A handle with un-flushed writes is closed only if all have some, and
+   * is flushed first.
+   */
   #evict(): void {
     const idle = [...this.#open].filter(([slot]) => slot !== 0);
     const [slot, open] = idle.find(([, { dirty }]) => !dirty) ?? idle[0]!;
@@ -268,7 +276,7 @@ export class OpfsVolume implements Volume {
     try {
       open.handle.flush();
     } catch (thrown) {
-      // Systems report a failed sync once and forget it: a second flush that "succeeds" would be a lie.
+      // Systems report a failed sync only once: a second flush that "succeeds" would prove nothing.
       throw (this.#failed = storageError(thrown));
     }
     open.dirty = false;
@@ -290,8 +298,8 @@ export class OpfsVolume implements Volume {
 }
 
 /**
- * Makes a file slotBytes long, exactly: Chromium asks for quota in doublings of the size, so one byte more than 8 MiB
- * would be charged as 16.
+ * Makes a file exactly slotBytes long: Chromium doubles the quota that it reserves for a file, so one byte more than 8
+ * MiB would count as 16.
  */
 function grow(handle: SyncHandle, slotBytes: number): void {
   if (handle.getSize() < slotBytes) handle.truncate(slotBytes);

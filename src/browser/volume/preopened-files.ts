@@ -1,20 +1,20 @@
 /**
- * The files of a tide in OPFS, for a worker that stands by (standby.ts). Of a fail-over most is waiting for the
- * browser, one question after the other; so all that can be asked is asked ahead, and at once:
+ * The files of a tide in OPFS, for a standby worker (worker/standby.ts). Most of a fail-over is waiting for the
+ * browser's answers, one after the other. So everything that can be asked is asked in advance, and at the same time:
  *
- *   stands by                  its directory, and its files
+ *   on standby                 its directory, and its files
  *     in Chromium              slot 1 ▶ each log's newest slots, the last slot: opened beside the leader, which keeps
  *                              slot 0 for itself
  *   its page has the lead      it asks for its lock, and then for the names │ slot 0; again when the last worker is
  *                              gone, if need be
- *   it has slot 0              what of the others was not open yet
- *   the volume is opened       by what was found so; nothing is checked less than else
+ *   it has slot 0              the other files that are not open yet
+ *   the volume is opened       with the files found this way; all checks are made as usual
  *
- * Who has slot 0 has the volume, and nobody else writes to any of its files. What was opened ahead may since have been
- * deleted with the site's data, and another tide may have its name: so it counts only if slot 1, opened ahead as well,
- * begins as slot 0 does. Outside a commit both catalogs are equal (catalog.ts); behind a commit that was cut off all
- * is opened again. What does not count is not closed, either: in Chromium 156 that blocks the worker for ever if the
- * file was deleted.
+ * The worker that has slot 0 has the volume, and nobody else writes to any of its files. Files that were opened in
+ * advance may have been deleted with the site's data since, and another tide may have the name. So they count only if
+ * slot 1, which was opened in advance too, begins like slot 0. Outside a commit both catalogs are equal (catalog.ts);
+ * after a commit that was interrupted all files are opened again. Files that do not count are not closed: in Chromium
+ * 156 closing a file that was deleted blocks the worker for ever.
  */
 import { mayHaveSealed, PEEK_HEAD_BYTES, peekHead, peekNewestSlots, type Read } from "../../store/catalog-preview.ts";
 import {
@@ -28,13 +28,13 @@ import {
   type SyncHandle,
 } from "./opfs-files.ts";
 
-/** More than a fail-over opens, and not all of a large tide. */
+/** More files than a fail-over opens, but not all of a large tide. */
 const FILES_MAX = 50;
-/** Of the slots that the catalog names. */
+/** Most of the slots that the catalog names. */
 const NEWEST_MAX = 20;
 
 const ignore = (): undefined => undefined;
-/** TypeScript's types for pages leave it out. */
+/** TypeScript's types for pages lack this. */
 declare const FileSystemSyncAccessHandle: { readonly prototype: object } | undefined;
 const canShare = (): boolean =>
   typeof FileSystemSyncAccessHandle !== "undefined" && "mode" in FileSystemSyncAccessHandle.prototype;
@@ -48,16 +48,16 @@ const newestSlots = (catalog: SyncHandle): string[] =>
 export class FilesAhead implements OpfsFiles {
   readonly #directory: DirectoryHandle;
   readonly #files = new Map<string, Promise<FileSystemFileHandle>>();
-  /** Beside the leader. */
+  /** Files that were opened beside the leader. */
   readonly #beside = new Map<string, SyncHandle>();
   readonly #opened = new Map<string, Promise<SyncHandle>>();
   readonly #asked = new Set<string>();
   /** As far as it is known: whether some log has a sealed segment. */
   mayHaveSealed = true;
   #listed: Promise<string[]> | undefined;
-  /** Told once slot 0 is open. */
+  /** Resolves once slot 0 is open. */
   #names: Promise<string[]> | undefined;
-  /** From when it opens on nothing more is opened beside anybody. */
+  /** True from when the volume is opened: nothing more is opened beside a leader then. */
   #opening = false;
   #dropped = false;
 
@@ -86,13 +86,13 @@ export class FilesAhead implements OpfsFiles {
   }
 
   /**
-   * Opens what can be opened beside a leader, as long as that lives: who comes later may have other files by these
-   * names.
+   * Opens what can be opened beside a leader, as long as that leader lives: under a later one these names may belong to
+   * other files.
    */
   async prepare(isAlive: () => boolean): Promise<void> {
     if (!canShare()) return;
     const names = await this.#list();
-    // A leader that hung kept files locked (copying-volume.ts): whoever leads next must find them free.
+    // A leader that hung kept files locked (copying-volume.ts). The next leader must find them free.
     if (hasCopies(names)) return await this.release();
     const second = await this.#share(slotName(1), isAlive);
     if (second) this.mayHaveSealed = mayHaveSealed(reads(second));
@@ -110,7 +110,7 @@ export class FilesAhead implements OpfsFiles {
     return this.#beside.get(name);
   }
 
-  /** Closes what was opened beside a leader, if that is still what is there. */
+  /** Closes the files that were opened beside a leader, if they are still the files with these names. */
   async release(): Promise<void> {
     const second = this.#beside.get(slotName(1));
     const opened = [...this.#beside.values()];
@@ -119,7 +119,7 @@ export class FilesAhead implements OpfsFiles {
       for (const handle of opened) handle.close();
   }
 
-  /** Of the file that has this name now. */
+  /** The first bytes of the file that has this name now. */
   async #headNow(name: string): Promise<string> {
     const file = await (await this.#directory.getFileHandle(name)).getFile();
     const bytes = new Uint8Array(await file.slice(0, PEEK_HEAD_BYTES).arrayBuffer());
@@ -127,15 +127,15 @@ export class FilesAhead implements OpfsFiles {
   }
 
   /**
-   * Once this worker has asked for its lock. Slot 0 before any other file, for who has that has the volume: if it is
-   * free already the last worker is gone, and else its end is awaited. It is asked for in this turn: a volume that is
-   * opened behind it finds all of them asked for.
+   * Called once this worker has asked for its lock. Slot 0 is opened before any other file, because the worker that has
+   * it has the volume. If it is free already the last worker is gone; otherwise its end is awaited. All files are
+   * requested in this turn, so that a volume that is opened next finds the requests made.
    */
   async openAhead(ended: Promise<void>): Promise<void> {
     this.#opening = true;
     const first = this.#first(ended);
     this.#opened.set(slotName(0), first);
-    // What was added by the last worker meanwhile the store adds again, and finds.
+    // Slots that the last worker added meanwhile are found when the store adds them again.
     this.#names = first.then(() => this.#listed!);
     this.#names.catch(ignore);
     const catalog = await first;
@@ -147,7 +147,9 @@ export class FilesAhead implements OpfsFiles {
     this.#take(lastOf(await this.#names));
   }
 
-  /** Tried at once, and when the last worker has ended: neither waits for the other's answer, and one gets it. */
+  /**
+   * Tried at once, and again when the last worker has ended. Neither try waits for the other, and one of them succeeds.
+   */
   async #first(ended: Promise<void>): Promise<SyncHandle> {
     let isOpen = false;
     const attempt = async (): Promise<SyncHandle> => {
@@ -171,7 +173,7 @@ export class FilesAhead implements OpfsFiles {
     }
   }
 
-  /** Not what the volume has asked for by itself, and not twice. */
+  /** Requests a file, unless the volume has asked for it itself or it was requested already. */
   #take(name: string): void {
     if (this.#dropped || this.#asked.has(name) || this.#opened.has(name)) return;
     const opened = this.#try(name, SHARED);
@@ -179,13 +181,13 @@ export class FilesAhead implements OpfsFiles {
     this.#opened.set(name, opened);
   }
 
-  /** While it is locked it is tried again and again, but not once all is dropped. */
+  /** While the file is locked this tries again and again, until everything is dropped. */
   async #try(name: string, mode?: string): Promise<SyncHandle> {
     const file = await (this.#files.get(name) ?? this.#directory.getFileHandle(name));
     return openHandle(file as FileHandle, mode, () => !this.#dropped);
   }
 
-  /** Closes what nobody has asked for. */
+  /** Closes the files that nobody has asked for. */
   async drop(): Promise<void> {
     this.#dropped = this.#opening = true;
     this.#beside.clear();
@@ -198,7 +200,7 @@ export class FilesAhead implements OpfsFiles {
 
   async *list(): AsyncIterable<string> {
     const names = await (this.#names ?? this.#list());
-    // It will be a volume of another kind, which must find all files as they are.
+    // It will be a volume with copies, which must find all files free.
     if (hasCopies(names)) await this.drop();
     yield* names;
   }
@@ -217,13 +219,13 @@ export class FilesAhead implements OpfsFiles {
     return this.#directory.removeEntry(name);
   }
 
-  /** What the volume did not come to use ends with it. */
+  /** Files that the volume did not use are closed with it. */
   end(): Promise<void> {
     return this.drop();
   }
 }
 
-/** Of locked files (copying-volume.ts). */
+/** True if there are copies of locked files (copying-volume.ts). */
 function hasCopies(names: readonly string[]): boolean {
   return names.some((name) => !name.startsWith("slot-"));
 }

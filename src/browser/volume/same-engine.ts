@@ -1,9 +1,9 @@
-/** A tide lives in one engine, whichever tab asks. */
+/** A tide is in one engine, whichever tab asks. */
 import { TidemarkError } from "../../errors.ts";
 import type { Engine } from "../../store/volume.ts";
 
 /**
- * ENGINE_MISMATCH when the tide lives in another engine than was asked for. `auto` never means memory, which keeps
+ * ENGINE_MISMATCH if the tide is in another engine than the one that was named. `auto` never means memory, which keeps
  * nothing.
  */
 export function refuseOther(name: string, engine: Engine, asked: Engine | "auto"): void {

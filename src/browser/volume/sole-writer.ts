@@ -1,7 +1,8 @@
 /**
- * Where no file lock keeps a second writer away (copies of locked files, IndexedDB), a worker asks before it opens
- * whether it is the only one: each takes its own lock first and looks then, so of two that come at once at least one
- * sees the other. One that was deposed has no lock any more, and never comes back from here.
+ * Where no file lock keeps a second writer away (copies of locked files, IndexedDB), a worker checks before it opens
+ * whether it is the only one. Each worker first takes its own lock and then looks at the locks of others, so of two
+ * that come at the same time at least one sees the other. A worker that was deposed has no lock any more and can't pass
+ * this check.
  */
 import { TidemarkError } from "../../errors.ts";
 import { heldLocks, workersOf } from "../platform/locks.ts";
@@ -11,13 +12,13 @@ import { sleep } from "../platform/timing.ts";
 const TRIES = 20;
 const PAUSE_MS = 50;
 
-/** CLOSED when the worker's term is over. */
+/** CLOSED if the worker's term is over. */
 export async function proveTerm(lifeLock: string | undefined): Promise<void> {
   if (lifeLock !== undefined && !(await heldLocks()).includes(lifeLock))
     throw new TidemarkError("CLOSED", "another tab leads now", { reason: "deposed" });
 }
 
-/** ALREADY_OPEN: another worker of this tide lives, and was not deposed. */
+/** ALREADY_OPEN if another worker of this tide lives and was not deposed. */
 export async function waitAlone(name: string, lifeLock: string | undefined): Promise<void> {
   for (let tries = 1; lifeLock !== undefined; tries++) {
     await proveTerm(lifeLock);

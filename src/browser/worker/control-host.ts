@@ -1,6 +1,5 @@
 /**
- * The worker's side of control calls (envelope.ts): topics, their state, upkeep, tools. Loaded when the first one
- * comes.
+ * The worker's side of control calls (envelope.ts): topics, their state, upkeep, tools. Loaded by the first call.
  */
 import { expose } from "comlink";
 import { TidemarkError } from "../../errors.ts";
@@ -10,7 +9,7 @@ import { type Call, type Control, methods, type Outcome, type Tool } from "../po
 import { explainSeek, exportSegment } from "../tools/inspect.ts";
 import type { Topics } from "./topics.ts";
 
-/** What control needs of the worker's host. */
+/** What control calls need of the worker's host. */
 export interface Controlled {
   readonly topics: Pick<Topics, "names" | "settings" | "stored">;
   /** Also of topics that are synced. */

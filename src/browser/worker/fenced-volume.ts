@@ -1,13 +1,13 @@
 /**
- * A volume that only a worker in its term writes to. One that was away for long may have been deposed, and its
- * successor reads the files one lease later. So nothing is written later than a lease after the last proof that the
- * term holds, and nothing is acked that was not written before one.
+ * A volume to which a worker writes only within its term. A worker that did not run for long may have been deposed, and
+ * its successor reads the files one lease later. So nothing is written later than one lease after the last proof of the
+ * term, and nothing is acked that was not written in that time.
  *
  *   write ─▶ prepare: all that must be awaited ─▶ is the term proved? ─▶ the volume's write, in the same turn
  *                                              └─ no: look at the lock ─▶ ours: once more │ not ours: the worker ends
  *
- * A process that is stopped behind that look still makes the one write when it goes on; copying-volume.ts and
- * idb-connection.ts have an answer to it.
+ * A process that is stopped after that check still makes the one write when it continues; copying-volume.ts and
+ * idb-connection.ts handle that.
  */
 import type { Volume, VolumeInfo } from "../../store/volume.ts";
 import type { Term } from "./term.ts";
@@ -32,7 +32,7 @@ export class FencedVolume implements Volume {
   }
 
   async #inTerm(work: () => Promise<void>): Promise<void> {
-    // Behind the look at the clock nothing is waited for.
+    // After this check of the clock nothing is awaited.
     while (!this.#term.holds) await this.#term.prove();
     return work();
   }

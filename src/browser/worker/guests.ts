@@ -1,6 +1,6 @@
 /**
- * What a worker that leads does for other tabs: each is a guest, served on a port of its own for as long as its tab
- * keeps that. Loaded when the first one comes.
+ * What a worker that leads does for other tabs: each is a guest, served on a port of its own as long as its tab keeps
+ * that port. Loaded when the first guest comes.
  */
 import { TidemarkError } from "../../errors.ts";
 import { whenFree } from "../platform/locks.ts";
@@ -11,17 +11,17 @@ import type { JoinRequest, LeaveRequest, ManageRequest } from "../port/protocol.
 
 /** What guests need of the worker's host. */
 export interface GuestHost {
-  /** One per tab; the first is the page's own. */
+  /** One server for each tab; the first one is for the worker's own page. */
   readonly servers: Set<PortServer>;
   serve(port: MessagePort, manage: (request: ManageRequest) => Promise<unknown>): PortServer;
   manage(request: ManageRequest): Promise<unknown>;
 }
 
-/** What only tabs ask for. */
+/** Requests that only tabs make. */
 export async function serve(host: GuestHost, request: JoinRequest | LeaveRequest): Promise<void> {
   if (request.op === "join") return admit(host, request);
-  // The page's own: what it has appended is written, what it reads nobody hears. To close the files takes longer than
-  // such a worker has.
+  // The worker's own page goes: its appends are still written, its reads have no reader any more. The files are not
+  // closed, because that would take longer than such a worker has.
   const [server] = host.servers;
   const { running } = server!;
   const own = [...running].slice(0, -1);
@@ -30,7 +30,7 @@ export async function serve(host: GuestHost, request: JoinRequest | LeaveRequest
   close();
 }
 
-/** A guest can't end the tide, nor bring others along. */
+/** Serves a guest. A guest can't end the tide or bring other guests. */
 export function admit(host: GuestHost, { port, life }: JoinRequest): void {
   const channels: MessagePort[] = [];
   const open = (end: MessagePort | string): MessagePort => {

@@ -1,5 +1,5 @@
 /**
- * A worker that stands by looks up all that can be known of the tide before it leads, watches the leader, and opens
+ * A standby worker: it looks up everything that can be known of the tide before it leads, watches the leader, and opens
  * the files as soon as they are free (standby-workers.ts is its page's side).
  */
 import { TidemarkError } from "../../errors.ts";
@@ -12,17 +12,17 @@ import { openVolume } from "../volume/open-volume.ts";
 import { FilesAhead } from "../volume/preopened-files.ts";
 import { rehearse, type HostOver } from "./warm-up.ts";
 
-/** A leader, as a worker that stands by sees it. */
+/** A leader, as a standby worker sees it. */
 class Leader {
   isGone = false;
-  /** Asked for while it lives, so that the answer waits for nobody. */
+  /** Requested while the leader lives, so that the answer comes as soon as it ends. */
   readonly ended: Promise<void>;
 
   constructor(readonly lock: string) {
     this.ended = lockEnd(lock, () => void (this.isGone = true));
   }
 
-  /** Rejects when it hangs. */
+  /** Rejects if the leader hangs. */
   async end(): Promise<void> {
     const late = sleep(WORKER_END_MS).then(() => Promise.reject(new Error("it has not ended")));
     await Promise.race([this.ended, late]);
@@ -30,8 +30,8 @@ class Leader {
 }
 
 /**
- * When another worker is to lead, this one keeps its files open for this long. Then it lets go of them: a successor
- * that deposed a leader reads none before SUCCESSOR_WAIT_MS, and finds nobody else at them.
+ * When another worker shall lead, this one keeps its files open for this long and then releases them: a successor that
+ * deposed a leader reads no file before SUCCESSOR_WAIT_MS, and must find the files free.
  */
 const RELEASE_MS = 300;
 
@@ -46,7 +46,7 @@ export function standBy(
   let asked: Promise<void> | undefined;
   let isFirst = true;
   const openKnown: VolumeOpener = async (choice) => {
-    // Once: a store that fails is opened again from what is there by then.
+    // Only for the first opening: a store that fails is opened again from what is on disk then.
     if (!isFirst) return openVolume(choice);
     isFirst = false;
     let files: FilesAhead | undefined;
@@ -57,7 +57,7 @@ export function standBy(
     } catch (thrown) {
       await files?.drop();
       const { code } = TidemarkError.from(thrown);
-      // It is no longer as it was: looked at from the beginning.
+      // The tide has changed since it was looked up, so it is opened from the beginning.
       if (code === "ALREADY_OPEN" || code === "CLOSED") throw thrown;
       return openVolume(choice);
     }
@@ -82,7 +82,7 @@ export function standBy(
     const ended = end.catch((cause: unknown) =>
       Promise.reject(new TidemarkError("ALREADY_OPEN", "the last leader's worker has not ended", {}, { cause })),
     );
-    // By now it has asked for its lock, by which it is deposed when it hangs with files locked.
+    // By now it has asked for its lock, by which it can be deposed if it hangs with files locked.
     asked = found.then((files) => (files ? void files.openAhead(ended).catch(() => undefined) : ended));
     for (const each of [ended, asked]) each.catch(() => undefined);
   };

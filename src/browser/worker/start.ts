@@ -1,4 +1,4 @@
-/** A worker's first message says what it is for: to open a tide and lead it, or to stand by until it is told to. */
+/** A worker's first message says what it must do: open a tide and lead it, or stand by until it gets a message. */
 import { TidemarkError } from "../../errors.ts";
 import type { Failed, HostOptions, StandBy } from "../port/protocol.ts";
 import { WorkerHost } from "./worker-host.ts";

@@ -1,7 +1,7 @@
 /**
- * This worker's term, as its lock says. Nothing tells a worker in time that another tab has taken the lead away: it
- * may have been stopped by then. So it looks whether it still has its lock, and each look counts for a lease
- * (platform/terms.ts).
+ * This worker's term, as its lock shows it. Nothing tells a worker in time that another tab has taken the lead away,
+ * because it may have been stopped then. So it checks whether it still has its lock, and each check counts for one
+ * lease (platform/terms.ts).
  */
 import { heldLocks, holdForLife } from "../platform/locks.ts";
 import { LEASE_MS } from "../platform/terms.ts";
@@ -11,13 +11,13 @@ export class Term {
   readonly #leave: () => void;
   #provedAt = -LEASE_MS;
 
-  /** `leave`: ends the worker, because its term is over. */
+  /** `leave` ends the worker, because its term is over. */
   constructor(lock: string, leave: () => void) {
     this.#lock = lock;
     this.#leave = leave;
   }
 
-  /** Takes the lock for as long as the worker lives, which is the first proof. Resolves when it has it. */
+  /** Takes the lock for as long as the worker lives, which is the first proof. Resolves when it has the lock. */
   begin(): Promise<void> {
     const asked = performance.now();
     return new Promise((resolve) => {
@@ -25,17 +25,17 @@ export class Term {
         this.#provedAt = asked;
         resolve();
       };
-      // It rejects when somebody steals it.
+      // Rejects if the lock is stolen.
       holdForLife(this.#lock, held).catch(this.#leave);
     });
   }
 
-  /** Proved a lease ago at most. */
+  /** True if the last proof is at most one lease old. */
   get holds(): boolean {
     return performance.now() <= this.#provedAt + LEASE_MS;
   }
 
-  /** Looks at the lock. Where it is lost the worker ends, and this never resolves. */
+  /** Checks the lock. If it is lost the worker ends, and this never resolves. */
   async prove(): Promise<void> {
     const now = performance.now();
     if (!(await heldLocks()).includes(this.#lock)) return new Promise(this.#leave);

@@ -1,20 +1,20 @@
 /**
- * When topics are looked after: retention, compaction and the durable mark come some time after an append, by a timer
- * that only appends arm, so that a burst pays for one and an idle tide has no timer here. Whether the site's data is
- * still there is asked sooner, and again then.
+ * When upkeep of topics runs: retention, compaction and the durable mark follow some time after an append, by a timer
+ * that only appends start. So a burst of appends pays for one run, and an idle tide has no timer here. Whether the
+ * site's data are still there is checked sooner, and again at that time.
  */
 
 /** Upkeep waits this long after an append. */
 const DELAY_MS = 2_000;
 /**
- * Site data may be cleared under an open volume. An append makes us look at most once in this time; upkeep, which
- * follows the last append, looks again.
+ * Site data may be cleared under an open volume. Appends cause at most one check in this time; the upkeep after the
+ * last append checks again.
  */
 const ATTACHED_CHECK_MS = 1_000;
 
-/** What upkeep needs of the worker's host. Neither rejects. */
+/** What upkeep needs of the worker's host. Neither method rejects. */
 export interface UpkeepHost {
-  /** Ends the tide when the site's data was cleared. */
+  /** Ends the tide if the site's data were cleared. */
   checkAttached(): Promise<void>;
   clean(topic: string): Promise<void>;
 }
@@ -29,7 +29,7 @@ export class UpkeepTimer {
     this.#host = host;
   }
 
-  /** There is something new in this topic, or may be something to remove. */
+  /** This topic has new records, or may have something to remove. */
   arm(topic: string): void {
     this.#topics.add(topic);
     const now = Date.now();

@@ -1,9 +1,9 @@
 /**
- * A worker that stands by runs all of it once, over a volume in memory: an engine compiles a function when it is first
- * called, and those calls would come in a fail-over, one after the other.
+ * A standby worker calls everything once, over a volume in memory. An engine compiles a function at its first call, and
+ * otherwise all those first calls would come during a fail-over, one after the other.
  *
- *   first host    opens what is new ▶ a topic ▶ an append ▶ a fetch
- *   second host   opens what the first one left, as after a crash ▶ the same; the append is a duplicate
+ *   first host    opens a new volume ▶ a topic ▶ an append ▶ a fetch
+ *   second host   opens what the first one left, as after a crash ▶ the same calls; the append is a duplicate
  */
 import { TidemarkError } from "../../errors.ts";
 import { MemoryVolume } from "../../store/memory-volume.ts";
@@ -19,7 +19,7 @@ const name = "rehearsal";
 export const rehearsedBatch = (): Uint8Array<ArrayBuffer> =>
   Uint8Array.from(atob(BATCH), (letter) => letter.charCodeAt(0));
 
-/** The page's side: one call after the other. Told nothing but events, it waits for the host's greeting. */
+/** The page's side: it makes one call after the other. Without a request it waits for the host's greeting. */
 function callerOf(port: MessagePort): (request?: Request) => Promise<unknown> {
   return (request) =>
     new Promise((resolve, reject) => {
@@ -32,7 +32,7 @@ function callerOf(port: MessagePort): (request?: Request) => Promise<unknown> {
     });
 }
 
-/** Makes a worker's host (worker-host.ts) that opens its volume so. */
+/** Makes a worker's host (worker-host.ts) that opens its volume with this function. */
 export type HostOver = (openVolume: VolumeOpener) => { open(options: HostOptions): Promise<void> };
 
 /** Resolves when everything was called. */
@@ -61,6 +61,6 @@ export async function rehearse(hostOver: HostOver, kernel: WebAssembly.Module): 
     await call({ op: "fetch", topic: name, from: 0 });
     callers.push(call);
   }
-  // Both at the end, or the second one would find it closed in order.
+  // Both are closed at the end; otherwise the second one would find a volume that was closed properly.
   for (const call of callers.reverse()) await call({ op: "close" });
 }

@@ -1,11 +1,11 @@
 /**
- * The worker's side of one open tide: it owns the volume, the store and a log per topic.
+ * The worker's side of one open tide: it owns the volume, the store and a log for each topic.
  *
  *   page ── data port ─▶ PortServer     append, fetch, and what every tab needs
- *        ── Comlink ───▶ control-host.ts     topics, state, upkeep, tools: loaded when the first call comes
+ *        ── Comlink ───▶ control-host.ts     topics, state, upkeep, tools: loaded by the first call
  *
- * A store that failed is opened again from what is on disk, with recovery, a few times with growing pauses; producers
- * then send what they have no ack for. Writes go through a fence, which lets none pass when the worker's term is over
+ * A store that failed is opened again from what is on disk, with recovery, a few times with growing pauses. Producers
+ * then re-send batches without an ack. Writes go through a fence that lets none pass when the worker's term is over
  * (fenced-volume.ts).
  */
 import { TidemarkError } from "../../errors.ts";
@@ -33,8 +33,7 @@ import { topicName } from "../../topic/log-names.ts";
 import { UpkeepTimer } from "./upkeep.ts";
 
 /**
- * Indexes are loaded ahead of need this long after an opening, not at once: right after a fail-over come the batches
- * that are sent again.
+ * Indexes are preloaded this long after an opening, not at once: right after a fail-over re-sent batches come first.
  */
 const WARM_MS = 500;
 const REOPEN_TRIES = 5;
@@ -49,7 +48,7 @@ interface OpenStore {
   readonly logs: Map<string, Promise<Log>>;
 }
 
-/** By topic, as an app knows them. */
+/** Recovery's reports, by topics' names as an app knows them. */
 const recoveryOf = (store: SegmentStore): LogRecovery[] =>
   store.recovery.logs.map((report) => ({ ...report, log: topicName(report.log) }));
 
@@ -58,7 +57,7 @@ export class WorkerHost {
   #term!: Term;
   #kernel!: Kernel;
   #rejected: StorageReport["rejected"] = [];
-  /** The open store, or the opening of the next one; rejects when the tide is closed for good. */
+  /** The open store, or the opening of the next one. Rejects once the tide is closed for good. */
   #open: Promise<OpenStore> = Promise.reject(new TidemarkError("CLOSED", "the tide is closed"));
   #reopening = false;
   #reopenedAt = 0;
@@ -77,10 +76,10 @@ export class WorkerHost {
     clean: (topic) => this.#clean(topic),
   });
   readonly #openVolume: VolumeOpener;
-  /** One per tab; the first is the page's own. */
+  /** One server for each tab; the first one is for the worker's own page. */
   readonly servers = new Set<PortServer>();
 
-  /** `open`: a worker that stood by has looked at the volume already (standby.ts). */
+  /** `open`: a standby worker has looked up the volume already (standby.ts). */
   constructor(open: VolumeOpener = openVolume) {
     this.#openVolume = open;
     this.#open.catch(() => undefined);
@@ -90,7 +89,7 @@ export class WorkerHost {
     for (const server of this.servers) server.tell(event);
   }
 
-  /** Opens the tide and tells the page on the data port, once, how that went. */
+  /** Opens the tide, and tells the page once, on the data port, how that went. */
   async open(options: HostOptions): Promise<void> {
     const { lifeLock, port } = options;
     this.#options = options;
@@ -100,7 +99,7 @@ export class WorkerHost {
       this.#kernel = await instantiateKernel(options.kernel);
       this.#open = this.#openStore();
       const { volume, store } = await this.#open;
-      // The page watches the lock from then on, and from before anything else is said.
+      // From this message on the page watches the lock; nothing else may be sent before it.
       await alive;
       const recovery = recoveryOf(store);
       this.#opened = {
@@ -118,7 +117,7 @@ export class WorkerHost {
     }
   }
 
-  /** Deposed. Its page may not have heard of the worker's lock yet, and then would not miss it. */
+  /** The worker was deposed. Its page may not know the worker's lock yet, and would then not notice its end. */
   readonly #leave = (): void => {
     this.#options.port.postMessage({
       failed: new TidemarkError("CLOSED", "another tab leads now", { reason: "deposed" }).toWire(),
@@ -126,7 +125,7 @@ export class WorkerHost {
     close();
   };
 
-  /** A tab's port from now on. */
+  /** Serves a tab's port from now on. */
   serve(port: MessagePort, manage: PortHost["manage"]): PortServer {
     const host: PortHost = {
       readable: this.#readable,
@@ -229,10 +228,10 @@ export class WorkerHost {
     }
   }
 
-  /** A log said CLOSED or worse. If that was the store's failure, and nobody is at it yet, open everything again. */
+  /** A log said CLOSED or worse. If the store has failed and nobody is reopening it, everything is opened again. */
   #failed(error: TidemarkError): void {
     const now = Date.now();
-    // A full disk opens for reading only; the next look whether there is room again is not at once.
+    // A full disk opens for reading only. Whether there is room again is not checked at once.
     if (this.#reopening || this.#ended || (error.code === "QUOTA_EXCEEDED" && now < this.#reopenedAt + QUOTA_PAUSE_MS))
       return;
     this.#reopenedAt = now;
@@ -269,8 +268,9 @@ export class WorkerHost {
   }
 
   /**
-   * Handles of cleared site data keep "succeeding", and another opening would show an empty tide: so both end here. The
-   * handles stay as they are: in Chromium 156 closing an orphaned one blocks the worker for ever. They go with it.
+   * Handles of cleared site data still seem to work, and another opening would show an empty tide, so both end here.
+   * The handles are not closed: in Chromium 156 closing one whose file was deleted blocks the worker for ever. They end
+   * with the worker.
    */
   async #refuseCleared({ volume, store }: OpenStore): Promise<void> {
     if (await volume.checkAttached().catch(() => true)) return;
@@ -308,7 +308,7 @@ export class WorkerHost {
     this.#open.catch(() => undefined);
     this.#topics.end(closed);
     const { store, logs } = await open;
-    // One that could not be opened has nothing to close, and keeps no other open.
+    // A log that could not be opened has nothing to close, and must not keep the others open.
     for (const log of logs.values())
       await log.then(
         (opened) => opened.close(),
