@@ -178,6 +178,10 @@ export const LARGE: readonly Configuration[] = [
     name: "2 appends of 1 or 2 records + copy + discard",
     given: { budgets: { append: 2, discard: 1, ...COPIED }, wide: true, ownChoice: true, falseStop: true },
   },
+  {
+    name: "2 appends + copy + discard + crash; replica from the log's end",
+    given: { budgets: { append: 2, discard: 1, crash: 1, ...COPIED }, latest: true, ownChoice: true },
+  },
   { name: "2 appends + copy + cut + late answers", given: { budgets: { append: 2, cut: 1, ...COPIED }, late: true } },
   {
     name: "1 append + copy + x + compaction + crash + late answers",

@@ -175,6 +175,16 @@ export function push(w: World, device: number, batches: number): void {
   m.previous = frame.batches.at(-1)!;
 }
 
+/** Settled positions that stand below the replica, where no look at an opening finds them. */
+function noteFound(w: World, device: number): void {
+  const v = volumeOf(w, device);
+  const { settled } = memoryOf(w, device);
+  if (v.base === NONE) return;
+  const below = w.state.edge.history.slice(0, v.base);
+  for (let p = firstUnsettled(w, device); p < v.end; p++)
+    if (isIn(settled, p) && below.includes(v.outbox[p]!)) v.retracted |= 1 << p;
+}
+
 /** What a push's or claim's answer leads to. */
 export function taken(w: World, device: number, answer: Answer): void {
   const v = volumeOf(w, device);
@@ -194,6 +204,7 @@ export function taken(w: World, device: number, answer: Answer): void {
     v.noteLast = last;
     Object.assign(m, { need: Need.IDLE, joined: 1, expected: next, previous: last, again: 0 });
     Object.assign(m, { takenTo: next, takenBy: lastOffset, toldNext: next, toldLast: last });
+    if (w.rules.grantNotesFound()) noteFound(w, device);
     if (w.rules.grantTrims()) trim(w, device, Math.min(firstUnsettled(w, device), v.end));
     return;
   }

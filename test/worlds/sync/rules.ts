@@ -201,6 +201,8 @@ export const RULES = {
   /** What a leaving and a grant make durable. */
   leavingTrims: (): boolean => true,
   grantTrims: (): boolean => true,
+  /** What fetched headers have shown behind an un-settled position can't be trimmed: the grant's commit notes it. */
+  grantNotesFound: (): boolean => true,
   /** A plain push that would leave positions out is a claim. */
   skippingClaims: (): boolean => true,
 } as const;

@@ -258,6 +258,12 @@ export const WRONG_RULES: readonly WrongRule[] = [
     bad: ["FELL"],
   },
   {
+    name: "a claim: what is found below the replica, behind an un-settled position, is only remembered",
+    rules: { grantNotesFound: () => false },
+    given: { budgets: { append: 2, crash: 1, discard: 1, ...COPIED }, latest: true, ownChoice: true },
+    bad: ["TWICE"],
+  },
+  {
     name: "retry: once asked, all that is in doubt is sent again",
     rules: { sentAgain: (named, inDoubt) => (named === 0 ? 0 : inDoubt) },
     given: { budgets: { append: 2, cut: 1, crash: 1, foreign: 2, compact: 2, forget: 1, retry: 1 }, frame: 2 },
