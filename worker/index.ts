@@ -4,7 +4,7 @@
  */
 import type { Env } from "./env.ts";
 import { handle } from "./front/router.ts";
-import type { Background } from "./front/archived-reads.ts";
+import type { Background } from "./front/segment-cache.ts";
 
 export { LogObject } from "./log-object/log-object.ts";
 export { SubscriptionObject } from "./subscriptions/subscription-object.ts";

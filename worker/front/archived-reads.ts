@@ -6,8 +6,6 @@
  *
  *   GET /v1/stream/<path>?offset=…   manifest known? ──▶ index, then one range of batches ──▶ answer
  *                                    else ask the object: it answers with a manifest, or with the data if it has them
- *   GET /v1/segment/<path>/<name>    the whole segment (docs/format.md), or a range of it: immutable, for readers of
- *                                    batches
  *
  * A manifest may be a minute old, just like a cached answer of the stream. Streams with a TTL give no manifest, because
  * a read must extend their TTL.
@@ -22,92 +20,27 @@ import { type Manifest, MANIFEST_HEADER } from "../rpc/manifest.ts";
 import type { Segment } from "../../src/store/segment.ts";
 import { dialectOf } from "../wire/accept.ts";
 import { Archive } from "../store/segment-archive.ts";
-import type { ObjectSource } from "../store/object-volume.ts";
 import type { ArchiveEntry } from "../store/archive-tables.ts";
-import { type Bucket, bucketSource, objectKey, SEGMENT_NAME } from "../store/bucket.ts";
+import type { Bucket } from "../store/bucket.ts";
 import type { Env } from "../env.ts";
 import type { Asked } from "../telemetry/events.ts";
-import { EdgeError } from "../errors.ts";
 import { edgeKernel } from "../kernel.ts";
 import { batchesHeaders, readAnswer } from "../wire/read-answer.ts";
 import { mediaType } from "../stream/media-type.ts";
 import { readRequestOf } from "../wire/durable-streams.ts";
 import { encodePath, SEGMENT_PREFIX } from "../wire/paths.ts";
 import { type Parts, partsIn } from "../stream/values.ts";
+import { type Background, bucketOf, sourceOf } from "./segment-cache.ts";
 
 const MANIFEST_MS = 60_000;
 /** A manifest has at most about 60 KB, and the isolate has 128 MB for everything. */
 const STREAMS_MAX = 100;
 const INDEXES_MAX = 64;
 const READ_BYTES = 1024 * 1024;
-const CACHE_SECONDS = 86_400;
-
-export interface Background {
-  waitUntil(work: Promise<unknown>): void;
-}
 
 const manifests = new RecentMap<string, { readonly until: number; readonly manifest: Manifest }>();
 /** Indexes of segments. Keys are never used twice, so an entry can't be stale. */
 const indexes = new RecentMap<string, Segment>();
-
-interface SegmentBucket extends Bucket {
-  head(key: string): Promise<{ readonly size: number } | null>;
-}
-const bucketOf = (env: Pick<Env, "SEGMENTS">): SegmentBucket | undefined => env.SEGMENTS;
-const missing = (): EdgeError => new EdgeError("NOT_FOUND", "there is no such segment");
-
-const cacheOf = (): Cache | undefined => (globalThis as { caches?: { default?: Cache } }).caches?.default;
-/** Not a real host: only a name under which the cache keeps the object. */
-const cacheUrl = (key: string): string => `https://segment.invalid/${encodeURIComponent(key)}`;
-const filling = new Set<string>();
-
-/** Puts a whole segment into this data centre's cache. */
-async function fill(bucket: Bucket, key: string): Promise<void> {
-  const cache = cacheOf();
-  if (!cache || filling.has(key)) return;
-  filling.add(key);
-  try {
-    const object = await bucket.get(key);
-    if (!object) return;
-    const headers = { "cache-control": `public, max-age=${CACHE_SECONDS}`, "content-length": String(object.size) };
-    await cache.put(cacheUrl(key), new Response(await object.arrayBuffer(), { headers }));
-  } finally {
-    filling.delete(key);
-  }
-}
-
-/** A range from the cache, if the whole segment is there. */
-async function cached(key: string, offset: number, length: number): Promise<Uint8Array | undefined> {
-  const headers = { range: `bytes=${offset}-${offset + length - 1}` };
-  const hit = await cacheOf()
-    ?.match(new Request(cacheUrl(key), { headers }))
-    .catch(() => undefined);
-  if (hit?.status === 206) return new Uint8Array(await hit.arrayBuffer());
-  void hit?.body?.cancel();
-  return undefined;
-}
-
-/**
- * The source of segments for one answer. The cache may keep an object that R2 has deleted, so R2 is asked for one byte
- * to see whether it still exists; once is enough for an answer.
- */
-function sourceOf(bucket: Bucket, background: Background | undefined): ObjectSource {
-  const direct = bucketSource(bucket)!;
-  const asked = new Map<string, Promise<boolean>>();
-  const isThere = (key: string): Promise<boolean> => {
-    const known = asked.get(key) ?? direct.range(key, 0, 1).then((byte) => byte !== undefined);
-    asked.set(key, known);
-    return known;
-  };
-  return {
-    async range(key, offset, length) {
-      const found = background && (await cached(key, offset, length));
-      if (found) return (await isThere(key)) ? found : undefined;
-      background?.waitUntil(fill(bucket, key).catch(() => undefined));
-      return direct.range(key, offset, length);
-    },
-  };
-}
 
 export interface OldRead {
   readonly asked: Asked;
@@ -238,91 +171,4 @@ async function oneRead(archive: Archive, manifest: Manifest, from: number, maxBy
   indexes.put(entry.key, segment);
   indexes.dropAbove(INDEXES_MAX);
   return { ...found, entry };
-}
-
-const RANGE = /^bytes=(\d{1,10})-(\d{1,10})?$/;
-
-const noAnswer = (thrown: unknown): EdgeError =>
-  new EdgeError("STORAGE_FAILED", "object storage does not answer; ask again", {}, { cause: thrown });
-
-function noRange(asked: string, size: number): EdgeError {
-  const message = `Range is ${asked}; the segment has ${size} bytes, from 0 on`;
-  return new EdgeError("RANGE_NOT_SATISFIABLE", message, { size });
-}
-
-/** The size of a segment, without reading its bytes. */
-async function sizeOf(bucket: SegmentBucket, key: string): Promise<number> {
-  const object = await bucket.head(key).catch((thrown: unknown) => Promise.reject(noAnswer(thrown)));
-  if (!object) throw missing();
-  return object.size;
-}
-
-/** Answers GET and HEAD of a whole segment. The caller has checked who may read the path. */
-export async function segmentResponse(
-  request: Request,
-  env: Env,
-  tenant: string,
-  rest: string,
-  background: Background | undefined,
-): Promise<Response> {
-  const slash = rest.lastIndexOf("/");
-  const name = rest.slice(slash + 1);
-  const bucket = bucketOf(env);
-  if (!bucket || slash <= 0 || !SEGMENT_NAME.test(name)) throw missing();
-  const key = await objectKey(tenant, rest.slice(0, slash), name);
-  const etag = `"${name}"`;
-  const headers: Record<string, string> = {
-    etag,
-    "accept-ranges": "bytes",
-    "content-type": "application/vnd.tidemark.segment",
-    "cache-control": "public, max-age=31536000, immutable",
-  };
-  if (request.headers.get("if-none-match")?.includes(etag)) return new Response(null, { status: 304, headers });
-  if (request.method === "HEAD") {
-    return new Response(null, {
-      status: 200,
-      headers: { ...headers, "content-length": String(await sizeOf(bucket, key)) },
-    });
-  }
-  const asked = request.headers.get("range") ?? "";
-  const [, first, last] = RANGE.exec(asked) ?? [];
-  if (first !== undefined)
-    return rangeOf(
-      bucket,
-      key,
-      { asked, first: Number(first), last: last === undefined ? undefined : Number(last) },
-      headers,
-    );
-  const object = await bucket.get(key).catch((thrown: unknown) => Promise.reject(noAnswer(thrown)));
-  if (!object) throw missing();
-  background?.waitUntil(fill(bucket, key).catch(() => undefined));
-  return new Response(await object.arrayBuffer(), {
-    status: 200,
-    headers: { ...headers, "content-length": String(object.size) },
-  });
-}
-
-interface AskedRange {
-  readonly asked: string;
-  readonly first: number;
-  readonly last: number | undefined;
-}
-
-async function rangeOf(
-  bucket: SegmentBucket,
-  key: string,
-  { asked, first, last }: AskedRange,
-  headers: Record<string, string>,
-): Promise<Response> {
-  if (last !== undefined && last < first) throw noRange(asked, await sizeOf(bucket, key));
-  const length = last === undefined ? 2 ** 32 : last - first + 1;
-  const object = await bucket.get(key, { range: { offset: first, length } }).catch(async (thrown: unknown) => {
-    // R2 refuses a range behind the end with the same error as a failure, so the size tells which it was.
-    const size = await sizeOf(bucket, key);
-    throw first >= size ? noRange(asked, size) : noAnswer(thrown);
-  });
-  if (!object) throw missing();
-  const bytes = await object.arrayBuffer();
-  const range = `bytes ${first}-${first + bytes.byteLength - 1}/${object.size}`;
-  return new Response(bytes, { status: 206, headers: { ...headers, "content-range": range } });
 }

@@ -2,32 +2,28 @@
  * The way in: `/v1/stream/<path>`. Who asks, and for what, is decided here before any object is woken, because an
  * object that is asked is billed even if it only refuses. Also adds the headers that all answers share.
  */
-import { stubOf } from "../rpc/stubs.ts";
-import { type AppendCall, CALL_BYTES_MAX } from "../rpc/append-call.ts";
+import { CALL_BYTES_MAX } from "../rpc/append-call.ts";
 import { type Action, type Caller, callerOf } from "./auth.ts";
-import { bearerOf } from "../wire/bearer.ts";
 import { type Env, numberOf } from "../env.ts";
-import { LONG_HEADER, METRICS_HEADER, PATH_HEADER, TENANT_HEADER } from "../rpc/internal-headers.ts";
+import { LONG_HEADER, METRICS_HEADER } from "../rpc/internal-headers.ts";
 import { type Asked, told } from "../telemetry/events.ts";
 import { EdgeError } from "../errors.ts";
 import { type Answer, errorAnswer } from "../wire/http.ts";
 import { withCommonHeaders, preflight } from "../wire/cors.ts";
-import { BODY_BYTES_MAX, readBody } from "../wire/request-body.ts";
-import { checkRate, checkSizes } from "./request-limits.ts";
-import { isOverload, lostChange, lostRead } from "./lost.ts";
+import { checkBody, checkRate, checkSizes, type Seen } from "./request-limits.ts";
 import { longPoll } from "./live-reads.ts";
 import { forkOf, methodNotAllowed, readRequestOf } from "../wire/durable-streams.ts";
 import { checkPath, decodePath, placeOf, SEGMENT_PREFIX, STREAM_PREFIX } from "../wire/paths.ts";
-import { type Background, forgetManifest, readThrough, segmentResponse } from "./archived-reads.ts";
-import { type AskOf, upgrade } from "./client-socket.ts";
+import { forgetManifest, readThrough } from "./archived-reads.ts";
+import { upgrade } from "./client-socket.ts";
+import { appendByCall, askOf, forward, isReading } from "./forward.ts";
+import type { Background } from "./segment-cache.ts";
+import { segmentResponse } from "./segment-download.ts";
+import { subscriptionResponse } from "./subscription-calls.ts";
 import { sse } from "./sse.ts";
-import { isWakes, subscriptionCallOf } from "../subscriptions/calls.ts";
-import { subscriptionsOf } from "../rpc/subscription-peer.ts";
-import { jwksResponse, wakeTenantOf } from "../subscriptions/server-key.ts";
 import { welcome, WELCOMES } from "./welcome.ts";
 
 const METRICS_PREFIX = "/v1/metrics/";
-const KEYS_PATH = `${STREAM_PREFIX}__ds/jwks.json`;
 /** The path of sockets that serve many logs. */
 const SOCKET_PATH = "/v1/socket";
 const ACTIONS = new Map<string, Action>([
@@ -37,17 +33,6 @@ const ACTIONS = new Map<string, Action>([
   ["PUT", "write"],
   ["DELETE", "admin"],
 ]);
-/** The only headers of a client that an object gets. None of them can be mistaken for one that the router sets. */
-const OF_APPENDS = (
-  "content-type stream-closed stream-seq producer-id producer-epoch producer-seq " +
-  "stream-expected-offset tidemark-resent-since tidemark-sequences traceparent"
-).split(" ");
-const PASSED = `${OF_APPENDS.join(" ")} accept content-length if-none-match stream-ttl stream-expires-at
-  stream-forked-from stream-fork-offset stream-fork-sub-offset
-  tidemark-retention-bytes tidemark-retention-records tidemark-retention-seconds
-  tidemark-compaction tidemark-compaction-lag-seconds tidemark-compaction-tombstone-seconds`.split(/\s+/);
-const INTERNAL = /^x-tidemark-/i;
-
 export async function handle(request: Request, env: Env, background?: Background): Promise<Response> {
   if (request.method === "OPTIONS") return preflight(request);
   const started = Date.now();
@@ -62,8 +47,6 @@ export async function handle(request: Request, env: Env, background?: Background
   told(env, request, response, asked, started);
   return response;
 }
-
-type Seen = Readonly<Record<string, string>>;
 
 async function route(
   request: Request,
@@ -97,7 +80,7 @@ async function route(
   if (action === undefined) throw methodNotAllowed();
   const path = pathOf(pathname, STREAM_PREFIX);
   asked.path = path;
-  if (path === "__ds" || path.startsWith("__ds/")) return control(request, env, seen, pathname);
+  if (path === "__ds" || path.startsWith("__ds/")) return subscriptionResponse(request, env, seen, pathname);
   const caller = await callerOf(request, env);
   asked.tenant = caller.tenant;
   // A token that allows only appends may open a socket as well: each frame is checked.
@@ -121,17 +104,6 @@ async function metrics(request: Request, env: Env, asked: Asked, pathname: strin
   require("admin", path);
   return forward(new URL(request.url), request, env, tenant, path, { [METRICS_HEADER]: "1" });
 }
-
-/** For questions of the Worker itself to the objects of a tenant. */
-const askOf =
-  (env: Env, url: URL): AskOf =>
-  (tenant, path) => {
-    const target = new URL(url);
-    return (query, headers = {}) => {
-      target.search = query;
-      return forward(target, new Request(target), env, tenant, path, headers);
-    };
-  };
 
 async function answer(
   request: Request,
@@ -179,98 +151,5 @@ function shared(caller: Caller, response: Response): Response {
   return new Response(response.body, { status: response.status, headers });
 }
 
-/** Refuses a body that can be judged before it is passed on. */
-function checkBody(seen: Seen): void {
-  if (Number(seen["content-length"] ?? 0) > BODY_BYTES_MAX)
-    throw new EdgeError("TOO_LARGE", `a request has at most ${BODY_BYTES_MAX} bytes`);
-  // A compressed body could expand to any size. Records may be compressed inside a batch, where the limit is checked.
-  const encoding = seen["content-encoding"] ?? "identity";
-  if (encoding.toLowerCase() !== "identity")
-    throw new EdgeError(
-      "UNSUPPORTED_MEDIA_TYPE",
-      "send the body without Content-Encoding; records may be compressed inside a batch",
-    );
-}
-
-/** Requests below the reserved prefix: subscriptions, and the key that signs their webhooks. */
-async function control(request: Request, env: Env, seen: Seen, pathname: string): Promise<Response> {
-  if (isReading(request) && pathname === KEYS_PATH) return jwksResponse(env);
-  const call = subscriptionCallOf(request.method, pathname);
-  checkBody(seen);
-  const headers = new Headers([...request.headers].filter(([name]) => !INTERNAL.test(name)));
-  let tenant: string;
-  // A worker that was woken has the wake's own token. Its seal by the server is checked here; the object checks that it
-  // belongs to the current wake.
-  if (isWakes(call)) tenant = await wakeTenantOf(env, bearerOf(request.headers));
-  else {
-    const caller = await callerOf(request, env);
-    // A pattern may match every stream of the tenant.
-    caller.require(call.action === "claim" ? "read" : "admin", "**");
-    tenant = caller.tenant;
-    headers.set(TENANT_HEADER, encodeURIComponent(tenant));
-  }
-  return subscriptionsOf(env, tenant).fetch(
-    new Request(request.url, { method: request.method, headers, body: bodyIn(request) }),
-  );
-}
-
-/** Only these methods have a body that means something. A GET with a body could not even be passed on. */
-const bodyIn = ({ method, body }: Request): ReadableStream<Uint8Array> | null =>
-  method === "PUT" || method === "POST" ? body : null;
-
 const pathOf = (pathname: string, prefix: string): string =>
   checkPath(decodePath(pathname.slice(prefix.length)), "the stream's path");
-
-/**
- * Passes the request on to the stream's object. Only `own` headers speak for the router; a client's headers of those
- * names are dropped.
- */
-async function forward(
-  url: URL,
-  request: Request,
-  env: Env,
-  tenant: string,
-  path: string,
-  own: Record<string, string> = {},
-): Promise<Response> {
-  const headers: Record<string, string> = {
-    ...own,
-    [PATH_HEADER]: encodeURIComponent(path),
-    [TENANT_HEADER]: encodeURIComponent(tenant),
-  };
-  for (const name of PASSED) {
-    const value = request.headers.get(name);
-    if (value !== null) headers[name] ??= value;
-  }
-  const target = new Request(url, { method: request.method, headers, body: bodyIn(request) });
-  try {
-    return await stubOf(env, tenant, path).fetch(target);
-  } catch (thrown) {
-    // The object was reset, moved or replaced. A new stub finds it again, and a read may simply be repeated.
-    if (isReading(request) && !isOverload(thrown))
-      return stubOf(env, tenant, path)
-        .fetch(target)
-        .catch((again: unknown) => Promise.reject(lostRead(again)));
-    throw await lostChange(thrown, () => head(env, tenant, path));
-  }
-}
-
-/** Asks the object only whether it answers. */
-function head(env: Env, tenant: string, path: string): Promise<Response> {
-  const headers = { [PATH_HEADER]: encodeURIComponent(path), [TENANT_HEADER]: encodeURIComponent(tenant) };
-  return stubOf(env, tenant, path).fetch(new Request("https://head.invalid/", { method: "HEAD", headers }));
-}
-
-/** A small append is read here and passed to the object whole (http-append.ts). */
-async function appendByCall(request: Request, env: Env, seen: Seen, tenant: string, path: string): Promise<Answer> {
-  const passed: Record<string, string> = {};
-  for (const name of OF_APPENDS) if (seen[name] !== undefined) passed[name] = seen[name];
-  const body = await readBody(request);
-  try {
-    return await stubOf(env, tenant, path).append(tenant, passed, body);
-  } catch (thrown) {
-    throw await lostChange(thrown, () => head(env, tenant, path));
-  }
-}
-
-const isReading = ({ method }: Request): boolean => method === "GET" || method === "HEAD";

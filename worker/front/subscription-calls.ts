@@ -1,0 +1,44 @@
+/**
+ * Calls below the reserved prefix, on their way to the object of a tenant's subscriptions: who may make them is decided
+ * here.
+ */
+import type { Env } from "../env.ts";
+import { TENANT_HEADER } from "../rpc/internal-headers.ts";
+import { subscriptionsOf } from "../rpc/subscription-peer.ts";
+import { isWakes, subscriptionCallOf } from "../subscriptions/calls.ts";
+import { jwksResponse, wakeTenantOf } from "../subscriptions/server-key.ts";
+import { bearerOf } from "../wire/bearer.ts";
+import { STREAM_PREFIX } from "../wire/paths.ts";
+import { callerOf } from "./auth.ts";
+import { bodyIn, isReading } from "./forward.ts";
+import { checkBody, type Seen } from "./request-limits.ts";
+
+const KEYS_PATH = `${STREAM_PREFIX}__ds/jwks.json`;
+const INTERNAL = /^x-tidemark-/i;
+
+/** Requests below the reserved prefix: subscriptions, and the key that signs their webhooks. */
+export async function subscriptionResponse(
+  request: Request,
+  env: Env,
+  seen: Seen,
+  pathname: string,
+): Promise<Response> {
+  if (isReading(request) && pathname === KEYS_PATH) return jwksResponse(env);
+  const call = subscriptionCallOf(request.method, pathname);
+  checkBody(seen);
+  const headers = new Headers([...request.headers].filter(([name]) => !INTERNAL.test(name)));
+  let tenant: string;
+  // A worker that was woken has the wake's own token. Its seal by the server is checked here; the object checks that it
+  // belongs to the current wake.
+  if (isWakes(call)) tenant = await wakeTenantOf(env, bearerOf(request.headers));
+  else {
+    const caller = await callerOf(request, env);
+    // A pattern may match every stream of the tenant.
+    caller.require(call.action === "claim" ? "read" : "admin", "**");
+    tenant = caller.tenant;
+    headers.set(TENANT_HEADER, encodeURIComponent(tenant));
+  }
+  return subscriptionsOf(env, tenant).fetch(
+    new Request(request.url, { method: request.method, headers, body: bodyIn(request) }),
+  );
+}
