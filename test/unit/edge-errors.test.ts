@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
 import { badRequest, type EdgeCode, EdgeError } from "../../worker/errors.ts";
-import { errorAnswer, HEADERS_OF, OTHER_STATUS_OF, refusalIn, STATUS_OF, wireErrorOf } from "../../worker/wire/http.ts";
+import { HEADERS_OF, OTHER_STATUS_OF, STATUS_OF } from "../../worker/wire/error-status.ts";
+import { errorAnswer, refusalIn, wireErrorOf } from "../../worker/wire/http.ts";
 
 const ROW = /^\| `([A-Z_]+)` \| (\w+) \| (\d{3})(?:; (\d{3}) [^|]*)? \| ([^|]*) \|/gm;
 

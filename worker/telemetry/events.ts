@@ -11,7 +11,7 @@
  */
 import type { Env } from "../env.ts";
 import { traceOf } from "../wire/durable-streams.ts";
-import { ERROR_HEADER } from "../wire/http.ts";
+import { ERROR_HEADER } from "../wire/error-status.ts";
 
 export interface EventFields {
   readonly tenant?: string | undefined;

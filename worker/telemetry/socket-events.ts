@@ -5,7 +5,7 @@
 import { type Frame, FrameType } from "../../src/sync/frames.ts";
 import type { EventFields } from "./events.ts";
 import { EdgeError } from "../errors.ts";
-import { statusOf } from "../wire/http.ts";
+import { statusOf } from "../wire/error-status.ts";
 
 const NAMES: Readonly<Record<number, string>> = Object.fromEntries(
   Object.entries(FrameType).map(([name, type]) => [type, name.toLowerCase()]),
