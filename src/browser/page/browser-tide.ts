@@ -173,7 +173,8 @@ export class BrowserTide implements Tide, Member, TopicHost {
       await sleep(0);
       const unlock = await this.#lockIfFree();
       unlock?.();
-      if (unlock) return this.end(error);
+      // Another tab may have spoken meanwhile, and waits for this one.
+      if (unlock && !this.#hasCompany) return this.end(error);
     }
     const lost = this.connection;
     this.tell({ type: "leaderlost", reason: error.message });

@@ -52,6 +52,11 @@ test.each([
   expect(failures).toEqual([]);
 });
 
+test("a tab that was alone when its worker ended, and hears of another one before it has looked, goes on", async () => {
+  const { failures } = await runTabsSeeds({ ...tabs, seeds: [61_866], plan: PLANS.opfs });
+  expect(failures).toEqual([]);
+});
+
 test("the same seeds leave the same trace, other seeds another", { timeout: 120_000 }, async () => {
   const run = (from: number) => runTabsSeeds({ ...tabs, seeds: range(from, 10) });
   const [first, again, other] = [await run(100_000), await run(100_000), await run(100_010)];
