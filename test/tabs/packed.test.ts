@@ -46,11 +46,18 @@ async function tabs(
     all.push(tab);
   }
   // A visible tab takes the lead from a hidden one. The hand-over has ended when each tab has its role.
-  await expect
-    .poll(async () => (await Promise.all(all.map((tab) => tab.call("role", name)))).filter((role) => role === "leader"))
-    .toEqual(["leader"]);
+  let roles: readonly string[] = [];
+  const settled = (): Promise<void> =>
+    expect
+      .poll(async () => {
+        roles = await Promise.all(all.map((tab) => tab.call("role", name)));
+        return roles.filter((role) => role === "leader");
+      })
+      .toEqual(["leader"]);
+  await settled();
   await all[0]!.seesStandBy();
-  const roles = await Promise.all(all.map((tab) => tab.call("role", name)));
+  // It may have begun only now.
+  await settled();
   const leader = all[roles.indexOf("leader")]!;
   return { name, leader, rest: all.filter((tab) => tab !== leader) };
 }
