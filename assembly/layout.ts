@@ -10,9 +10,9 @@
  *   │       │        │       │ a bit a│ CRC-32C│                │ bytes        │
  *   │       │        │       │ record │        │                │              │
  *   ├───────┴──────┬─┴───────┴─┬──────┴────────┼────────────────┼──────────────┤ 7 MiB = memoryBase       113 pages
- *   │ ROWS         │ STAMPS    │ IN            │ OUT            │ FOLD, unused │ data of the debug build │
- *   │ 2 MiB: 8 i32 │ 512 KiB:  │ 2 MiB + slack │ 2 MiB + slack  │ 67 KiB: the  │                         │
- *   │ a record     │ f64 each  │               │                │ CRC's notes  │                         │
+ *   │ ROWS         │ STAMPS    │ IN            │ OUT            │ FOLD 67 KiB  │ data of the debug build │
+ *   │ 2 MiB: 8 i32 │ 512 KiB:  │ 2 MiB + slack │ 2 MiB + slack  │ (crc32c.ts), │                         │
+ *   │ a record     │ f64 each  │               │                │ then unused  │                         │
  *   └──────────────┴───────────┴───────────────┴────────────────┴──────────────┴─────────────────────────┘
  *                                                                              END
  *

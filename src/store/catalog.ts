@@ -19,7 +19,8 @@
  * compacted (0 or 1), offsetIndexBytes, timeIndexBytes, producersBytes, footerCrc] when sealed. Times are in
  * milliseconds.
  *
- * Version 1 had neither `begun`, `end` nor `appending`: its logs are read as ones that may have been appended to. Later
+ * Version 2 is the one above. Version 1 had no `begun` of a segment and no `end` and `appending` of a log
+ * (CatalogState); its logs are read as ones that may have been appended to. Later
  * writers of version 1 added `id`, and a log's `born` and `settings`; these are absent where there are none. So is
  * `compacted`, which says how far a log is compacted: a writer that does not know it drops it, and the next pass begins
  * at the start.

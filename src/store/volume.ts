@@ -6,7 +6,7 @@
  *   slot 0   catalog copy A          slot 2 …   segments, or free
  *   slot 1   catalog copy B
  *
- * Implementations: MemoryVolume, OpfsVolume, IdbVolume; TakenVolume over files that a hung leader keeps locked; at
+ * Implementations: MemoryVolume, OpfsVolume, IdbVolume; CopyingVolume over files that a hung leader keeps locked; at
  * the edge one of a single segment in R2, for reading; those of the simulation and of tests. One writer for each
  * volume.
  */

@@ -1,6 +1,7 @@
 /**
- * A claim (docs/sync.md, "Claim"): the next generation, for a device that the edge does not know as it is. What copies
- * share must go in once, and what each wrote since, too.
+ * A claim (docs/sync.md, "Claim"): a device whose profile was copied or put back, or that the edge has forgotten, asks
+ * for the next generation. Batches that all copies of the profile hold must reach the edge once, and so must what each
+ * copy wrote by itself. E is the end of the edge's log, as the last answer told it.
  *
  *   the watermark is at E ─▶ look ─┬─ nothing left ─▶ the id is left ─▶ join without one
  *                                  ├─ in doubt ─▶ a person is asked

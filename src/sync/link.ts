@@ -1,6 +1,6 @@
 /**
- * The link: one socket to an edge, for all topics of a tide that are synced there. What it does next says
- * link-state.ts; here are the socket, the pings, the renewal of tokens and the timers.
+ * The link: one socket to an edge, for all topics of a tide that are synced there. Its states
+ * are a table in link-state.ts; here are the socket, the pings, the renewal of tokens and the timers.
  *
  *   host ──token, connect──▶ SyncLink ── EdgeSocket ──▶ sessions (attach), detach when it ends
  *

@@ -4,7 +4,7 @@
  *   log "orders-0"        the edge's records, as far as they are here      offsets of the edge, below 2^52
  *   log "orders-0.out"    own batches on their way to the edge             2^52 + position: provisional
  *
- * A topic may be called "x.out": its log ends in -0.
+ * No topic's log is taken for an outbox, also where the topic is called "x.out": its log is "x.out-0".
  */
 
 /** The topic whose outbox this log is; undefined for any other. */

@@ -1,6 +1,6 @@
 /**
- * One synced topic on the link: opens its channel, joins, follows into the replica, pushes the outbox, claims. What
- * comes after what says session-state.ts; what an answer of a join means, verdict.ts.
+ * One synced topic on the link: opens its channel, joins, follows into the replica, pushes the outbox, claims. The
+ * order of these is a table in session-state.ts; verdict.ts says what the answer to a join means.
  *
  *   attach(socket) ─▶ open ─▶ join ─▶ verdict ─┬─▶ receiver.ts follows, until the channel ends
  *                              ▲               └─▶ pump.ts pushes, claimer.ts claims

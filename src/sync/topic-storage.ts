@@ -2,7 +2,8 @@
  * A synced topic's storage: outbox, replica and their notes, and the order in which they change (topic-store.ts says
  * what a session may ask for).
  *
- *   receive   pieces ─▶ own batches among them ─▶ T2's trim, if they pass what was told ─▶ append ─▶ one flush
+ *   receive   pieces ─▶ own batches among them ─▶ a trim, if they pass the last offset that the edge told for own
+ *             batches (rule T2 of docs/sync.md) ─▶ append ─▶ one flush
  *             ─▶ watermark ─▶ own batches settled ─▶ trim, if enough is settled or everything is
  *
  * One piece of work at a time. What a crash between any two of its steps leaves is the table of docs/sync.md.

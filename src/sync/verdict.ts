@@ -1,6 +1,6 @@
 /**
  * The verdict of a join: what a device makes of the edge's answer. The first row of docs/sync.md ("The verdict of a
- * join") that applies; the number of the row goes along, for events and for the check that two joins in a row got on.
+ * join") that applies; the row's number goes along, for events and to tell whether one join got further than the last.
  *
  *   1, 2, 3, 5a, 8   stopped: another owner, another log, an edge that went back
  *   4, 5, 6, 7       claim: a copy of this profile, a restored one, an edge that forgot

@@ -7,7 +7,6 @@
  *   push   ──▶ ok after the commit, or an error
  *   follow ──▶ tide: when it has caught up and the log's ends have changed since its last tide; and before the first
  *              batch of another life of the log, so that a device that stores the batch knows its life
- *              another life of the log, so that who stores it knows of which
  */
 import { encodeFrame, type Frame, FrameType, jsonFrame, jsonOf } from "../../src/sync/frames.ts";
 import { readJoin, readPush, tidePayload } from "../../src/sync/sync-frames.ts";

@@ -1,7 +1,8 @@
 /**
- * What the Durable Streams dialect remembers of its writers: each producer's newest request, and the last Stream-Seq.
- * It needs no write of its own: it is in two headers of an append's first record, so it is as durable as the data, and
- * is read back from the log's tail when the object wakes. A snapshot at each seal bounds that walk.
+ * What the Durable Streams dialect remembers of its writers: each producer's newest request (Producer-Id, -Epoch and
+ * -Seq), and the last Stream-Seq. Each append is checked against it: taken, a repeat, or refused. The memory needs no
+ * write of its own: it is in two headers of an append's first record, so it is as durable as the data, and is read back
+ * from the log's tail when the object wakes. A snapshot at each seal bounds that walk.
  *
  *   record header  ds.producer = epoch:seq:id        ds.seq = Stream-Seq
  *

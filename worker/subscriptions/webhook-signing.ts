@@ -1,6 +1,6 @@
 /**
- * The server's key for webhooks and for tokens of wakes: Ed25519, made once and kept by one object. Its public half is
- * published at `__ds/jwks.json`.
+ * Signs deliveries to webhooks, and tokens of wakes, with the server's key: Ed25519, made once and kept by one object.
+ * Its public half is published at `__ds/jwks.json`.
  */
 import type { SigningKey } from "../rpc/subscription-peer.ts";
 

@@ -4,7 +4,6 @@
  *
  *   character   its first bytes wait for the rest: in the decoder while the answer lasts. If the answer ends, the next
  *               answer begins with the bytes before its offset (the lead), so nothing is lost or sent twice
- *               next answer begins with what stands before its offset (the lead), so nothing is lost or said twice.
  *   CR LF       a CR at the end of an event is a line break at once; an LF that follows is then ignored
  */
 import type { Kernel } from "../../src/kernel/types.ts";

@@ -1,7 +1,8 @@
 /**
- * A worker's own TidemarkError and loader: no page can hand it the ones that it has from browser.js. What a page is
- * handed stays the only one there, so this is a function that only workers call. Here it names the modules as they
- * are; the build (tools/package/build.mjs) puts their code inside the function.
+ * A worker's own TidemarkError and loader. In a page both come from browser.js, once, so that `instanceof` holds. A
+ * worker shares no objects with its page, so it makes its own, by calling this function. In the sources the function
+ * imports the two modules; the build (tools/package/build.mjs) puts their code inside it, so that a page which loads
+ * this file gets no second class.
  */
 import { assert, TidemarkError } from "../../errors.ts";
 import { importFile, loadFailed } from "../platform/load.ts";

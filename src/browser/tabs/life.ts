@@ -70,8 +70,9 @@
  *   asleep                            wake         seeking       unmute, queue, ask
  *   awake, asleep                     close        closed        unqueue, let go, stand down
  *
- * Any other pair changes nothing, with one exception: a wait tells its end in the state in which it began, or not at
- * all (`during` in standing.ts). Such an event comes in no other states than those above, and an assertion says so.
+ * Any other pair changes nothing, where it can happen at all. The end of a wait (for a lock, for a worker) is told in
+ * the state in which the wait began, or not at all (`during` in standing.ts). So such an event comes in the states
+ * above only, and in any other an assertion fails.
  */
 import type { TidemarkError } from "../../errors.ts";
 

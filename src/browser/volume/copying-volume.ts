@@ -190,7 +190,7 @@ export async function openTaken(
   }
   // The worker may have been deposed just now, by a tab that is gone already.
   if (!takeover) await sleep(SUCCESSOR_WAIT_MS);
-  const volume = await TakenVolume.open(options, slotBytes, directory, await folder());
+  const volume = await CopyingVolume.open(options, slotBytes, directory, await folder());
   try {
     if (volume.slotCount > 0) await volume.read(0, 0, new Uint8Array(1));
     // A worker that has slot 0 locked now was deposed, or has come since the first check: a page may not know yet that
@@ -203,7 +203,7 @@ export async function openTaken(
   return volume;
 }
 
-export class TakenVolume implements Volume {
+export class CopyingVolume implements Volume {
   readonly info: VolumeInfo;
   readonly slotBytes: number;
   slotCount: number;
@@ -235,13 +235,13 @@ export class TakenVolume implements Volume {
     slotBytes: number,
     directory: DirectoryHandle,
     folder: DirectoryHandle,
-  ): Promise<TakenVolume> {
+  ): Promise<CopyingVolume> {
     let count = 0;
     for await (const name of directory.keys()) {
       const [, number] = /^slot-(\d{4,})$/.exec(name) ?? [];
       if (number !== undefined) count = Math.max(count, Number(number) + 1);
     }
-    return new TakenVolume(options, slotBytes, count, [directory, folder], await copiesIn(folder));
+    return new CopyingVolume(options, slotBytes, count, [directory, folder], await copiesIn(folder));
   }
 
   #place(slot: number): Promise<Place> {
