@@ -229,7 +229,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: STATE,
     find: "if (fromZero && received !== 0) {",
     replace: "if (fromZero && received < 0) {",
-    from: 10_500,
+    from: 13_240,
   },
   {
     name: "age by the records' own time",
