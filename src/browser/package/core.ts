@@ -5,18 +5,6 @@
  *   page     browser.js → import(core.js) → use() → openTide() → new Worker(core.js)
  *   worker   core.js, being the script that it was started with, → work() → host() → start()
  */
-// These are here for their order in the file. All of them are imported below as well. gzip looks back 32 KiB, and in
-// this order it finds more of what it has seen: 0.6 KiB.
-import "../platform/locks.ts";
-import "../../delivery/read-record.ts";
-import "../worker/fenced-volume.ts";
-import "../../topic/serializer.ts";
-import "../../store/segment.ts";
-import "../../record/record-batch.ts";
-import "../volume/open-volume.ts";
-import "../../topic/input.ts";
-import "../../record/batch-builder.ts";
-import "../../store/slot-pool.ts";
 import { type Parts, useParts } from "../platform/parts.ts";
 import type { Failed, HostOptions, StandBy } from "../port/protocol.ts";
 import { start } from "../worker/start.ts";
