@@ -2,14 +2,21 @@
 import type { Kernel } from "../kernel/types.ts";
 import { viewOf } from "../record/bytes.ts";
 import {
+  BASE_OFFSET_AT,
+  BASE_SEQUENCE_AT,
+  BATCH_CRC_AT,
+  EPOCH_AT,
+  FORGOTTEN_AT,
+  ID_AT,
+  LAST_SEQUENCE_AT,
+  MAGIC_AT,
+  PRODUCERS_AT,
   SNAPSHOT_BATCH_BYTES,
   SNAPSHOT_HEAD_BYTES,
-  SNAPSHOT_PRODUCER_BYTES,
-  type ProducerBatch,
-  type ProducerEntry,
-  type ProducerState,
   SNAPSHOT_MAGIC,
-} from "./producer-state.ts";
+  SNAPSHOT_PRODUCER_BYTES,
+} from "./producer-layout.ts";
+import type { ProducerBatch, ProducerEntry, ProducerState } from "./producer-state.ts";
 
 /** The earlier snapshot format. Its entries held the time of last use, and it did not record forgotten producers. */
 const MAGIC_1 = 0x50524431; // "PRD1"
@@ -24,29 +31,29 @@ export function loadSnapshot(state: ProducerState, kernel: Kernel, bytes: Uint8A
   const end = bytes.length - 4;
   const view = viewOf(bytes);
   if (end < HEAD_1_BYTES || view.getUint32(end) !== kernel.crc32c(bytes.subarray(0, end))) return false;
-  const isFirst = view.getUint32(0) === MAGIC_1;
+  const isFirst = view.getUint32(MAGIC_AT) === MAGIC_1;
   const [headBytes, producerBytes] = isFirst
     ? [HEAD_1_BYTES, PRODUCER_1_BYTES]
     : [SNAPSHOT_HEAD_BYTES, SNAPSHOT_PRODUCER_BYTES];
-  if (end < headBytes || (!isFirst && view.getUint32(0) !== SNAPSHOT_MAGIC)) return false;
-  const forgotten = isFirst ? offset - 1 : Number(view.getBigInt64(8));
+  if (end < headBytes || (!isFirst && view.getUint32(MAGIC_AT) !== SNAPSHOT_MAGIC)) return false;
+  const forgotten = isFirst ? offset - 1 : Number(view.getBigInt64(FORGOTTEN_AT));
   if (!Number.isSafeInteger(forgotten)) return false;
   const found: [number, ProducerEntry][] = [];
   let at = headBytes;
   // A count that does not fit the bytes means damage.
-  for (let left = view.getUint32(4); left > 0; left--) {
+  for (let left = view.getUint32(PRODUCERS_AT); left > 0; left--) {
     const count = at + producerBytes <= end ? view.getUint16(at + producerBytes - 2) : 0;
     if (count === 0 || at + producerBytes + count * SNAPSHOT_BATCH_BYTES > end) return false;
-    const id = Number(view.getBigInt64(at));
-    const epoch = view.getInt16(at + 8);
+    const id = Number(view.getBigInt64(at + ID_AT));
+    const epoch = view.getInt16(at + EPOCH_AT);
     at += producerBytes;
     const batches: ProducerBatch[] = [];
     for (let i = 0; i < count; i++, at += SNAPSHOT_BATCH_BYTES) {
       batches.push({
-        baseSequence: view.getInt32(at),
-        lastSequence: view.getInt32(at + 4),
-        baseOffset: Number(view.getBigInt64(at + 8)),
-        crc: view.getUint32(at + 16),
+        baseSequence: view.getInt32(at + BASE_SEQUENCE_AT),
+        lastSequence: view.getInt32(at + LAST_SEQUENCE_AT),
+        baseOffset: Number(view.getBigInt64(at + BASE_OFFSET_AT)),
+        crc: view.getUint32(at + BATCH_CRC_AT),
       });
     }
     found.push([id, { epoch, batches }]);

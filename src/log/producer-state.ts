@@ -3,8 +3,7 @@
  * refuse a gap. The state is made from the log's own batch headers, so it can always be rebuilt; a snapshot only saves
  * that walk.
  *
- *   snapshot  0 "PRD2" · 4 u32 producers · 8 i64 forgotten · then per producer: i64 id, i16 epoch, u16 batches (1 … 5),
- *             then per batch: i32 base sequence, i32 last sequence, i64 base offset, u32 CRC; at the end u32 CRC-32C
+ * producer-layout.ts draws the snapshot.
  *
  * When there are too many producers, the one that has been silent longest is forgotten; no clock is involved. Of all
  * forgotten producers only one number stays: the highest offset that any of them had written at. A producer that is not
@@ -18,14 +17,26 @@ import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import type { BatchHeader } from "../record/format.ts";
 import { RecentMap } from "../store/recent-map.ts";
+import {
+  BASE_OFFSET_AT,
+  BASE_SEQUENCE_AT,
+  BATCH_CRC_AT,
+  BATCHES_AT,
+  EPOCH_AT,
+  FORGOTTEN_AT,
+  ID_AT,
+  LAST_SEQUENCE_AT,
+  MAGIC_AT,
+  PRODUCERS_AT,
+  SNAPSHOT_BATCH_BYTES,
+  SNAPSHOT_HEAD_BYTES,
+  SNAPSHOT_MAGIC,
+  SNAPSHOT_PRODUCER_BYTES,
+} from "./producer-layout.ts";
 import type { LogAppendOptions } from "./types.ts";
 
 /** A producer may have this many batches in flight (Kafka's max.in.flight with idempotence). */
 export const PRODUCER_BATCHES = 5;
-export const SNAPSHOT_MAGIC = 0x50524432; // "PRD2"
-export const SNAPSHOT_HEAD_BYTES = 16;
-export const SNAPSHOT_PRODUCER_BYTES = 12;
-export const SNAPSHOT_BATCH_BYTES = 20;
 const SEQUENCE_MAX = 0x7fffffff;
 
 export interface ProducerBatch {
@@ -174,20 +185,20 @@ export class ProducerState {
     }
     const bytes = new Uint8Array(length);
     const view = new DataView(bytes.buffer);
-    view.setUint32(0, SNAPSHOT_MAGIC);
-    view.setUint32(4, kept.length);
-    view.setBigInt64(8, BigInt(forgotten));
+    view.setUint32(MAGIC_AT, SNAPSHOT_MAGIC);
+    view.setUint32(PRODUCERS_AT, kept.length);
+    view.setBigInt64(FORGOTTEN_AT, BigInt(forgotten));
     let at = SNAPSHOT_HEAD_BYTES;
     for (const [id, { epoch, batches }] of kept.reverse()) {
-      view.setBigInt64(at, BigInt(id));
-      view.setInt16(at + 8, epoch);
-      view.setUint16(at + 10, batches.length);
+      view.setBigInt64(at + ID_AT, BigInt(id));
+      view.setInt16(at + EPOCH_AT, epoch);
+      view.setUint16(at + BATCHES_AT, batches.length);
       at += SNAPSHOT_PRODUCER_BYTES;
       for (const batch of batches) {
-        view.setInt32(at, batch.baseSequence);
-        view.setInt32(at + 4, batch.lastSequence);
-        view.setBigInt64(at + 8, BigInt(batch.baseOffset));
-        view.setUint32(at + 16, batch.crc);
+        view.setInt32(at + BASE_SEQUENCE_AT, batch.baseSequence);
+        view.setInt32(at + LAST_SEQUENCE_AT, batch.lastSequence);
+        view.setBigInt64(at + BASE_OFFSET_AT, BigInt(batch.baseOffset));
+        view.setUint32(at + BATCH_CRC_AT, batch.crc);
         at += SNAPSHOT_BATCH_BYTES;
       }
     }

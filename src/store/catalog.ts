@@ -32,7 +32,7 @@ import { assert, TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { viewOf } from "./bytes.ts";
 import type { CompactedTo, QuarantinedRange } from "./log-store.ts";
-import { ID_CHARS_MAX } from "./slot.ts";
+import { ID_CHARS_MAX } from "./slot-layout.ts";
 import { CATALOG_SLOTS, readExactly, SLOTS_MAX, type Volume } from "./volume.ts";
 
 const MAGIC = 0x5449444543415431n; // "TIDECAT1"

@@ -6,7 +6,7 @@ import type { Hop } from "../record/batch-walk.ts";
 import { BATCH_HEADER_BYTES, type BatchHeader, nextOffsetOf, readHeader } from "../record/format.ts";
 import type { Segment } from "./segment.ts";
 import { plausible, type SegmentReader } from "./segment-reader.ts";
-import { BODY_AT } from "./slot.ts";
+import { BODY_AT } from "./slot-layout.ts";
 import { readExactly } from "./volume.ts";
 
 /** Batches from body position `start`, header by header; for time look-ups and explanations. */

@@ -6,7 +6,7 @@ import { lastBefore } from "./index-tools.ts";
 import type { Segment } from "./segment.ts";
 import { throwIfDamaged } from "./segment-reader.ts";
 import type { SegmentedLog } from "./segmented-log.ts";
-import { BODY_AT } from "./slot.ts";
+import { BODY_AT } from "./slot-layout.ts";
 import { readExactly } from "./volume.ts";
 
 function segmentAt(log: SegmentedLog, baseOffset: number): Segment {

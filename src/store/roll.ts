@@ -8,7 +8,7 @@ import { sectionsBytesMax } from "./sections-room.ts";
 import { writeSections } from "./sections.ts";
 import { Segment } from "./segment.ts";
 import type { RollingLog } from "./segment-list.ts";
-import { BODY_AT } from "./slot.ts";
+import { BODY_AT } from "./slot-layout.ts";
 
 /** Implements LogStore.roll. */
 export async function roll(log: RollingLog): Promise<void> {

@@ -3,7 +3,7 @@
  * this is apart from sections.ts, which is loaded once something is sealed.
  */
 import { indexBytesMax } from "./index-entries.ts";
-import { BODY_AT } from "./slot.ts";
+import { BODY_AT } from "./slot-layout.ts";
 
 /** Length of the footer that footer.ts draws. */
 export const FOOTER_BYTES = 104;

@@ -6,7 +6,7 @@ import type { SealedEntry } from "./catalog.ts";
 import { BODY_CRC_AT, decodeFooter, encodeFooter, FOOTER_BYTES, SECTIONS_CRC_AT } from "./footer.ts";
 import { leadsInside } from "./index-tools.ts";
 import type { Indexes, Segment } from "./segment.ts";
-import { BODY_AT } from "./slot.ts";
+import { BODY_AT } from "./slot-layout.ts";
 import { readExactly, type Volume } from "./volume.ts";
 
 export interface SealOptions {

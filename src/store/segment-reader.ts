@@ -17,7 +17,8 @@ import { floorEntry } from "./index-entries.ts";
 import type { FetchedBatches } from "./log-store.ts";
 import { RecentMap } from "./recent-map.ts";
 import type { Segment } from "./segment.ts";
-import { BODY_AT, type Whose } from "./slot.ts";
+import { BODY_AT } from "./slot-layout.ts";
+import type { Whose } from "./slot.ts";
 import { readExactly, type Volume } from "./volume.ts";
 
 /** What must be where a read begins. No checksum covers a base offset, so the index or the batch before confirms it. */

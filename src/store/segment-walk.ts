@@ -37,7 +37,8 @@ import {
 import { viewOf } from "./bytes.ts";
 import type { QuarantinedRange } from "./log-store.ts";
 import type { Segment } from "./segment.ts";
-import { BODY_AT, type Mark } from "./slot.ts";
+import { BODY_AT } from "./slot-layout.ts";
+import type { Mark } from "./slot.ts";
 import { readExactly, type Volume } from "./volume.ts";
 
 export interface Walk {

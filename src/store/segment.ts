@@ -9,7 +9,7 @@ import { GrowingBytes } from "./bytes.ts";
 import type { SealedEntry, SegmentEntry } from "./catalog.ts";
 import { offsetEntriesIn, timeEntriesIn } from "./index-entries.ts";
 import type { QuarantinedRange, SegmentInfo } from "./log-store.ts";
-import { BODY_AT } from "./slot.ts";
+import { BODY_AT } from "./slot-layout.ts";
 
 /** The two sparse indexes, packed as on disk. */
 export interface Indexes {

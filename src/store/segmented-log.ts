@@ -23,7 +23,8 @@ import type { RecoveredLog } from "./recover-log.ts";
 import { producersReserve, sectionsBytesMax } from "./sections-room.ts";
 import type { Segment } from "./segment.ts";
 import type { RollingLog } from "./segment-list.ts";
-import { BODY_AT, encodeMark, type Mark, markPosition } from "./slot.ts";
+import { BODY_AT } from "./slot-layout.ts";
+import { encodeMark, type Mark, markPosition } from "./slot.ts";
 import type { StoreContext } from "./store-context.ts";
 
 /** Small batches are joined into writes of up to this size. Larger ones are written as they are, without a copy. */

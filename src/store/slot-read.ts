@@ -7,20 +7,30 @@ import {
   FLAG_CLEAN,
   ID_BYTES_AT,
   LOG_NAME_BYTES_MAX,
-  type Mark,
+  MARK_BASE_AT,
   MARK_BYTES,
+  MARK_COUNT_AT,
   MARK_CRC_AT,
+  MARK_EPOCH_AT,
+  MARK_FLAGS_AT,
   MARK_MAGIC,
+  MARK_MAGIC_AT,
+  MARK_NEXT_AT,
+  MARK_POSITION_AT,
   NAME_AT,
-  type Role,
+  NAME_BYTES_AT,
+  ROLE_BASE_AT,
+  ROLE_CRC_AT,
+  ROLE_EPOCH_AT,
   ROLE_HEAD_BYTES,
   ROLE_MAGIC,
+  ROLE_MAGIC_AT,
   ROLE_VERSION,
+  ROLE_VERSION_AT,
   ROLE_VERSION_BARE,
-  roleCrc,
   SECTOR,
-  type Whose,
-} from "./slot.ts";
+} from "./slot-layout.ts";
+import { type Mark, type Role, roleCrc, type Whose } from "./slot.ts";
 import { readExactly, type Volume } from "./volume.ts";
 
 /** Whether a slot with this role holds that segment. */
@@ -39,20 +49,21 @@ export function whose(role: Role | undefined, wanted: Role): Whose {
 export async function readRole(kernel: Kernel, volume: Volume, slot: number): Promise<Role | undefined> {
   const bytes = await readExactly(volume, slot, 0, SECTOR);
   const view = viewOf(bytes);
-  const version = view.getUint32(8);
-  const nameBytes = view.getUint32(24);
-  if (view.getBigUint64(0) !== ROLE_MAGIC || nameBytes > LOG_NAME_BYTES_MAX) return undefined;
+  const version = view.getUint32(ROLE_VERSION_AT);
+  const nameBytes = view.getUint32(NAME_BYTES_AT);
+  if (view.getBigUint64(ROLE_MAGIC_AT) !== ROLE_MAGIC || nameBytes > LOG_NAME_BYTES_MAX) return undefined;
   if (version !== ROLE_VERSION && version !== ROLE_VERSION_BARE) return undefined;
   const nameAt = version === ROLE_VERSION ? NAME_AT : ROLE_HEAD_BYTES;
   const idBytes = version === ROLE_VERSION ? view.getUint32(ID_BYTES_AT) : 0;
   const idAt = nameAt + nameBytes;
-  if (idAt + idBytes > SECTOR || roleCrc(kernel, bytes, idAt + idBytes) !== view.getUint32(28)) return undefined;
+  if (idAt + idBytes > SECTOR || roleCrc(kernel, bytes, idAt + idBytes) !== view.getUint32(ROLE_CRC_AT))
+    return undefined;
   const decoder = new TextDecoder();
   return {
     tide: decoder.decode(bytes.subarray(idAt, idAt + idBytes)),
     log: decoder.decode(bytes.subarray(nameAt, idAt)),
-    baseOffset: getSafe64(view, 16),
-    epoch: view.getInt32(12),
+    baseOffset: getSafe64(view, ROLE_BASE_AT),
+    epoch: view.getInt32(ROLE_EPOCH_AT),
     begun: version === ROLE_VERSION ? getSafe64(view, BEGUN_AT) : 0,
   };
 }
@@ -76,14 +87,14 @@ export async function readMark(
 
 function decodeMark(kernel: Kernel, bytes: Uint8Array): Mark | undefined {
   const view = viewOf(bytes);
-  if (view.getUint32(0) !== MARK_MAGIC) return undefined;
+  if (view.getUint32(MARK_MAGIC_AT) !== MARK_MAGIC) return undefined;
   if (kernel.crc32c(bytes.subarray(0, MARK_CRC_AT)) !== view.getUint32(MARK_CRC_AT)) return undefined;
   return {
-    count: view.getUint32(4),
-    baseOffset: getSafe64(view, 8),
-    position: view.getUint32(16),
-    nextOffset: getSafe64(view, 20),
-    epoch: view.getInt32(28),
-    clean: (view.getUint32(32) & FLAG_CLEAN) !== 0,
+    count: view.getUint32(MARK_COUNT_AT),
+    baseOffset: getSafe64(view, MARK_BASE_AT),
+    position: view.getUint32(MARK_POSITION_AT),
+    nextOffset: getSafe64(view, MARK_NEXT_AT),
+    epoch: view.getInt32(MARK_EPOCH_AT),
+    clean: (view.getUint32(MARK_FLAGS_AT) & FLAG_CLEAN) !== 0,
   };
 }

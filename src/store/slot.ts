@@ -1,16 +1,6 @@
 /**
- * A segment's slot: one header page, then the batches, then (once sealed) the sections of footer.ts.
- *
- *   0            512          1024                4096                                      slotBytes
- *   ┌────────────┬────────────┬──────────┬────────┬───────────────────┬────────────────────┬──────┐
- *   │ role       │ mark 0     │ mark 1   │ zero   │ batches →         │ sections and footer│ free │
- *   └────────────┴────────────┴──────────┴────────┴───────────────────┴────────────────────┴──────┘
- *
- *   role  0 "TIDESLOT" · 8 u32 version · 12 i32 epoch · 16 i64 base offset · 24 u32 name bytes · 28 u32 CRC-32C of
- *         0 … 27 and of 32 to the end of what follows · 32 u64 begun · 40 u32 id bytes · 44 log name (UTF-8, at most
- *         255 bytes) and behind it the tide's id (UTF-8); version 1 had neither begun nor id, and its name at 32
- *   mark  0 "MARK" · 4 u32 count · 8 i64 base offset of the segment · 16 u32 position · 20 i64 next offset
- *         · 28 i32 epoch · 32 u32 flags (1 clean shutdown) · 36 u32 CRC-32C of 0 … 35
+ * A segment's slot: one header page, then the batches, then (once sealed) the sections of footer.ts. slot-layout.ts
+ * draws it.
  *
  * A mark says: "batches up to `position` (ending before `next offset`) were flushed; batches behind it have `epoch`".
  * It is written with the next batch and flushed with it, so it costs no flush of its own, and it is true whether or not
@@ -24,25 +14,33 @@
  */
 import type { Kernel } from "../kernel/types.ts";
 import { viewOf } from "./bytes.ts";
-
-/** Where batches begin: after one page, the smallest unit that file systems write. */
-export const BODY_AT = 4096;
-export const SECTOR = 512;
-export const ROLE_MAGIC = 0x54494445534c4f54n; // "TIDESLOT"
-export const ROLE_HEAD_BYTES = 32;
-export const BEGUN_AT = ROLE_HEAD_BYTES;
-export const ID_BYTES_AT = BEGUN_AT + 8;
-export const NAME_AT = ID_BYTES_AT + 4;
-/** As UTF-8 an id of this length fits the role's sector behind the longest name, whatever its characters are. */
-export const ID_CHARS_MAX = 64;
-/** Version 1 had no identity: its name is where `begun` is now. */
-export const ROLE_VERSION_BARE = 1;
-export const ROLE_VERSION = 2;
-export const LOG_NAME_BYTES_MAX = 255;
-export const MARK_MAGIC = 0x4d41524b; // "MARK"
-export const MARK_BYTES = 40;
-export const MARK_CRC_AT = 36;
-export const FLAG_CLEAN = 1;
+import {
+  BEGUN_AT,
+  BODY_AT,
+  FLAG_CLEAN,
+  ID_BYTES_AT,
+  MARK_BASE_AT,
+  MARK_BYTES,
+  MARK_COUNT_AT,
+  MARK_CRC_AT,
+  MARK_EPOCH_AT,
+  MARK_FLAGS_AT,
+  MARK_MAGIC,
+  MARK_MAGIC_AT,
+  MARK_NEXT_AT,
+  MARK_POSITION_AT,
+  NAME_AT,
+  NAME_BYTES_AT,
+  ROLE_BASE_AT,
+  ROLE_CRC_AT,
+  ROLE_EPOCH_AT,
+  ROLE_HEAD_BYTES,
+  ROLE_MAGIC,
+  ROLE_MAGIC_AT,
+  ROLE_VERSION,
+  ROLE_VERSION_AT,
+  SECTOR,
+} from "./slot-layout.ts";
 
 export interface Mark {
   /** Rises with every mark of a segment. The valid mark with the larger count is the newest. */
@@ -91,24 +89,24 @@ export function encodeHeaderPage(kernel: Kernel, role: Role, mark: Mark): Uint8A
   const page = new Uint8Array(BODY_AT);
   const nameBytes = new TextEncoder().encode(role.log);
   const view = viewOf(page);
-  view.setBigUint64(0, ROLE_MAGIC);
-  view.setUint32(8, ROLE_VERSION);
-  view.setInt32(12, role.epoch);
-  view.setBigInt64(16, BigInt(role.baseOffset));
-  view.setUint32(24, nameBytes.length);
+  view.setBigUint64(ROLE_MAGIC_AT, ROLE_MAGIC);
+  view.setUint32(ROLE_VERSION_AT, ROLE_VERSION);
+  view.setInt32(ROLE_EPOCH_AT, role.epoch);
+  view.setBigInt64(ROLE_BASE_AT, BigInt(role.baseOffset));
+  view.setUint32(NAME_BYTES_AT, nameBytes.length);
   const idBytes = new TextEncoder().encode(role.tide);
   view.setBigInt64(BEGUN_AT, BigInt(role.begun));
   view.setUint32(ID_BYTES_AT, idBytes.length);
   page.set(nameBytes, NAME_AT);
   page.set(idBytes, NAME_AT + nameBytes.length);
-  view.setUint32(28, roleCrc(kernel, page, NAME_AT + nameBytes.length + idBytes.length));
+  view.setUint32(ROLE_CRC_AT, roleCrc(kernel, page, NAME_AT + nameBytes.length + idBytes.length));
   page.set(encodeMark(kernel, mark), markPosition(mark));
   page.set(encodeMark(kernel, { ...mark, count: mark.count + 1 }), markPosition({ count: mark.count + 1 }));
   return page;
 }
 
 export const roleCrc = (kernel: Kernel, page: Uint8Array, end: number): number =>
-  kernel.crc32c(page.subarray(ROLE_HEAD_BYTES, end), kernel.crc32c(page.subarray(0, 28)));
+  kernel.crc32c(page.subarray(ROLE_HEAD_BYTES, end), kernel.crc32c(page.subarray(0, ROLE_CRC_AT)));
 
 /** The sector of a mark: even counts in the first, odd ones in the second. */
 export function markPosition(mark: Pick<Mark, "count">): number {
@@ -118,13 +116,13 @@ export function markPosition(mark: Pick<Mark, "count">): number {
 export function encodeMark(kernel: Kernel, mark: Mark): Uint8Array {
   const bytes = new Uint8Array(MARK_BYTES);
   const view = viewOf(bytes);
-  view.setUint32(0, MARK_MAGIC);
-  view.setUint32(4, mark.count);
-  view.setBigInt64(8, BigInt(mark.baseOffset));
-  view.setUint32(16, mark.position);
-  view.setBigInt64(20, BigInt(mark.nextOffset));
-  view.setInt32(28, mark.epoch);
-  view.setUint32(32, mark.clean ? FLAG_CLEAN : 0);
+  view.setUint32(MARK_MAGIC_AT, MARK_MAGIC);
+  view.setUint32(MARK_COUNT_AT, mark.count);
+  view.setBigInt64(MARK_BASE_AT, BigInt(mark.baseOffset));
+  view.setUint32(MARK_POSITION_AT, mark.position);
+  view.setBigInt64(MARK_NEXT_AT, BigInt(mark.nextOffset));
+  view.setInt32(MARK_EPOCH_AT, mark.epoch);
+  view.setUint32(MARK_FLAGS_AT, mark.clean ? FLAG_CLEAN : 0);
   view.setUint32(MARK_CRC_AT, kernel.crc32c(bytes.subarray(0, MARK_CRC_AT)));
   return bytes;
 }

@@ -11,7 +11,7 @@ import type { ReplacementSegment } from "./log-store.ts";
 import { readSections, writeSections } from "./sections.ts";
 import { Segment } from "./segment.ts";
 import type { SegmentList } from "./segment-list.ts";
-import { BODY_AT } from "./slot.ts";
+import { BODY_AT } from "./slot-layout.ts";
 
 const NOTHING = new Uint8Array(0);
 

@@ -45,8 +45,12 @@
 import { concat, viewOf } from "../record/bytes.ts";
 
 export const FRAME_VERSION = 1;
-export const FRAME_HEADER_BYTES = 12;
-export const CREDITS_AT = 8;
+const VERSION_AT = 0;
+const TYPE_AT = VERSION_AT + 1;
+const CHANNEL_AT = TYPE_AT + 1;
+const ID_AT = CHANNEL_AT + 2;
+export const CREDITS_AT = ID_AT + 4;
+export const FRAME_HEADER_BYTES = CREDITS_AT + 4;
 /** Most bytes of one message. A larger append is sent as several; any single record batch fits many times over. */
 export const FRAME_BYTES_MAX = 4 * 1024 * 1024;
 /** Bytes of appends that one channel may have unanswered. */
@@ -109,10 +113,10 @@ export function encodeFrame({
 }: FrameFields): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(FRAME_HEADER_BYTES + payload.length);
   const view = viewOf(bytes);
-  bytes[0] = FRAME_VERSION;
-  bytes[1] = type;
-  view.setUint16(2, channel);
-  view.setUint32(4, id);
+  bytes[VERSION_AT] = FRAME_VERSION;
+  bytes[TYPE_AT] = type;
+  view.setUint16(CHANNEL_AT, channel);
+  view.setUint32(ID_AT, id);
   view.setUint32(CREDITS_AT, credits);
   bytes.set(payload, FRAME_HEADER_BYTES);
   return bytes;
@@ -129,14 +133,14 @@ export function decodeFrame(message: unknown): Frame | undefined {
     !bytes ||
     bytes.length < FRAME_HEADER_BYTES ||
     bytes.length > FRAME_HEADER_BYTES + FRAME_BYTES_MAX ||
-    bytes[0] !== FRAME_VERSION
+    bytes[VERSION_AT] !== FRAME_VERSION
   )
     return undefined;
   const view = viewOf(bytes);
   return {
-    type: bytes[1]!,
-    channel: view.getUint16(2),
-    id: view.getUint32(4),
+    type: bytes[TYPE_AT]!,
+    channel: view.getUint16(CHANNEL_AT),
+    id: view.getUint32(ID_AT),
     credits: view.getUint32(CREDITS_AT),
     payload: bytes.subarray(FRAME_HEADER_BYTES),
   };

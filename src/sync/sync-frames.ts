@@ -14,8 +14,18 @@ import { concat, viewOf } from "../record/bytes.ts";
 /** Named in `hello` if the log's edge takes joins and pushes. */
 export const SYNC_FEATURE = "sync1";
 export const SAMPLES_MAX = 12;
-const PUSH_HEADER_BYTES = 28;
-export const TIDE_BYTES = 32;
+/** Fields of a push, before its batches. */
+const EXPECTED_AT = 0;
+const AT_AT = EXPECTED_AT + 8;
+const READ_TO_AT = AT_AT + 8;
+const PREVIOUS_AT = READ_TO_AT + 8;
+const PUSH_HEADER_BYTES = PREVIOUS_AT + 4;
+/** Fields of a tide. */
+const LOG_START_AT = 0;
+const NEXT_OFFSET_AT = LOG_START_AT + 8;
+const HIGH_WATERMARK_AT = NEXT_OFFSET_AT + 8;
+const LIFE_AT = HIGH_WATERMARK_AT + 8;
+export const TIDE_BYTES = LIFE_AT + 8;
 /** Leader epochs and generations are signed 32-bit numbers wherever they are stored. */
 const INT32_MAX = 2 ** 31 - 1;
 
@@ -153,10 +163,10 @@ export function readJoin(fields: Readonly<Record<string, unknown>>): OutboxJoin 
 export function pushPayload(push: Omit<Push, "batches">, batches: readonly Uint8Array[]): Uint8Array {
   const header = new Uint8Array(PUSH_HEADER_BYTES);
   const view = viewOf(header);
-  view.setBigInt64(0, BigInt(push.expected));
-  view.setBigInt64(8, BigInt(push.at));
-  view.setBigInt64(16, BigInt(push.readTo ?? -1));
-  view.setUint32(24, push.previous);
+  view.setBigInt64(EXPECTED_AT, BigInt(push.expected));
+  view.setBigInt64(AT_AT, BigInt(push.at));
+  view.setBigInt64(READ_TO_AT, BigInt(push.readTo ?? -1));
+  view.setUint32(PREVIOUS_AT, push.previous);
   return concat([header, ...batches]);
 }
 
@@ -164,13 +174,15 @@ export function pushPayload(push: Omit<Push, "batches">, batches: readonly Uint8
 export function readPush(payload: Uint8Array): Push | undefined {
   if (payload.length < PUSH_HEADER_BYTES) return undefined;
   const view = viewOf(payload);
-  const [expected, at, readTo] = [0, 8, 16].map((from) => Number(view.getBigInt64(from))) as [number, number, number];
+  const expected = Number(view.getBigInt64(EXPECTED_AT));
+  const at = Number(view.getBigInt64(AT_AT));
+  const readTo = Number(view.getBigInt64(READ_TO_AT));
   if (!isPosition(expected) || !isPosition(at) || (readTo !== -1 && !isPosition(readTo))) return undefined;
   return {
     expected,
     at,
     readTo: readTo === -1 ? undefined : readTo,
-    previous: view.getUint32(24),
+    previous: view.getUint32(PREVIOUS_AT),
     batches: payload.subarray(PUSH_HEADER_BYTES),
   };
 }
@@ -178,10 +190,10 @@ export function readPush(payload: Uint8Array): Push | undefined {
 export function tidePayload({ logStartOffset, nextOffset, highWatermark, life }: TidePayload): Uint8Array {
   const payload = new Uint8Array(TIDE_BYTES);
   const view = viewOf(payload);
-  view.setBigInt64(0, BigInt(logStartOffset));
-  view.setBigInt64(8, BigInt(nextOffset));
-  view.setBigInt64(16, BigInt(highWatermark));
-  view.setBigUint64(24, BigInt(`0x${life}`));
+  view.setBigInt64(LOG_START_AT, BigInt(logStartOffset));
+  view.setBigInt64(NEXT_OFFSET_AT, BigInt(nextOffset));
+  view.setBigInt64(HIGH_WATERMARK_AT, BigInt(highWatermark));
+  view.setBigUint64(LIFE_AT, BigInt(`0x${life}`));
   return payload;
 }
 
@@ -189,13 +201,11 @@ export function tidePayload({ logStartOffset, nextOffset, highWatermark, life }:
 export function readTide(payload: Uint8Array): TidePayload | undefined {
   if (payload.length < TIDE_BYTES) return undefined;
   const view = viewOf(payload);
-  const [logStartOffset, nextOffset, highWatermark] = [0, 8, 16].map((from) => Number(view.getBigInt64(from))) as [
-    number,
-    number,
-    number,
-  ];
+  const logStartOffset = Number(view.getBigInt64(LOG_START_AT));
+  const nextOffset = Number(view.getBigInt64(NEXT_OFFSET_AT));
+  const highWatermark = Number(view.getBigInt64(HIGH_WATERMARK_AT));
   if (![logStartOffset, nextOffset, highWatermark].every(isPosition)) return undefined;
-  return { logStartOffset, nextOffset, highWatermark, life: hexOf(view.getBigUint64(24)) };
+  return { logStartOffset, nextOffset, highWatermark, life: hexOf(view.getBigUint64(LIFE_AT)) };
 }
 
 /** 16 hex digits. */

@@ -8,7 +8,7 @@ import { readExactly, type Volume } from "../../src/store/volume.ts";
 import { segmentBody, indexesOf } from "../../src/store/inspect.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import type { SegmentedLog } from "../../src/store/segmented-log.ts";
-import { BODY_AT } from "../../src/store/slot.ts";
+import { BODY_AT } from "../../src/store/slot-layout.ts";
 import { check, equal, fails } from "./check.ts";
 import {
   fill as fillLog,

@@ -94,7 +94,7 @@ export async function compileWith(
     await writeFile(path.join(sources, file), (file.endsWith(".ts") && change(code, `assembly/${file}`)) || code);
   }
   const { error, stderr } = await asc.main([
-    "index.ts",
+    "edge.ts",
     "--baseDir",
     sources,
     "--config",

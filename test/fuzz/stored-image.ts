@@ -9,7 +9,7 @@ import { stampBaseOffset } from "../../src/record/format.ts";
 import { FOOTER_BYTES } from "../../src/store/footer.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
-import { BODY_AT } from "../../src/store/slot.ts";
+import { BODY_AT } from "../../src/store/slot-layout.ts";
 import { requestOf, utf8 } from "../contract/kernel-samples.ts";
 
 export const SLOT_BYTES = 16 * 1024;

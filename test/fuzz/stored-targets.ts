@@ -9,7 +9,7 @@ import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { Catalog } from "../../src/store/catalog.ts";
 import { decodeFooter, encodeFooter, FOOTER_BYTES } from "../../src/store/footer.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
-import { BODY_AT } from "../../src/store/slot.ts";
+import { BODY_AT } from "../../src/store/slot-layout.ts";
 import { readMark, readRole } from "../../src/store/slot-read.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import type { Random } from "../simulation/prng.ts";

@@ -7,7 +7,7 @@ import { BATCH_HEADER_BYTES } from "../../src/record/format.ts";
 import { Catalog, type CatalogState, type SegmentEntry } from "../../src/store/catalog.ts";
 import { CATALOG_SLOTS } from "../../src/store/volume.ts";
 import { FOOTER_BYTES } from "../../src/store/footer.ts";
-import { BODY_AT } from "../../src/store/slot.ts";
+import { BODY_AT } from "../../src/store/slot-layout.ts";
 import type { RotLog, TrueBatch } from "./history.ts";
 import { RotVolume } from "./rot-volume.ts";
 import { batchesIn, firstAt, type Scope } from "./survey.ts";

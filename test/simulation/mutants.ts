@@ -214,8 +214,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "who was left out of the snapshot is not noted",
     file: STATE,
-    find: "view.setBigInt64(8, BigInt(forgotten));",
-    replace: "view.setBigInt64(8, -1n);",
+    find: "view.setBigInt64(FORGOTTEN_AT, BigInt(forgotten));",
+    replace: "view.setBigInt64(FORGOTTEN_AT, -1n);",
     from: 5_200,
   },
   {

@@ -5,7 +5,7 @@
 import { describe, expect, it } from "vitest";
 import { compressBatch } from "../../src/record/codec.ts";
 import { BATCH_HEADER_BYTES, CRC_AT, CRC_FROM } from "../../src/record/format.ts";
-import { BODY_AT } from "../../src/store/slot.ts";
+import { BODY_AT } from "../../src/store/slot-layout.ts";
 import { batchOf, fixture, kernel } from "./log-fixtures.ts";
 
 const SETTINGS = { compaction: {} };

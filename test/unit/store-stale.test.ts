@@ -5,7 +5,7 @@ import { expect, it } from "vitest";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import type { SegmentedLog } from "../../src/store/segmented-log.ts";
-import { BODY_AT } from "../../src/store/slot.ts";
+import { BODY_AT } from "../../src/store/slot-layout.ts";
 import { makeBatch } from "../contract/store-contract.ts";
 import { releaseKernel } from "../support/kernels.ts";
 

@@ -1,6 +1,6 @@
 /** Names of topics and of their logs. */
 import { expect, test } from "vitest";
-import { LOG_NAME_BYTES_MAX } from "../../src/store/slot.ts";
+import { LOG_NAME_BYTES_MAX } from "../../src/store/slot-layout.ts";
 import { logName, topicName } from "../../src/topic/log-names.ts";
 import { checkTopicName } from "../../src/topic/names.ts";
 

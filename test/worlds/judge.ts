@@ -17,7 +17,7 @@ import { decodeBatch, type RecordBatch, splitBatches } from "../../src/record/re
 import type { SegmentStore } from "../../src/store/segment-store.ts";
 import type { SegmentedLog } from "../../src/store/segmented-log.ts";
 import { Catalog } from "../../src/store/catalog.ts";
-import { BODY_AT } from "../../src/store/slot.ts";
+import { BODY_AT } from "../../src/store/slot-layout.ts";
 import { Violation } from "../simulation/model.ts";
 import { checkTwice } from "../simulation/recovery-check.ts";
 import type { CrashImage } from "./images.ts";

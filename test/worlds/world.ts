@@ -21,7 +21,7 @@ import { Compactor } from "../../src/log/compaction.ts";
 import { withDefaults } from "../../src/log/limits.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import type { SegmentedLog } from "../../src/store/segmented-log.ts";
-import { BODY_AT } from "../../src/store/slot.ts";
+import { BODY_AT } from "../../src/store/slot-layout.ts";
 import { Violation } from "../simulation/model.ts";
 import {
   encode,

@@ -126,13 +126,17 @@ const entryWith = (name, module, taken) => ({
       : null,
 });
 
+/** Modules that only name numbers: positions and sizes of fields. Each file that uses one has them in its code. */
+export const isLayout = (module) => module.endsWith("-layout.ts");
+
 /** Turns every import of a module in `held` into one from the core, by the name that `nameOf` returns. */
 const fromCore = (held, nameOf) => ({
   name: "tidemark-from-core",
   async resolveId(id, importer, options) {
     if (id === CORE) return { id, external: true };
     const found = importer && (await this.resolve(id, importer, { ...options, skipSelf: true }));
-    return found && held.has(found.id) ? `\0core:${found.id}` : null;
+    // A layout is nothing but numbers, which the minifier puts where they are used: passed on, each would be an export.
+    return found && held.has(found.id) && !isLayout(found.id) ? `\0core:${found.id}` : null;
   },
   load(id) {
     if (!id.startsWith("\0core:")) return null;

@@ -8,7 +8,7 @@
  */
 import { TidemarkError } from "../../src/errors.ts";
 import { corruptRange } from "../../src/record/batch-walk.ts";
-import { BODY_AT } from "../../src/store/slot.ts";
+import { BODY_AT } from "../../src/store/slot-layout.ts";
 import type { Volume } from "../../src/store/volume.ts";
 import type { ArchiveEntry } from "./archive-tables.ts";
 

@@ -161,7 +161,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     find: "await waitAlone(name, lifeLock);\n  } catch",
     replace: "} catch",
     plan: "woken",
-    from: 2_400,
+    from: 2_990,
   },
   // Databases, where nothing is locked.
   {

@@ -1,0 +1,26 @@
+/**
+ * Where the fields of a producers' snapshot stand (producer-state.ts writes it, producer-snapshot.ts reads it).
+ *
+ *   head      0 "PRD2" · 4 u32 producers · 8 i64 forgotten
+ *   producer  0 i64 id · 8 i16 epoch · 10 u16 batches (1 … 5), and behind it the batches
+ *   batch     0 i32 base sequence · 4 i32 last sequence · 8 i64 base offset · 16 u32 CRC
+ *   end       u32 CRC-32C of all before
+ *
+ * Nothing but numbers is here: each file of the package that uses them has them in its code (tools/package/build.mjs).
+ */
+export const SNAPSHOT_MAGIC = 0x50524432; // "PRD2"
+export const MAGIC_AT = 0;
+export const PRODUCERS_AT = MAGIC_AT + 4;
+export const FORGOTTEN_AT = PRODUCERS_AT + 4;
+export const SNAPSHOT_HEAD_BYTES = FORGOTTEN_AT + 8;
+
+export const ID_AT = 0;
+export const EPOCH_AT = ID_AT + 8;
+export const BATCHES_AT = EPOCH_AT + 2;
+export const SNAPSHOT_PRODUCER_BYTES = BATCHES_AT + 2;
+
+export const BASE_SEQUENCE_AT = 0;
+export const LAST_SEQUENCE_AT = BASE_SEQUENCE_AT + 4;
+export const BASE_OFFSET_AT = LAST_SEQUENCE_AT + 4;
+export const BATCH_CRC_AT = BASE_OFFSET_AT + 8;
+export const SNAPSHOT_BATCH_BYTES = BATCH_CRC_AT + 4;
