@@ -9,18 +9,18 @@
  * Nothing but numbers is here: each file of the package that uses them has them in its code (tools/package/build.mjs).
  */
 export const SNAPSHOT_MAGIC = 0x50524432; // "PRD2"
-export const MAGIC_AT = 0;
-export const PRODUCERS_AT = MAGIC_AT + 4;
-export const FORGOTTEN_AT = PRODUCERS_AT + 4;
-export const SNAPSHOT_HEAD_BYTES = FORGOTTEN_AT + 8;
+export const SNAPSHOT_MAGIC_AT = 0;
+export const SNAPSHOT_PRODUCERS_AT = SNAPSHOT_MAGIC_AT + 4;
+export const SNAPSHOT_FORGOTTEN_AT = SNAPSHOT_PRODUCERS_AT + 4;
+export const SNAPSHOT_HEAD_BYTES = SNAPSHOT_FORGOTTEN_AT + 8;
 
-export const ID_AT = 0;
-export const EPOCH_AT = ID_AT + 8;
-export const BATCHES_AT = EPOCH_AT + 2;
-export const SNAPSHOT_PRODUCER_BYTES = BATCHES_AT + 2;
+export const SNAPSHOT_ID_AT = 0;
+export const SNAPSHOT_EPOCH_AT = SNAPSHOT_ID_AT + 8;
+export const SNAPSHOT_BATCHES_AT = SNAPSHOT_EPOCH_AT + 2;
+export const SNAPSHOT_PRODUCER_BYTES = SNAPSHOT_BATCHES_AT + 2;
 
-export const BASE_SEQUENCE_AT = 0;
-export const LAST_SEQUENCE_AT = BASE_SEQUENCE_AT + 4;
-export const BASE_OFFSET_AT = LAST_SEQUENCE_AT + 4;
-export const BATCH_CRC_AT = BASE_OFFSET_AT + 8;
-export const SNAPSHOT_BATCH_BYTES = BATCH_CRC_AT + 4;
+export const SNAPSHOT_BASE_SEQUENCE_AT = 0;
+export const SNAPSHOT_LAST_SEQUENCE_AT = SNAPSHOT_BASE_SEQUENCE_AT + 4;
+export const SNAPSHOT_BASE_OFFSET_AT = SNAPSHOT_LAST_SEQUENCE_AT + 4;
+export const SNAPSHOT_BATCH_CRC_AT = SNAPSHOT_BASE_OFFSET_AT + 8;
+export const SNAPSHOT_BATCH_BYTES = SNAPSHOT_BATCH_CRC_AT + 4;

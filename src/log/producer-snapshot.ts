@@ -2,15 +2,15 @@
 import type { Kernel } from "../kernel/types.ts";
 import { viewOf } from "../record/bytes.ts";
 import {
-  BASE_OFFSET_AT,
-  BASE_SEQUENCE_AT,
-  BATCH_CRC_AT,
-  EPOCH_AT,
-  FORGOTTEN_AT,
-  ID_AT,
-  LAST_SEQUENCE_AT,
-  MAGIC_AT,
-  PRODUCERS_AT,
+  SNAPSHOT_BASE_OFFSET_AT,
+  SNAPSHOT_BASE_SEQUENCE_AT,
+  SNAPSHOT_BATCH_CRC_AT,
+  SNAPSHOT_EPOCH_AT,
+  SNAPSHOT_FORGOTTEN_AT,
+  SNAPSHOT_ID_AT,
+  SNAPSHOT_LAST_SEQUENCE_AT,
+  SNAPSHOT_MAGIC_AT,
+  SNAPSHOT_PRODUCERS_AT,
   SNAPSHOT_BATCH_BYTES,
   SNAPSHOT_HEAD_BYTES,
   SNAPSHOT_MAGIC,
@@ -31,29 +31,29 @@ export function loadSnapshot(state: ProducerState, kernel: Kernel, bytes: Uint8A
   const end = bytes.length - 4;
   const view = viewOf(bytes);
   if (end < HEAD_1_BYTES || view.getUint32(end) !== kernel.crc32c(bytes.subarray(0, end))) return false;
-  const isFirst = view.getUint32(MAGIC_AT) === MAGIC_1;
+  const isFirst = view.getUint32(SNAPSHOT_MAGIC_AT) === MAGIC_1;
   const [headBytes, producerBytes] = isFirst
     ? [HEAD_1_BYTES, PRODUCER_1_BYTES]
     : [SNAPSHOT_HEAD_BYTES, SNAPSHOT_PRODUCER_BYTES];
-  if (end < headBytes || (!isFirst && view.getUint32(MAGIC_AT) !== SNAPSHOT_MAGIC)) return false;
-  const forgotten = isFirst ? offset - 1 : Number(view.getBigInt64(FORGOTTEN_AT));
+  if (end < headBytes || (!isFirst && view.getUint32(SNAPSHOT_MAGIC_AT) !== SNAPSHOT_MAGIC)) return false;
+  const forgotten = isFirst ? offset - 1 : Number(view.getBigInt64(SNAPSHOT_FORGOTTEN_AT));
   if (!Number.isSafeInteger(forgotten)) return false;
   const found: [number, ProducerEntry][] = [];
   let at = headBytes;
   // A count that does not fit the bytes means damage.
-  for (let left = view.getUint32(PRODUCERS_AT); left > 0; left--) {
+  for (let left = view.getUint32(SNAPSHOT_PRODUCERS_AT); left > 0; left--) {
     const count = at + producerBytes <= end ? view.getUint16(at + producerBytes - 2) : 0;
     if (count === 0 || at + producerBytes + count * SNAPSHOT_BATCH_BYTES > end) return false;
-    const id = Number(view.getBigInt64(at + ID_AT));
-    const epoch = view.getInt16(at + EPOCH_AT);
+    const id = Number(view.getBigInt64(at + SNAPSHOT_ID_AT));
+    const epoch = view.getInt16(at + SNAPSHOT_EPOCH_AT);
     at += producerBytes;
     const batches: ProducerBatch[] = [];
     for (let i = 0; i < count; i++, at += SNAPSHOT_BATCH_BYTES) {
       batches.push({
-        baseSequence: view.getInt32(at + BASE_SEQUENCE_AT),
-        lastSequence: view.getInt32(at + LAST_SEQUENCE_AT),
-        baseOffset: Number(view.getBigInt64(at + BASE_OFFSET_AT)),
-        crc: view.getUint32(at + BATCH_CRC_AT),
+        baseSequence: view.getInt32(at + SNAPSHOT_BASE_SEQUENCE_AT),
+        lastSequence: view.getInt32(at + SNAPSHOT_LAST_SEQUENCE_AT),
+        baseOffset: Number(view.getBigInt64(at + SNAPSHOT_BASE_OFFSET_AT)),
+        crc: view.getUint32(at + SNAPSHOT_BATCH_CRC_AT),
       });
     }
     found.push([id, { epoch, batches }]);

@@ -18,16 +18,16 @@ import type { Kernel } from "../kernel/types.ts";
 import type { BatchHeader } from "../record/format.ts";
 import { RecentMap } from "../store/recent-map.ts";
 import {
-  BASE_OFFSET_AT,
-  BASE_SEQUENCE_AT,
-  BATCH_CRC_AT,
-  BATCHES_AT,
-  EPOCH_AT,
-  FORGOTTEN_AT,
-  ID_AT,
-  LAST_SEQUENCE_AT,
-  MAGIC_AT,
-  PRODUCERS_AT,
+  SNAPSHOT_BASE_OFFSET_AT,
+  SNAPSHOT_BASE_SEQUENCE_AT,
+  SNAPSHOT_BATCH_CRC_AT,
+  SNAPSHOT_BATCHES_AT,
+  SNAPSHOT_EPOCH_AT,
+  SNAPSHOT_FORGOTTEN_AT,
+  SNAPSHOT_ID_AT,
+  SNAPSHOT_LAST_SEQUENCE_AT,
+  SNAPSHOT_MAGIC_AT,
+  SNAPSHOT_PRODUCERS_AT,
   SNAPSHOT_BATCH_BYTES,
   SNAPSHOT_HEAD_BYTES,
   SNAPSHOT_MAGIC,
@@ -185,20 +185,20 @@ export class ProducerState {
     }
     const bytes = new Uint8Array(length);
     const view = new DataView(bytes.buffer);
-    view.setUint32(MAGIC_AT, SNAPSHOT_MAGIC);
-    view.setUint32(PRODUCERS_AT, kept.length);
-    view.setBigInt64(FORGOTTEN_AT, BigInt(forgotten));
+    view.setUint32(SNAPSHOT_MAGIC_AT, SNAPSHOT_MAGIC);
+    view.setUint32(SNAPSHOT_PRODUCERS_AT, kept.length);
+    view.setBigInt64(SNAPSHOT_FORGOTTEN_AT, BigInt(forgotten));
     let at = SNAPSHOT_HEAD_BYTES;
     for (const [id, { epoch, batches }] of kept.reverse()) {
-      view.setBigInt64(at + ID_AT, BigInt(id));
-      view.setInt16(at + EPOCH_AT, epoch);
-      view.setUint16(at + BATCHES_AT, batches.length);
+      view.setBigInt64(at + SNAPSHOT_ID_AT, BigInt(id));
+      view.setInt16(at + SNAPSHOT_EPOCH_AT, epoch);
+      view.setUint16(at + SNAPSHOT_BATCHES_AT, batches.length);
       at += SNAPSHOT_PRODUCER_BYTES;
       for (const batch of batches) {
-        view.setInt32(at + BASE_SEQUENCE_AT, batch.baseSequence);
-        view.setInt32(at + LAST_SEQUENCE_AT, batch.lastSequence);
-        view.setBigInt64(at + BASE_OFFSET_AT, BigInt(batch.baseOffset));
-        view.setUint32(at + BATCH_CRC_AT, batch.crc);
+        view.setInt32(at + SNAPSHOT_BASE_SEQUENCE_AT, batch.baseSequence);
+        view.setInt32(at + SNAPSHOT_LAST_SEQUENCE_AT, batch.lastSequence);
+        view.setBigInt64(at + SNAPSHOT_BASE_OFFSET_AT, BigInt(batch.baseOffset));
+        view.setUint32(at + SNAPSHOT_BATCH_CRC_AT, batch.crc);
         at += SNAPSHOT_BATCH_BYTES;
       }
     }

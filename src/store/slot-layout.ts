@@ -1,5 +1,5 @@
 /**
- * Where the fields of a segment's slot stand (slot.ts writes them, slot-read.ts reads them, docs/format.md prints them).
+ * Where the fields of a segment's slot stand (slot.ts writes, slot-read.ts reads, docs/format.md prints them).
  *
  *   0            512          1024                4096                                      slotBytes
  *   ┌────────────┬────────────┬──────────┬────────┬───────────────────┬────────────────────┬──────┐

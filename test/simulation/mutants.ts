@@ -72,6 +72,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: CATALOG,
     find: 'if (this.#crc(bytes) !== view.getUint32(CRC_AT)) return "damaged";',
     replace: "",
+    from: 430,
   },
   {
     name: "trim not committed",
@@ -93,7 +94,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: "await walkTail(tail(appending))",
     replace: "await walkTail(tail(0, 0x7fffffff))",
     narrow: true,
-    from: 3240,
+    from: 6_280,
   },
   {
     name: "durable end ignored",
@@ -122,7 +123,7 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "",
     reference: true,
     narrow: true,
-    from: 3240,
+    from: 6_280,
   },
   // Reading.
   {
@@ -198,6 +199,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/log/log.ts",
     find: "if ((earlier || !poisoned) && this.#store.logEndOffset === group[0]!.baseOffset)",
     replace: "if (earlier || (!poisoned && this.#store.logEndOffset === group[0]!.baseOffset))",
+    from: 170,
   },
   {
     name: "gap in sequences accepted",
@@ -210,12 +212,13 @@ export const MUTANTS: readonly Mutant[] = [
     file: STATE,
     find: "if (this.#forgotten >= resentSince) {",
     replace: "if (this.#forgotten > resentSince + 1e9) {",
+    from: 110,
   },
   {
     name: "who was left out of the snapshot is not noted",
     file: STATE,
-    find: "view.setBigInt64(FORGOTTEN_AT, BigInt(forgotten));",
-    replace: "view.setBigInt64(FORGOTTEN_AT, -1n);",
+    find: "view.setBigInt64(SNAPSHOT_FORGOTTEN_AT, BigInt(forgotten));",
+    replace: "view.setBigInt64(SNAPSHOT_FORGOTTEN_AT, -1n);",
     from: 5_200,
   },
   {
@@ -223,6 +226,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: STATE,
     find: "({ batches }) => this.forget(newestOf(batches))",
     replace: "undefined",
+    from: 110,
   },
   {
     name: "unknown producer begins behind a gap",
@@ -248,6 +252,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/log/compaction.ts",
     find: "return !tombstonesDue;",
     replace: "return false;",
+    from: 560,
   },
   {
     name: "compaction keeps the oldest",
@@ -260,7 +265,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/log/retention.ts",
     find: "records - segment.records < maxRecords",
     replace: "records < maxRecords",
-    from: 210,
+    from: 455,
   },
   {
     name: "the kept copy of the catalog is left in the cache",

@@ -55,13 +55,14 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     find: "this.#epoch = state.epoch + 1;",
     replace: "this.#epoch = state.epoch;",
   },
-  { name: "steal without takeover", file: ELECTION, find: "me.tide.takeover = true;", replace: "" },
+  { name: "steal without takeover", file: ELECTION, find: "me.tide.takeover = true;", replace: "", from: 56 },
   {
     name: "opens beside a worker that lives",
     file: "src/browser/volume/sole-writer.ts",
     find: "if (workers.length === 1) return;",
     replace: "return;",
     plan: "woken",
+    from: 145,
   },
   // The files of a leader that hangs.
   {
@@ -69,6 +70,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     file: TAKEOVER,
     find: "const file = whole?.file ?? ((await",
     replace: "const file = ((await",
+    from: 22,
   },
   {
     name: "the oldest copy counts",
@@ -107,7 +109,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     file: "src/browser/page/browser-tide.ts",
     find: "connection.watch();",
     replace: "",
-    from: 1_100,
+    from: 1_228,
   },
   {
     name: "un-acked batches are given up",
@@ -185,6 +187,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     find: "      commit(tx);\n      const [value]",
     replace: '      if (mode !== "readonly") commit(tx);\n      const [value]',
     plan: "opening",
+    from: 36,
   },
   {
     name: "what met a lost connection is not asked for again",
