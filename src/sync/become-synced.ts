@@ -17,13 +17,14 @@ export interface BecomeSynced {
   readonly url: string;
   readonly path: string;
   readonly newOutboxId: () => string;
-  /** The topic's log, where it is open: reads that wait there end, and commits under way come first. */
+  /** The topic's log, if it is open. Commits under way in it finish first, and reads that wait in it end. */
   readonly log?: Log | undefined;
 }
 
 /**
- * Durable when it resolves; does nothing where the topic is synced. Crash: a local log, or an outbox. INVALID_ARGUMENT
- * {reason: "compacted"}: a pushed batch has as many records as its span, and compaction has taken some.
+ * Durable when it resolves. Does nothing if the topic is synced already. After a crash the topic has either its local
+ * log or the outbox. INVALID_ARGUMENT {reason: "compacted"} if compaction has removed records: a pushed batch must have
+ * as many records as its span.
  */
 export async function becomeSynced({ topic, store, url, path, newOutboxId, log }: BecomeSynced): Promise<void> {
   const name = outboxName(topic);

@@ -1,6 +1,6 @@
 /**
- * What a claim may say (docs/sync.md, "Claim"): which un-settled batches are at the edge already, which were never
- * taken, and of which nobody can tell.
+ * What a claim may say (docs/sync.md, "Claim"): which un-settled batches are at the edge already, which the edge never
+ * took, and of which nobody can tell.
  *
  *   since ──── fetched headers ──── replica's start ──── replica ──── readTo
  *     what no batch covers there may have been ours: a filler, a gap, a hole between headers
@@ -12,7 +12,7 @@ import type { Replica } from "./replica.ts";
 import { isInDoubt, lowerBound } from "./settling.ts";
 import type { ClaimLook, ClaimStand, Range } from "./topic-store.ts";
 
-/** Own batches among some of the edge's, and where they stand. */
+/** The own batches among some batches of the edge, each with its offset there. */
 export function ownIn(own: OwnBatches, batches: readonly Uint8Array[]): (readonly [OwnBatch, number])[] {
   return batches.flatMap((batch) => {
     const header = readHeader(batch);
@@ -27,14 +27,14 @@ export interface ClaimsStorage {
   readonly lowestDoubt: number;
 }
 
-/** Once what is found is settled. */
+/** Called once the own batches that were found are settled. */
 export async function standOf(
   { outbox, replica, lowestDoubt }: ClaimsStorage,
   { since, logStartOffset, fetched, again }: ClaimLook,
 ): Promise<Omit<ClaimStand, "found">> {
   const uncovered: Range[] = [];
   const base = replica?.log.logStartOffset ?? 0;
-  // Where `since` is the log's start the edge may have forgotten, and says nothing of what lay below.
+  // If `since` is the log's start, the edge may have forgotten the outbox: it says nothing of what lay below then.
   let at = since > logStartOffset ? since : 0;
   for (const header of fetched.map((batch) => readHeader(batch))) {
     if (header.baseOffset > at) uncovered.push([at, header.baseOffset]);

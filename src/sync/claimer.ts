@@ -33,9 +33,9 @@ export interface ClaimHost {
 
 export type ClaimEnd =
   | { readonly then: "granted"; readonly chain: Chain }
-  /** The id is left. */
+  /** Nothing was left to send, and the outbox has given up its id. */
   | { readonly then: "left" }
-  /** A person is asked. */
+  /** A person must decide first. */
   | { readonly then: "blocked" }
   | PumpEnd;
 
@@ -43,7 +43,7 @@ const FETCH_BYTES = 1024 * 1024;
 const AGAIN_MS = 1_000;
 const CLAIM_BATCHES = 1_000;
 
-/** Undefined where the channel is over. */
+/** Undefined if the join is over (`isOver`). */
 export async function claim(host: ClaimHost, log: EdgeLog, joined: Joined): Promise<ClaimEnd | undefined> {
   const { store } = host;
   let goal = joined.logEndOffset;
@@ -71,7 +71,7 @@ export async function claim(host: ClaimHost, log: EdgeLog, joined: Joined): Prom
   }
 }
 
-/** It goes alone. A number: not granted, and the replica must be there first. */
+/** Sends the first frame, alone. A number: the claim was not granted, and the replica must reach this offset first. */
 async function firstFrame(
   host: ClaimHost,
   log: EdgeLog,
@@ -122,7 +122,7 @@ function refused(host: ClaimHost, run: OutboxRun, error: TidemarkError): ClaimEn
   }
 }
 
-/** What may be ours below the replica: fetched and looked at, not stored. */
+/** Batches of the edge below the replica's start, which may be own ones. They are only looked at, and not stored. */
 async function headersBelow(store: TopicStore, log: EdgeLog, joined: Joined): Promise<Uint8Array[]> {
   const found: Uint8Array[] = [];
   const end = store.base ?? 0;

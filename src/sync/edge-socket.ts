@@ -8,10 +8,10 @@
  *   const { refusal, joined } = await log.join(…)             sync: an outbox and a replica meet the log
  *   await log.push({ expected, at, … }, [batch])              waits for credits as an append does
  *
- * Nothing is sent again from here. When a socket or a channel ends, calls under way reject as OUTCOME_UNKNOWN (appends,
+ * This client sends nothing again. When a socket or a channel ends, calls under way reject as OUTCOME_UNKNOWN (appends,
  * pushes) or CLOSED. The producer above sends the batches of an append, with the same sequences, through the next
  * socket; the next join tells what became of a push. A follow continues there from the `nextOffset` of the last batches
- * that its loop took. A follow behind a join also gets tides (sync-frames.ts).
+ * that its loop took. After a join a follow also gets tides (sync-frames.ts).
  */
 import { TidemarkError, type WireError } from "../errors.ts";
 import type { AppendResult } from "../log/types.ts";
@@ -43,7 +43,7 @@ export interface EdgeSocketOptions {
   readonly after: (ms: number, work: () => void) => () => void;
   /** How long to wait for a log's hello; after that the opening fails as TIMEOUT. Default 10,000. */
   readonly helloMs?: number;
-  /** Something has come: the edge lives. */
+  /** Called with each message: it shows that the edge lives. */
   readonly heard?: () => void;
 }
 
@@ -52,7 +52,7 @@ export interface SocketHello {
   readonly logEndOffset: number;
   readonly contentType: string;
   readonly closed: boolean;
-  /** What the edge can beyond this; absent in answers of older ones. */
+  /** Features of the edge beyond these; older edges send none. */
   readonly features?: readonly string[];
 }
 
@@ -66,18 +66,20 @@ export interface Delivered {
    */
   readonly bytes: Uint8Array;
   readonly nextOffset: number;
-  /** The log's ends, as the edge tells whoever has joined; `bytes` are none then. */
+  /** The log's start and end, which the edge tells a client that has joined. `bytes` is empty then. */
   readonly tide?: TidePayload;
 }
 
 export interface FollowOptions {
   /** Bytes of batches that may be on their way or wait here. Default 256 KiB; for a larger batch it is widened. */
   readonly windowBytes?: number;
-  /** The window doubles up to this with each frame that its loop took, until a tide says that it is level. */
+  /**
+   * With each frame that the loop took the window doubles, up to this size, until a tide says that the follow is level.
+   */
   readonly windowBytesMax?: number;
 }
 
-/** What the log made of a join. Refused ones tell the same fields. */
+/** The log's answer to a join. A refusal has the same fields. */
 export interface JoinReply {
   /** The edge's code: FENCED_LEADER, UNKNOWN_OUTBOX or FORBIDDEN. */
   readonly refusal: string | undefined;
@@ -92,8 +94,8 @@ const PING = "ping";
 const PONG = "pong";
 
 /**
- * Sub-protocols of a WebSocket to the edge. A browser can send a token in no other place that is not the address. The
- * edge answers the first one.
+ * Sub-protocols of a WebSocket to the edge. In a browser this is the only place for a token outside the address. The
+ * edge answers with the first one.
  */
 export const socketProtocols = (token?: string): string[] =>
   token === undefined ? ["tidemark.1"] : ["tidemark.1", `bearer.${token}`];
@@ -117,7 +119,7 @@ function errorOf(frame: Frame): TidemarkError {
 }
 
 interface Request {
-  /** When it ends without an answer, nobody knows whether it was taken. */
+  /** True for appends and pushes: if they end without an answer, nobody knows whether they were taken. */
   readonly writes: boolean;
   take(frame: Frame): void;
   fail(error: TidemarkError): void;
@@ -216,7 +218,7 @@ export class EdgeSocket {
     this.#end(new TidemarkError("CLOSED", "the socket was closed", { reason: "closed" }));
   }
 
-  /** Asks for a sign of life: what comes next, whatever it is, is `heard`. */
+  /** Asks for a sign of life. Whatever comes next counts (`heard`). */
   ping(): void {
     if (!this.#over) this.#wire.send(PING);
   }
@@ -247,7 +249,7 @@ export class EdgeSocket {
 
 const JOIN_REFUSALS: ReadonlySet<string> = new Set(["FENCED_LEADER", "UNKNOWN_OUTBOX", "FORBIDDEN"]);
 
-/** The log takes joins and pushes. */
+/** True if the log takes joins and pushes. */
 export const takesSync = ({ features }: SocketHello): boolean => features?.includes(SYNC_FEATURE) ?? false;
 
 /** One log, used through a socket. */
@@ -291,7 +293,7 @@ export class EdgeLog {
     return answer["appended"] as EdgeAppendResult[];
   }
 
-  /** What a device holds meets the log. Rejects only where the log makes nothing of it: refusals are answers. */
+  /** Tells the log what the device holds. Refusals are answers: only other errors reject. */
   join(join: OutboxJoin): Promise<JoinReply> {
     return this.#ask({ type: FrameType.JOIN, payload: new TextEncoder().encode(JSON.stringify(join)) }, (frame) => {
       const body = jsonOf(frame);
@@ -302,12 +304,15 @@ export class EdgeLog {
     });
   }
 
-  /** Batches of the outbox that has joined, at their positions; whole or not at all. Pushes keep the calls' order. */
+  /**
+   * Sends batches of the outbox that has joined, at their positions. The log takes all of them or none. Pushes are sent
+   * in the order of the calls.
+   */
   async push(push: Omit<Push, "batches">, batches: readonly Uint8Array[]): Promise<Pushed> {
     return (await this.#write(FrameType.PUSH, pushPayload(push, batches))) as Record<string, unknown> & Pushed;
   }
 
-  /** The answer to one frame. */
+  /** Sends one frame and resolves with the answer. */
   #ask<T>(fields: { readonly type: FrameType; readonly payload: Uint8Array }, read: (frame: Frame) => T): Promise<T> {
     return new Promise((resolve, reject) => {
       if (this.#over) return reject(this.#over);
@@ -418,7 +423,7 @@ export class EdgeLog {
           yield { bytes: payload, nextOffset: nextOffsetOf(readHeader(splitBatches(payload).at(-1)!)) };
           const more = isLevel ? 0 : Math.min(window, windowBytesMax - window);
           window += Math.max(0, more);
-          // Only now: what the loop has not asked for again is still its own.
+          // Credits are given back only now: until the loop asks for more, it still holds these bytes.
           this.#give(id, payload.length + Math.max(0, more));
         } else if (frame.type === FrameType.TIDE) {
           const tide = readTide(frame.payload);

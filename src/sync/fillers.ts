@@ -27,9 +27,9 @@ import {
   PRODUCER_ID_AT,
 } from "../record/format.ts";
 
-/** Offsets that one filler covers at most: its last offset delta has 31 bits. */
+/** Most offsets that one filler covers: its last offset delta has 31 bits. */
 export const FILLER_SPAN_MAX = 2 ** 31;
-/** Fillers of one hole. An edge that says more has not lost records, it is broken. */
+/** Most fillers for one hole. An edge with a larger hole has not lost records but is broken: INVALID_BATCH. */
 const FILLERS_MAX = 16;
 
 function filler(kernel: Kernel, from: number, to: number): Uint8Array {
@@ -48,7 +48,7 @@ function filler(kernel: Kernel, from: number, to: number): Uint8Array {
   return bytes;
 }
 
-/** What covers [from, to). INVALID_BATCH: no log has a hole as long as that. */
+/** The fillers that cover [from, to). INVALID_BATCH if no log can have a hole as long as that. */
 export function fillers(kernel: Kernel, from: number, to: number): Uint8Array[] {
   if (to - from > FILLERS_MAX * FILLER_SPAN_MAX)
     throw new TidemarkError("INVALID_BATCH", `the edge has no records from offset ${from} to ${to - 1}`, { from, to });
@@ -68,8 +68,9 @@ export const isFiller = ({ attributes, recordCount, producerId }: BatchHeader): 
 const DIGEST_BYTES = 16;
 
 /**
- * CRC-32C over what tells each data batch apart, in order. Fillers and epochs do not count: replicas and edge agree on
- * a range that nobody compacted if and only if their digests do. The range begins and ends between batches.
+ * CRC-32C over what identifies each data batch, in order. Fillers and epochs do not count. Replica and edge have the
+ * same records in a range that nobody compacted if and only if their digests are equal. The range begins and ends
+ * between batches.
  */
 export class RangeDigest {
   crc = 0;

@@ -38,7 +38,7 @@
  *
  * A client ignores frames of types that it does not know.
  *
- * Names are those of the browser's port (src/browser/port/protocol.ts) where both have the thing. Only batches cost
+ * Things that the browser's port (src/browser/port/protocol.ts) has as well have the same names here. Only batches cost
  * credits, so an answer can always be sent. A message that breaks the layout ends the socket with a close code. A
  * request that can't be served gets an error frame, and the socket stays open.
  */

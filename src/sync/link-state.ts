@@ -1,6 +1,6 @@
 /**
- * The link's states (docs/sync.md, "Link"), as one pure function: state and event in, state and what is to be done out.
- * link.ts does it.
+ * The link's states (docs/sync.md, "Link") as one pure function: from a state and an event it makes the next state and
+ * the actions. link.ts does the actions.
  *
  *   idle ─wanted─▶ token ─token─▶ connecting ─open─▶ live ─ended─▶ backoff ─timer, hint─▶ token
  *                    └─null─▶ paused(signed-out)       └─4401─▶ token     └─ ever longer
@@ -30,19 +30,19 @@ export type LinkEvent =
   /** A topic is synced, appended to or read. */
   | { readonly on: "wanted" }
   | { readonly on: "token"; readonly token: string | null | undefined }
-  /** None answered, or the provider rejected. */
+  /** No page answered, or a provider rejected. */
   | { readonly on: "no-token" }
   | { readonly on: "open" }
-  /** The socket could not be opened; `status`: what a request said since, 0 for nothing. */
+  /** The socket could not be opened. `status` is that of a request made after it; 0 if the request failed, too. */
   | { readonly on: "not-open"; readonly status: number }
-  /** The socket has ended, or is left. */
+  /** The socket has ended or was given up. */
   | { readonly on: "ended"; readonly code: number }
-  /** It lived for 10 s, and a join succeeded. */
+  /** The socket has lived for 10 s. */
   | { readonly on: "settled" }
   | { readonly on: "timer" }
-  /** online, visible, an append; the last try is at least 1 s old. */
+  /** The page is online or visible again, or something was appended. The last try is at least 1 s old. */
   | { readonly on: "hint" }
-  /** The token was refused in the middle. */
+  /** A token was refused while the socket was open. */
   | { readonly on: "unauthorized" }
   | { readonly on: "pause"; readonly why: PauseWhy }
   | { readonly on: "resume" }
@@ -54,7 +54,7 @@ export type LinkAction =
   | { readonly do: "connect"; readonly token: string | undefined }
   | { readonly do: "wait"; readonly ms: number }
   | { readonly do: "begin" }
-  /** The socket is left without waiting for its close. */
+  /** The socket is given up, without waiting for its close. */
   | { readonly do: "drop" };
 
 export interface LinkStep {
@@ -65,7 +65,7 @@ export interface LinkStep {
 const BACK_OFF_MS = 500;
 const BACK_OFF_MS_MAX = 30_000;
 const BACK_OFF_MS_MIN = 100;
-/** Without a token it waits longer: somebody may have to sign in. */
+/** Longest wait when there is no token, or only a refused one: somebody may have to sign in first. */
 const TOKEN_MS_MAX = 60_000;
 const RESTART_MS = 2_000;
 
@@ -75,7 +75,7 @@ const ask = (tries: number, reason: TokenReason, refused?: string): LinkStep => 
   actions: [{ do: "ask", reason }],
 });
 
-/** Full jitter, ever longer, at least `floor`. */
+/** A random wait. Its upper bound doubles with each try, up to `most`. It is at least `floor`. */
 export const backOffMs = (tries: number, random: number, most = BACK_OFF_MS_MAX, floor = BACK_OFF_MS_MIN): number =>
   Math.max(floor, BACK_OFF_MS_MIN, Math.round(random * Math.min(most, BACK_OFF_MS * 2 ** Math.min(tries, 20))));
 
@@ -96,7 +96,7 @@ const CLOSES: Readonly<Record<number, "version" | "unauthorized" | "forbidden" |
   4403: "forbidden",
 };
 
-/** What the socket's end means while it was live. */
+/** The next step when a socket that was live has ended. */
 function afterEnd(state: Extract<LinkState, { at: "live" }>, code: number, random: number): LinkStep {
   const { tries, token } = state;
   const meaning = CLOSES[code];
@@ -112,7 +112,7 @@ function afterEnd(state: Extract<LinkState, { at: "live" }>, code: number, rando
 function withToken(state: Extract<LinkState, { at: "token" }>, token: string | null | undefined, random: number) {
   const { tries, refused } = state;
   if (token === null) return paused("signed-out", refused);
-  // It is never sent twice.
+  // A token that was refused is never sent again.
   if (token !== undefined && token === refused) return later(tries + 1, random, TOKEN_MS_MAX, refused);
   return { state: { at: "connecting", tries, token, refused }, actions: [{ do: "connect", token }] } as LinkStep;
 }
@@ -127,7 +127,7 @@ function whileConnecting(state: Extract<LinkState, { at: "connecting" }>, event:
   return later(tries, random, undefined, refused);
 }
 
-/** Where anybody's word counts, whatever is under way. */
+/** Events that count whatever is under way. */
 function always(state: LinkState, event: LinkEvent): LinkStep | undefined {
   if (event.on === "close") return { state: { at: "closed" }, actions: [{ do: "drop" }] };
   if (event.on === "pause") return state.at === "paused" && state.why === "user" ? stay(state) : paused(event.why);

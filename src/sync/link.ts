@@ -1,11 +1,11 @@
 /**
- * The link: one socket to an edge, for all topics of a tide that are synced there. Its states
- * are a table in link-state.ts; here are the socket, the pings, the renewal of tokens and the timers.
+ * The link: one socket to an edge, for all topics of a tide that are synced there. link-state.ts has its states as a
+ * table. This file has the socket, the pings, the renewal of tokens and the timers.
  *
  *   host ──token, connect──▶ SyncLink ── EdgeSocket ──▶ sessions (attach), detach when it ends
  *
- * A socket that says open and is dead is found by a ping; one that is given up is left without waiting for its close,
- * which can take minutes.
+ * A socket that says it is open can be dead: a ping finds that out. When a socket is given up, nobody waits for its
+ * close, which can take minutes.
  */
 import { EdgeSocket, socketProtocols } from "./edge-socket.ts";
 import { type LinkAction, type LinkEvent, linkNext, type LinkState } from "./link-state.ts";
@@ -31,14 +31,15 @@ const OPEN_MS = 10_000;
 const TOKEN_MS = 30_000;
 const SETTLED_MS = 10_000;
 /**
- * Silence of the edge after which it is pinged, and how long that may take: shorter after a hint that it may be dead.
+ * After this silence the edge is pinged. If nothing comes within PONG_MS, the socket is given up. After a hint that the
+ * socket may be dead, PONG_MS_HINTED counts instead.
  */
 const SILENT_MS = 50_000;
 const PONG_MS = 10_000;
 const PONG_MS_HINTED = 2_000;
 const HINT_MS = 1_000;
 const RENEW_MS = 60_000;
-/** A timer that fires so much later than it should: the device slept. */
+/** If a timer took more than this many times as long as it should, the device slept. */
 const LATE = 2;
 
 export class SyncLink {
@@ -46,7 +47,7 @@ export class SyncLink {
   readonly #host: SyncHost;
   #state: LinkState = { at: "idle" };
   #socket: EdgeSocket | undefined;
-  /** What is under way ends with this. */
+  /** Ends what is under way. */
   #attempt = new AbortController();
   #heardAt = 0;
   #triedAt = -Infinity;
@@ -78,7 +79,10 @@ export class SyncLink {
     if (!isSame) this.#options.changed();
   }
 
-  /** Online, visible, an append: it tries sooner, or looks whether the socket lives. */
+  /**
+   * Called when the page is online or visible again, or something was appended. Tries sooner, or checks by a ping that
+   * the socket lives.
+   */
   hint(): void {
     if (this.#state.at === "live") return this.#ping(PONG_MS_HINTED);
     if (this.#host.monotonic() - this.#triedAt >= HINT_MS) this.step({ on: "hint" });
@@ -135,7 +139,7 @@ export class SyncLink {
     } catch {
       cancel();
       if (signal.aborted) return;
-      // Why a WebSocket was refused a browser tells nobody; what a request says it does.
+      // A browser does not say why a WebSocket was refused. The status of a request to the same edge does.
       const [first] = sessions;
       const path = first ? pathInAddress(first.path) : "";
       const asked = { method: "HEAD", url: `${url}/v1/stream/${path}`, token, headers: {} } as const;
@@ -160,7 +164,7 @@ export class SyncLink {
     this.step({ on: "ended", code });
   }
 
-  /** Its sessions hear that it is over; then it may close as slowly as it likes. */
+  /** Tells the sessions that the socket is over, and closes it. Nobody waits for that close. */
   #leave(): void {
     const socket = this.#socket;
     this.#socket = undefined;
@@ -192,13 +196,13 @@ export class SyncLink {
     socket.ping();
     this.#after(ms, signal, () => {
       if (this.#socket !== socket || this.#heardAt > asked) return;
-      // It slept, and so did what would have answered.
+      // The device slept, and could not hear an answer: it asks again.
       if (this.#host.monotonic() - asked > ms * LATE) return this.#ping(ms);
       this.#ended(socket, 0);
     });
   }
 
-  /** A token that ends soon is renewed on the open socket. */
+  /** Renews the token on the open socket before it expires. */
   #renew(signal: AbortSignal): void {
     const { state } = this;
     if (state.at !== "live" || state.token === undefined) return;
@@ -215,7 +219,7 @@ export class SyncLink {
     try {
       const token = await this.#host.token("expiring");
       if (signal.aborted || !socket || state.at !== "live") return;
-      // Nothing new: the edge ends the socket when this one is over.
+      // There is no new token. The edge ends the socket when the old one expires.
       if (token === null || token === undefined || token === state.token) return;
       await socket.token(token);
       if (signal.aborted) return;
@@ -223,7 +227,7 @@ export class SyncLink {
       this.#options.token("renewed");
       this.#renew(signal);
     } catch {
-      // Likewise.
+      // The renewal failed: again the edge ends the socket when the old token expires.
     }
   }
 
@@ -234,7 +238,7 @@ export class SyncLink {
 
 export const pathInAddress = (path: string): string => path.split("/").map(encodeURIComponent).join("/");
 
-/** How long a JWT lives, whole and from now on; undefined where it does not say. */
+/** How long a JWT lives: in all, and from now on. Undefined if it does not say. */
 export function tokenLife(token: string, now: number): { readonly left: number; readonly whole: number } | undefined {
   try {
     const text = atob(token.split(".")[1]!.replaceAll("-", "+").replaceAll("_", "/"));

@@ -1,5 +1,5 @@
-/** The two logs of a synced topic. `topics()` lists neither by its own name: a topic is there once. */
+/** Names of the two logs of a synced topic. `topics()` lists the topic once, and neither log by its own name. */
 
-/** Partition 0 of a topic. Of a synced topic it is the replica, and the outbox stands beside it. */
+/** The log of partition 0 of a topic. Of a synced topic this log is the replica, and the outbox is a second log. */
 export const replicaName = (topic: string): string => `${topic}-0`;
 export const outboxName = (topic: string): string => `${replicaName(topic)}.out`;

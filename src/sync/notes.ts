@@ -21,19 +21,19 @@ interface EdgeLogNote {
 }
 
 /**
- * Why positions need the outbox no more although the replica does not show them: set aside, discarded, or found by a
- * claim's look at the edge's records below the replica's start.
+ * Why positions are no longer needed in the outbox although the replica does not show them: they were set aside,
+ * discarded, or found by a claim's look at the edge's records below the replica's start.
  */
 export type RetractReason = "aside" | "discarded" | "found";
 export type RetractedRun = readonly [from: number, to: number, why: RetractReason];
-/** Offsets that the edge had let go before this replica had them. */
+/** Offsets that the edge had removed before this replica had them. */
 export type GapRun = readonly [from: number, to: number, why: string];
 
 export interface OutboxNote extends EdgeLogNote {
   /** 16 hex digits; null while none is drawn. */
   readonly outbox: string | null;
   readonly generation: number;
-  /** A join with this id was answered. */
+  /** True if a join with this id was answered. */
   readonly registered: boolean;
   /** First position of this id. */
   readonly first: number;
@@ -43,9 +43,9 @@ export interface OutboxNote extends EdgeLogNote {
   readonly lastCrc?: number | undefined;
   /** A replica offset. Each own batch that lies below it is settled. */
   readonly settledIn: number;
-  /** A replica offset. No un-settled own batch can ever have been taken below it. */
+  /** A replica offset. The edge can't have taken any un-settled own batch below it. */
   readonly doubtFrom: number;
-  /** Behind the highest offset by which a T2 trim was made; 0: none. */
+  /** One past the highest offset by which a T2 trim was made; 0 if there was none. */
   readonly passed: number;
   readonly retracted: readonly RetractedRun[];
 }
@@ -53,15 +53,18 @@ export interface OutboxNote extends EdgeLogNote {
 export interface ReplicaNote extends EdgeLogNote {
   /** Where this replica begins. */
   readonly from: number;
-  /** Of the newest join or tide whose records were stored; null: none yet. */
+  /** The life of the edge's log in the newest join or tide whose records were stored; null: none yet. */
   readonly life: string | null;
   readonly gaps: readonly GapRun[];
 }
 
-/** Runs that a note holds of either kind. */
+/** Most runs of either kind. Beyond it retract() fails as LIMIT_EXCEEDED, and gap() merges the two nearest gaps. */
 export const RUNS_MAX = 16;
 
-/** A new outbox's note. `outbox` and `first`: where there are records already. */
+/**
+ * The note of a new outbox. Where there are records already, it has an id at once (`outbox`), and they begin at
+ * `first`.
+ */
 export const newOutboxNote = (
   log: { readonly url: string; readonly path: string },
   outbox: string | null,
@@ -82,8 +85,8 @@ export const newOutboxNote = (
 });
 
 /**
- * Whether a log is a synced topic's. INVALID_ARGUMENT: it has no note. UNSUPPORTED_FORMAT: a later version wrote its
- * note, and must open it.
+ * Checks that a log is a synced topic's. INVALID_ARGUMENT if it has no note. UNSUPPORTED_FORMAT if a later version
+ * wrote the note: that version must open the topic.
  */
 export function checkNoted(note: Readonly<Record<string, unknown>> | undefined, topic: string): void {
   if (!note)
@@ -98,7 +101,9 @@ export function checkNoted(note: Readonly<Record<string, unknown>> | undefined, 
 
 type Run<Why extends string> = readonly [from: number, to: number, why: Why];
 
-/** Runs that touch and have one reason are one; beyond `most` the nearest two are. */
+/**
+ * Merges runs that touch and have the same reason. If more than `most` are left, it goes on with the two nearest ones.
+ */
 export function mergedRuns<Why extends string>(runs: readonly Run<Why>[], most = Infinity): Run<Why>[] {
   const found: Run<Why>[] = [];
   for (const run of [...runs].sort(([a], [b]) => a - b)) {
@@ -117,7 +122,9 @@ export function mergedRuns<Why extends string>(runs: readonly Run<Why>[], most =
   return found;
 }
 
-/** What a catalog's entry keeps is any plain data; a note of ours is told by its version and a field of its own. */
+/**
+ * The note of a catalog entry can be any plain data. Its version and a field of its own show that it is one of ours.
+ */
 export function asOutboxNote(note: unknown): OutboxNote {
   assert(isNote<OutboxNote>(note, "outbox"), "the log has an outbox's note");
   return note;

@@ -1,6 +1,6 @@
 /**
- * An outbox: this device's own batches, in the order of their acks, a log of the volume whose offsets are positions;
- * and its note. What is settled in front is trimmed, in the commit that says so in the note.
+ * An outbox: a log of the volume with this device's own batches in the order of their acks, and its note. Offsets of
+ * this log are called positions. Settled batches at the front are trimmed, and the same commit says so in the note.
  *
  *   append ─▶ (an id is drawn) ─▶ log ─▶ flushed ─▶ index ─▶ pushed by the session ─▶ settled ─▶ trimmed
  */
@@ -16,12 +16,13 @@ import { INDEX_BATCHES_MAX, type OwnBatch, OwnBatches } from "./own-batches.ts";
 import { doubtFromAfter, nextAfterTrim, settledInAfter } from "./settling.ts";
 import type { OutboxRun, TakenTo } from "./topic-store.ts";
 
+/** The batches behind the index. */
 interface Rest {
   batches: number;
   bytes: number;
   /** Watermark when the first of them was appended; undefined: before this opening. */
   appendedAt: number | undefined;
-  /** Own batches of the rest may stand in the replica from here on. */
+  /** The replica may hold own batches of the rest from this offset on. */
   seenFrom: number;
 }
 
@@ -30,7 +31,7 @@ export interface OutboxOptions {
   readonly segments: SegmentedLog;
   /** The replica's flushed end; undefined while there is none. */
   readonly watermark: () => number | undefined;
-  /** Own batches that were indexed late are looked for in the replica from this offset on. */
+  /** Looks for own batches in the replica from this offset on. Called when some were indexed late. */
   readonly look: (from: number) => Promise<void>;
   /** Default INDEX_BATCHES_MAX. */
   readonly indexMax?: number | undefined;
@@ -49,7 +50,7 @@ export class Outbox {
   #rest: Rest | undefined;
   /** The watermark at each append that is not flushed yet, by position. */
   readonly #offered = new Map<number, number>();
-  /** What the edge said in this opening and generation, for the note. */
+  /** How far the edge said, in this opening and generation, that it has taken batches. For the note. */
   toldNext: Pick<TakenTo, "next" | "lastCrc"> | undefined;
   onAppended: ((end: number) => void) | undefined;
 
@@ -62,7 +63,10 @@ export class Outbox {
     this.log.onFlushed = (group) => this.#flushed(group);
   }
 
-  /** Reads the headers of what is there. The first of them are in the index then, not yet matched with the replica. */
+  /**
+   * Reads the headers of all batches that are there. The oldest of them are in the index then, but not yet matched with
+   * the replica.
+   */
   static async open(options: OutboxOptions): Promise<Outbox> {
     const outbox = new Outbox(options);
     const rest: Rest = { batches: 0, bytes: 0, appendedAt: undefined, seenFrom: outbox.note.settledIn };
@@ -98,12 +102,12 @@ export class Outbox {
       bytes: bytes + rest.bytes,
     };
   }
-  /** What is on its way to the disk is not settled, either. */
+  /** True if everything is settled. What is still on its way to the disk is not. */
   get isClean(): boolean {
     return this.#offered.size === 0 && this.firstUnsettled === this.end;
   }
 
-  /** Batches of [from, to) by their headers; what is damaged comes as one without a header. */
+  /** The batches of [from, to) by their headers. A damaged range comes as one batch without a header. */
   async *#from(from: number, to: number) {
     let at = from;
     for await (const header of this.segments.headers(from)) {
@@ -122,12 +126,12 @@ export class Outbox {
     this.#indexedTo = next;
   }
 
-  /** An append's place and the watermark of this moment, before its flush. */
+  /** Remembers an append's position and the watermark of this moment, before its flush. */
   offered(position: number): void {
     this.#offered.set(position, this.#options.watermark() ?? 0);
   }
 
-  /** It was flushed, stood there already, or failed. */
+  /** The append at this position was flushed, was there already, or has failed. */
   answered(position: number): void {
     this.#offered.delete(position);
   }
@@ -151,7 +155,7 @@ export class Outbox {
     return !this.#rest || position <= this.#indexedTo;
   }
 
-  /** The index goes up to this position at least, and further where there is room. */
+  /** Extends the index to this position at least, and further if there is room. */
   async index(to: number): Promise<void> {
     const rest = this.#rest;
     if (!rest || (this.isIndexed(to) && this.batches.size >= this.#indexMax / 2)) return;
@@ -165,7 +169,7 @@ export class Outbox {
     await this.#options.look(rest.seenFrom);
   }
 
-  /** The note behind a trim to `to`. */
+  /** The note after a trim to `to`. */
   noteAfter(to: number, change: Partial<OutboxNote> = {}): OutboxNote {
     const { note, batches } = this;
     const watermark = this.#options.watermark();
@@ -192,7 +196,7 @@ export class Outbox {
     };
   }
 
-  /** One commit: the log start, and the note. */
+  /** Changes the log start and the note in one commit. */
   async trim(to: number, change?: Partial<OutboxNote>): Promise<void> {
     if (to <= this.start && !change) return;
     const { trimSegments } = await import("../store/trim-and-replace.ts");
@@ -218,7 +222,9 @@ export class Outbox {
     return batch?.next === position ? batch.header?.crc : undefined;
   }
 
-  /** Un-settled batches back to back, from the first at or behind `position`; undefined where none is left. */
+  /**
+   * Un-settled batches that stand back to back, from the first one at or after `position`. Undefined if none is left.
+   */
   async unsettledFrom(
     position: number,
     most: { readonly bytes: number; readonly batches: number; readonly records: number },

@@ -1,18 +1,18 @@
 /**
- * An outbox's batches in memory: which are settled, where they stand at the edge, and which batch of the edge is one of
- * them. Made of headers, so it can always be made again.
+ * The index: an outbox's batches in memory. It knows which are settled, where they stand at the edge, and whether a
+ * batch of the edge is one of them. It is made of headers, so it can always be made again.
  *
  *   start                          end of the index          end of the outbox
  *     ▼                                   ▼                         ▼
  *   ──┬─settled─┬─un-settled─┬─settled─┬──┬─────────────────────────┬──
  *     │ in order of positions          │  │ not yet in the index    │
  *
- * The index holds the oldest INDEX_BATCHES_MAX; the rest follow as those are trimmed.
+ * The index holds the oldest INDEX_BATCHES_MAX batches. Later ones are added as those are trimmed.
  */
 import type { BatchHeader } from "../record/format.ts";
 import { showsBatch } from "./settling.ts";
 
-/** 6 MiB of them. */
+/** Most batches in the index, which then takes 6 MiB. */
 export const INDEX_BATCHES_MAX = 65_536;
 
 export interface OwnBatch {
@@ -24,9 +24,9 @@ export interface OwnBatch {
   /** The watermark at its append; undefined: it was appended in an earlier opening. */
   readonly appendedAt: number | undefined;
   isSettled: boolean;
-  /** It was set aside or discarded. */
+  /** True if a retracted run of the note covers it. */
   isRetracted: boolean;
-  /** Where it stands in the replica; -1: not known there. */
+  /** Its offset in the replica; -1 if that is not known. */
   offset: number;
 }
 
@@ -47,7 +47,7 @@ export class OwnBatches {
   get all(): readonly OwnBatch[] {
     return this.#list;
   }
-  /** Of the index. */
+  /** Un-settled batches of the index. */
   get pending(): { readonly records: number; readonly batches: number; readonly bytes: number } {
     return this.#unsettled;
   }
@@ -78,7 +78,7 @@ export class OwnBatches {
     return this.#list[this.#settledTo];
   }
 
-  /** The own batch that the edge's batch is (T1), or that compaction left of it (T1c). */
+  /** The own batch that a batch of the edge is (T1), or of which compaction has left that batch (T1c). */
   find(header: BatchHeader): OwnBatch | undefined {
     if (header.producerId < 0) return undefined;
     const { crc, recordCount, lastOffsetDelta } = header;
@@ -110,7 +110,7 @@ export class OwnBatches {
     return low;
   }
 
-  /** Batches that end at or below `position` leave. */
+  /** Removes the batches that end at or below `position`. */
   dropBelow(position: number): void {
     const count = this.placeOf(position);
     for (const batch of this.#list.slice(0, count)) {

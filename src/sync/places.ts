@@ -4,12 +4,15 @@
  *   log "orders-0"        the edge's records, as far as they are here      offsets of the edge, below 2^52
  *   log "orders-0.out"    own batches on their way to the edge             2^52 + position: provisional
  *
- * No topic's log is taken for an outbox, also where the topic is called "x.out": its log is "x.out-0".
+ * No topic's log is taken for an outbox, even if the topic is called "x.out": its log is "x.out-0".
  */
 
 /** The topic whose outbox this log is; undefined for any other. */
 export const topicOfOutbox = (log: string): string | undefined => /^(.+)-0\.out$/.exec(log)?.[1];
 
-/** Offsets from here on are provisional: written here, and without a place at the edge. Positions on disk are plain. */
+/**
+ * Offsets from here on are provisional: the records were written here and have no place at the edge yet. On disk
+ * positions are stored as they are, without this number.
+ */
 export const PROVISIONAL_FROM = 2 ** 52;
 export const isProvisional = (offset: number): boolean => offset >= PROVISIONAL_FROM;

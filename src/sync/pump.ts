@@ -1,12 +1,13 @@
 /**
  * Sends an outbox's batches: frames of at most 1 MiB, at most eight on their way, each continuing the chain of the one
- * before it. After a refusal no new frame goes out; once each frame on its way is answered, the lowest refused one
- * counts, because those behind it were refused for its sake.
+ * before it. After a refusal no new frame goes out. Once each frame on its way is answered, only the lowest refused one
+ * counts: those behind it were refused because of it.
  *
  *   unsettledFrom ─▶ proof of the term ─▶ push ─▶ ok ─▶ told            the next frame does not wait for it
  *                                          └────▶ refused ─▶ the rest is awaited ─▶ what its class says
  *
- * Poison names one batch: those before it go again, by themselves, and the outbox is blocked in front of it.
+ * An answer of the class "poison" names one batch. The batches before it are sent again without it, and the outbox is
+ * blocked at that batch.
  */
 import { TidemarkError } from "../errors.ts";
 import { nextOffsetOf, readHeader } from "../record/format.ts";
@@ -19,7 +20,7 @@ import type { OutboxRun, Range, TopicStore } from "./topic-store.ts";
 export const PUSH_BYTES = 1024 * 1024;
 const PUSH_BATCHES = 1_000;
 const FRAMES_IN_FLIGHT = 8;
-/** INTERNAL for the same batch so often in a row blocks it. */
+/** After this many INTERNAL answers in a row for the same batch, that batch is blocked. */
 const INTERNAL_MAX = 10;
 
 /** Where the outbox stands at the edge. */
@@ -28,11 +29,11 @@ export interface Chain {
   readonly previous: number;
 }
 
-/** A person must say what becomes of a batch, or the token changes. */
+/** Why nothing more is sent: a person must decide about a batch, or the token must change. */
 export interface Block {
   readonly code: string;
   readonly message: string;
-  /** The batch; undefined: no batch of this outbox goes. IN_DOUBT names all its ranges. */
+  /** The blocked batch. Empty: no batch of this outbox is sent. IN_DOUBT names all ranges in doubt. */
   readonly ranges: readonly Range[];
 }
 
@@ -45,16 +46,16 @@ export type PumpEnd =
 export interface PumpHost {
   readonly store: TopicStore;
   readonly changed: Signal;
-  /** Of the edge, by the newest join. */
+  /** The edge's limits, as the newest join told them. */
   readonly limits: { readonly frameBytes: number; readonly batches: number; readonly records: number };
-  /** Nothing at or beyond this block goes out. */
+  /** Nothing at or after this block is sent. */
   readonly block: Block | undefined;
   setBlock(block: Block): void;
   proveTerm(): Promise<void>;
-  /** An outbox id was drawn, or the channel is over: whatever is answered from now on is of a former one. */
+  /** True if a new outbox id was drawn or the channel is over: answers that come from now on do not count. */
   isOver(): boolean;
   taken(run: OutboxRun, pushed: Pushed): void;
-  /** Failures of one batch that tell nothing, in a row. */
+  /** INTERNAL answers in a row for the frame at position `at`. */
   readonly internals: { at: number; count: number };
 }
 
@@ -64,7 +65,7 @@ interface Flight {
   answer: Pushed | TidemarkError | undefined;
 }
 
-/** The edge's own name of what it said. */
+/** The edge's own code of an error, which may have another name in the library. */
 export const edgeCodeOf = ({ code, details }: TidemarkError): string =>
   typeof details["edge"] === "string" ? details["edge"] : code;
 
@@ -81,7 +82,9 @@ export class Pump {
     this.#chain = chain;
   }
 
-  /** Sends whatever there is and comes, until something else must be done. Never rejects for what the edge says. */
+  /**
+   * Sends what is there and what comes, until something else must be done. What the edge says never makes it reject.
+   */
   async run(): Promise<PumpEnd | undefined> {
     for (;;) {
       if (this.#host.isOver()) return undefined;
@@ -97,7 +100,7 @@ export class Pump {
     }
   }
 
-  /** Answers in the order of the frames. */
+  /** Takes the answers in the order of the frames. */
   #settle(): void {
     for (let first = this.#flights[0]; first?.answer !== undefined; first = this.#flights[0]) {
       this.#flights.shift();
@@ -121,7 +124,7 @@ export class Pump {
     };
     const found = await store.unsettledFrom(chain.expected, most);
     if (this.#host.isOver() || !found) return "nothing";
-    // Positions would be left out: copies must hear of that.
+    // Positions would be left out. Only a claim may do that, because copies of this profile must hear of it.
     if (found.at !== chain.expected) return this.#flights.length === 0 ? "claim" : "nothing";
     const run = block ? runBefore(found, block.ranges[0]![0]) : found;
     if (!run) return "nothing";
@@ -143,7 +146,7 @@ export class Pump {
     this.#host.changed.set();
   }
 
-  /** Everything is answered. Undefined: it goes on with another chain, or another block. */
+  /** Called when everything is answered. Undefined: the pump goes on with another chain or another block. */
   #judge({ run, chain, answer }: Flight): PumpEnd | undefined {
     const error = answer as TidemarkError;
     const code = edgeCodeOf(error);
@@ -175,7 +178,7 @@ export class Pump {
   }
 }
 
-/** The batch that an error names by its place in the frame; the first one where it names none. */
+/** Blocks the batch that an error names by its place in the frame, or the first one if it names none. */
 export function blockOf(run: OutboxRun, error: TidemarkError): Block {
   const index = Number(error.details["index"] ?? 0);
   const header = readHeader(run.batches[index] ?? run.batches[0]!);
@@ -183,7 +186,7 @@ export function blockOf(run: OutboxRun, error: TidemarkError): Block {
   return { code: edgeCodeOf(error), message, ranges: [[header.baseOffset, nextOffsetOf(header)]] };
 }
 
-/** What of a run stands before a position. */
+/** The part of a run before a position; undefined if there is none. */
 export function runBefore(run: OutboxRun, position: number): OutboxRun | undefined {
   if (run.next <= position) return run;
   const batches = run.batches.filter((batch) => nextOffsetOf(readHeader(batch)) <= position);

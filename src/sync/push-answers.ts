@@ -1,6 +1,6 @@
 /**
- * What an answer to a push means, by the edge's own code (docs/sync.md, "What an answer to a push means"). One table:
- * a test holds it against that text and against the codes that the edge knows.
+ * What an answer to a push means, by the edge's own code (docs/sync.md, "What an answer to a push means"). A test
+ * compares this table with that text and with the codes that the edge knows.
  *
  *   wait      nothing is wrong with the batch: later again          token     the link gets another one
  *   unknown   the next join tells what became of it                 right     this token may not write here
@@ -42,5 +42,5 @@ export const CLASSED_CODES = Object.keys(CLASS_OF);
 /** A code that is not in the table says nothing about the batch. */
 export const classOf = (code: string): AnswerClass => (Object.hasOwn(CLASS_OF, code) ? CLASS_OF[code]! : "unknown");
 
-/** A full edge is told to the application, too. */
+/** If the edge is full, the application is told, too. */
 export const isFullEdge = (code: string): boolean => code === "QUOTA_EXCEEDED";

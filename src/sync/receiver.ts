@@ -1,6 +1,6 @@
 /**
- * Follows the edge's log into the replica: each frame is stored, flushed and counted before the edge may send as many
- * bytes again. A few frames are stored at a time, so that they share a flush.
+ * Follows the edge's log into the replica. A few frames are stored at the same time, so that they share a flush. Only
+ * when one of them is done is the next frame asked for, which gives the edge its credits back.
  *
  *   follow ─▶ beginLife (another life of the edge's log) ─▶ receive ─▶ watermark ─▶ credits
  *       └─ tide: where the log begins and ends; level once the watermark is there
@@ -15,15 +15,15 @@ const FRAMES_AT_ONCE = 4;
 export interface ReceiverHost {
   readonly store: TopicStore;
   readonly windowBytesMax: number;
-  /** Of the newest join or tide. */
+  /** The life of the edge's log, by the newest join or tide. */
   life: string;
-  /** What was received is stored, or a tide came. */
+  /** Called when a frame was stored, and when a tide came. */
   advanced(tide: TidePayload | undefined): void;
 }
 
 /**
- * Resolves when the log is closed and all of it is here. Rejects with what ended the follow, or with the first frame
- * that could not be stored: whatever came behind it can't be, either.
+ * Resolves when the log is closed and all of it is here. Rejects with what ended the follow, or with the error of the
+ * first frame that could not be stored: later frames can't be stored then, either.
  */
 export async function receive(host: ReceiverHost, log: EdgeLog): Promise<void> {
   const { store } = host;
@@ -34,7 +34,7 @@ export async function receive(host: ReceiverHost, log: EdgeLog): Promise<void> {
   for await (const { bytes, nextOffset, tide } of log.follow(from, options)) {
     if (failed !== undefined) break;
     if (tide) {
-      // It is told before the first batch of its life: who stores that one must know.
+      // A tide comes before the first batch of its life, so `life` is right when that batch is stored.
       host.life = tide.life;
       await Promise.all(storing.splice(0));
       host.advanced(tide);

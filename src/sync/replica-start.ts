@@ -5,10 +5,10 @@ import type { Joined } from "./sync-frames.ts";
 
 export type ReplicaStart = "earliest" | "latest" | { readonly last: number } | { readonly timestamp: number };
 
-/** The largest batch, and some. */
+/** More than the largest batch. */
 const FETCH_BYTES = 2 * 1024 * 1024;
 
-/** Where a batch of the edge begins, or the log's end. */
+/** The offset at which a batch of the edge begins, or the log's end. */
 export async function replicaStart(
   log: EdgeLog,
   { logStartOffset, logEndOffset }: Pick<Joined, "logStartOffset" | "logEndOffset">,

@@ -1,6 +1,6 @@
 /**
- * A replica: this device's copy of the edge's log, a log of the store with the edge's offsets and bytes. The epoch is
- * this volume's, and holes are covered by fillers.
+ * A replica: this device's copy of the edge's log. It is a log of the store with the edge's offsets and bytes. Only the
+ * epoch is this volume's, and holes are covered by fillers.
  *
  *   delivered ─▶ pieces: tiling, checksums, fillers for holes ─▶ append ─▶ flush ─▶ watermark, readers wake
  */
@@ -16,7 +16,7 @@ import { asReplicaNote, type ReplicaNote } from "./notes.ts";
 import { type Sample, SAMPLES_MAX } from "./sync-frames.ts";
 import type { Range, ReceivedFrame } from "./topic-store.ts";
 
-/** A batch that goes on where the replica ends: the edge's, or a filler. */
+/** A batch that continues the replica: one of the edge's, or a filler. */
 export interface Piece {
   readonly bytes: Uint8Array;
   readonly header: BatchHeader;
@@ -59,8 +59,9 @@ export class Replica {
   }
 
   /**
-   * What was delivered, as pieces that go on at the replica's end; what is here already is left out. `from` is where
-   * the follow was before: only behind it a hole is one. Throws before anything is stored.
+   * Splits what was delivered into pieces that continue the replica at its end. What is here already is left out.
+   * `from` is where the follow was before: only offsets that are missing after it are a hole. Throws before anything is
+   * stored.
    */
   pieces(bytes: Uint8Array, from: number, nextOffset: number): Piece[] {
     if (from > this.end)
@@ -103,18 +104,21 @@ export class Replica {
     return pieces;
   }
 
-  /** Not flushed. */
+  /** Appends without a flush. */
   async append(pieces: readonly Piece[]): Promise<void> {
     if (pieces.length > 0) await this.log.append(pieces.map(({ bytes }) => bytes));
   }
 
-  /** All that was appended is durable, and readers may see it. */
+  /** Makes all that was appended durable and visible to readers. */
   async flush(): Promise<void> {
     await this.log.flush();
     this.reads.raiseHighWatermark(this.log.flushedOffset);
   }
 
-  /** From the end backwards, in spans that double; batches that this device compacted are passed over. */
+  /**
+   * Samples for a join: from the end backwards, at distances that double. Batches that this device compacted are left
+   * out.
+   */
   async samples(): Promise<Sample[]> {
     const samples: Sample[] = [];
     const { logStartOffset } = this.log;
@@ -135,7 +139,7 @@ export class Replica {
       const { bytes } = await this.log.read(offset, 1, this.watermark);
       return bytes.length > 0 ? readHeader(bytes) : undefined;
     } catch (thrown) {
-      // What is damaged here says nothing of the edge.
+      // Damage here says nothing about the edge: there is no sample then.
       if (TidemarkError.from(thrown).code === "CORRUPT_RANGE") return undefined;
       throw thrown;
     }

@@ -1,6 +1,6 @@
 /**
  * Rules of docs/sync.md by which a device judges a join's answer, as pure functions. The small worlds
- * (test/worlds/sync) walk every short history of these very functions, and wrong ones in their place.
+ * (test/worlds/sync) walk every short history with these very functions, and with wrong ones in their place.
  *
  * Positions are numbers, checksums are compared for equality only.
  */
@@ -12,7 +12,7 @@ export interface OutboxHeld {
   /** Log start and end of the outbox. */
   readonly start: number;
   readonly end: number;
-  /** As the note has it; undefined for a new id. */
+  /** `next` and `lastCrc` of the note; undefined for a new id. */
   readonly noteNext: number | undefined;
   readonly noteLast: number | undefined;
   /** The highest `next` that was told in this opening. */
@@ -27,12 +27,12 @@ export const mustKnow = (registered: boolean, forgottenAt: number): boolean => r
 /** Rows 6 and 7: a copy has pushed, or this profile is older than what the edge took. */
 export function isForeign(held: OutboxHeld, next: number, last: number): boolean {
   if (next > held.end) return true;
-  // Below the start all is settled; at `first` nothing has been taken.
+  // Below the start all is settled. At `first` the edge has taken nothing yet.
   if (next < held.start || next <= held.first) return false;
   if (next > held.start) return held.lastAtNext !== last;
   return held.noteNext === next && held.noteLast !== last;
 }
 
-/** Row 8: what the edge once told of this generation it does not know any more. */
+/** Row 8: the edge no longer knows what it once told of this generation. */
 export const fellBack = ({ noteNext, toldNext }: OutboxHeld, next: number): boolean =>
   (noteNext !== undefined && next < noteNext) || (toldNext !== undefined && next < toldNext);

@@ -1,13 +1,13 @@
 /**
- * A session's states (docs/sync.md, "Session"), as one pure function. session.ts does what a state means and says what
- * came of it.
+ * A session's states (docs/sync.md, "Session") as one pure function. session.ts does what a state asks for, and reports
+ * the outcome as an event.
  *
  *   waiting ─linked─▶ opening ─hello─▶ joining ─fine─▶ catching-up ─level─▶ live
  *                        ▲                ├─claim─▶ claiming ─granted─┘
  *                        └── retrying ◀───┴── whatever fails
  *
- * `waiting` is the link's to end; each other state owns an I/O with a limit, a timer, or a person's answer. A session
- * that is blocked goes on following, and one that is stopped does nothing at the edge.
+ * Only the link ends `waiting`. Every other state has I/O with a limit or a timer under way, or a person must answer. A
+ * blocked session goes on following. A stopped one does nothing at the edge.
  */
 import type { ErrorCode, ErrorDetails } from "../errors.ts";
 import { backOffMs } from "./link-state.ts";
@@ -28,12 +28,12 @@ export type SessionEvent =
   | { readonly on: "linked" }
   | { readonly on: "unlinked" }
   | { readonly on: "hello"; readonly takesSync: boolean }
-  /** There is no log at the path. `stream`: as the note knows it. */
+  /** There is no log at the path. `stream` is the log's id by the note; null if none was ever joined. */
   | { readonly on: "missing"; readonly stream: string | null }
   | { readonly on: "verdict"; readonly verdict: Verdict; readonly isRepeat: boolean }
   | { readonly on: "level" }
   | { readonly on: "granted" }
-  /** An answer that says: join again. */
+  /** An answer after which the session must join again. */
   | { readonly on: "rejoin" }
   | { readonly on: "claim" }
   | { readonly on: "failed"; readonly code: string; readonly floorMs?: number }
@@ -58,7 +58,7 @@ function afterVerdict(
     const { code, details } = verdict;
     return { at: "stopped", tries: 0, code, details };
   }
-  // The same answer again, and nothing came of it in between: never a loop.
+  // The same answer again, and nothing came of it in between: the session waits before it joins again.
   if (isRepeat) return retrying(state, "OUTBOX_CONFLICT", random);
   if (verdict.is === "claim") return { at: "claiming", tries: state.tries };
   if (verdict.is === "blocked") return { at: "blocked", tries: state.tries, code: verdict.code };
@@ -97,7 +97,7 @@ export function sessionNext(state: SessionState, event: SessionEvent, random: nu
   }
   if (event.on === "failed") return retrying(state, event.code, random, event.floorMs);
   if (event.on !== "missing") return state;
-  // Never made by us where there was one.
+  // If a log was joined here before, it was replaced or removed: the session stops.
   if (event.stream === null) return retrying(state, "NOT_FOUND", random);
   return { at: "stopped", tries: 0, code: "REPLACED", details: { stream: event.stream } };
 }

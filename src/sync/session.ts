@@ -6,8 +6,8 @@
  *                              ▲               └─▶ pump.ts pushes, claimer.ts claims
  *                              └─── a new id, a conflict, an answer that tells nothing
  *
- * An answer counts on the channel on which it was asked, and for the id that asked: what comes later finds that its
- * conversation is over.
+ * An answer counts only on the channel on which it was asked for, and only for the id that asked. Whatever finishes
+ * later finds that its conversation is over.
  */
 import { TidemarkError } from "../errors.ts";
 import { claim, type ClaimHost } from "./claimer.ts";
@@ -34,7 +34,7 @@ export interface SessionOptions {
   /** Makes the log at the edge; false: waits until somebody does. */
   readonly create: (() => Promise<void>) | false;
   readonly onTrimmed: "skip" | "stop";
-  /** Batches of this topic are what a log of this content type takes. */
+  /** True if a log of this content type takes this topic's batches. */
   readonly fits: (contentType: string) => boolean;
   /** The window of a follow that catches up. */
   readonly windowBytesMax: number;
@@ -54,10 +54,11 @@ export type SessionNews =
   | { readonly type: "quota"; readonly where: "device" | "edge" };
 
 const JOIN_MS = 10_000;
-/** A full device is tried again after so long. */
+/** If the device is full, the session waits at least this long before it tries again. */
 const FULL_MS = 30_000;
+/** After this many bad frames with no good one in between the session stops as CORRUPT_RANGE. */
 const BAD_FRAMES_MAX = 3;
-/** What is settled leaves the outbox so long after the last tide. */
+/** Settled batches leave the outbox this long after the last frame or tide. */
 const TRIM_MS = 2_000;
 
 /** One channel, from its opening to its end. */
@@ -65,11 +66,11 @@ interface Conversation {
   readonly log: EdgeLog;
   isOver: boolean;
   isFollowing: boolean;
-  /** Rises with each join: what was asked before it counts no more. */
+  /** Rises with each join: answers to what was asked before the newest join do not count. */
   joins: number;
 }
 
-/** What is asked and answered under one join: over with its channel, with the next join, and with its id. */
+/** One join. It is over when its channel ends, when the next join begins, or when another id is drawn. */
 interface Joining {
   readonly talk: Conversation;
   readonly isLeft: () => boolean;
@@ -92,7 +93,7 @@ export class Session implements Linked {
   /** The end of the edge's log, as it was told last; undefined before the first join. */
   edgeEnd: number | undefined;
   #logStart = 0;
-  /** Wall clock. */
+  /** Wall clock: when the replica last reached the edge's end. */
   lastSyncedAt: number | undefined;
   #lastJoin: string | undefined;
   readonly #internals = { at: -1, count: 0 };
@@ -130,7 +131,7 @@ export class Session implements Linked {
     this.#step({ on: "unlinked" });
   }
 
-  /** For good: the volume closes, or the topic is synced no more. */
+  /** Ends the session for good: the volume closes, or the topic is no longer synced. */
   close(): void {
     this.detach();
     this.#trimming?.();
@@ -150,7 +151,7 @@ export class Session implements Linked {
     if (state.at === "opening") void this.#converse();
     if (state.at === "retrying") {
       this.#end();
-      // The next one is not in a row: it has waited.
+      // The next join comes after a wait, so that its answer is not taken for a repeat.
       this.#lastJoin = undefined;
       this.#timer = host.after(state.ms, () => this.#step({ on: "timer" }));
     }
@@ -158,13 +159,13 @@ export class Session implements Linked {
       this.#end();
       this.#options.tell({ type: "stopped", code: state.code });
     }
-    // The tide that said so may have come before this.
+    // The tide that shows this may have come before this state.
     if (state.at === "catching-up") this.#lookLevel();
     this.#changed.set();
     this.#options.changed();
   }
 
-  /** The channel is left. What it still answers counts no more. */
+  /** Leaves the channel. What it still answers does not count. */
   #end(): void {
     const talk = this.#conversation;
     this.#conversation = undefined;
@@ -175,7 +176,7 @@ export class Session implements Linked {
     this.#changed.set();
   }
 
-  /** The answer of a person. */
+  /** A person has decided. `again` are positions in doubt that are to be sent again. */
   unblock(again: readonly Range[] = []): void {
     this.block = undefined;
     this.#again = again;
@@ -225,7 +226,7 @@ export class Session implements Linked {
     this.#step({ on: "failed", code });
   }
 
-  /** Something of this channel ended it, or the volume did. */
+  /** Something failed that ends this channel: a call on it, or the volume. */
   #failed(talk: Conversation, error: TidemarkError): void {
     if (error.details["poisoned"] || error.code === "STORAGE_FAILED") this.#options.failed(error);
     if (talk.isOver) return;
@@ -258,13 +259,13 @@ export class Session implements Linked {
     await host.proveTerm();
     this.#store.forgetTold();
     const samples = await this.#store.samples();
-    // What it is asked for is read in the turn in which it is sent.
+    // The notes are read in the turn in which the join is sent.
     const asked = this.#asked(samples);
     const reply = await this.#timed(talk.log, talk.log.join(asked));
     if (talk.isOver) return;
     const { outbox } = asked;
     const isLeft = this.#isOver(talk, talk.joins, outbox);
-    // Another id was drawn while this one was asked for: it is asked again. Likewise below, behind whatever is awaited.
+    // If another id was drawn meanwhile, the session joins again with that. The same is checked after each wait below.
     if (isLeft()) return;
     const verdict = await this.#verdict(asked, reply);
     if (isLeft()) return;
@@ -307,7 +308,9 @@ export class Session implements Linked {
     return verdictOf({ owner, stream: this.#stream, outbox, registered, generation, held, fits }, reply);
   }
 
-  /** What every answer but a stop leads to: the note, a replica, a gap in it, and the follow. */
+  /**
+   * Done after every answer but a stop: updates the note, makes the replica, covers a gap in it, and starts the follow.
+   */
   async #level({ talk, isLeft }: Joining, joined: Joined, isFine: boolean): Promise<void> {
     const { owner, stream, next, lastOffset, lastCrc, logStartOffset } = joined;
     const store = this.#store;
@@ -339,7 +342,7 @@ export class Session implements Linked {
       await receive(this.#receiving(talk), talk.log);
     } catch (thrown) {
       const error = TidemarkError.from(thrown);
-      // The edge let go of what comes next: the join says from where it goes on.
+      // The edge has removed what comes next. The next join says from where the follow goes on.
       if (error.code === "OFFSET_OUT_OF_RANGE" && !talk.isOver) {
         talk.isFollowing = false;
         return this.#step({ on: "rejoin" });
@@ -383,7 +386,7 @@ export class Session implements Linked {
     this.#step({ on: "level" });
   }
 
-  /** At once where the outbox is clean, else a moment after the last tide. */
+  /** Trims at once if everything is settled, and else a moment after the last frame or tide. */
   #trimSoon(): void {
     const store = this.#store;
     this.#trimming?.();
@@ -396,7 +399,7 @@ export class Session implements Linked {
     else this.#trimming = this.#options.host.after(TRIM_MS, trim);
   }
 
-  /** What a verdict leads to, once the state has it. */
+  /** Does what a verdict asks for, once the state has changed. */
   async #after(joining: Joining, verdict: Verdict, joined: Joined): Promise<void> {
     const { at } = this.#state;
     if (verdict.is === "blocked") this.#setBlock({ code: verdict.code, message: "", ranges: [] });
@@ -406,7 +409,7 @@ export class Session implements Linked {
     if (verdict.is !== "fine" || at === "retrying") return;
     if (this.block) this.#step({ on: "blocked", code: this.block.code });
     const chain: Chain = { expected: Math.max(joined.next, this.#store.start), previous: joined.lastCrc };
-    // What lies between is settled: then it is not the chain that goes on, but a claim.
+    // What lies between was settled and trimmed. The pump finds that positions are missing, and asks for a claim.
     return this.#pump(joining, joined, joined.next < this.#store.start ? { ...chain, expected: joined.next } : chain);
   }
 
@@ -438,7 +441,7 @@ export class Session implements Linked {
     };
     const end = await new Pump(host, talk.log, chain).run();
     if (talk.isOver) return;
-    // Nobody says what else: a new id was drawn, or a person has answered.
+    // The pump gave no reason: a new id was drawn, or a person has answered.
     if (!end || end.then === "join") return this.#step({ on: "rejoin" });
     if (end.then === "claim") {
       this.#step({ on: "claim" });
@@ -455,7 +458,7 @@ export class Session implements Linked {
     this.#options.changed();
   }
 
-  /** What a claim of one's own wish begins with: a join that says what the edge knows. */
+  /** A claim that this device begins by itself joins first, to learn what the edge knows. */
   async #stand(talk: Conversation): Promise<Joined> {
     const asked = this.#asked(await this.#store.samples());
     const { joined } = await this.#timed(talk.log, talk.log.join(asked));

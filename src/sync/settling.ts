@@ -1,36 +1,42 @@
 /**
  * The rules by which positions of an outbox are settled, trimmed and asked about, as pure functions (docs/sync.md,
- * "Settling and trimming", "Claim"). The device runs them, and so do the small worlds of test/worlds/sync, which walk
- * every short history of them: who changes one runs `npm run worlds -- --sync`.
+ * "Settling and trimming", "Claim"). The device runs them. The small worlds of test/worlds/sync run them, too, in every
+ * short history: after a change run `npm run worlds -- --sync`.
  *
  *   outbox    start ──settled──┬── un-settled ──▶ end          what is settled in front is trimmed
  *   replica   base ──────── settledIn ──── watermark           own batches below settledIn need no look at an opening
  */
 
-/** T1, T1c: `present` of a batch's records stand at their offsets. What compaction thinned is known again. */
+/**
+ * T1, T1c: whether a batch is shown if `present` of its records stand at their offsets. One is enough, because
+ * compaction may have removed the others.
+ */
 export const showsBatch = (present: number, _records: number): boolean => present > 0;
 
 /** T2: all up to `lastOffset` is received, so what was told as taken is settled. */
 export const isReceived = (end: number, lastOffset: number): boolean => lastOffset >= 0 && end > lastOffset;
 
 /**
- * How far a T2 trim goes when what is received would move the replica's end beyond what was told: behind the last
- * position that neither the replica nor the frame shows. 0: no trim.
+ * The position to which T2 trims before received records move the replica's end beyond what was told. It is the end of
+ * the last batch that neither the replica nor the frame shows. 0: no trim.
  */
 export const trimForTaken = (_takenTo: number, lastUnseen: number): number => lastUnseen;
-/** What the frame shows of positions below is flushed before that trim. */
+/** Whether batches below that position that the frame shows are flushed before the trim. */
 export const flushesBeforeTrim = (): boolean => true;
 export const passedAfter = (passed: number, lastOffset: number): number => Math.max(passed, lastOffset + 1);
 
-/** `doubtFrom` of an id that is drawn now: nothing of it is older than the watermark. */
+/** `doubtFrom` of an id that is drawn now: no batch of this id is older than the watermark. */
 export const doubtFromAtDraw = (_before: number, watermark: number): number => watermark;
 
-/** Below this offset a position can't have been taken. `appendedAt`: its watermark; undefined: an earlier opening. */
+/**
+ * The edge can't have taken a batch below this offset. `appendedAt` is the watermark at its append; undefined: an
+ * earlier opening.
+ */
 export const lowerBound = (doubtFrom: number, appendedAt: number | undefined): number =>
   appendedAt === undefined ? doubtFrom : Math.max(doubtFrom, appendedAt);
 
 /**
- * `doubtFrom` behind a trim; `unsettled` are the watermarks at the appends of what is left. `watermark` is undefined
+ * `doubtFrom` after a trim. `unsettled` are the watermarks at the appends of what is left. `watermark` is undefined
  * while there is no replica.
  */
 export function doubtFromAfter(
@@ -44,7 +50,7 @@ export function doubtFromAfter(
   return Math.max(doubtFrom, lowest);
 }
 
-/** `settledIn` behind a trim; `standing` are the replica offsets of what is settled and not trimmed. */
+/** `settledIn` after a trim. `standing` are the replica offsets of what is settled and not trimmed. */
 export function settledInAfter(settledIn: number, watermark: number, standing: Iterable<number>): number {
   let lowest = watermark;
   for (const offset of standing) lowest = Math.min(lowest, offset);
@@ -58,8 +64,8 @@ export interface NextNote {
 }
 
 /**
- * Of a note behind a trim: what was told in this opening; in generation 1 also the ends of own batches that left by T1
- * or T2 (`trimmed`, in order).
+ * `next` and `lastCrc` after a trim, from what was told in this opening. In generation 1 the ends of own batches that
+ * left by T1 or T2 count as well (`trimmed`, in order).
  */
 export function nextAfterTrim(
   note: NextNote,
@@ -73,7 +79,7 @@ export function nextAfterTrim(
   return { next, lastCrc };
 }
 
-/** An offset carries no record here: does a batch cover it? What compaction thinned covers its span. */
+/** Whether a batch covers an offset that has no record here. What compaction thinned still covers its span. */
 export const isCovered = (isThinned: boolean): boolean => isThinned;
 
 /** A position is in doubt if [lower, readTo) holds an offset that no batch covers here. */

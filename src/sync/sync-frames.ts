@@ -44,7 +44,7 @@ export interface OutboxJoin {
   /** The replica's end; 0 while there is none. */
   readonly end: number;
   /**
-   * Behind the highest offset that the edge had reported as this outbox's and that was then trimmed there; 0 if none.
+   * One past the highest offset that the edge had reported as this outbox's and that was then trimmed there; 0 if none.
    */
   readonly passed: number;
   /** The life of the edge's log from which the newest stored frame came; null if there is none. */

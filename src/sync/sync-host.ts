@@ -7,11 +7,11 @@ import type { Wire } from "./edge-socket.ts";
 export type TokenReason = "connect" | "expiring" | "expired" | "refused";
 
 export interface SyncHost {
-  /** Wall clock, milliseconds. Only shown. */
+  /** Wall clock, milliseconds: for times that are shown, and for the expiry of tokens. */
   now(): number;
   /** A clock that only rises, milliseconds. */
   monotonic(): number;
-  /** Runs `work` after so long; what it gives back takes that away. */
+  /** Runs `work` after `ms`, unless the function that it returns is called before. */
   after(ms: number, work: () => void): () => void;
   /** In [0, 1). */
   random(): number;
@@ -24,8 +24,11 @@ export interface SyncHost {
     readonly token: string | undefined;
     readonly headers: Readonly<Record<string, string>>;
   }): Promise<{ readonly status: number }>;
-  /** undefined: the edge wants none. null: nobody is signed in. A rejection: not now. */
+  /**
+   * undefined: no page has a provider, and the edge may want no token. null: nobody is signed in. Rejects if there is
+   * none for now.
+   */
   token(reason: TokenReason): Promise<string | null | undefined>;
-  /** Resolves when the life lock was seen to be held; where it is gone the program ends, and this never resolves. */
+  /** Resolves once the life lock was seen to be held. If the lock is gone, the program ends and this never resolves. */
   proveTerm(): Promise<void>;
 }

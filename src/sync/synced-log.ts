@@ -1,9 +1,10 @@
 /**
- * A synced topic as a log: what the data port asks of any log, answered from outbox and replica.
+ * A synced topic as a log: it answers what the data port asks of any log, from the outbox and the replica.
  *
  *   offsets   0 ──── replica, committed ──── watermark ┊ 2^52 + start ──── outbox, provisional ──── 2^52 + end
  *
- * An offset of 2^52 or above is provisional: written here, without a place at the edge. Positions on disk are plain.
+ * An offset of 2^52 or above is provisional: the record was written here and has no place at the edge yet. On disk
+ * positions are stored as they are, without the 2^52.
  */
 import { TidemarkError } from "../errors.ts";
 import {
@@ -30,7 +31,10 @@ import { isProvisional, PROVISIONAL_FROM } from "./places.ts";
 import type { TopicStorage } from "./topic-storage.ts";
 import type { Range } from "./topic-store.ts";
 
-/** 256 MiB: a week of 400 bytes a second. */
+/**
+ * From this many un-settled bytes on appends fail as OUTBOX_FULL, until an eighth of them is settled. 256 MiB are
+ * enough for a week of 400 bytes a second.
+ */
 export const OUTBOX_BYTES_MAX = 256 * 1024 * 1024;
 const FETCH_BYTES = 1024 * 1024;
 const NOTHING = new Uint8Array(0);
@@ -39,7 +43,7 @@ export interface SyncedLogOptions {
   readonly storage: TopicStorage;
   readonly kernel: Kernel;
   readonly clock: Clock;
-  /** The topic's, for the replica: retention, compaction, age of a segment. */
+  /** The topic's settings, for the replica: retention, compaction, age of a segment. */
   readonly settings: () => LogSettings;
   readonly outboxBytesMax?: number | undefined;
   readonly breathe?: (() => Promise<void>) | undefined;
@@ -57,7 +61,7 @@ export interface ChangesAsk {
 /** One cut of the topic: committed batches up to some watermark, then the positions that are un-settled at it. */
 export interface ChangesAnswer {
   readonly bytes: Uint8Array;
-  /** Of `bytes`; behind them stand the provisional batches, their base offsets at 2^52 and above. */
+  /** The length of the committed batches in `bytes`. The provisional ones follow, with base offsets from 2^52 on. */
   readonly committedBytes: number;
   readonly nextCommitted: number;
   /** A position. */
@@ -66,7 +70,7 @@ export interface ChangesAnswer {
   readonly firstUnsettled: number;
   readonly retracted: readonly RetractedRun[];
   readonly gap?: Range | undefined;
-  /** Another log stands here now. */
+  /** Set if the reader was beyond the watermark: another log is here now, and reading begins again at this offset. */
   readonly reset?: number | undefined;
 }
 
@@ -78,13 +82,13 @@ type Offered = ReturnType<Log["offer"]>;
 export class SyncedLog implements LogApi {
   readonly storage: TopicStorage;
   readonly #options: SyncedLogOptions;
-  /** Who waits for a change of any kind. */
+  /** Reads that wait for a change of any kind. */
   readonly #changed: Waiters;
   #version = 0;
   #isFull = false;
-  /** Appends that wait for an id: the last of them. */
+  /** The last of the appends that wait for an id; undefined if none waits. */
   #line: Promise<void> | undefined;
-  /** Runs that left the note in this opening, for pages that ask late. */
+  /** Retracted runs that the note has had in this opening, for pages that ask late. */
   readonly #retracted: RetractedRun[] = [];
 
   constructor(options: SyncedLogOptions) {
@@ -149,7 +153,7 @@ export class SyncedLog implements LogApi {
 
   async append(batch: Uint8Array, options: LogAppendOptions = {}): Promise<AppendResult> {
     if (options.ifEnd !== undefined) throw synced("no append with ifEnd: other devices move the end");
-    // Those that wait for an id keep their order, and what comes meanwhile waits behind them.
+    // Appends that wait for an id keep their order. Those that come meanwhile wait behind them.
     const isWaiting = this.#line !== undefined || this.storage.needsName;
     const { baseOffset, done } = isWaiting ? await this.#inLine(batch, options) : this.#offer(batch, options);
     const result = await done.finally(() => this.storage.outbox.answered(baseOffset));
@@ -174,7 +178,7 @@ export class SyncedLog implements LogApi {
     return run;
   }
 
-  /** In one turn: room, a place, and the watermark of that moment. */
+  /** Checks the room, takes a position and remembers the watermark of that moment, all in one turn. */
   #offer(batch: Uint8Array, options: LogAppendOptions): Offered {
     const { bytes } = this.storage.pending;
     if (bytes >= this.#bytesMax && !this.#isFull) this.#full(true);
@@ -184,7 +188,7 @@ export class SyncedLog implements LogApi {
         outboxBytesMax: this.#bytesMax,
       });
     const { resentSince: since } = options;
-    // The page knows the end as an offset of its own acks.
+    // The page knows the end only as a provisional offset, from its acks.
     const resentSince = since !== undefined && isProvisional(since) ? since - PROVISIONAL_FROM : since;
     const offered = this.storage.outbox.log.offer(batch, { ...options, resentSince });
     this.storage.outbox.offered(offered.baseOffset);
@@ -220,7 +224,7 @@ export class SyncedLog implements LogApi {
     if (!replica && from !== 0) throw this.#outOfRange(from);
     const found = replica && (await replica.reads.fetch(from, { ...options, isolation: "committed" }));
     if (found && (found.bytes.length > 0 || found.nextOffset > from)) return found;
-    // Both of one turn: what settles is seen below the watermark, or behind it.
+    // Both are read in one turn, so that a batch that settles is seen below the watermark or in the outbox.
     const isLevel = from >= this.highWatermark && isolation === "provisional" && this.storage.pending.batches > 0;
     return { bytes: NOTHING, nextOffset: isLevel ? PROVISIONAL_FROM + this.storage.firstUnsettled : from };
   }
@@ -308,7 +312,7 @@ export class SyncedLog implements LogApi {
     }
     let nextProvisional = provisional;
     let bytes = committedBytes;
-    // Only at the watermark is the cut whole: what is un-settled stands nowhere below it.
+    // Provisional batches come only once the reader is at the watermark: nothing un-settled stands below it.
     while (nextCommitted >= highWatermark && bytes < maxBytes) {
       const run = await this.#unsettled(storage.outbox, nextProvisional, maxBytes - bytes);
       if (!run) break;
@@ -321,7 +325,7 @@ export class SyncedLog implements LogApi {
 
   // --- upkeep ---
 
-  /** The replica only: at most to the watermark, and to where own batches are settled. */
+  /** Trims the replica only, at most to the watermark and to where own batches are settled. */
   async trim(offset: number): Promise<void> {
     const { storage } = this;
     await storage.noteSettled();
@@ -342,7 +346,7 @@ export class SyncedLog implements LogApi {
     await this.storage.alone(async () => this.storage.replica?.log.roll());
   }
 
-  /** Retention and compaction concern the replica, below what own records may need. */
+  /** Retention and compaction work on the replica only, below what own records may still need. */
   async clean(): Promise<CleanResult> {
     const { storage } = this;
     const { rolled } = await storage.outbox.log.clean();

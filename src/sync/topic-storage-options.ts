@@ -11,8 +11,8 @@ export interface TopicStorageOptions {
   /** 63 random bits as 16 hex digits. */
   readonly newOutboxId: () => string;
   readonly breathe?: (() => Promise<void>) | undefined;
-  /** The topic's; retention and compaction are the replica's. */
+  /** The topic's settings. Retention and compaction apply to the replica only. */
   readonly settings?: Partial<LogSettings> | undefined;
-  /** Batches of the outbox that are held in memory. */
+  /** Most batches of the outbox that are held in memory. */
   readonly indexMax?: number | undefined;
 }

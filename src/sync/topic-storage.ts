@@ -6,7 +6,7 @@
  *             batches (rule T2 of docs/sync.md) ─▶ append ─▶ one flush
  *             ─▶ watermark ─▶ own batches settled ─▶ trim, if enough is settled or everything is
  *
- * One piece of work at a time. What a crash between any two of its steps leaves is the table of docs/sync.md.
+ * Only one piece of work runs at a time. A table in docs/sync.md says what a crash between any two of its steps leaves.
  */
 import { assert, TidemarkError } from "../errors.ts";
 import { Log } from "../log/log.ts";
@@ -39,10 +39,10 @@ import type {
   TopicStore,
 } from "./topic-store.ts";
 
-/** Settled and not trimmed: more is trimmed at once. */
+/** If this much is settled and not trimmed, it is trimmed at once. */
 const TRIM_BYTES = 1024 * 1024;
 const TRIM_BATCHES = 4096;
-/** Received frames that share a flush. */
+/** Most bytes of received frames that share a flush. */
 const FLUSH_BYTES = 1024 * 1024;
 
 export class TopicStorage implements TopicStore {
@@ -65,7 +65,7 @@ export class TopicStorage implements TopicStore {
     this.topic = options.topic;
   }
 
-  /** Of a topic whose outbox is there. The look at opening is done when this resolves. */
+  /** Opens a topic that has an outbox. Own batches have been looked for in the replica when this resolves. */
   static async open(options: TopicStorageOptions): Promise<TopicStorage> {
     const { store, kernel, clock, breathe, topic, settings } = options;
     const storage = new TopicStorage(options);
@@ -174,7 +174,7 @@ export class TopicStorage implements TopicStore {
   joined({ owner, stream }: { readonly owner: string; readonly stream: string }): Promise<void> {
     const { outbox } = this.outboxNote;
     return this.alone(async () => {
-      // An id that was drawn since has not joined.
+      // If another id was drawn meanwhile, that one has not joined.
       const isSame = outbox !== null && this.outboxNote.outbox === outbox;
       await this.#note({ owner, stream, ...(isSame && { registered: true }) }, { owner, stream });
     });
@@ -184,7 +184,7 @@ export class TopicStorage implements TopicStore {
     return this.alone(() => this.#note({}, { life }));
   }
 
-  /** In one commit. None where both say so already, or where what is to change is not there. */
+  /** Changes both notes in one commit. Makes none if they say so already, or if what is to change is not there. */
   async #note(outbox: Partial<OutboxNote>, replica: Partial<ReplicaNote>): Promise<void> {
     const logs = [
       [this.outbox.segments, outbox],
@@ -221,7 +221,7 @@ export class TopicStorage implements TopicStore {
     return outbox === null || (generation > 1 && this.outbox.isClean);
   }
 
-  /** Committed before the append that needs it. */
+  /** Draws an id, which is committed before the append that needs it. */
   async draw(): Promise<void> {
     this.#drawing ??= this.alone(async () => {
       if (!this.drawsId) return;
@@ -250,7 +250,7 @@ export class TopicStorage implements TopicStore {
     });
   }
 
-  /** Nothing may be appended in this turn. */
+  /** True if nothing may be appended in this turn: there is no id for it. */
   get needsName(): boolean {
     return this.#leaving !== undefined || this.drawsId;
   }
@@ -264,7 +264,7 @@ export class TopicStorage implements TopicStore {
     return this.alone(async () => {
       const { next, lastCrc } = taken;
       this.outbox.toldNext = taken;
-      // What the look has found behind un-settled positions must not be remembered only.
+      // What the claim's look has found behind un-settled positions is known in memory only: the note must say it, too.
       const found = this.outbox.batches.all
         .filter(
           ({ at, isSettled, offset }) => isSettled && at > this.firstUnsettled && offset >= 0 && offset < this.base!,
@@ -293,7 +293,7 @@ export class TopicStorage implements TopicStore {
       this.#settleTaken();
       await this.#trimIfDue();
     };
-    // What fails here has poisoned the store, or is tried again with the next trim.
+    // A failure here has poisoned the store, or the work is tried again with the next trim.
     void this.alone(settle).catch(() => undefined);
   }
 
@@ -301,7 +301,7 @@ export class TopicStorage implements TopicStore {
     this.#taken = undefined;
   }
 
-  /** T2, once everything up to what was told is received. */
+  /** Settles by T2, once everything up to the told offset is received. */
   #settleTaken(below = this.#taken?.next ?? 0): OwnBatch[] {
     if (!this.#taken || !isReceived(this.watermark, this.#taken.lastOffset)) return [];
     return this.#settle(this.#below(below).map((batch) => [batch, -1] as const));
@@ -325,7 +325,7 @@ export class TopicStorage implements TopicStore {
     return settled;
   }
 
-  /** T1 and T1c over the replica's batches from here on. */
+  /** Settles by T1 and T1c: looks for own batches in the replica from this offset on. */
   async #look(from: number): Promise<void> {
     const found: (readonly [OwnBatch, number])[] = [];
     for await (const header of this.replica?.log.headers(from) ?? []) {
@@ -354,7 +354,7 @@ export class TopicStorage implements TopicStore {
     return this.alone(() => this.#trimAll());
   }
 
-  /** As trim(), and `settledIn` is durable also where there is nothing to trim. */
+  /** Does what trim() does, and makes `settledIn` durable even if there is nothing to trim. */
   noteSettled(): Promise<void> {
     return this.alone(async () => {
       await this.#trimAll();
@@ -363,7 +363,7 @@ export class TopicStorage implements TopicStore {
     });
   }
 
-  /** With each trim more of the outbox is indexed, and may be settled. */
+  /** Each trim indexes more of the outbox, and some of that may be settled and can be trimmed, too. */
   async #trimAll(): Promise<void> {
     while (this.start < this.firstUnsettled) {
       await this.outbox.trim(this.firstUnsettled);
@@ -386,7 +386,7 @@ export class TopicStorage implements TopicStore {
     });
   }
 
-  /** The frames that wait, up to one flush's worth; what comes meanwhile has its own turn. */
+  /** Stores the waiting frames with one flush, up to FLUSH_BYTES. Those that are left get a turn of their own. */
   async #receiveAll(): Promise<void> {
     const taken: Waiting[] = [];
     let bytes = 0;
@@ -422,7 +422,7 @@ export class TopicStorage implements TopicStore {
     await this.#append(this.#there().pieces(bytes, from, nextOffset), nextOffset);
   }
 
-  /** Pieces that end at `end`. T2 is durable before what was told is passed; `first` comes behind it. */
+  /** Appends pieces up to `end`. If that passes what was told, T2's trim is durable first; then `first` runs. */
   async #append(pieces: readonly Piece[], end: number, first?: () => Promise<void>): Promise<void> {
     const replica = this.#there();
     const { batches } = this.outbox;
@@ -442,7 +442,7 @@ export class TopicStorage implements TopicStore {
           await this.#flush();
         }
         const to = trimForTaken(taken.next, unseen.next);
-        // Taken, and everything up to there is received: what neither shows was superseded.
+        // The edge took these, and all up to there is received: those that neither shows were superseded.
         this.#settle(this.#below(to).map((batch) => [batch, -1] as const));
         await this.outbox.trim(to, { passed: passedAfter(this.outboxNote.passed, taken.lastOffset) });
       }

@@ -1,6 +1,6 @@
 /**
  * How a session sees the storage of its topic: two logs and two notes of one volume. A session decides what is said to
- * the edge and what an answer means; this is where it is kept.
+ * the edge and what an answer means. The storage keeps it.
  *
  *   session ──joined, told, receive, gap, granted, leave, retract──▶ TopicStore ──▶ outbox, replica, notes
  *           ◀──unsettledFrom, samples, claimStand, crcEndingAt──────
@@ -28,7 +28,7 @@ export interface OutboxRun {
   readonly batches: readonly Uint8Array[];
 }
 
-/** What an answer of the edge said is taken: a join under row 11, an ok, a grant. */
+/** What the edge has taken, as an answer of it said: a join's under row 11, an ok, a grant. */
 export interface TakenTo {
   readonly next: number;
   /** Of the last record that was taken; -1 for none. */
@@ -90,15 +90,15 @@ export interface TopicStore {
   readonly outboxNote: OutboxNote;
   /** Undefined until createReplica(). */
   readonly replicaNote: ReplicaNote | undefined;
-  /** Gives back what ends it. */
+  /** Returns a function that removes the listener. */
   listen(listener: StoreListener): () => void;
 
   // --- outbox ---
 
   readonly start: number;
-  /** Behind the last flushed position. */
+  /** One past the last flushed position. */
   readonly end: number;
-  /** `end` where everything is settled. */
+  /** `end` if everything is settled. */
   readonly firstUnsettled: number;
   readonly pending: { readonly records: number; readonly batches: number; readonly bytes: number };
   /** The highest `next` that was told in this opening and generation; undefined: none. For row 8. */
@@ -122,9 +122,12 @@ export interface TopicStore {
    * nothing is pushed before. Without an id only owner and stream. No commit where the note says so already.
    */
   joined(answer: { readonly owner: string; readonly stream: string }): Promise<void>;
-  /** In this connection, under row 11 or in an ok. Settles by T2 what the watermark has passed. */
+  /**
+   * The edge has told this in this connection, in a join's answer under row 11 or in an ok. Settles by T2 what the
+   * watermark has passed.
+   */
   told(told: TakenTo): void;
-  /** A join is asked, or the connection has ended: nothing that was told before counts. */
+  /** Called when a join begins or the connection has ended: what was told before does not count any more. */
   forgetTold(): void;
   /**
    * Takes a granted claim, in one commit: generation, `registered`, `next`, `lastCrc`, and the trim of what the claim's
@@ -132,18 +135,18 @@ export interface TopicStore {
    */
   granted(grant: TakenTo & { readonly generation: number }): Promise<void>;
   /**
-   * One commit: nothing is un-settled, the log start is the end, there is no id. The next append draws one. False, and
-   * nothing has changed: something was appended since the look, and is un-settled.
+   * Gives up the id in one commit: the log start becomes the end, and the note has no id. The next append draws one.
+   * False if something was appended since the look and is un-settled; then nothing has changed.
    */
   leave(): Promise<boolean>;
   /**
-   * T3: noted before this resolves, so a promise may be rejected and an aside record may count then. LIMIT_EXCEEDED
-   * where the note has no room for another run: after the next trim.
+   * T3. The note says so before this resolves: only then may a promise be rejected, and does an aside record count.
+   * LIMIT_EXCEEDED if the note has no room for another run; after the next trim it may have.
    */
   retract(from: number, to: number, why: RetractReason): Promise<void>;
   /** Takes settled positions off the outbox's front. Does nothing where there are none. */
   trim(): Promise<void>;
-  /** So much is settled and not trimmed: 1 MiB or 4,096 batches are trimmed without being asked for. */
+  /** What is settled and not trimmed. From 1 MiB or 4,096 batches on it is trimmed without being asked for. */
   readonly trimmable: { readonly batches: number; readonly bytes: number };
 
   // --- replica ---
@@ -152,22 +155,24 @@ export interface TopicStore {
   readonly base: number | undefined;
   /** Its flushed end; 0 while there is none. A follow goes on here. */
   readonly watermark: number;
-  /** From the end backwards, spans doubling; fillers with null. For a join. */
+  /** For a join: from the end backwards, at distances that double. Fillers have null. */
   samples(): Promise<Sample[]>;
   /**
    * An empty replica, made together with its note. Does nothing where there is one. `from` is where a batch of the edge
    * begins, or the log's end: else the first batch would straddle it.
    */
   createReplica(from: number): Promise<void>;
-  /** Before the first frame of another life of the edge's log is received. No commit where the note says so already. */
+  /**
+   * Called before the first frame of another life of the edge's log is received. Makes no commit if the note says so
+   * already.
+   */
   beginLife(life: string): Promise<void>;
   /**
-   * What a follow delivered. Calls that wait share one flush; each
-   * resolves once the watermark is at `nextOffset`. T2's trim is made before the end passes what was told. Errors, of
-   * which nothing is stored:
-   * INVALID_BATCH: does not tile, checksum, offsets that fall or go beyond `nextOffset`. DIVERGED {offset}: a batch
-   * straddles the replica's end. OFFSET_OUT_OF_RANGE: `from` is behind the replica's end, because a frame before was
-   * refused. QUOTA_EXCEEDED: the device is full, the same frame may come again.
+   * Stores what a follow delivered. Calls that wait share one flush. Each resolves once the watermark is at
+   * `nextOffset`. T2's trim is made before the end passes what was told. Nothing of a frame is stored if it fails.
+   * INVALID_BATCH: a batch does not tile, its checksum is wrong, or offsets fall or go beyond `nextOffset`. DIVERGED
+   * {offset}: a batch straddles the replica's end. OFFSET_OUT_OF_RANGE: `from` is behind the replica's end, because a
+   * frame before was refused. QUOTA_EXCEEDED: the device is full, and the same frame may come again.
    */
   receive(delivered: ReceivedFrame): Promise<void>;
   /**
@@ -180,6 +185,9 @@ export interface TopicStore {
 
   /** The lowest offset at which an un-settled batch may have been taken; the watermark where nothing is un-settled. */
   readonly lowestDoubt: number;
-  /** Looks for own batches up to the watermark, and says what may be claimed. Anew for each try. Writes nothing. */
+  /**
+   * Looks for own batches up to the watermark, and says what may be claimed. It is called anew for each try, and writes
+   * nothing.
+   */
   claimStand(look: ClaimLook): Promise<ClaimStand>;
 }

@@ -1,6 +1,7 @@
 /**
- * The verdict of a join: what a device makes of the edge's answer. The first row of docs/sync.md ("The verdict of a
- * join") that applies; the row's number goes along, for events and to tell whether one join got further than the last.
+ * The verdict of a join: what the edge's answer means for this device. It is the first row that applies in docs/sync.md
+ * ("The verdict of a join"). The row's number goes along, for events and to tell whether one join got further than the
+ * last.
  *
  *   1, 2, 3, 5a, 8   stopped: another owner, another log, an edge that went back
  *   4, 5, 6, 7       claim: a copy of this profile, a restored one, an edge that forgot
@@ -12,7 +13,7 @@ import type { ErrorCode, ErrorDetails } from "../errors.ts";
 import { fellBack, isForeign, mustKnow, type OutboxHeld } from "./rules.ts";
 import type { JoinReply } from "./edge-socket.ts";
 
-/** What the device brings along; `held` is of the outbox that asked. */
+/** What the device knows. `held` is about the outbox that asked. */
 export interface JoinSide {
   readonly owner: string | null;
   readonly stream: string | null;
@@ -20,7 +21,7 @@ export interface JoinSide {
   readonly registered: boolean;
   readonly generation: number;
   readonly held: OutboxHeld;
-  /** The serializer's batches are what a log of this content type takes. */
+  /** True if a log of this content type takes the serializer's batches. */
   readonly fits: (contentType: string) => boolean;
 }
 
@@ -59,7 +60,7 @@ function ofOutbox(side: JoinSide, { refusal, joined }: JoinReply): Verdict | und
     if (!mustKnow(side.registered, joined.forgottenAt)) return { row: "5", is: "claim" };
     return stopped("5a", "DIVERGED", { agreedTo: joined.agreedTo, outbox: side.outbox });
   }
-  // Not registered, because the token may not write.
+  // The edge has not registered the outbox, because the token may not write.
   if (!joined.known) return { row: "right", is: "blocked", code: "FORBIDDEN" };
   const { next, lastCrc } = joined;
   if (isForeign(side.held, next, lastCrc)) return { row: next > side.held.end ? "6" : "7", is: "claim" };

@@ -1,14 +1,15 @@
 /**
- * Telling those who wait at a log's end what its commits have brought. The writer's ack goes out first: the telling
- * begins in a later turn than the commit, and gives others a turn behind some readers each.
+ * Tells readers that wait at a log's end what commits have brought. The writer's ack goes out first, because telling
+ * begins in a later turn than the commit. After every TOLD_AT_ONCE readers other work gets a turn.
  *
  *   commit ─▶ moved() ─┐                         ┌─▶ follows of the WebSocket dialect (sockets.ts)
  *   commit ─▶ moved() ─┴▶ later turn ─ one read ─┼─▶ watchers that take values, batches: one encoding each (notice.ts)
  *                                                └─▶ watchers that take no news
  *
- * Commits that come while it tells are told together, in the next round. Each round goes on where the one before it
- * ended, so whoever stands at the end of one stands where the next begins. What a round could not tell (too much, or
- * damaged, or lost with the object) is not lost: its notice says where the log ends, and readers ask.
+ * Commits that come during a round are told together in the next one. Each round begins where the one before it ended.
+ * So a reader that has taken the whole of one round is where the next one begins. Records that a round could not tell
+ * (too many, damaged, or forgotten with the object) are not lost: the notice says where the log ends, and readers ask
+ * for them.
  */
 import type { HibernatingSocket } from "../rpc/sockets.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
@@ -17,9 +18,9 @@ import type { Stream } from "../stream/stream.ts";
 import { bodyOf, partsIn } from "../stream/values.ts";
 import { copyOf } from "../../src/record/bytes.ts";
 
-/** Of one round's read. Follows with more credits read on by themselves. */
+/** Most bytes that one round reads. Follows with more credits read on by themselves. */
 const READ_BYTES = 256 * 1024;
-/** Readers that are told before others have a turn. */
+/** After this many readers other work gets a turn. */
 const TOLD_AT_ONCE = 128;
 
 /** Batches that begin at `from`, as many as one read gives. */
@@ -30,13 +31,13 @@ export interface Found {
 }
 
 export interface TellingHost {
-  /** Somebody waits. */
+  /** True if any reader waits. */
   isHeard(): boolean;
   /** Watchers that take news in this form; undefined: those that take none. */
   watchers(form: NewsForm | undefined): readonly Pick<HibernatingSocket, "send">[];
-  /** Serves follows; those that stand where the round began take what was found. */
+  /** Serves follows. Those that are where the round began take what was found. */
   follows(stream: Stream, found: Found): Promise<void>;
-  /** A later turn: what waits goes on first. */
+  /** Resolves in a later turn: work that waits goes on first. */
   turn(): Promise<void>;
 }
 
@@ -52,10 +53,13 @@ export class Telling {
     this.#host = host;
   }
 
-  /** A commit, in its own turn: the end that readers may see is still the one before it. Or the stream was closed. */
+  /**
+   * Called in the turn of a commit, when readers may still see only the end before it. Also called when the stream was
+   * closed.
+   */
   moved(stream: Stream): void {
     if (!this.#isTelling && !this.#host.isHeard()) {
-      // Whoever comes from now on is told where the log ends when it comes.
+      // A reader that comes later is told then where the log ends.
       this.#stream = undefined;
       return;
     }
@@ -83,7 +87,7 @@ export class Telling {
   async #round(stream: Stream): Promise<void> {
     const { log, store } = stream;
     const from = this.#told;
-    // What can't be read is told by its end alone: whoever asks for it learns why.
+    // If it can't be read, only the new end is told. A reader that asks for it learns why.
     const found = await log
       .fetch(from, { wait: from < log.logEndOffset, maxBytes: READ_BYTES })
       .catch(() => ({ bytes: new Uint8Array(0), nextOffset: from, highWatermark: stream.tail }));
@@ -108,12 +112,12 @@ export class Telling {
   ): Promise<void> {
     for (const [i, socket] of watchers.entries()) {
       if (i > 0 && i % TOLD_AT_ONCE === 0) await this.#host.turn();
-      // Whoever watches from now on watches another stream.
+      // This stream is gone: readers that watch from now on watch another one.
       if (store.isEnded) return;
       try {
         socket.send(notice);
       } catch {
-        // It is just being closed from the other side.
+        // The other side is just closing it.
       }
     }
   }
@@ -121,7 +125,7 @@ export class Telling {
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Undefined where it is too much, or cannot be read: whoever asks for it gets it, or is told why not. */
+/** Undefined if it is too much or can't be read. A reader that asks for it gets it, or is told why not. */
 async function newsOf(
   stream: Stream,
   bytes: Uint8Array,

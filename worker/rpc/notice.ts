@@ -1,6 +1,7 @@
 /**
- * What a log's object tells those who wait at its end (watch.ts), once the writer has its ack. A notice says where the
- * log ends now. Small news travels in it, so that whoever stands where the news begins need not ask for it:
+ * Notices: what a log's object tells readers that wait at its end (watch.ts), once the writer has its ack. A notice
+ * says where the log ends now. It may bring a few new records, its news. A reader that is where they begin need not ask
+ * for them:
  *
  *   text     { end, closed }                                       there is more: ask for it
  *   text     from ␣ end ␣ closed ␣ records [from, end)             of JSON, as an array: a string costs half of bytes
@@ -12,10 +13,13 @@
  */
 import { viewOf } from "../../src/record/bytes.ts";
 
-/** Records of a larger commit are asked for: a reader that is slow keeps the news of one notice. */
+/**
+ * Most bytes of records in a notice. Readers ask for the records of a larger commit. For a slow reader at most as much
+ * is kept as one notice may hold.
+ */
 export const NEWS_BYTES_MAX = 16 * 1024;
 
-/** The forms in which a watcher takes news; it says so when it opens. Without one it gets none. */
+/** The forms in which a watcher takes news. It names one when it opens; without one it gets no news. */
 export const NEWS_FORMS = ["values", "batches"] as const;
 export type NewsForm = (typeof NEWS_FORMS)[number];
 

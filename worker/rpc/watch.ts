@@ -15,7 +15,7 @@ import { refusalIn } from "../wire/http.ts";
 /** Asks the stream's object. Path and tenant are set already. */
 export type Ask = (query: string, headers?: Record<string, string>) => Promise<Response>;
 
-/** When `signal` aborts the reader has gone, and its place in the object is free at once. */
+/** If `signal` aborts, the reader has gone, and its place in the object is free at once. */
 interface Opening {
   readonly offset: number;
   /** The form in which it wants records with a notice. Without it, it gets none. */
@@ -66,7 +66,7 @@ export class Watch {
     this.#newest = notice;
     const follows = news && (this.#news.length === 0 || this.#news.at(-1)!.end === news.from);
     if (!follows || this.#newsBytes + news.body.length > NEWS_BYTES_MAX) this.#forget();
-    // Also where what came before it was let go: the reader may stand there by then.
+    // Kept also if the news before it was dropped: the reader may be at its beginning by then.
     if (news) {
       this.#news.push(news);
       this.#newsBytes += news.body.length;
@@ -84,9 +84,7 @@ export class Watch {
     this.#wake?.();
   }
 
-  /**
-   * True once there is something behind `offset`, the stream was closed, or the socket is gone. False at the deadline.
-   */
+  /** True once the log ends behind `offset`, the stream was closed, or the socket is gone. False at the deadline. */
   async past(offset: number, deadlineMs: number): Promise<boolean> {
     for (;;) {
       if (this.#gone || (this.#newest && (this.#newest.end > offset || this.#newest.closed))) return true;
@@ -99,7 +97,9 @@ export class Watch {
     }
   }
 
-  /** One timer serves many waits: one that is woken too early looks again, which costs less than a timer for each. */
+  /**
+   * One timer serves many waits. A wait that is woken too early looks again, which costs less than a timer for each.
+   */
   #wakeAt(deadlineMs: number): void {
     if (this.#timer !== undefined && this.#timerMs <= deadlineMs) return;
     if (this.#timer !== undefined) clearTimeout(this.#timer);
@@ -113,7 +113,9 @@ export class Watch {
     );
   }
 
-  /** What notices have brought from `offset` on, or nothing but the stream's end; undefined: it has to be asked for. */
+  /**
+   * News that begins at `offset`. If the stream is closed and ends there, it is empty. Undefined: the reader must ask.
+   */
   take(offset: number): News | undefined {
     while (this.#news.length > 0 && this.#news[0]!.from < offset) this.#newsBytes -= this.#news.shift()!.body.length;
     if (this.#news[0]?.from === offset) {
@@ -125,11 +127,11 @@ export class Watch {
     return closed && end === offset ? { from: offset, end, body: NOTHING } : undefined;
   }
 
-  /** Where the log ended, as far as it was told. */
+  /** The log's end by the newest notice; -1 before the first one. */
   get end(): number {
     return this.#newest?.end ?? -1;
   }
-  /** Nothing will come behind that end. */
+  /** True if nothing will come behind that end. */
   get closed(): boolean {
     return this.#newest?.closed ?? false;
   }

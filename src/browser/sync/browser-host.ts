@@ -1,4 +1,6 @@
-/** A worker's clocks, timers, sockets and requests, as sync takes them (src/sync/sync-host.ts). */
+/**
+ * What sync needs of its program (src/sync/sync-host.ts), in a browser's worker: clocks, timers, sockets and requests.
+ */
 import { TidemarkError } from "../../errors.ts";
 import type { Wire } from "../../sync/edge-socket.ts";
 import type { SyncHost, TokenReason } from "../../sync/sync-host.ts";

@@ -1,4 +1,4 @@
-/** Sync in the worker that leads: what it needs of that worker, whose other parts are loaded already. */
+/** Starts sync in the worker that leads, with what it needs of that worker, whose other parts are loaded already. */
 import type { TidemarkError } from "../../errors.ts";
 import type { Kernel } from "../../kernel/types.ts";
 import type { Log } from "../../log/log.ts";
@@ -43,7 +43,7 @@ export function leadingSync(worker: LeadingWorker): TideSync {
     open: (topic, edge) => openSynced(volume, topic, edge),
     synced: () => store.names().flatMap((name) => topicOfOutbox(name) ?? []),
     pages: () => worker.pages as Iterable<TokenPage>,
-    // What only pages of sync understand goes the same way.
+    // News that only the page's part of sync understands goes the same way as events.
     tell: (event) => worker.emit({ type: "sync", event: event as SyncEvent }),
     proveTerm: () => worker.prove(),
     failed: (error) => worker.failed(error),

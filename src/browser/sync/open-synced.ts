@@ -1,6 +1,6 @@
 /**
- * Opens a synced topic's storage: its outbox, its replica, and the log that readers and writers see over both. A topic
- * that is local until then becomes synced, or one is made.
+ * Opens a synced topic's storage: its outbox, its replica, and the log that readers and writers see over both. With an
+ * edge address, a local topic becomes synced, and a topic that does not exist is made.
  */
 import type { Kernel } from "../../kernel/types.ts";
 import { withDefaults } from "../../log/limits.ts";
@@ -25,14 +25,14 @@ export interface SyncedTopic {
   readonly log: LogApi;
 }
 
-/** What keeps the topics. */
+/** What is needed of the worker that keeps the topics. */
 export interface SyncedVolume {
   readonly store: SegmentStore;
   readonly kernel: Kernel;
   breathe(): Promise<void>;
-  /** As they are stored. */
+  /** The topic's stored settings. */
   settingsOf(topic: string): TopicSettings;
-  /** The plain log of a topic, where it is open; it is not asked for again. */
+  /** The plain log of a topic, if it is open. The worker gives it up. */
   takePlain(topic: string): Promise<Log | undefined>;
 }
 

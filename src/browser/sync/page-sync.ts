@@ -1,6 +1,7 @@
 /**
  * Sync as a page sees it: the status that the leader's worker tells to all tabs, this page's token, and the promises of
- * records that have no place at the edge yet. Loaded by the first call of sync(), or once the worker speaks of it.
+ * records that have no place at the edge yet. Loaded by the first call of sync(), or when the worker first sends news
+ * of it.
  */
 import { TidemarkError } from "../../errors.ts";
 import { checkOptions, isObject, refused, type Check, oneOf } from "../../topic/check.ts";
@@ -22,7 +23,9 @@ import { PROVISIONAL_FROM } from "../../sync/places.ts";
 export interface PageSyncHost {
   ask(ask: SyncAsk, signal?: AbortSignal): Promise<unknown>;
   tell(event: SyncEvent): void;
-  /** This page's, by name. `drained`: what it has appended so far is acknowledged, or has failed. */
+  /**
+   * This page's topics, by name. `drained` resolves once all that was appended so far is acknowledged or has failed.
+   */
   readonly topics: ReadonlyMap<string, { drained(): Promise<void> }>;
 }
 
@@ -166,19 +169,19 @@ export class PageSync implements Sync {
 
   // --- places of records -------------------------------------------------------------------------------------------
 
-  /** Where a record that was acknowledged at this offset stands at the edge, once that is known. */
+  /** Resolves to the edge's offset of a record that was acknowledged at this offset, once that is known. */
   committed(topic: string, offset: number): Promise<Committed> {
     if (offset < PROVISIONAL_FROM) return Promise.resolve({ offset });
     const committed = new Promise<Committed>((resolve, reject) => {
       const waiting = this.#waiting.get(topic) ?? new Map<number, Waiting>();
       this.#waiting.set(topic, waiting.set(offset - PROVISIONAL_FROM, { resolve, reject }));
     });
-    // Who does not ask for it is not told of it.
+    // If nobody uses the promise, its rejection is not reported as unhandled.
     committed.catch(() => undefined);
     return committed;
   }
 
-  /** The ack once the record is at the edge. */
+  /** Resolves to the ack once the record is at the edge. */
   async replicated<T extends Ack>(acked: Promise<T>): Promise<T> {
     const ack = await acked;
     const { offset } = await ack.committed;

@@ -1,6 +1,6 @@
 /**
  * Sync of one tide, in the worker that leads it: one link for the edge, a session for each synced topic, one status for
- * all tabs. What decides is in src/sync; here is what it does to this tide.
+ * all tabs. src/sync makes the decisions, and this file connects them to the tide.
  *
  *   page ── ask ──▶ TideSync ── topics opened as outbox and replica ──▶ sessions ── link ── edge
  *        ◀─ news ─┘     └─ status, at most once a frame
@@ -24,18 +24,20 @@ export interface TideSyncHost {
   pages(): Iterable<TokenPage>;
   tell(news: SyncNews): void;
   proveTerm(): Promise<void>;
-  /** Of the volume's opening. */
+  /** The leader epoch of the volume's opening. */
   readonly epoch: number;
-  /** Opens a synced topic; with an edge, makes a local one, or none, synced. */
+  /**
+   * Opens a synced topic. With an edge address, a local topic becomes synced, and a topic that does not exist is made.
+   */
   open(topic: string, edge: EdgeAddress | undefined): Promise<SyncedTopic>;
   /** Topics that are synced already. */
   synced(): readonly string[];
   failed(error: TidemarkError): void;
 }
 
-/** A frame of the screen. */
+/** The status is told at most this often: once in a frame of the screen. */
 const STATUS_MS = 16;
-/** Most of it that one follow may have on its way while it catches up. */
+/** Most bytes that one follow may have on their way while it catches up. Together all follows have WINDOWS_BYTES. */
 const WINDOW_BYTES = 8 * 1024 * 1024;
 const WINDOWS_BYTES = 12 * 1024 * 1024;
 const JSON_TYPE = "application/json";
@@ -53,7 +55,7 @@ export class TideSync {
   readonly #sessions = new Set<Session>();
   #link: SyncLink | undefined;
   #url: string | undefined;
-  /** Each looks whether what it waits for has come to be, and is then true. */
+  /** Each returns true once what it waits for has happened, and is then removed. */
   readonly #waiting = new Set<() => boolean>();
   #isTelling = false;
   #isClosed = false;
@@ -99,7 +101,7 @@ export class TideSync {
     return this.status();
   }
 
-  /** What was synced in an earlier opening goes on. */
+  /** Goes on with the topics that were synced in an earlier opening. */
   async resume(): Promise<void> {
     await Promise.all(this.#host.synced().map((topic) => this.#topic(topic, undefined)));
     this.#link?.step({ on: "wanted" });
@@ -115,7 +117,7 @@ export class TideSync {
     if (known) return known;
     const opening = this.#openTopic(topic, options ?? {}, options !== undefined);
     this.#topics.set(topic, opening);
-    // What failed may succeed later.
+    // An opening that failed may succeed later.
     opening.catch(() => this.#topics.delete(topic));
     return opening;
   }
@@ -165,7 +167,7 @@ export class TideSync {
       from,
       create: create !== false && (() => this.#make(path, create)),
       onTrimmed,
-      // Values of every serializer are bytes to an edge's log; only one of JSON is choosy, and says so itself.
+      // An edge's log takes the values of every serializer as bytes. Only a log of JSON is choosy, and says so itself.
       fits: () => true,
       windowBytesMax: Math.min(WINDOW_BYTES, Math.floor(WINDOWS_BYTES / Math.max(1, this.#topics.size))),
       changed: () => this.#changed(),
@@ -175,7 +177,7 @@ export class TideSync {
     };
   }
 
-  /** Makes the edge's log. One that is there already is as good. */
+  /** Makes the edge's log. If there is one already (409), that is as good. */
   async #make(
     path: string,
     { retention, compaction }: Exclude<NonNullable<SyncedTopicOptions["create"]>, false>,
@@ -232,7 +234,7 @@ export class TideSync {
     };
   }
 
-  /** Drained as of this call: what is appended later is not waited for. */
+  /** "drained" counts as of this call: what is appended later is not waited for. */
   #wait(until: "drained" | "level", topic: string | undefined): Promise<void> {
     const topics = [...this.#open].filter(([name]) => topic === undefined || name === topic);
     if (topic !== undefined && topics.length === 0)
@@ -269,7 +271,7 @@ export class TideSync {
     session.unblock(choice === "retry" && block.code === "IN_DOUBT" ? block.ranges : []);
   }
 
-  /** The volume closes, or is opened anew. */
+  /** Called when the volume closes or is opened anew. */
   close(): void {
     this.#isClosed = true;
     this.#link?.close();

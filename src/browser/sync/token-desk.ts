@@ -12,7 +12,7 @@ import type { SyncNews } from "./words.ts";
 
 const PAGE_MS = 10_000;
 
-/** A tab, as far as it is needed here. */
+/** What is needed of a tab's port. */
 export interface TokenPage {
   tell(event: { readonly type: "sync"; readonly event: SyncNews }): void;
 }

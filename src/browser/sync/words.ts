@@ -1,5 +1,5 @@
 /**
- * What the page's part of sync and the worker's say to each other, on the data port.
+ * The messages between the page's part of sync and the worker's, on the data port.
  *
  *   page   { op: "sync", ask: { … } }            one answer
  *   worker { event: { type: "sync", … } }        to every tab: a SyncEvent, a run of settled positions
@@ -17,11 +17,11 @@ export type SyncAsk =
       readonly failed?: boolean;
     }
   | { readonly ask: "pause" | "resume" | "authenticate" | "hint" | "status" }
-  /** Answered once that is so; refused where a topic needs a person's answer first. */
+  /** Answered once that is reached. Rejected if a topic needs a person's answer first. */
   | { readonly ask: "wait"; readonly until: "drained" | "level"; readonly topic: string | undefined }
   | { readonly ask: "unblock"; readonly topic: string; readonly choice: "retry" | "discard" };
 
-/** Positions that have found their place: from, to, and the edge's offset of the first, or -1. */
+/** Positions [from, to) that are settled. `offset` is where the first one is at the edge; -1 if that is not known. */
 export interface SettledRun {
   readonly from: number;
   readonly to: number;

@@ -1,6 +1,6 @@
 /**
- * A page's way to the broker (broker.ts), which it connects to again when that one dies, and a clock that runs while
- * the page is hidden.
+ * A page's connection to the broker (broker.ts). When the broker dies, the page connects to a new one. The broker also
+ * gives the page timers that come on time while the page is hidden.
  */
 import type { Brokered, Said, Sleep } from "./broker.ts";
 import { whenFree } from "../platform/locks.ts";
@@ -9,13 +9,16 @@ import { sleep } from "../platform/timing.ts";
 import type { JoinRequest } from "../port/protocol.ts";
 import { makeBroker } from "./start-broker.ts";
 
-/** A script that does not load says so, or nothing at all. */
+/**
+ * Longest wait for the broker's first message; after that the tab goes on without it. A script that can't be loaded
+ * does not always raise an error.
+ */
 const CONNECT_MS = 500;
 
 export class Broker {
-  /** undefined: there is none, or not yet. */
+  /** The broker's id; undefined while the page is not connected to a broker. */
   id: string | undefined;
-  /** The first try has come to an end. */
+  /** Resolves when the first try to connect has succeeded, failed or taken too long. */
   readonly tried: Promise<void>;
   readonly #onJoin: (join: JoinRequest) => void;
   #tried!: () => void;
@@ -36,7 +39,7 @@ export class Broker {
     try {
       worker = makeBroker();
     } catch {
-      // Missing, forbidden by a content security policy, or of another origin.
+      // SharedWorker is missing here, a content security policy forbids it, or its script has another origin.
       return this.#tried();
     }
     worker.onerror = () => this.#tried();
@@ -63,7 +66,7 @@ export class Broker {
     this.#port!.postMessage(message, [message.join.port as MessagePort]);
   }
 
-  /** No shorter than `ms`, and on time also where the page is hidden. */
+  /** Waits at least `ms`. In a hidden page the broker's timer ends the wait on time. */
   async sleep(ms: number): Promise<void> {
     const own = sleep(ms);
     if (!this.id || !isHidden()) return own;

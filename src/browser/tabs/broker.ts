@@ -1,15 +1,16 @@
 /**
- * The broker: a SharedWorker that every tab of the origin knows, for a MessagePort can be sent only to somebody one
- * has a port to already. It hands ports from followers to the leader's page and has no part in anything after that.
+ * The broker: a SharedWorker that every tab of the origin can connect to. A tab can send a MessagePort only over a port
+ * that it already has. So followers send their ports to the broker, and the broker passes them on to the leader's page.
+ * It takes no part in anything after that.
  *
  *   tab ◀── { broker: id } ─────────────── broker      once, when it connects
  *   leader ──── { lead: lifeLock } ──────▶ broker
  *   follower ── { to: lifeLock, join } ──▶ broker ── { join } ──▶ leader       the port moves along
  *   hidden tab ─ { sleep: n, ms } ───────▶ broker ── { woken: n }              its own timers run only once a second
  *
- * Tabs of different builds have different brokers, and a broker dies with the process it shares: so each has an id,
- * which the leader announces, and holds a lock of that name for its life. Where ids differ, or there is none, ports
- * are replaced by a BroadcastChannel of a name of their own.
+ * Tabs of different builds have different brokers, and a broker dies with its process. So each broker has an id, and
+ * holds a lock of that name as long as it lives. The leader announces the id of its broker. If a follower has another
+ * broker or none, a BroadcastChannel with a name of its own takes the port's place.
  */
 import { newBrokerLock } from "./locks.ts";
 import { holdForLife } from "../platform/locks.ts";
@@ -25,18 +26,22 @@ export interface Sleep {
 }
 export type Said = { readonly broker: string } | { readonly join: JoinRequest } | { readonly woken: number };
 
+/** Most workers for which joins are kept until they lead. Beyond it the oldest entry is dropped. */
 const EARLY_MAX = 20;
 
-/** In the SharedWorker. */
+/** Runs in the SharedWorker. */
 export function serveTabs(scope: { onconnect: ((event: MessageEvent) => void) | null }): void {
   const id = newBrokerLock();
-  /** One per tide and term; those of past terms are few, and small. */
+  /** The port of each leader's page, by its worker's life lock. Entries of past terms stay: they are few and small. */
   const leaders = new Map<string, MessagePort>();
-  /** Ways to leaders that have not said so yet: a follower may have heard of one by then. */
+  /**
+   * Joins to leaders that have not announced themselves here yet: a follower may hear of a leader before the broker
+   * does.
+   */
   const early = new Map<string, Brokered[]>();
   const pass = ({ to, join }: Brokered): void =>
     leaders.get(to)!.postMessage({ join } satisfies Said, [join.port as MessagePort]);
-  // Without the lock nobody is told of this broker, and ports are replaced.
+  // Tabs are told the id only once the lock is held. Without it they use channels in place of ports.
   const held = new Promise<void>((resolve) => holdForLife(id, resolve).catch(() => undefined));
   scope.onconnect = ({ ports: [port] }) => {
     port!.onmessage = ({ data }: MessageEvent<{ lead: string } | Sleep | Brokered>) => {
@@ -48,7 +53,7 @@ export function serveTabs(scope: { onconnect: ((event: MessageEvent) => void) | 
       else if (leaders.has(data.to)) pass(data);
       else {
         early.set(data.to, [...(early.get(data.to) ?? []), data]);
-        // Some never come to lead.
+        // Some workers never lead. The joins that have waited longest are dropped.
         if (early.size > EARLY_MAX) early.delete(early.keys().next().value!);
       }
     };

@@ -1,11 +1,11 @@
 /**
- * A leader that hangs, or that nobody hears of: the lead is taken away from it (life.ts: silence, deposing).
+ * Takes the lead away from a leader that hangs, or that no tab hears of (life.ts: silence, deposing).
  *
  *   no leader ── "hail" ──▶ nobody says in time that it leads, or is about to ──┐
  *   a call without an answer, and a ping without one (liveness.ts) ─────────────┴─▶ depose: steal the lead's lock
  *        ──▶ end the term ──▶ wait until nothing more is written ──▶ lead (election.ts)
  *
- * One tab at a time deposes, for which it holds a lock.
+ * Only one tab deposes at a time: it holds a lock while it does.
  */
 import { takeLock } from "../platform/locks.ts";
 import { SUCCESSOR_WAIT_MS } from "../platform/terms.ts";
@@ -14,15 +14,16 @@ import { pause, SOON_MS } from "./liveness.ts";
 import { deposeLock } from "./locks.ts";
 import { say, type Standing } from "./standing.ts";
 
-/** Another tab is about to lead. */
+/** Another tab says that it is about to lead. That counts as a sign of life only a few times (isOpeningHeard). */
 export function hearOpening(me: Standing): void {
   if (isOpeningHeard(me.openings++)) me.heardAt = performance.now();
 }
 
 /**
- * Runs while no leader is known: the tab that has the lead must say so, or that it soon will. A tab that listened all
- * the time does not ask at once (`quietMs`), because all tabs asking keep the next leader from its work. What was heard
- * before does not count: it may have come from a tab that is gone.
+ * Runs while no leader is known: asks the tab that has the lead to say that it leads, or is about to. If nobody says so
+ * in time, that is a "silence". A tab that has just lost its leader first waits for `quietMs`: if all tabs asked at
+ * once, they would keep the next leader from its work. What was heard before the question does not count, because it
+ * may have come from a tab that is gone.
  */
 export async function ask(me: Standing, quietMs = 0): Promise<void> {
   const { stay } = me;
@@ -41,7 +42,10 @@ export async function ask(me: Standing, quietMs = 0): Promise<void> {
 
 export const listen = (me: Standing): Promise<void> => ask(me, SOON_MS);
 
-/** One tab at a time does this; the others see the next leader, or try again. */
+/**
+ * Only the tab that gets the lock deposes the leader. Any other tab sees the next leader, or tries again. A tab that
+ * was blocked too often steals the lock (isStealing).
+ */
 export async function depose(me: Standing): Promise<void> {
   const { stay } = me;
   const options = isStealing(me.blocked) ? { steal: true } : { ifAvailable: true };

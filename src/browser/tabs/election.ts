@@ -1,11 +1,13 @@
 /**
- * The lead: waiting for its lock, and starting the worker that leads once it is granted (life.ts: waiting, rising).
+ * Gets the lead: waits for its lock, and starts the worker that leads once the lock is granted (life.ts: waiting,
+ * rising).
  *
  *   queue ──▶ lock granted ──▶ the last leader's worker is gone ──▶ own worker starts ──▶ it leads
  *     ▲                        or hangs: its term is ended first         │
  *     └──────────── the lock is given back: the worker ended ◀───────────┘
  *
- * A term ends with its lock. A start that fails for a reason that passes by itself keeps the lock, and is tried again.
+ * A term ends when its lock is let go. If a start fails for a reason that passes by itself, the tab keeps the lock and
+ * tries again.
  */
 import { TidemarkError } from "../../errors.ts";
 import { workerEnd } from "../platform/locks.ts";
@@ -17,11 +19,12 @@ import { failureOf } from "./life.ts";
 import { endTerms } from "./locks.ts";
 import { during, say, type Standing } from "./standing.ts";
 
-/** A worker that has not opened the volume by then counts as failed. */
+/** A worker that has not opened the volume after this time counts as failed. */
 const LEAD_MS = 20_000;
+/** The wait before the first repeated start. Each further wait is longer by this. */
 const LEAD_PAUSE_MS = 200;
 
-/** Asks for the lock. Whichever tab steals it later takes this one to hang. */
+/** Asks for the lock. A tab that steals it later does so because it believes that this one hangs. */
 function request(me: Standing, options: LockOptions, refused?: () => void): void {
   let mine: (() => void) | undefined;
   const granted = (): Promise<void> => {
@@ -48,13 +51,13 @@ export function unqueue(me: Standing): void {
   me.queued = undefined;
 }
 
-/** Takes the lock from the tab that has it, this one too. */
+/** Steals the lock from the tab that has it, which may be this one. */
 export function steal(me: Standing): void {
   const tell = during(me);
   request(me, { steal: true }, () => tell("refused"));
 }
 
-/** The lock is free for the next tab. */
+/** Gives back the lead's lock, and the lock for deposing: the next tab can have them. */
 export function letGo(me: Standing): void {
   me.release?.();
   me.deposed?.();
@@ -62,8 +65,8 @@ export function letGo(me: Standing): void {
 }
 
 /**
- * Waits for the last leader's worker to end: its page's lock can be free before its last writes are done. A worker that
- * stands by waits for that itself.
+ * Waits for the last leader's worker to end: its page's lock can be free before its last writes are done. A stand-by
+ * worker waits for that by itself.
  */
 export async function awaitLast(me: Standing): Promise<void> {
   const tell = during(me);
@@ -72,12 +75,12 @@ export async function awaitLast(me: Standing): Promise<void> {
   const isGone = !lifeLock || lifeLock === me.goneLock;
   spare.last = me.tide.takeover ? undefined : isGone ? "" : lifeLock;
   if (isGone || spare.ready) return tell("clear");
-  // The connection's own watch has been waiting for longer.
+  // The connection to that worker has waited for its end for longer, and may hear of it first (endOfLast).
   me.onGone = () => tell("clear");
   await workerEnd(lifeLock).then(me.onGone, () => tell("hangs"));
 }
 
-/** The connection to the last leader's worker has told that this worker ended. */
+/** Called when the connection to the last leader's worker reports that this worker has ended. */
 export function endOfLast(me: Standing, lifeLock: string): void {
   me.goneLock = lifeLock;
   me.onGone?.();
@@ -86,7 +89,7 @@ export function endOfLast(me: Standing, lifeLock: string): void {
 /** Ends the term of a leader that hangs, and waits until its worker writes no more. */
 export async function takeOver(me: Standing): Promise<void> {
   const tell = during(me);
-  // A worker that keeps its lock all the same keeps the next one from opening (sole-writer.ts).
+  // A worker may keep its lock nevertheless. Then the next worker can't open the volume (sole-writer.ts).
   await endTerms(me.tide.name).catch(() => undefined);
   await me.broker.sleep(SUCCESSOR_WAIT_MS);
   me.tide.takeover = true;
@@ -102,16 +105,16 @@ export async function startWorker(me: Standing): Promise<void> {
   const wasOpen = tide.connection !== undefined;
   const isReady = spare.ready;
   let worker: Worker | undefined;
-  // Its tab then hears of an error, as when its script does not load.
+  // After LEAD_MS the start fails in the same way as when the worker's script does not load.
   const late = setTimeout(() => worker?.onerror?.({ message: "it does not start" } as ErrorEvent), LEAD_MS);
   try {
-    // The lock is not this worker's: a try that fails keeps it.
+    // The worker gets no way to unlock: if this start fails, the tab keeps the lock.
     const opened = tide.lead(() => undefined, {
       take: () => (worker = spare.take()),
       order: (taken, options) => spare.order(taken, options),
     });
     come(me);
-    // A worker that starts now may take its time.
+    // A new worker takes longer than a stand-by worker: the other tabs are told to wait for it.
     if (!isReady) say(me, "opening");
     await opened;
   } catch (thrown) {
@@ -131,9 +134,10 @@ export async function startAgain(me: Standing): Promise<void> {
 }
 
 /**
- * Ends the worker that calls go to, and this tab's own, also one that only starts. There is no time to flush: what
- * waits for its ack is sent again by the tab that sent it. Nor is the worker's own end awaited: a busy loop keeps its
- * files and its lock for seconds, and left alone it would go some 50 ms after its page.
+ * Ends the connection that calls go to, and the one to this tab's own worker, even if that worker only starts. Nothing
+ * is flushed, because there is no time: each tab sends again what has no ack. The worker is not left to end by itself:
+ * a busy loop would keep its files and its lock for seconds, and otherwise it would still take some 50 ms after its
+ * page.
  */
 export function drop({ tide }: Standing, message: string, reason?: string): void {
   const error = new TidemarkError("CLOSED", message, { reason });
@@ -141,13 +145,13 @@ export function drop({ tide }: Standing, message: string, reason?: string): void
   tide.coming?.fail(error);
 }
 
-/** Neither follows nor stands by. */
+/** Ends this tab's stand-by worker, and a join that is under way. */
 export function standDown({ spare, joiner }: Standing): void {
   spare.stop();
   joiner.leave();
 }
 
-/** Tells the others once the worker lives: they join now, and are there by the time at which it leads. */
+/** Tells the other tabs when the worker lives. They join now, so that they are connected when it leads. */
 function come(me: Standing): void {
   const coming = me.tide.coming!;
   const { onEvent, lifeLock } = coming;
@@ -160,7 +164,9 @@ function come(me: Standing): void {
   };
 }
 
-/** What this tab has waiting, and sends again in this turn, goes ahead of the others' coming. */
+/**
+ * This tab's own calls come first: those that wait are sent again in this turn, and other tabs are let in after them.
+ */
 export async function rule(me: Standing): Promise<void> {
   const connection = me.tide.connection!;
   const isReady = (): Promise<unknown> => connection.call({ op: "ready" }).catch(() => undefined);

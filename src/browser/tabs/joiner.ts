@@ -1,6 +1,7 @@
 /**
- * A follower's way to the leader's worker: a port of which the broker brings the other end to the leader's page, or,
- * where no port can be sent, a channel of which the leader's page is told the name in the lobby (lobby-words.ts).
+ * How a follower connects to the leader's worker. It makes a pair of ports, and the broker brings one of them to the
+ * leader's page. Where no port can be sent, it opens a channel and tells the leader's page the channel's name in the
+ * lobby (lobby-words.ts).
  */
 import { TidemarkError } from "../../errors.ts";
 import type { Broker } from "./broker-client.ts";
@@ -22,7 +23,7 @@ function byPort(leader: string, release: () => void): Ends {
   return { connection: new PortClient(port1, leader, release), theirs };
 }
 
-/** `name`: of the channel that stands in for the port. */
+/** `name` is the name of the channel that takes the port's place. */
 function byChannel(leader: string, release: () => void, name: string): Ends {
   const channels: MessagePort[] = [];
   const open = (channelName: string): MessagePort => {
@@ -47,8 +48,8 @@ interface Way {
   connection?: PortClient;
 }
 /**
- * A worker that was deposed and does not know it yet speaks of a term that is over: by then followers, and its own tab,
- * are connected elsewhere.
+ * Ends a connection if its worker turns out to be of an older term than the one that this tab knows: that worker was
+ * deposed, and does not know it yet.
  */
 export function refusePast(tide: Member, connection: PortClient): void {
   const judge = (opened: unknown): void => {
@@ -65,7 +66,7 @@ export class Joiner {
   readonly #tide: Member;
   readonly #broker: Broker;
   readonly #say: (word: Word) => void;
-  /** The one it is on. */
+  /** The join that is under way. */
   #way: Way | undefined;
   via: "port" | "broadcast" = "port";
   /** Name of the lock that this tab holds as long as it keeps its port to the leader. */
@@ -88,7 +89,7 @@ export class Joiner {
     const way: Way = (this.#way = { leader, since: performance.now() });
     await this.#broker.tried;
     const release = await takeLock(life, {}).catch(() => undefined);
-    // The page is going: it may ask for no lock, and without one it can't be let in.
+    // The page is about to go: it gets no lock any more, and without one it can't be let in.
     if (!release) return this.#end(way);
     const hasBroker = broker !== undefined && broker === this.#broker.id;
     const { connection, theirs } = (hasBroker ? byPort : byChannel)(leader, release, life);
@@ -116,19 +117,20 @@ export class Joiner {
     if (this.#way === way) this.#way = undefined;
   }
 
-  /** By the time at which it is answered this tab may join another leader, or lead. */
+  /** When the answer comes, this tab may already be joining another leader, or lead: then this join is over. */
   #check(way: Way): void {
     if (this.#way !== way) throw new TidemarkError("CLOSED", "the join was cancelled");
   }
 
-  /** A join that is under way is no longer wanted. */
+  /** Cancels the join that is under way. */
   leave(): void {
     this.#way?.connection?.fail(new TidemarkError("CLOSED", "the join was cancelled"));
     this.#way = undefined;
   }
 
   /**
-   * Neither can read the other's messages: the leader is told, and this tab ends before it does harm or waits for ever.
+   * The leader has another version, and neither tab can read the other's messages. The leader is told. The tide ends in
+   * this tab, which might otherwise do harm or wait for ever.
    */
   differ(leader: string, theirs: number): void {
     const versions = { ours: PROTOCOL_VERSION, theirs };

@@ -70,9 +70,9 @@
  *   asleep                            wake         seeking       unmute, queue, ask
  *   awake, asleep                     close        closed        unqueue, let go, stand down
  *
- * Any other pair changes nothing, where it can happen at all. The end of a wait (for a lock, for a worker) is told in
- * the state in which the wait began, or not at all (`during` in standing.ts). So such an event comes in the states
- * above only, and in any other an assertion fails.
+ * Any other pair of state and event changes nothing. The end of a wait (for a lock, for a worker) counts only in the
+ * state in which the wait began (`during` in standing.ts). The table has a row for each such pair, and an assertion
+ * fails if it has none.
  */
 import type { TidemarkError } from "../../errors.ts";
 
@@ -220,7 +220,7 @@ export interface Transition {
   readonly actions: readonly TabAction[];
 }
 
-/** The next state and what has to be done, in this order; undefined where the event changes nothing. */
+/** The next state, and the actions in the order in which they are done. Undefined if the event changes nothing. */
 export function tabAfter(state: TabState, event: TabEvent): Transition | undefined {
   const row = TABLE.find(([states, known]) => known === event && states.includes(state));
   if (!row) return undefined;
@@ -233,36 +233,36 @@ const OPENINGS_MAX = 6;
 /** After this many tries blocked by another tab that deposes, its lock is stolen: that tab hangs as well. */
 const BLOCKED_MAX = 3;
 /**
- * The tab that has the lead gives up after this many starts that failed for what may pass: files still locked, no
- * network.
+ * After this many starts that failed for a reason that may pass (files still locked, no network), the tab that has the
+ * lead gives up.
  */
 const TRIES_MAX = 5;
 
-/** `openings`: how often that was heard before, while there was no leader. */
+/** `openings` is how often "opening" was heard before, while there was no leader. */
 export const isOpeningHeard = (openings: number): boolean => openings < OPENINGS_MAX;
 
-/** `blocked`: how often another tab was deposing the leader already. */
+/** `blocked` is how often this tab found another one deposing the leader. */
 export const isStealing = (blocked: number): boolean => blocked >= BLOCKED_MAX;
 
 export interface Tries {
   /** Starts since the lock was granted, this one included. */
   readonly tries: number;
-  /** Starts that ended since calls last went anywhere. */
+  /** Workers that ended before they led, since this tab was last connected. */
   readonly ends: number;
   /** The tide was open in this tab before. */
   readonly wasOpen: boolean;
 }
 
-/** Which event a start that failed is. */
+/** The event that a failed start leads to. */
 export function failureOf(
   { code, kind, details }: Pick<TidemarkError, "code" | "kind" | "details">,
   { tries, ends, wasOpen }: Tries,
 ): TabEvent {
-  // Once the tide was open, a file of the package that can't be loaded does not end it: another tab may have it.
+  // A file of the package can't be loaded. A tide that was open does not end: another tab may have that file.
   if (code === "LOAD_FAILED" && wasOpen) return "unloaded";
-  // Its worker was deposed while it began, or ended.
+  // The worker was deposed while it started, or it has ended.
   if (code === "CLOSED" && details["reason"] !== "cleared" && ends + 1 < TRIES_MAX) return "ended";
   if (kind !== "retry" || tries >= TRIES_MAX) return "fatal";
-  // The lock was free, and its files are not: the worker that has them is not waited for.
+  // The lock was free, but some worker still has the files. The tab does not wait for its end.
   return code === "ALREADY_OPEN" ? "locked" : "failed";
 }

@@ -1,5 +1,6 @@
 /**
- * Whether a worker still answers. Only calls make a tab wonder: one that has none under way has no timer.
+ * Finds out whether a worker still answers. A tab looks only while it has calls under way: without calls it runs no
+ * timer.
  *
  *   a call ── 500 ms without its answer ──▶ ping ── no answer in time ──▶ it hangs
  *   a read that waits for new records may wait for ever: it is asked about every ten seconds
@@ -9,28 +10,32 @@ import type { Request } from "../port/protocol.ts";
 import { SUCCESSOR_WAIT_MS } from "../platform/terms.ts";
 import { laterTurn } from "../platform/timing.ts";
 
-/** A fail-over is over by then. */
+/** While calls are under way, the worker is pinged this often. A fail-over takes less time. */
 export const SOON_MS = 500;
+/** The same for reads that wait for new records. */
 const LATE_MS = 10_000;
 type Sleeper = (ms: number) => Promise<void>;
 /**
- * A timer that comes later than this says that this tab was away itself. In a hidden tab each may come up to a second
+ * If a timer comes this much too late, the tab itself was asleep. In a hidden tab each timer may be up to a second
  * late.
  */
 const AWAY_MS = 1_500;
 
-/** False when it took far longer: then this tab slept, and knows nothing of what others did meanwhile. */
+/**
+ * Waits for `ms`. False if it took far longer: then this tab was asleep, and knows nothing of what others did
+ * meanwhile.
+ */
 export async function pause(ms: number, sleep: Sleeper): Promise<boolean> {
   const until = performance.now() + ms + AWAY_MS;
   await sleep(ms);
-  // What waits in the queue of messages comes first.
+  // Messages that have arrived meanwhile are handled first.
   await laterTurn();
   return performance.now() < until;
 }
 
 /**
- * `missed` when no answer came in time, again and again as long as there are calls. Gives back how many appends are
- * under way.
+ * Calls `missed` when a ping has no answer in time, again and again as long as there are calls. Returns a function that
+ * tells how many appends are under way.
  */
 export function watchCalls(
   connection: PortClient,

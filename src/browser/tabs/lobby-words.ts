@@ -1,18 +1,20 @@
-/** The words that tabs of one tide say to each other in the lobby (the drawing stands in membership.ts). */
+/**
+ * The words: messages that the tabs of one tide send to each other in the lobby. membership.ts has a drawing of them.
+ */
 import type { JoinRequest } from "../port/protocol.ts";
 
-/** Tabs that can't read each other's messages must know it. */
+/** By these fields tabs of different versions learn that they can't read each other's messages. */
 interface Versioned {
   readonly version: number;
-  /** The broker that its sender knows. */
+  /** Id of the sender's broker; undefined if it has none. */
   readonly broker: string | undefined;
 }
 export interface Announcement extends Versioned {
-  /** Its worker's life lock. */
+  /** Life lock of the leader's worker. */
   readonly leader: string;
   readonly epoch: number;
 }
-/** Its worker lives, and is about to open: whoever joins now is let in when it leads. */
+/** The sender's worker lives and is about to open the volume. A tab that joins now is let in once that worker leads. */
 export interface Coming extends Versioned {
   readonly coming: string;
 }

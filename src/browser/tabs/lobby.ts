@@ -1,5 +1,5 @@
 /**
- * The words that tabs of one tide say to each other (lobby-words.ts): a leader announces itself and lets others in, a
+ * Sends and answers the words of the lobby (lobby-words.ts): a leader announces itself and lets others in, and a
  * follower joins the leader that it hears of.
  */
 import { TidemarkError } from "../../errors.ts";
@@ -8,7 +8,10 @@ import { type JoinRequest, PROTOCOL_VERSION } from "../port/protocol.ts";
 import type { Announcement, Coming, Word } from "./lobby-words.ts";
 import { say, type Standing } from "./standing.ts";
 
-/** Somebody asks who leads. It is answered with a broker, if there is one. */
+/**
+ * Answers the question who leads. It first waits until this tab has tried to reach its broker, because the answer names
+ * it.
+ */
 export async function answer(me: Standing): Promise<void> {
   await me.broker.tried;
   me.tell("hail");
@@ -39,7 +42,7 @@ export function letIn(me: Standing, { port, life }: JoinRequest): void {
   me.tide.connection!.call<void>({ op: "join", port, life }).catch(() => undefined);
 }
 
-/** A worker is about to lead, and nobody knows its term yet: only a tab without a leader joins it. */
+/** Joins a worker that is about to lead. Its term is not known yet, so only a tab without a leader does this. */
 export function joinEarly(me: Standing, { coming: leader, version, broker }: Coming): void {
   me.heardAt = performance.now();
   if (version === PROTOCOL_VERSION) join(me, { leader, epoch: me.epoch, version, broker });

@@ -1,16 +1,16 @@
 /**
- * An open tide as its tabs see it: what membership, joining and workers that stand by need of the page's tide
- * (browser-tide.ts), and what they change in it.
+ * An open tide as the files of this folder see it: what membership, joining and stand-by workers need of the page's
+ * tide (browser-tide.ts), and what they change in it.
  */
 import type { TidemarkError } from "../../errors.ts";
 import type { Tide, TideEvent } from "../api.ts";
 import type { PortClient } from "../port/port-client.ts";
 import type { HostOptions, Opened } from "../port/protocol.ts";
 
-/** Where a worker that is to lead comes from: it is new, or has stood by. */
+/** Where a worker that is to lead comes from: it is a new one, or the stand-by worker. */
 export interface WorkerSource {
   take(): Worker;
-  /** Tells the worker that was taken what it is to lead. */
+  /** Tells the worker that was taken that it is to lead, and with which options. */
   order(worker: Worker, options: HostOptions): void;
 }
 
@@ -22,13 +22,13 @@ export interface Member {
   role: Tide["role"];
   /** Where calls go: the leader's worker, or the one that led last. */
   readonly connection: PortClient | undefined;
-  /** To this tab's own worker, from before that leads. */
+  /** The connection to this tab's own worker; it is there before that worker leads. */
   readonly coming: PortClient | undefined;
   /** What the worker at the other end of `connection` found when it opened. */
   readonly opened: Opened | undefined;
   /** Why the tide ended in this tab, for good. */
   readonly ended: TidemarkError | undefined;
-  /** Where the tabs of this tide meet. A page that was put to sleep comes back with a new one. */
+  /** Where the tabs of this tide meet. A page that was frozen opens a new one when it wakes. */
   lobby: BroadcastChannel;
   /** The last leader hangs, and keeps its files locked: the next worker of this tab is told so. */
   takeover: true | undefined;

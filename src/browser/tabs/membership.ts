@@ -15,19 +15,19 @@
  *    │ ◀─ away ──────────────────────────────────────│   it is hidden: is anybody seen?
  *    │ ── here ─────────────────────────────────────▶│   then it hands over
  *
- * What state this tab is in and what leads to another one is a table of its own (life.ts), and nothing else decides.
- * Here each action of that table has its function:
+ * A table in life.ts says which states a tab has, and what leads from one to another. Nothing else decides that. This
+ * file names the function of each action in that table:
  *
  *   membership ─▶ lobby │ visibility │ deposing │ election ─▶ standing ─▶ life
  *
- * Locks, all of them released by the browser when their holder is gone, however it went:
+ * Locks. The browser releases each of them when its holder is gone, in whatever way it went:
  *
  *   tidemark:<name>                 exclusive, the leader's page, for its term; every follower waits for it
  *   tidemark-worker:<name>:<uuid>   exclusive, a worker, for its life; who watches it waits for it in shared mode
  *   tidemark-port:<uuid>            exclusive, a follower, as long as it keeps its port; the worker waits for it
  *
- * A connection belongs to one term: what comes over an older one is no longer heard, and a leader of an older term is
- * no longer listened to.
+ * A connection belongs to one term. A tab no longer hears what comes over an older connection, and no longer listens to
+ * a leader of an older term.
  */
 import { TidemarkError } from "../../errors.ts";
 import { isHidden, watchPage } from "../platform/page-life.ts";
@@ -58,7 +58,7 @@ import { type Given, know, say, type Standing } from "./standing.ts";
 import { Spare } from "./standby-workers.ts";
 import { handOver, stepBack, unmute, waitHidden, write } from "./visibility.ts";
 
-/** What each action of the table is. */
+/** The function of each action in the table of life.ts. */
 const ACTIONS: Readonly<Record<TabAction, (me: Standing, given: never) => unknown>> = {
   queue,
   unqueue,
@@ -99,11 +99,11 @@ const ACTIONS: Readonly<Record<TabAction, (me: Standing, given: never) => unknow
 export class Tabs {
   readonly #tide: Member;
   readonly #me: Standing;
-  /** The one that calls went to last. */
+  /** The connection that calls went to last. */
   #connection: PortClient | undefined;
-  /** Calls that wait for a connection, or the end. */
+  /** Wakes the calls that wait for a connection or for the tide's end. */
   readonly #waiting: (() => void)[] = [];
-  /** Takes the listeners off the page. */
+  /** Removes the listeners from the page. */
   readonly #unlisten = new AbortController();
 
   constructor(tide: Member) {
@@ -133,13 +133,14 @@ export class Tabs {
       { seen: () => this.#seen(), depart, sleep: () => me.tell("freeze"), wake: () => me.tell("wake") },
       this.#unlisten.signal,
     );
-    // It may open by itself for so long that another tab takes the lead meanwhile.
+    // This tab may still be opening the tide by itself. That can take so long that another tab takes the lead
+    // meanwhile.
     if (tide.coming) refusePast(tide, tide.coming);
     void answer(me);
     this.#seen();
     if (!tide.connection || tide.connection.ended) return;
     know(me);
-    // What was asked before is not watched; this is.
+    // Calls that began earlier are not watched, but this one is.
     this.#watch(tide.connection);
     void tide.connection.call({ op: "ready" }).catch(() => undefined);
   }
@@ -164,7 +165,7 @@ export class Tabs {
     const before = this.#connection;
     this.#connection = connection;
     if (before && !before.ended) {
-      // Told only now, its end would be taken for that of this one.
+      // Otherwise the end of the old connection would count as the end of the new one.
       before.onEnd = undefined;
       const reason = "another tab leads now";
       before.fail(new TidemarkError("CLOSED", reason));
@@ -188,9 +189,9 @@ export class Tabs {
     await this.after();
   }
 
-  /** Resolves when calls go elsewhere than to `connection`, which threw this. */
+  /** Resolves when there is another connection than `connection`, whose call threw `thrown`. */
   async after(connection?: PortClient, thrown?: TidemarkError): Promise<void> {
-    // The next leader would show an empty store.
+    // The site's data was cleared, so the next leader would show an empty store.
     if (thrown?.details["reason"] === "cleared") throw thrown;
     for (;;) {
       const { ended, connection: now } = this.#tide;
@@ -215,11 +216,11 @@ export class Tabs {
     if (!isLeader) me.tell("joined");
   }
 
-  /** A connection has ended, or the tide. */
+  /** Called when a connection has ended, or the tide. */
   end(error: TidemarkError): void {
     const { ended, role, connection } = this.#tide;
     if (ended) return this.#close();
-    // Of any other worker's end this tab hears by its lock only.
+    // The connection itself reports the end of the leader's worker. The end of any other worker shows only in its lock.
     if (role !== "leader" && error.details["reason"] === "worker") endOfLast(this.#me, connection!.lifeLock);
     this.#tide.role = "follower";
     this.#me.spare.wait();

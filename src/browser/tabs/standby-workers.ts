@@ -1,6 +1,7 @@
 /**
- * Workers that stand by: the first of those who wait for the lead, and who is seen, keep one each, for a worker's start
- * and its look-ups are half of a fail-over. It costs some 9 MiB. It holds a lock, by which its tab learns of its end.
+ * Stand-by workers. Half of a fail-over is the start of a new worker and its look-ups. So the first tabs in the queue
+ * for the lead (PLACES) and all visible tabs keep a worker ready. A stand-by worker costs some 9 MiB. It holds a lock:
+ * when that is free, its tab knows that the worker has ended.
  *
  *   page                                        worker
  *    │ ─── StandBy, with a port ─────────────────▶│  loads tabs.js, finds the tide's files, watches the leader
@@ -9,8 +10,9 @@
  *    │ ─── HostOptions, over that port ──────────▶│  from now on it works like any other worker; it opens files as
  *    │                                            │  soon as they are free (preopened-files.ts)
  *
- * Who is first is told by the queue for the lead; whose place it is, by the lock that a follower holds for its port.
- * All the others wait for the locks of the first ones, too: when one goes, they look again.
+ * The queue for the lead's lock shows which pages are first. A page is known by the lock that it holds for its port as
+ * a follower. All other tabs wait for the port locks of the first ones: when one of those locks is free, they look
+ * again.
  */
 import { TidemarkError } from "../../errors.ts";
 import type { Member, WorkerSource } from "./member.ts";
@@ -21,8 +23,12 @@ import { isHidden } from "../platform/page-life.ts";
 import { SETTLED_MS } from "../platform/terms.ts";
 import type { Failed, Follow, HostOptions, Last, StandBy } from "../port/protocol.ts";
 
+/** Tabs at the front of the queue that keep a stand-by worker even while they are hidden. */
 const PLACES = 2;
-/** A worker that dies again and again is not for standing by. */
+/**
+ * After this many starts a tab makes no further stand-by worker until it follows anew: one that dies again and again is
+ * of no use.
+ */
 const STARTS_MAX = 5;
 
 export class Spare implements WorkerSource {
@@ -30,17 +36,19 @@ export class Spare implements WorkerSource {
   readonly #sleep: (ms: number) => Promise<void>;
   readonly #make: () => Worker;
   #worker: Worker | undefined;
-  /** A worker stands by: it holds its lock, so its code is there and runs. */
+  /** True if the stand-by worker holds its lock. Then its code is loaded and runs. */
   ready = false;
   #port: MessagePort | undefined;
-  /** Of the one that was taken last, if it stood by: it hears of its lead there. */
+  /**
+   * The port of the worker that was taken last, if it was a stand-by worker: over this port it is told that it leads.
+   */
   #ordered: MessagePort | undefined;
   #looking = false;
   #starts = 0;
-  /** Of this tab's port, while it follows. */
+  /** The name of the lock for this tab's port, while the tab follows. */
   #life: string | undefined;
   readonly #watched = new Set<string>();
-  /** The worker that is taken next, if it stood by, itself waits until the holder of this lock is gone. */
+  /** A stand-by worker that is taken waits by itself until the holder of this lock is gone. */
   last: string | undefined;
 
   constructor(tide: Member, sleep: (ms: number) => Promise<void>) {
@@ -49,10 +57,7 @@ export class Spare implements WorkerSource {
     this.#make = tide.makeWorker;
   }
 
-  /**
-   * The one that stands by, or a new one: one that has not come so far may never do so, and nobody would miss it for
-   * long.
-   */
+  /** Takes the stand-by worker, or a new one. A stand-by worker that is not ready may never be, so it is dropped. */
   take(): Worker {
     if (!this.ready) this.#drop();
     const worker = this.#worker ?? this.#make();
@@ -62,7 +67,7 @@ export class Spare implements WorkerSource {
     return worker;
   }
 
-  /** The one that was taken is to lead. */
+  /** Tells the worker that was taken that it is to lead. */
   order(worker: Worker, options: HostOptions): void {
     if (this.#ordered)
       this.#ordered.postMessage({ ...options, last: this.last } satisfies HostOptions & Last, [options.port]);
@@ -74,16 +79,16 @@ export class Spare implements WorkerSource {
     this.#life = life;
     this.#starts = 0;
     if (this.#worker) this.#port!.postMessage({ leader } satisfies Follow);
-    // Who is first has a worker already.
+    // This can wait: the tabs that are first in the queue have a worker already.
     void this.#sleep(SETTLED_MS).then(() => this.look());
   }
 
-  /** There is no leader: what stands by stays. */
+  /** There is no leader now. The stand-by worker is kept. */
   wait(): void {
     this.#life = undefined;
   }
 
-  /** It leads, or sleeps, or has ended. */
+  /** This tab leads, sleeps or has ended: it needs no stand-by worker. */
   stop(): void {
     this.#life = undefined;
     this.#drop();
@@ -96,8 +101,9 @@ export class Spare implements WorkerSource {
   }
 
   /**
-   * Not while there is no leader: whoever is about to lead has the processor then, and this tab looks when it follows
-   * again. `isSettled`: for the second time.
+   * Starts the stand-by worker or ends it, whichever this tab's place asks for. Does nothing while there is no leader:
+   * the tab that is about to lead needs the processor, and this one looks when it follows again. `isSettled` is true
+   * for the second look.
    */
   async look(isSettled = false): Promise<void> {
     if (this.#looking || !this.#life || this.#tide.connection!.ended) return;
@@ -106,8 +112,8 @@ export class Spare implements WorkerSource {
       const kernel = await this.#tide.options.kernel;
       this.#arrange(kernel, await navigator.locks.query(), isSettled);
     } catch {
-      // No worker can be made, or the page is going and may not ask. What stands by stays, and the next look asks
-      // again.
+      // No worker can be made, or the page is about to go and may not ask. The stand-by worker is kept, and the next
+      // look asks again.
     } finally {
       this.#looking = false;
     }
@@ -119,18 +125,18 @@ export class Spare implements WorkerSource {
     const queue = pending.filter(({ name }) => name === this.#tide.lock).map(({ clientId }) => clientId);
     const own = held.find(({ name }) => name === life)?.clientId;
     const first = queue.slice(0, PLACES);
-    // Another tab of this tide, or of another one in the same page: either way it tells when that one goes.
+    // The lock may be for another tide in the same page. That is as good: it is free when that page goes.
     for (const { name, clientId } of held)
       if (clientId !== own && first.includes(clientId) && isPortLock(name!)) this.#watch(name!);
     if (isHidden() && !first.includes(own)) {
-      // The queue may be moving: whoever is among the first in a moment keeps its worker.
+      // The queue may be moving. A tab that is among the first a moment later keeps its worker.
       if (this.#worker && !isSettled) return void this.#sleep(SETTLED_MS).then(() => this.look(true));
       return this.#drop();
     }
     if (!this.#worker && this.#starts++ < STARTS_MAX) this.#start(kernel);
   }
 
-  /** Its code can't be loaded: another one tries again later. */
+  /** The worker's code can't be loaded. A new worker tries again later. */
   async #failed(error: TidemarkError): Promise<void> {
     this.#drop();
     await this.#tide.later(error);

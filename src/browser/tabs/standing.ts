@@ -1,6 +1,7 @@
 /**
  * One tab's standing among the others: its state (life.ts), what it knows of the lead, and what its parts work with.
- * Each part does some of the actions of that table. It imports no other part, and tells what came of them as events.
+ * Each part does some of the actions in the table of life.ts. No part imports another one: it reports the outcome of
+ * its actions as events.
  *
  *   membership ─▶ lobby │ visibility │ deposing │ election ─▶ standing ─▶ life
  */
@@ -22,11 +23,11 @@ export interface Standing {
   readonly spare: Spare;
   readonly joiner: Joiner;
   readonly hear: (message: MessageEvent<Word>) => void;
-  /** Goes to the next state, and does what has to be done. False where the event changes nothing. */
+  /** Goes to the next state and does the actions. False if the event changes nothing. */
   readonly tell: (event: TabEvent, given?: Given) => boolean;
 
   state: TabState;
-  /** Another one in each state that is entered. */
+  /** A new object for each state that is entered, by which work learns that its state is over. */
   stay: object;
 
   /** Stops waiting for the lock. */
@@ -48,7 +49,7 @@ export interface Standing {
   lifeLock?: string | undefined;
   /** Life lock of the last leader's worker that is known to have ended. */
   goneLock?: string;
-  /** Is called when the last leader's worker is known to have ended. */
+  /** Called when the last leader's worker is known to have ended. */
   onGone?: () => void;
 
   /** The stay in which this tab asks who leads. */
@@ -64,7 +65,10 @@ export interface Standing {
   appends?: () => number;
 }
 
-/** Tells how a wait ended if this tab is still in the state in which it began: there the table has it. */
+/**
+ * Returns a `tell` for the end of a wait. It does nothing if the tab has left the state in which the wait began. In
+ * that state the table has a row for the event, so a missing row is a bug.
+ */
 export function during(me: Pick<Standing, "stay" | "tell">): (event: TabEvent, given?: Given) => void {
   const { stay } = me;
   return (event, given) => {

@@ -1,6 +1,6 @@
 /**
- * The tab that the user looks at leads: a hidden leader hands over to a tab that is seen, and a page that is frozen or
- * goes gives up the lead at once (life.ts: yielding, handing over, asleep).
+ * The tab that the user looks at leads: a hidden leader hands over to a visible tab, and a page that is frozen or goes
+ * gives up the lead at once (life.ts: yielding, handing over, asleep).
  *
  *   leader, hidden for HIDDEN_MS ── "away" ─┬─▶ a tab that is seen ── "here" ──▶ leader closes its log, hands over
  *                                           └─▶ hidden tabs queue again, behind those that are seen
@@ -12,13 +12,13 @@ import { during, type Standing } from "./standing.ts";
 /** A leader that is hidden for less than this keeps the lead: each change costs all tabs some 50 ms. */
 const HIDDEN_MS = 1_000;
 
-/** A leader that is hidden, and stays so, asks for a tab that is seen. */
+/** A leader that stays hidden asks for a visible tab. */
 export function waitHidden(me: Standing): void {
   const tell = during(me);
   setTimeout(() => tell("hidden long"), HIDDEN_MS);
 }
 
-/** It queues again behind tabs that are seen; of the hidden ones, those with a worker that stands by stay first. */
+/** A hidden tab queues again, behind the visible tabs. Of the hidden ones, those with a stand-by worker stay first. */
 export async function stepBack(me: Standing): Promise<void> {
   if (!me.spare.ready) await me.broker.sleep(BEHIND_MS);
   me.tell("behind");
@@ -32,12 +32,15 @@ export async function handOver(me: Standing): Promise<void> {
   connection.fail(new TidemarkError("CLOSED", "handed over to a tab that is seen", { reason: "closed" }));
 }
 
-/** What was just appended is written before the worker goes with its page. */
+/** Writes what was just appended, before the worker ends with its page. */
 export function write(me: Standing): void {
   void me.tide.connection!.call({ op: "leave" }).catch(() => undefined);
 }
 
-/** A page kept for the way back has left the lobby, because Chromium drops one that gets a message. */
+/**
+ * Joins the lobby again. A frozen page had left it, because Chromium drops a page from the back/forward cache if it
+ * gets a message.
+ */
 export function unmute(me: Standing): void {
   me.tide.lobby = new BroadcastChannel(me.tide.lock);
   me.tide.lobby.onmessage = me.hear;

@@ -1,4 +1,4 @@
-/** What reads of a topic that does not exist see: nothing, until it is made. Loaded by the first such read. */
+/** The log of a topic that does not exist: reads see nothing until the topic is made. Loaded by the first such read. */
 import { TidemarkError } from "../../errors.ts";
 import { DEFAULT_SETTINGS } from "../../log/limits.ts";
 import {
@@ -21,7 +21,7 @@ function onlyStart(offset: number): void {
     });
 }
 
-/** `made`: resolves to the topic's log once there is one, and to when that was born. */
+/** `made` resolves once the topic is made, to its log and its `born`. */
 export function absentLog(
   name: string,
   { epoch: leaderEpoch, batchBytesMax }: SegmentStore,
@@ -56,7 +56,9 @@ export function absentLog(
     quarantined: () => [],
     append: unknown,
     appendAll: unknown,
-    /** Whoever waited for a topic learns which one came: a later one of its name must not be taken for it. */
+    /**
+     * A read that waited for the topic is told its `born`, so that a later topic of the same name is not taken for it.
+     */
     async fetch(from: number, options: FetchOptions = {}): Promise<Fetched & { readonly born?: number }> {
       onlyStart(from);
       if (options.wait) {

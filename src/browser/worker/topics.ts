@@ -7,8 +7,9 @@
  *   fetch, resolve, state  never make it: there is nothing in it
  *   delete                 takes it out of the catalog; what is under way on it is UNKNOWN_TOPIC
  *
- * `born` tells a topic from a later one of the same name. A page that knows it sends it along, so what it had for a
- * topic that was deleted, a batch sent again above all, never comes into the next one.
+ * `born` tells a topic from a later one of the same name. A page sends the `born` that it knows with its requests. So
+ * what was meant for a deleted topic, above all a batch that is sent again, never comes into the next topic of that
+ * name.
  */
 import { TidemarkError } from "../../errors.ts";
 import type { Kernel } from "../../kernel/types.ts";
@@ -25,7 +26,7 @@ import { changedSettings, logSettingsOf, soundSettings, type TopicSettings } fro
 import type { TideEvent } from "../api.ts";
 import { REQUESTS_MAX } from "../port/protocol.ts";
 
-/** Topics that settings are kept for before there is one. */
+/** Most topics that have settings and do not exist yet. Settings for one more fail as LIMIT_EXCEEDED. */
 const GIVEN_MAX = 10_000;
 
 export interface OpenLogs {
@@ -39,7 +40,7 @@ export interface TopicsHost {
   open(): Promise<OpenLogs>;
   breathe(): Promise<void>;
   tell(event: TideEvent): void;
-  /** There may be something to remove from this topic, though nobody appends to it. */
+  /** Retention or compaction may have something to remove from this topic, even if nobody appends to it. */
   due(topic: string): void;
 }
 
@@ -51,11 +52,11 @@ export interface Asked {
 
 export class Topics {
   readonly #host: TopicsHost;
-  /** As they are stored. */
+  /** The stored settings of topics. */
   readonly #settings = new Map<string, TopicSettings>();
-  /** For topics that are not there. */
+  /** Settings that were given for topics that do not exist yet. */
   readonly #given = new Map<string, TopicSettings>();
-  /** Reads that wait for the first record of such a topic. */
+  /** Reads that wait until such a topic is made. */
   readonly #readers = new Map<string, Waiters>();
   /** Changes of one topic go one after the other; each entry is the last of them. */
   readonly #changes = new Map<string, Promise<unknown>>();
@@ -64,7 +65,7 @@ export class Topics {
     this.#host = host;
   }
 
-  /** The store is open, for the first time or anew. */
+  /** Called when the store was opened, for the first time or again. */
   load(store: SegmentStore): void {
     this.#settings.clear();
     for (const name of store.names()) {
@@ -78,14 +79,14 @@ export class Topics {
     return Object.fromEntries(this.#settings);
   }
 
-  /** Of all topics that are there. */
+  /** Names of all topics that exist. */
   async names(): Promise<readonly string[]> {
     const names = (await this.#host.open()).store.names();
-    // A topic that is synced has an outbox, and its replica only later.
+    // A synced topic has an outbox from the start, but its replica comes only later.
     return [...new Set(names.map((name) => topicOfOutbox(name) ?? topicName(name)))];
   }
 
-  /** The store's side of a topic that is there, for tools. */
+  /** The stored log of a topic that exists, for tools. */
   async stored(topic: string): Promise<SegmentedLog | undefined> {
     return (await this.#host.open()).store.find(logName(topic));
   }
@@ -95,7 +96,7 @@ export class Topics {
     this.#host.tell({ type: "settings", topic, settings });
   }
 
-  /** UNKNOWN_TOPIC when the one that was born then is not there any more. */
+  /** UNKNOWN_TOPIC if the topic that was born at `expected` does not exist any more. */
   async #find(
     topic: string,
     expected: number | undefined,
@@ -106,13 +107,13 @@ export class Topics {
     return { open, born };
   }
 
-  /** Of a topic that is there. */
+  /** The open log of a topic that exists. */
   #logOf(open: OpenLogs, topic: string): Promise<Log> {
     const known = open.logs.get(topic);
     if (known) return known;
     const log = this.#openLog(open.store, topic);
     open.logs.set(topic, log);
-    // What failed may succeed later.
+    // An opening that failed may succeed later.
     log.catch(() => open.logs.delete(topic));
     return log;
   }
@@ -129,14 +130,14 @@ export class Topics {
       breathe: () => this.#host.breathe(),
       settings,
     });
-    // Nobody may have had it open for long.
+    // The topic may not have been open for long, so something may be due for removal.
     if (settings.compaction || Object.keys(settings.retention ?? {}).length > 0) this.#host.due(topic);
     return log;
   }
 
   /**
-   * A topic that nobody used was not looked at when the store was opened: what its first use finds lost or damaged is
-   * told then.
+   * When the store is opened, topics are not looked at before their first use. What that use finds lost or damaged is
+   * told here.
    */
   #tellRecovery(store: SegmentStore, topic: string, found: LogRecovery): void {
     const told = store.recovery.logs.find(({ log }) => log === found.log);
@@ -144,7 +145,7 @@ export class Topics {
     if (told !== found && news) this.#host.tell({ type: "recovery", report: [{ ...found, log: topic }] });
   }
 
-  /** The log of a topic that is there. */
+  /** The log of a topic that exists. */
   async log(topic: string): Promise<Log> {
     return (await this.#there(topic)).log;
   }
@@ -156,7 +157,7 @@ export class Topics {
     return { log: await this.#logOf(open, topic), born };
   }
 
-  /** For an append: the topic is made when it is not there, unless it was there and was deleted. */
+  /** For an append: makes the topic if it does not exist, unless the topic that was born at `expected` was deleted. */
   async writable(topic: string, expected?: number): Promise<{ readonly log: Log; readonly born: number }> {
     for (;;) {
       const { open, born } = await this.#find(topic, expected);
@@ -176,7 +177,7 @@ export class Topics {
     this.#readers.get(topic)?.advance(1);
   }
 
-  /** The log of a topic; one without records where there is none. */
+  /** The log of a topic. For a topic that does not exist it is one without records (absent-log.ts). */
   async readable(
     topic: string,
     expected?: number,
@@ -185,7 +186,7 @@ export class Topics {
     if (born !== undefined) return { log: await this.#logOf(open, topic), born };
     const { absentLog } = await import("./absent-log.ts");
     const made = async (signal?: AbortSignal) => {
-      // It may have been made while that was loaded.
+      // The topic may have been made while absent-log.ts was loaded.
       if ((await this.#find(topic, undefined)).born === undefined) await this.#made(topic, signal);
       return this.#there(topic);
     };
@@ -202,7 +203,7 @@ export class Topics {
     }
   }
 
-  /** A page has it at hand from now on. Gives back since when it is there. */
+  /** A page begins to use a topic. Returns the topic's `born`; undefined if the topic does not exist. */
   async ask({ topic, settings, born: expected }: Asked): Promise<{ readonly born: number | undefined }> {
     if (settings) await this.#change(topic, () => this.#set(topic, settings, expected));
     const { open, born } = await this.#find(topic, expected);
@@ -223,7 +224,7 @@ export class Topics {
     if (!settings) return;
     const log = await this.#logOf(open, topic);
     const before = log.settings;
-    // Before they are stored: together with those that were there they must be possible.
+    // Done before they are stored: this fails if they are not possible together with the settings that were there.
     log.configure(logSettingsOf(settings));
     try {
       await (await open.store.find(logName(topic)))!.saveSettings(settings as StoredSettings);
@@ -235,7 +236,7 @@ export class Topics {
     this.#tellSettings(topic, settings);
   }
 
-  /** Resolves when it is gone for good; at once when the one that was born then is not there. */
+  /** Resolves when the topic is gone for good. Does nothing if the topic that was born at `expected` does not exist. */
   async delete(topic: string, expected: number): Promise<void> {
     await this.#change(topic, async () => {
       const open = await this.#host.open();
@@ -260,7 +261,7 @@ export class Topics {
     return run;
   }
 
-  /** Reads that wait for topics end with this. */
+  /** Ends the reads that wait for topics with this error. */
   end(error: TidemarkError): void {
     for (const readers of this.#readers.values()) readers.fail(error);
   }
