@@ -46,7 +46,7 @@ import { PATH_HEADER, TENANT_HEADER } from "../rpc/internal-headers.ts";
 import { edgeKernel } from "../kernel.ts";
 import { H } from "../wire/durable-streams.ts";
 import { encodePath, PATH_BYTES_MAX, STREAM_PREFIX } from "../wire/paths.ts";
-import { formatOffset } from "../wire/offsets.ts";
+import { formatOffset, offsetIn } from "../wire/offsets.ts";
 import { readThrough } from "../front/archived-reads.ts";
 import { Watch } from "../rpc/watch.ts";
 
@@ -347,7 +347,6 @@ const fetched = (bytes: Uint8Array, nextOffset: number): Fetched => ({
   highWatermark: nextOffset,
   logEndOffset: nextOffset,
 });
-const offsetIn = (response: Response, name: string): number => Number((response.headers.get(name) ?? "").slice(0, 16));
 
 /** Removes the producer from the batch, so that the log keeps no entry for it. */
 function anonymous(kernel: Kernel, batch: Uint8Array): void {

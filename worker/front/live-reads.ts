@@ -11,7 +11,7 @@
 import { BATCHES_TYPE } from "../wire/accept.ts";
 import { nextCursor } from "../wire/cursors.ts";
 import { H } from "../wire/durable-streams.ts";
-import { formatOffset } from "../wire/offsets.ts";
+import { formatOffset, offsetIn } from "../wire/offsets.ts";
 import { type Ask, Watch } from "../rpc/watch.ts";
 
 export interface LiveRequest {
@@ -24,7 +24,6 @@ export interface LiveRequest {
   readonly signal: AbortSignal | undefined;
 }
 
-const offsetIn = (response: Response, name: string): number => Number((response.headers.get(name) ?? "").slice(0, 16));
 export const nextOf = (response: Response): number => offsetIn(response, H.next);
 /** Where an answer begins. -1 means the beginning of the log, which need not be offset 0. */
 export const fromOf = (response: Response): number => offsetIn(response, H.from);

@@ -28,3 +28,7 @@ export function numberedOffset(text: string, what: string): number {
   if (typeof offset === "number") return offset;
   throw badRequest(`${what} is ${quoted(text)}; it must be an offset as Stream-Next-Offset gives it`);
 }
+
+/** The offset in a header of an answer; 0 where it is not there. */
+export const offsetIn = ({ headers }: Response, name: string): number =>
+  Number((headers.get(name) ?? "").slice(0, DIGITS));
