@@ -1,6 +1,6 @@
 /**
  * The whole log over storage that loses, tears, reorders and rots. `SIM_SEEDS` sets how many histories run here
- * (default 2,000); `npm run sim` runs as many as wanted. The planted bugs show that the checks can fail.
+ * (default 1,000); `npm run sim` runs as many as wanted. The planted bugs show that the checks can fail.
  */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
@@ -14,7 +14,7 @@ import { SCENARIOS, scenarioPlan } from "./scenarios.ts";
 import type * as Entry from "./mutant-entry.ts";
 import { OPS_DEFAULT, range, type SeedsResult } from "./seeds.ts";
 
-const SEEDS = Number(process.env["SIM_SEEDS"] ?? 2000);
+const SEEDS = Number(process.env["SIM_SEEDS"] ?? 1000);
 /** A planted bug that survives this many seeds fails the test. Most are caught within 50. */
 const MUTANT_SEEDS_MAX = 4000;
 
