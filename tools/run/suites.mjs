@@ -123,7 +123,7 @@ export async function main(args) {
     {
       script: "test",
       about: "Runs every suite, one after the other; the last line says how many tests passed and failed.",
-      options: { seeds: integer({ default: 3000, help: "histories of the simulation" }) },
+      options: { seeds: integer({ default: 2000, help: "histories of the simulation" }) },
       positionals: { sample: "STEP", help: "only these steps", words: Object.keys(STEPS) },
     },
     args,
