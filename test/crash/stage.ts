@@ -23,7 +23,7 @@ export interface Stage {
 
 /** `beside` is a second build of the same page with its own plant, served from that folder of the same origin. */
 export async function setStage(
-  ledger: Ledger,
+  ledger: Pick<Ledger, "handle">,
   plant: Plant | undefined,
   folder = "test/crash/page",
   beside?: { readonly folder: string; readonly plant: Plant },

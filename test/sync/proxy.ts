@@ -1,11 +1,124 @@
-/** A proxy of TCP connections that can be cut: the network between devices and an edge. */
-import { createServer, connect, type Server, type Socket } from "node:net";
+/**
+ * The network between devices and an edge: a proxy of TCP connections, with the faults that networks have.
+ *
+ *   device ──▶ ┌ up:   arrived ─ swallowed? ─ due at ─ in turn, at a rate ─▶ ┐ ──▶ edge
+ *          ◀── └ down: the same ───────────────────────────────────────────  ┘ ◀──
+ *
+ *   cut        open connections end; new ones are taken
+ *   refuse     open connections end, and new ones end at once, until `heal`
+ *   latency    every byte comes so much later, each way; bytes keep their order
+ *   rate       bytes a second of each connection, each way
+ *   swallow    what goes this way is lost while both sides hear nothing of it: the connection is half open
+ *   stopAfter  a connection ends once so many more bytes went this way
+ *
+ * A connection that lost bytes can't go on: `heal` ends it, as a network does that finds out.
+ */
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 
-export class CuttableNetwork {
+export type Way = "up" | "down";
+
+/** At this many bytes on their way a sender has to wait, as with the buffers of a real path. */
+const UNDERWAY_MAX = 1024 * 1024;
+/** A slow connection sends pieces of this length. */
+const SLICE = 4 * 1024;
+
+/** What holds for all bytes at the moment. */
+interface Weather {
+  latencyMs: number;
+  /** Bytes a second; 0: as fast as they come. */
+  rate: number;
+  readonly swallows: Set<Way>;
+}
+
+/** One way of one connection. */
+class Pipe {
+  readonly #from: Socket;
+  readonly #to: Socket;
+  readonly #way: Way;
+  readonly #network: FaultProxy;
+  readonly #queue: { readonly bytes: Buffer; readonly due: number }[] = [];
+  #underway = 0;
+  #wake: (() => void) | undefined;
+  #hasEnded = false;
+  hasLost = false;
+
+  constructor(network: FaultProxy, way: Way, from: Socket, to: Socket) {
+    this.#network = network;
+    this.#way = way;
+    this.#from = from;
+    this.#to = to;
+    from.on("data", (bytes: Buffer) => this.#arrived(bytes));
+    from.on("end", () => this.#told(() => (this.#hasEnded = true)));
+    void this.#deliver();
+  }
+
+  #told(work: () => void): void {
+    work();
+    this.#wake?.();
+  }
+
+  #arrived(bytes: Buffer): void {
+    if (this.#network.weather.swallows.has(this.#way)) {
+      this.hasLost = true;
+      this.#network.effect += bytes.length;
+      return;
+    }
+    this.#underway += bytes.length;
+    if (this.#underway > UNDERWAY_MAX) this.#from.pause();
+    this.#told(() => this.#queue.push({ bytes, due: performance.now() + this.#network.weather.latencyMs }));
+  }
+
+  async #deliver(): Promise<void> {
+    while (!this.#to.destroyed) {
+      const next = this.#queue.shift();
+      if (!next) {
+        if (this.#hasEnded) return void this.#to.end();
+        await new Promise<void>((resolve) => (this.#wake = resolve));
+        continue;
+      }
+      const early = next.due - performance.now();
+      if (early > 1) await sleep(early);
+      await this.#write(next.bytes);
+      this.#underway -= next.bytes.length;
+      if (this.#underway <= UNDERWAY_MAX) this.#from.resume();
+    }
+  }
+
+  async #write(bytes: Buffer): Promise<void> {
+    for (let at = 0; at < bytes.length && !this.#to.destroyed;) {
+      const { rate } = this.#network.weather;
+      const left = this.#network.bytesLeft(this.#way);
+      const slice = bytes.subarray(at, at + Math.min(left, rate > 0 ? SLICE : bytes.length));
+      at += slice.length;
+      if (slice.length > 0) this.#to.write(slice);
+      if (this.#network.passed(this.#way, slice.length)) return this.#to.destroySoon();
+      if (rate > 0) await sleep((slice.length / rate) * 1000);
+    }
+  }
+
+  /** The connection is over, and nobody is to be waited for. */
+  end(): void {
+    this.#told(() => (this.#hasEnded = true));
+    this.#from.destroy();
+  }
+}
+
+interface Connection {
+  readonly pipes: readonly Pipe[];
+}
+
+export class FaultProxy {
   readonly #target: number;
-  readonly #open = new Set<Socket>();
+  readonly #open = new Set<Connection>();
   #server!: Server;
-  #isCut = false;
+  #refuses = false;
+  #stop: { readonly way: Way; left: number } | undefined;
+  readonly weather: Weather = { latencyMs: 0, rate: 0, swallows: new Set() };
+  /** What the fault did so far: connections that ended or were refused, bytes that were lost, late or slow. */
+  effect = 0;
+  /** All bytes that went each way. */
+  readonly bytes: Record<Way, number> = { up: 0, down: 0 };
   port = 0;
 
   constructor(target: number) {
@@ -19,34 +132,84 @@ export class CuttableNetwork {
     return this;
   }
 
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+  /** How many connections are open. */
+  get open(): number {
+    return this.#open.size;
+  }
+
   #take(client: Socket): void {
-    if (this.#isCut) return void client.destroy();
-    const edge = connect(this.#target, "127.0.0.1");
-    for (const [one, other] of [
-      [client, edge],
-      [edge, client],
-    ] as const) {
-      this.#open.add(one);
-      one.on("error", () => other.destroy());
-      one.on("close", () => {
-        this.#open.delete(one);
-        other.destroy();
+    if (this.#refuses) {
+      this.effect++;
+      return void client.destroy();
+    }
+    const edge = connect({ port: this.#target, host: "127.0.0.1", noDelay: true });
+    client.setNoDelay(true);
+    const pipes = [new Pipe(this, "up", client, edge), new Pipe(this, "down", edge, client)];
+    const connection: Connection = { pipes };
+    this.#open.add(connection);
+    for (const socket of [client, edge]) {
+      socket.on("error", () => socket.destroy());
+      socket.on("close", () => {
+        this.#open.delete(connection);
+        // A peer that ended in good order is told so behind the bytes that are still on their way.
+        if (socket.readableEnded) return;
+        for (const pipe of pipes) pipe.end();
       });
-      one.pipe(other);
     }
   }
 
-  /** All connections end, and no new one is taken. */
-  cut(): void {
-    this.#isCut = true;
-    for (const socket of this.#open) socket.destroy();
+  /** How many bytes may go this way before the connection is stopped. */
+  bytesLeft(way: Way): number {
+    return this.#stop?.way === way ? this.#stop.left : Infinity;
   }
-  heal(): void {
-    this.#isCut = false;
+  /** Counts bytes that went. True if the connection is to be stopped behind them. */
+  passed(way: Way, length: number): boolean {
+    this.bytes[way] += length;
+    if (this.weather.latencyMs > 0 || this.weather.rate > 0) this.effect += length;
+    const stop = this.#stop;
+    if (stop?.way !== way) return false;
+    stop.left -= length;
+    if (stop.left > 0) return false;
+    this.#stop = undefined;
+    this.effect++;
+    return true;
+  }
+
+  /** All connections end. Those that come later are taken. */
+  cut(): void {
+    this.effect += this.#open.size;
+    for (const { pipes } of this.#open) for (const pipe of pipes) pipe.end();
+  }
+  /** All connections end, and no new one is taken. */
+  refuse(): void {
+    this.#refuses = true;
+    this.cut();
+  }
+  swallow(...ways: readonly Way[]): void {
+    for (const way of ways) this.weather.swallows.add(way);
+  }
+  /** The connection on which byte `bytes` from now on goes this way ends with it. */
+  stopAfter(way: Way, bytes: number): void {
+    this.#stop = { way, left: bytes };
+  }
+
+  /** Ends every fault. Returns what they did, and forgets it. */
+  heal(): number {
+    this.#refuses = false;
+    this.#stop = undefined;
+    Object.assign(this.weather, { latencyMs: 0, rate: 0 });
+    this.weather.swallows.clear();
+    for (const { pipes } of this.#open) if (pipes.some(({ hasLost }) => hasLost)) for (const pipe of pipes) pipe.end();
+    const did = this.effect;
+    this.effect = 0;
+    return did;
   }
 
   async stop(): Promise<void> {
-    this.cut();
+    this.refuse();
     await new Promise((resolve) => this.#server.close(resolve));
   }
 }

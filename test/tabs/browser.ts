@@ -10,11 +10,13 @@ import { type Running, startBrowser } from "../support/chromium.ts";
 import { commandOf, ofGroup, TICKS, ticksOf } from "./processes.ts";
 import type { TabConfig, TabPage, TabState } from "./events.ts";
 
-type Method = keyof TabPage;
-
 const PROCESS_TRIES = 20;
 
-export class Tab {
+type Returned<F> = F extends (...args: never) => infer R ? Awaited<R> : never;
+type Taken<F> = F extends (...args: infer A) => unknown ? A : never;
+
+/** A page that is driven through the functions in its `window.tab`, and the faults that can strike it. */
+export class DrivenPage<P> {
   /** True when the tab is gone or about to go. */
   struck = false;
 
@@ -24,15 +26,12 @@ export class Tab {
     readonly session: CDPSession,
   ) {}
 
-  call<M extends Method>(method: M, ...args: Parameters<TabPage[M]>): Promise<Awaited<ReturnType<TabPage[M]>>> {
+  call<M extends keyof P & string>(method: M, ...args: Taken<P[M]>): Promise<Returned<P[M]>> {
     const call = ([name, params]: readonly [string, readonly unknown[]]): unknown =>
       (window as typeof window & { tab: Record<string, (...args: readonly unknown[]) => unknown> }).tab[name]!(
         ...params,
       );
-    return this.page.evaluate(call, [method, args] as const) as Promise<Awaited<ReturnType<TabPage[M]>>>;
-  }
-  state(): Promise<TabState> {
-    return this.call("state");
+    return this.page.evaluate(call, [method, args] as const) as Promise<Returned<P[M]>>;
   }
 
   async close(): Promise<void> {
@@ -46,10 +45,6 @@ export class Tab {
     const crashed = new Promise((resolve) => this.page.once("crash", resolve));
     this.session.send("Page.crash").catch(() => undefined);
     await crashed;
-  }
-
-  async killWorkers(): Promise<void> {
-    await this.call("killWorkers");
   }
 
   async reload(): Promise<void> {
@@ -99,8 +94,18 @@ export class Tab {
   }
 }
 
+/** A tab of the tests of many tabs. */
+export class Tab extends DrivenPage<TabPage> {
+  state(): Promise<TabState> {
+    return this.call("state");
+  }
+  async killWorkers(): Promise<void> {
+    await this.call("killWorkers");
+  }
+}
+
 /** Receives a page's messages; the page's side is in test/crash/page/wire.ts. */
-async function hear(session: CDPSession, onPost: (body: string) => void): Promise<void> {
+export async function hear(session: CDPSession, onPost: (body: string) => void): Promise<void> {
   session.on("Runtime.bindingCalled", ({ payload }) => {
     const [number] = payload.split(" ", 1);
     onPost(payload.slice(number!.length));

@@ -73,6 +73,7 @@ const TASKS = {
   },
   crash: { kernel: true, node24: true, chromium: true, run: program("test/crash/run.ts") },
   tabs: { kernel: true, node24: true, chromium: true, run: program("test/tabs/run.ts") },
+  sync: { kernel: true, node24: true, chromium: true, run: program("test/sync/run.ts") },
   power: { kernel: true, node24: true, chromium: true, run: program("test/power/run.ts") },
   fuzz: { kernel: true, node24: true, run: program("test/fuzz/run.ts") },
   rot: { kernel: true, node24: true, run: program("test/rot/run.ts") },

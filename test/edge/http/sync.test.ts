@@ -9,19 +9,19 @@ import type { SyncNews } from "../../../src/browser/sync/words.ts";
 import { textsOf } from "../../simulation/sync/edge.ts";
 import { MemoryTopicStore, newDisk } from "../../simulation/sync/memory-store.ts";
 import { releaseKernel } from "../../support/kernels.ts";
-import { CuttableNetwork } from "../../sync/proxy.ts";
+import { FaultProxy } from "../../sync/proxy.ts";
 import { type LocalWorker, startWorker } from "../local-worker.ts";
 
 const kernel = await releaseKernel();
 const TOPIC = "orders";
 let worker: LocalWorker;
-let network: CuttableNetwork;
+let network: FaultProxy;
 const open: TideSync[] = [];
 let devices = 0;
 
 beforeAll(async () => {
   worker = await startWorker();
-  network = await new CuttableNetwork(Number(new URL(worker.url).port)).start();
+  network = await new FaultProxy(Number(new URL(worker.url).port)).start();
 }, 60_000);
 afterAll(async () => {
   for (const sync of open) sync.close();
@@ -92,7 +92,7 @@ describe("tides in sync", () => {
     await Promise.all([ann.start(), ben.start()]);
     await ann.level();
     expect(await ben.holds(2)).toEqual(["a0", "a1"]);
-    network.cut();
+    network.refuse();
     await ann.write("a2", "a3");
     await ben.write("b0", "b1", "b2");
     network.heal();

@@ -1,33 +1,123 @@
-/** A page of the end-to-end test of sync: opens a tide, writes, and says what it sees. */
-import { open, type SyncStatus, type Tide, type Topic } from "../../../src/browser/index.ts";
+/**
+ * A page of the end-to-end tests of sync: opens a tide, writes by itself or when it is told to, reports to a ledger
+ * outside, and says what it sees.
+ */
+import { open, type SyncEvent, type Tide, TidemarkError, type Topic } from "../../../src/browser/index.ts";
+import { Wire } from "../../crash/page/wire.ts";
+import { digestOf } from "../digest.ts";
+import { type Brief, type DeviceConfig, type Held, type SyncNote, TOPIC } from "../events.ts";
 
-const TOPIC = "orders";
+const wire = new Wire(1, crypto.randomUUID());
+const tell = (note: SyncNote): Promise<void> => wire.tell({ type: "note", note });
+const codeOf = (thrown: unknown): string => (thrown instanceof TidemarkError ? thrown.code : String(thrown));
 
+let config: DeviceConfig;
 let tide: Tide;
 let topic: Topic<string>;
-const states: string[] = [];
+let sent = 0;
+let unanswered = 0;
+let unplaced = 0;
+let resting = true;
+let closed: string | undefined;
+let writing: Promise<void> = Promise.resolve();
 const places: (number | undefined)[] = [];
+const events: SyncEvent[] = [];
+let asked = 0;
+
+/** Timers of a hidden page run once a second; a worker's do not. */
+const pacer = new Worker(URL.createObjectURL(new Blob(["onmessage = ({ data }) => setTimeout(postMessage, data, 0)"])));
+const pause = (ms: number): Promise<unknown> =>
+  new Promise((resolve) => {
+    pacer.onmessage = resolve;
+    pacer.postMessage(ms);
+  });
+
+async function tokenFrom(url: string): Promise<string | null> {
+  asked++;
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`no token: ${response.status}`);
+  return (await response.json()) as string | null;
+}
+
+/** Writes values down in the ledger, appends them, and writes down each ack, then each place at the edge. */
+async function append(values: readonly string[]): Promise<number[]> {
+  await tell({ sent: values, by: config.name });
+  unanswered += values.length;
+  try {
+    const acks = await Promise.all(values.map((value) => topic.append({ key: config.name, value })));
+    const offsets = acks.map(({ offset }) => offset);
+    unplaced += values.length;
+    for (const [i, { committed }] of acks.entries())
+      void committed
+        .then(
+          ({ offset }) => {
+            places.push(offset);
+            return tell({ committed: values[i]!, offset });
+          },
+          (thrown: unknown) => tell({ uncommitted: values[i]!, code: codeOf(thrown) }),
+        )
+        .finally(() => unplaced--);
+    await tell({ acked: values, offsets });
+    return offsets;
+  } catch (thrown) {
+    await tell({ refused: values, code: codeOf(thrown), message: String(thrown) });
+    throw thrown;
+  } finally {
+    unanswered -= values.length;
+  }
+}
+
+async function work(): Promise<void> {
+  while (!resting) {
+    const values = Array.from({ length: 1 + (sent % 4) }, () => `${config.name}-${sent++}`);
+    try {
+      await append(values);
+    } catch (thrown) {
+      if (codeOf(thrown) === "CLOSED") return;
+    }
+    await pause(config.pauseMs ?? 100);
+  }
+}
 
 export const page = {
   /** Opens the tide; with an edge, keeps the topic in step with it. */
-  async open(edge: string | undefined, path: string): Promise<string> {
+  async open(given: DeviceConfig): Promise<string> {
+    config = given;
+    const { edge, path, tokens, engine } = given;
     tide = await open("sync-test", {
       segmentBytes: 64 * 1024,
-      ...(edge !== undefined && { sync: { url: edge, topics: { [TOPIC]: { path } } } }),
+      ...(engine && { engine }),
+      ...(edge !== undefined && {
+        sync: { url: edge, topics: { [TOPIC]: { path } }, ...(tokens && { token: () => tokenFrom(tokens) }) },
+      }),
     });
     topic = tide.topic<string>(TOPIC);
-    tide.syncing?.subscribe(({ state }) => states.at(-1) !== state && states.push(state));
+    tide.on((event) => {
+      if (event.type === "closed") closed = event.reason;
+    });
+    tide.syncing?.on((event) => {
+      if (event.type === "status") return;
+      events.push(event);
+      // Every tab hears of it; one report is enough.
+      if (tide.role === "leader") void tell({ event: event.type, by: config.name, details: event });
+    });
     return tide.role;
   },
 
-  /** Resolves with the offsets of the acks: durable here, with or without a network. */
-  async write(name: string, from: number, count: number): Promise<number[]> {
-    const acks = await Promise.all(
-      Array.from({ length: count }, (_, i) => topic.append({ key: name, value: `${name}-${from + i}` })),
-    );
-    for (const { committed } of acks) void committed.then(({ offset }) => places.push(offset));
-    return acks.map(({ offset }) => offset);
+  /** Writes until `rest`. */
+  work() {
+    if (!resting) return;
+    resting = false;
+    writing = work();
   },
+  async rest(): Promise<void> {
+    resting = true;
+    await writing;
+  },
+
+  /** Resolves with the offsets of the acks: durable here, with or without a network. */
+  write: (name: string, from: number, count: number): Promise<number[]> =>
+    append(Array.from({ length: count }, (_, i) => `${name}-${from + i}`)),
   async writeThrough(value: string): Promise<number> {
     const { offset, acks } = await topic.append({ key: "through", value }, { acks: "replicated" });
     return acks === "replicated" ? offset : -1;
@@ -37,12 +127,32 @@ export const page = {
     await tide.syncing!.drained();
     await tide.syncing!.caughtUp();
   },
+  /** Resolves when nothing waits here, and this device holds all below `end`. */
+  async holds(end: number): Promise<void> {
+    const sync = tide.syncing!;
+    const isThere = (): boolean => {
+      const own = sync.status.topics[TOPIC];
+      return own !== undefined && own.pending.records === 0 && own.watermark >= end;
+    };
+    await new Promise<void>((resolve) => {
+      if (isThere()) return resolve();
+      const leave = sync.subscribe(() => {
+        if (!isThere()) return;
+        leave();
+        resolve();
+      });
+    });
+  },
 
   /** Committed records, by offset. */
   async read(): Promise<[number, string][]> {
     const found: [number, string][] = [];
     for await (const { offset, value } of topic.read()) found.push([offset, value!]);
     return found;
+  },
+  async held(): Promise<Held> {
+    const found = await page.read();
+    return { records: found.length, firstOffset: found[0]?.[0] ?? -1, digest: await digestOf(found) };
   },
   /** Everything that is seen here: committed, then what has no place at the edge yet. */
   async seen(): Promise<string[]> {
@@ -51,13 +161,18 @@ export const page = {
     return found;
   },
 
-  status: (): SyncStatus | undefined => tide.syncing?.status,
-  states: () => states,
+  brief: (): Brief => ({ role: tide.role, status: tide.syncing?.status, unanswered, unplaced, closed }),
+  status: () => tide.syncing?.status,
+  events: () => events,
+  asked: () => asked,
   places: () => places,
   topics: () => tide.topics(),
+  pause: () => tide.syncing!.pause(),
+  resume: () => tide.syncing!.resume(),
+  authenticate: () => tide.syncing!.authenticate(),
   close: () => tide.close(),
 };
 export type SyncPage = typeof page;
 
-Object.assign(window, { page });
+Object.assign(window, { tab: page });
 document.title = "ready";
