@@ -19,16 +19,27 @@ export interface TokenAsk {
  */
 export type TokenProvider = string | ((ask: TokenAsk) => string | null | Promise<string | null>);
 
+/**
+ * The volume keeps them. A later call of sync() changes those that it names, and leaves the others as they are.
+ */
 export interface SyncedTopicOptions {
-  /** Path at the edge. Default: the topic's name. */
+  /** Path at the edge; it can't be changed. Default: the topic's name. */
   readonly path?: string | undefined;
-  /** Where this device's copy begins; decided once. Default "earliest". */
+  /** Where this device's copy begins; without effect once there is one. Default "earliest". */
   readonly from?: "earliest" | "latest" | { readonly last: number } | { readonly timestamp: number } | undefined;
   /** Makes the edge's log where it is missing. Default {}. false: waits until somebody makes it. */
   readonly create?:
     | false
     | { readonly retention?: RetentionSettings | undefined; readonly compaction?: CompactionSettings | undefined }
     | undefined;
+  /** Bytes that are not at the edge and are kept here; beyond them append() rejects OUTBOX_FULL. Default 256 MiB. */
+  readonly outboxBytesMax?: number | undefined;
+  /** What this device keeps of committed records. Default: what the edge keeps. Records that are not there stay. */
+  readonly keep?: RetentionSettings | undefined;
+  /**
+   * What the topic's values are: the edge's log is made for them. Default: as this page has the topic; else "json".
+   */
+  readonly serializer?: "json" | "text" | "bytes" | undefined;
   /** The edge let go of records that this device never had. "skip" (default) goes on and tells a gap; "stop" asks. */
   readonly onTrimmed?: "skip" | "stop" | undefined;
 }
@@ -57,6 +68,8 @@ export interface TopicSyncStatus {
   readonly behind?: { readonly records: number } | undefined;
   /** Exclusive. */
   readonly watermark: number;
+  /** What the topic's values are, by sync(). */
+  readonly serializer: "json" | "text" | "bytes";
   readonly hasSynced: boolean;
   readonly lastSyncedAt?: number | undefined;
   readonly blocked?: BlockedBatch | undefined;
@@ -74,10 +87,12 @@ export interface SyncStatus {
 
 export type SyncEvent =
   | { readonly type: "blocked"; readonly topic: string; readonly blocked: BlockedBatch }
-  | { readonly type: "stopped"; readonly topic: string; readonly code: ErrorCode }
+  | { readonly type: "stopped"; readonly topic: string; readonly code: ErrorCode; readonly details: ErrorDetails }
   | { readonly type: "gap"; readonly topic: string; readonly from: number; readonly to: number }
   /** A copy of this profile was met; `found` of its batches were at the edge already. */
   | { readonly type: "claimed"; readonly topic: string; readonly generation: number; readonly found: number }
+  /** Appends are OUTBOX_FULL until an eighth of `outboxBytesMax` is at the edge. */
+  | { readonly type: "outboxfull"; readonly topic: string }
   | { readonly type: "quota"; readonly topic: string; readonly where: "device" | "edge" }
   | { readonly type: "token"; readonly outcome: "renewed" | "refused" | "missing" }
   | { readonly type: "status"; readonly status: SyncStatus };

@@ -81,12 +81,12 @@ function checkGroup(
 }
 
 /** Retention removes records, so a limit that is not a positive number must be refused. */
-export function checkRetention(retention: unknown): void {
-  checkGroup("retention", retention, RETENTION, isPositive, "a finite number above 0, or left out for no limit");
+export function checkRetention(retention: unknown, group = "retention"): void {
+  checkGroup(group, retention, RETENTION, isPositive, "a finite number above 0, or left out for no limit");
 }
 
-export function checkCompaction(compaction: unknown): void {
-  checkGroup("compaction", compaction, COMPACTION, isDelay, "a finite number of milliseconds, 0 or more");
+export function checkCompaction(compaction: unknown, group = "compaction"): void {
+  checkGroup(group, compaction, COMPACTION, isDelay, "a finite number of milliseconds, 0 or more");
 }
 
 /**

@@ -10,6 +10,7 @@ import type { SegmentStore } from "../store/segment-store.ts";
 import { newOutboxNote } from "./notes.ts";
 import { stored } from "./outbox.ts";
 import { outboxName, replicaName } from "./log-names.ts";
+import type { KeptOptions } from "./topic-options.ts";
 
 export interface BecomeSynced {
   readonly topic: string;
@@ -17,6 +18,7 @@ export interface BecomeSynced {
   readonly url: string;
   readonly path: string;
   readonly newOutboxId: () => string;
+  readonly options?: KeptOptions | undefined;
   /** The topic's log, if it is open. Commits under way in it finish first, and reads that wait in it end. */
   readonly log?: Log | undefined;
 }
@@ -26,12 +28,13 @@ export interface BecomeSynced {
  * log or the outbox. INVALID_ARGUMENT {reason: "compacted"} if compaction has removed records: a pushed batch must have
  * as many records as its span.
  */
-export async function becomeSynced({ topic, store, url, path, newOutboxId, log }: BecomeSynced): Promise<void> {
+export async function becomeSynced(asked: BecomeSynced): Promise<void> {
+  const { topic, store, url, path, newOutboxId, options, log } = asked;
   const name = outboxName(topic);
   if (store.bornOf(name) !== undefined) return;
   const local = await store.find(replicaName(topic));
   if (!local) {
-    await store.log(name, undefined, { note: stored(newOutboxNote({ url, path }, null, 0)) });
+    await store.log(name, undefined, { note: stored(newOutboxNote({ url, path }, null, 0, options)) });
     return;
   }
   const rename = async (): Promise<void> => {
@@ -43,7 +46,7 @@ export async function becomeSynced({ topic, store, url, path, newOutboxId, log }
       );
     const { logStartOffset, logEndOffset } = local;
     const outbox = logEndOffset > logStartOffset ? newOutboxId() : null;
-    await renameLog(store, local, name, stored(newOutboxNote({ url, path }, outbox, logStartOffset)));
+    await renameLog(store, local, name, stored(newOutboxNote({ url, path }, outbox, logStartOffset, options)));
   };
   if (!log) return rename();
   await log.alone(rename);

@@ -8,6 +8,7 @@
  * A note is plain JSON of at most 1 KiB. docs/sync.md says when each field is written and what it means.
  */
 import { assert, TidemarkError } from "../errors.ts";
+import type { KeptOptions } from "./topic-options.ts";
 
 /** Which edge log a note speaks of. */
 interface EdgeLogNote {
@@ -48,6 +49,8 @@ export interface OutboxNote extends EdgeLogNote {
   /** One past the highest offset by which a T2 trim was made; 0 if there was none. */
   readonly passed: number;
   readonly retracted: readonly RetractedRun[];
+  /** What sync() was told of this topic; absent: nothing but defaults. */
+  readonly options?: KeptOptions | undefined;
 }
 
 export interface ReplicaNote extends EdgeLogNote {
@@ -69,9 +72,11 @@ export const newOutboxNote = (
   log: { readonly url: string; readonly path: string },
   outbox: string | null,
   first: number,
+  options?: KeptOptions,
 ): OutboxNote => ({
   v: 1,
   ...log,
+  ...(options && { options }),
   owner: null,
   stream: null,
   outbox,

@@ -16,42 +16,13 @@ import type { Linked } from "./link.ts";
 import { type Block, type Chain, edgeCodeOf, Pump, type PumpHost } from "./pump.ts";
 import { classOf, isFullEdge } from "./push-answers.ts";
 import { receive, type ReceiverHost } from "./receiver.ts";
-import { type ReplicaStart, replicaStart } from "./replica-start.ts";
+import { replicaStart } from "./replica-start.ts";
+import type { SessionOptions } from "./session-options.ts";
 import { type SessionEvent, sessionNext, type SessionState } from "./session-state.ts";
 import { Signal } from "./signal.ts";
 import type { OutboxJoin, Joined, Pushed, TidePayload } from "./sync-frames.ts";
-import type { SyncHost } from "./sync-host.ts";
 import type { OutboxRun, Range, TopicStore } from "./topic-store.ts";
 import { type Verdict, verdictOf } from "./verdict.ts";
-
-export interface SessionOptions {
-  readonly host: SyncHost;
-  readonly store: TopicStore;
-  readonly path: string;
-  /** The volume's leader epoch at its opening. */
-  readonly term: number;
-  readonly from: ReplicaStart;
-  /** Makes the log at the edge; false: waits until somebody does. */
-  readonly create: (() => Promise<void>) | false;
-  readonly onTrimmed: "skip" | "stop";
-  /** True if a log of this content type takes this topic's batches. */
-  readonly fits: (contentType: string) => boolean;
-  /** The window of a follow that catches up. */
-  readonly windowBytesMax: number;
-  changed(): void;
-  tell(event: SessionNews): void;
-  /** The edge wants another token. */
-  unauthorized(): void;
-  /** The volume must be opened again. */
-  failed(error: TidemarkError): void;
-}
-
-export type SessionNews =
-  | { readonly type: "blocked"; readonly block: Block }
-  | { readonly type: "stopped"; readonly code: string }
-  | { readonly type: "gap"; readonly from: number; readonly to: number }
-  | { readonly type: "claimed"; readonly generation: number; readonly found: number }
-  | { readonly type: "quota"; readonly where: "device" | "edge" };
 
 const JOIN_MS = 10_000;
 /** If the device is full, the session waits at least this long before it tries again. */
@@ -92,7 +63,8 @@ export class Session implements Linked {
   #life = "";
   /** The end of the edge's log, as it was told last; undefined before the first join. */
   edgeEnd: number | undefined;
-  #logStart = 0;
+  /** Where the edge's log began, as it was told last. */
+  edgeStart = 0;
   /** Wall clock: when the replica last reached the edge's end. */
   lastSyncedAt: number | undefined;
   #lastJoin: string | undefined;
@@ -121,6 +93,8 @@ export class Session implements Linked {
   // --- the link ----------------------------------------------------------------------------------------------------
 
   attach(socket: EdgeSocket): void {
+    // What blocks all of the outbox is told anew by the join, and another token may be allowed more.
+    if (this.block?.ranges.length === 0) this.block = undefined;
     this.#socket = socket;
     this.#step({ on: "linked" });
   }
@@ -157,7 +131,8 @@ export class Session implements Linked {
     }
     if (state.at === "stopped" && before.at !== "stopped") {
       this.#end();
-      this.#options.tell({ type: "stopped", code: state.code });
+      const { code, details } = state;
+      this.#options.tell({ type: "stopped", code, details });
     }
     // The tide that shows this may have come before this state.
     if (state.at === "catching-up") this.#lookLevel();
@@ -185,6 +160,14 @@ export class Session implements Linked {
     this.#changed.set();
   }
 
+  /** Something that a verdict depends on has changed here. */
+  rejoin(): void {
+    if (this.block?.ranges.length === 0) this.block = undefined;
+    this.#lastJoin = undefined;
+    this.#step({ on: "rejoin" });
+    this.#changed.set();
+  }
+
   // --- a conversation ----------------------------------------------------------------------------------------------
 
   async #converse(): Promise<void> {
@@ -204,13 +187,14 @@ export class Session implements Linked {
   }
 
   async #open(socket: EdgeSocket): Promise<EdgeLog> {
-    const { create, path } = this.#options;
+    const { path } = this.#options;
     try {
       return await socket.open(path);
     } catch (thrown) {
       const isMissing = thrown instanceof TidemarkError && edgeCodeOf(thrown) === "NOT_FOUND";
-      if (!isMissing || !create || this.#stream !== null) throw thrown;
-      await create();
+      const making = isMissing && this.#stream === null && this.#options.create();
+      if (!making) throw thrown;
+      await making;
       return socket.open(path);
     }
   }
@@ -316,7 +300,7 @@ export class Session implements Linked {
     const store = this.#store;
     this.#life = joined.life;
     this.edgeEnd = joined.logEndOffset;
-    this.#logStart = logStartOffset;
+    this.edgeStart = logStartOffset;
     if (isFine) await store.joined({ owner, stream });
     if (store.base === undefined) await store.createReplica(await replicaStart(talk.log, joined, this.#options.from));
     if (isLeft()) return;
@@ -372,7 +356,7 @@ export class Session implements Linked {
     this.#badFrames = 0;
     if (tide) {
       this.edgeEnd = tide.highWatermark;
-      this.#logStart = tide.logStartOffset;
+      this.edgeStart = tide.logStartOffset;
     }
     this.#lookLevel();
     this.#trimSoon();

@@ -135,8 +135,7 @@ export class SyncedLog implements LogApi {
     for (const run of this.storage.outboxNote.retracted)
       if (!this.#retracted.some(([from, to]) => from === run[0] && to === run[1])) this.#retracted.push(run);
     this.#retracted.splice(0, this.#retracted.length - 1000);
-    const { bytes } = this.storage.pending;
-    if (this.#isFull && bytes < (7 / 8) * this.#bytesMax) this.#full(false);
+    this.#lookFull();
     changed();
   }
 
@@ -146,7 +145,11 @@ export class SyncedLog implements LogApi {
     return this.#options.outboxBytesMax ?? OUTBOX_BYTES_MAX;
   }
 
-  #full(isFull: boolean): void {
+  /** Once it is full, an eighth of it must be settled before it takes more. */
+  #lookFull(): void {
+    const { bytes } = this.storage.pending;
+    const isFull = bytes >= (this.#isFull ? 7 / 8 : 1) * this.#bytesMax;
+    if (isFull === this.#isFull) return;
     this.#isFull = isFull;
     this.storage.tellFull(isFull);
   }
@@ -180,11 +183,10 @@ export class SyncedLog implements LogApi {
 
   /** Checks the room, takes a position and remembers the watermark of that moment, all in one turn. */
   #offer(batch: Uint8Array, options: LogAppendOptions): Offered {
-    const { bytes } = this.storage.pending;
-    if (bytes >= this.#bytesMax && !this.#isFull) this.#full(true);
+    this.#lookFull();
     if (this.#isFull)
       throw new TidemarkError("OUTBOX_FULL", "too much is waiting to be synced: again once some of it is at the edge", {
-        bytes,
+        bytes: this.storage.pending.bytes,
         outboxBytesMax: this.#bytesMax,
       });
     const { resentSince: since } = options;

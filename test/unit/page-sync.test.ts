@@ -1,6 +1,7 @@
 /** The page's side of sync, and the desk at which the worker asks pages for tokens. */
 import { describe, expect, it, vi } from "vitest";
-import { checkSync, type PageSync, pageSync } from "../../src/browser/sync/page-sync.ts";
+import { type PageSync, pageSync } from "../../src/browser/sync/page-sync.ts";
+import { checkSync } from "../../src/browser/sync/sync-checks.ts";
 import { TokenDesk, type TokenPage } from "../../src/browser/sync/token-desk.ts";
 import type { SyncAsk, SyncNews } from "../../src/browser/sync/words.ts";
 import type { SyncEvent, SyncStatus } from "../../src/browser/sync-api.ts";
@@ -23,23 +24,47 @@ function made(answer: (ask: SyncAsk) => unknown = () => undefined) {
 }
 
 describe("options of sync()", () => {
+  const of = (options: unknown): unknown => ({ url: "http://edge", topics: { a: options } });
   it.each<[string, unknown]>([
     ["sync", undefined],
     ["sync", "http://edge"],
+    ["sync", [1]],
     ["url", { topics: ["a"] }],
+    ["url", { url: 7, topics: ["a"] }],
     ["url", { url: "ftp://edge", topics: ["a"] }],
     ["url", { url: "nonsense", topics: ["a"] }],
+    ["url", { url: "http://edge?x=1", topics: ["a"] }],
+    ["url", { url: "http://me@edge", topics: ["a"] }],
     ["topics", { url: "http://edge" }],
     ["topics", { url: "http://edge", topics: [] }],
+    ["topics", { url: "http://edge", topics: "a" }],
+    ["name", { url: "http://edge", topics: [7] }],
+    ["name", { url: "http://edge", topics: ["a/b"] }],
+    ["name", { url: "http://edge", topics: ["__views"] }],
     ["token", { url: "http://edge", topics: ["a"], token: 7 }],
-    ["path", { url: "http://edge", topics: { a: { path: "" } } }],
-    ["from", { url: "http://edge", topics: { a: { from: "middle" } } }],
-    ["from", { url: "http://edge", topics: { a: { from: { last: 1, timestamp: 2 } } } }],
-    ["create", { url: "http://edge", topics: { a: { create: true } } }],
-    ["onTrimmed", { url: "http://edge", topics: { a: { onTrimmed: "weep" } } }],
+    ["topics.a", of(null)],
+    ["topics.a", of([])],
+    ["path", of({ path: "" })],
+    ["path", of({ path: 7 })],
+    ["path", of({ path: "x".repeat(1025) })],
+    ["path", of({ path: "a\nb" })],
+    ["from", of({ from: "middle" })],
+    ["from", of({ from: { last: 1, timestamp: 2 } })],
+    ["from", of({ from: { last: -1 } })],
+    ["from", of({ from: { timestamp: 1.5 } })],
+    ["create", of({ create: true })],
+    ["create", of({ create: [] })],
+    ["create.retention.maxBytes", of({ create: { retention: { maxBytes: 0 } } })],
+    ["create.compaction", of({ create: { compaction: true } })],
+    ["outboxBytesMax", of({ outboxBytesMax: 0 })],
+    ["outboxBytesMax", of({ outboxBytesMax: "1" })],
+    ["keep", of({ keep: "all" })],
+    ["keep.maxAge", of({ keep: { maxAge: 1 } })],
+    ["onTrimmed", of({ onTrimmed: "weep" })],
+    ["serializer", of({ serializer: {} })],
   ])("a wrong %s is named: %o", (field, options) => {
     expect(() => checkSync(options)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
-    expect(() => checkSync(options)).toThrow(new RegExp(field));
+    expect(() => checkSync(options)).toThrow(field);
   });
 
   it("takes names or options of topics, and an address with or without a slash at its end", () => {
@@ -48,8 +73,19 @@ describe("options of sync()", () => {
       url: "https://edge.example/base",
       topics: { a: {}, b: {} },
     });
-    const topics = { a: { path: "x/y", from: { last: 3 }, create: false, onTrimmed: "stop" } };
+    const topics = { a: { path: "x/y", from: { last: 3 }, create: false, onTrimmed: "stop", serializer: "text" } };
     expect(checkSync({ url: "http://localhost:8787", topics })).toEqual({ url: "http://localhost:8787", topics });
+  });
+
+  it("takes a topic's serializer from the page that has the topic, and refuses another one", () => {
+    const custom = { serialize: () => new Uint8Array(0), deserialize: () => 0 };
+    const serializers: Record<string, unknown> = { a: "text", b: custom };
+    const check = (topics: object) => checkSync({ url: "http://edge", topics }, (topic) => serializers[topic]).topics;
+    expect(check({ a: {}, b: {}, c: {} })).toEqual({ a: { serializer: "text" }, b: { serializer: "bytes" }, c: {} });
+    expect(check({ b: { serializer: "json" } })).toEqual({ b: { serializer: "json" } });
+    expect(() => check({ a: { serializer: "json" } })).toThrow(
+      /serializer must be "text", as this page has the topic a/,
+    );
   });
 });
 
@@ -110,6 +146,41 @@ describe("a page in sync", () => {
     await expect(third).rejects.toMatchObject({ code: "RETRACTED", details: { topic: "a" } });
     sync.hear({ type: "settled", topic: "b", runs: [{ from: 4, to: 5, offset: -1 }] });
     expect(await other).toEqual({ offset: undefined });
+  });
+});
+
+describe("calls with wrong values", () => {
+  it.each<[string, (sync: PageSync) => unknown]>([
+    ["options", (sync) => sync.drained(7 as never)],
+    ["topic", (sync) => sync.drained({ topic: 7 as never })],
+    ["signal", (sync) => sync.caughtUp({ signal: {} as never })],
+    ["token", (sync) => sync.authenticate({} as never)],
+    ["choice", (sync) => sync.unblock("a", "forget" as never)],
+    ["name", (sync) => sync.unblock(undefined as never, "retry")],
+    ["listener", async (sync) => sync.on("gap" as never)],
+    ["listener", async (sync) => sync.subscribe(undefined as never)],
+  ])("name the %s and ask nothing of the worker", async (field, call) => {
+    const { sync, asked } = made();
+    await expect(call(sync)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    await expect(call(sync)).rejects.toThrow(field);
+    expect(asked).toEqual([]);
+  });
+
+  it("a topic that sync() has as JSON is not used with another serializer", async () => {
+    const a = {
+      state: "live",
+      pending: { records: 0, bytes: 0 },
+      watermark: 0,
+      serializer: "json",
+      hasSynced: true,
+    } as const;
+    const topics: SyncStatus["topics"] = { a };
+    const { sync } = made(() => ({ ...LIVE, topics }));
+    await sync.start({ url: "http://edge", topics: ["a"] });
+    sync.checkTopic("a", undefined);
+    sync.checkTopic("a", { serialize: null });
+    sync.checkTopic("b", "bytes");
+    expect(() => sync.checkTopic("a", "bytes")).toThrow(/serializer must be "json", as sync\(\) has the topic a/);
   });
 });
 

@@ -353,6 +353,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
 
   topic<V = unknown>(name: string, options: TopicOptions<V> = {}): Topic<V> {
     checkTopic(name, options);
+    this.syncing?.checkTopic(name, options.serializer);
     const known = this.#topics.get(name);
     if (known) {
       known.again(options as TopicOptions<never>);

@@ -165,6 +165,11 @@ export class BrowserTopic<V> implements Topic<V> {
     this.#give(options);
   }
 
+  /** As the page has the topic. */
+  get serializer(): Own["serializer"] {
+    return this.#own.serializer;
+  }
+
   /** The page calls topic() again. INVALID_ARGUMENT if it has the topic with other options. */
   again(options: TopicOptions<never>): void {
     for (const [name, mine] of Object.entries(this.#own)) {

@@ -3,6 +3,8 @@ import type { TidemarkError } from "../../errors.ts";
 import type { Kernel } from "../../kernel/types.ts";
 import type { Log } from "../../log/log.ts";
 import type { SegmentStore } from "../../store/segment-store.ts";
+import { outboxName } from "../../sync/log-names.ts";
+import { asOutboxNote } from "../../sync/notes.ts";
 import { topicOfOutbox } from "../../sync/places.ts";
 import type { TopicSettings } from "../../topic/settings.ts";
 import type { TideEvent } from "../api.ts";
@@ -23,6 +25,7 @@ export interface LeadingWorker {
   prove(): Promise<void>;
   emit(event: TideEvent): void;
   failed(error: TidemarkError): void;
+  due(topic: string): void;
 }
 
 export function leadingSync(worker: LeadingWorker): TideSync {
@@ -40,8 +43,12 @@ export function leadingSync(worker: LeadingWorker): TideSync {
   };
   return new TideSync({
     epoch: store.epoch,
-    open: (topic, edge) => openSynced(volume, topic, edge),
-    synced: () => store.names().flatMap((name) => topicOfOutbox(name) ?? []),
+    open: (topic, asked) => openSynced(volume, topic, asked),
+    synced() {
+      const topics = store.names().flatMap((name) => topicOfOutbox(name) ?? []);
+      return new Map(topics.map((topic) => [topic, asOutboxNote(store.keptOf(outboxName(topic))?.note)]));
+    },
+    due: (topic) => worker.due(topic),
     pages: () => worker.pages as Iterable<TokenPage>,
     // News that only the page's part of sync understands goes the same way as events.
     tell: (event) => worker.emit({ type: "sync", event: event as SyncEvent }),

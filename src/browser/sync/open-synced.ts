@@ -1,28 +1,29 @@
 /**
- * Opens a synced topic's storage: its outbox, its replica, and the log that readers and writers see over both. With an
- * edge address, a local topic becomes synced, and a topic that does not exist is made.
+ * Opens a synced topic's storage: its outbox, its replica, and the log that readers and writers see over both. If
+ * sync() names the topic, a local topic becomes synced, and a topic that does not exist is made.
  */
 import type { Kernel } from "../../kernel/types.ts";
 import { withDefaults } from "../../log/limits.ts";
 import type { Log } from "../../log/log.ts";
-import type { LogApi } from "../../log/types.ts";
 import type { SegmentStore } from "../../store/segment-store.ts";
 import { becomeSynced } from "../../sync/become-synced.ts";
 import { SyncedLog } from "../../sync/synced-log.ts";
+import { type KeptOptions, optionsAfter } from "../../sync/topic-options.ts";
 import { TopicStorage } from "../../sync/topic-storage.ts";
 import { logSettingsOf, type TopicSettings } from "../../topic/settings.ts";
-import type { TopicStore } from "../../sync/topic-store.ts";
 
-export interface EdgeAddress {
+/** What sync() says of a topic: where its log is at the edge, and what is kept in the topic's note. */
+export interface AskedTopic {
   readonly url: string;
   readonly path: string;
+  readonly options: KeptOptions;
 }
 
 /** A topic as the volume has it once it is synced. */
 export interface SyncedTopic {
-  readonly store: TopicStore;
+  readonly store: TopicStorage;
   /** What readers and writers of the topic are given. */
-  readonly log: LogApi;
+  readonly log: SyncedLog;
 }
 
 /** What is needed of the worker that keeps the topics. */
@@ -48,14 +49,31 @@ function newOutboxId(): string {
 export async function openSynced(
   volume: SyncedVolume,
   topic: string,
-  edge: EdgeAddress | undefined,
+  asked: AskedTopic | undefined,
 ): Promise<SyncedTopic> {
   const { store, kernel, settingsOf } = volume;
   const breathe = (): Promise<void> => volume.breathe();
   const clock = { now: store.now };
-  if (edge) await becomeSynced({ topic, store, ...edge, newOutboxId, log: await volume.takePlain(topic) });
+  if (asked) {
+    const { url, path } = asked;
+    const options = optionsAfter({}, asked.options);
+    await becomeSynced({ topic, store, url, path, options, newOutboxId, log: await volume.takePlain(topic) });
+  }
   const settings = logSettingsOf(settingsOf(topic));
   const storage = await TopicStorage.open({ topic, store, kernel, clock, newOutboxId, breathe, settings });
-  const log = new SyncedLog({ storage, kernel, clock, breathe, settings: () => withDefaults(settings) });
+  const wished = (): KeptOptions => storage.outboxNote.options ?? {};
+  const log = new SyncedLog({
+    storage,
+    kernel,
+    clock,
+    breathe,
+    settings() {
+      const { keep } = wished();
+      return withDefaults({ ...settings, ...(keep && { retention: keep }) });
+    },
+    get outboxBytesMax() {
+      return wished().outboxBytesMax;
+    },
+  });
   return { store: storage, log };
 }

@@ -4,7 +4,7 @@
  * of it.
  */
 import { TidemarkError } from "../../errors.ts";
-import { checkOptions, isObject, refused, type Check, oneOf } from "../../topic/check.ts";
+import { callback, refused } from "../../topic/check.ts";
 import type {
   Sync,
   SyncEvent,
@@ -14,6 +14,7 @@ import type {
   TokenAsk,
   TokenProvider,
 } from "../sync-api.ts";
+import { checkChoice, checkSync, checkToken, checkWait } from "./sync-checks.ts";
 import type { SettledRun, SyncAsk, SyncNews } from "./words.ts";
 import type { Ack } from "../api.ts";
 import { report } from "../platform/errors.ts";
@@ -26,7 +27,7 @@ export interface PageSyncHost {
   /**
    * This page's topics, by name. `drained` resolves once all that was appended so far is acknowledged or has failed.
    */
-  readonly topics: ReadonlyMap<string, { drained(): Promise<void> }>;
+  readonly topics: ReadonlyMap<string, { drained(): Promise<void>; readonly serializer: unknown }>;
 }
 
 export interface Committed {
@@ -39,41 +40,6 @@ interface Waiting {
 }
 
 const IDLE: SyncStatus = { state: "idle", connected: false, topics: {} };
-
-const start: Check = (field, value) => {
-  if (value === "earliest" || value === "latest") return;
-  const { last, timestamp } = (isObject(value) ? value : {}) as { last?: unknown; timestamp?: unknown };
-  if (Number.isSafeInteger(last ?? timestamp) && (last === undefined) !== (timestamp === undefined)) return;
-  throw refused(field, value, '"earliest", "latest", { last } or { timestamp }');
-};
-const path: Check = (field, value) => {
-  if (typeof value !== "string" || value === "" || value.length > 512)
-    throw refused(field, value, "a path at the edge");
-};
-const create: Check = (field, value) => {
-  if (value !== false && !isObject(value)) throw refused(field, value, "false, or { retention, compaction }");
-};
-const TOPIC_OPTIONS = { path, from: start, create, onTrimmed: oneOf("skip", "stop") };
-
-/** The edge's address without a slash at its end, and the topics by name; each wrong field is named. */
-export function checkSync(options: unknown): { readonly url: string; readonly topics: Record<string, object> } {
-  if (!isObject(options)) throw refused("sync", options, "{ url, topics, token }");
-  const { url, topics, token } = options as SyncOptions;
-  let href = "";
-  try {
-    const { protocol, href: whole } = new URL(String(url));
-    if (protocol === "http:" || protocol === "https:") href = whole.replace(/\/+$/, "");
-  } catch {
-    // Refused below.
-  }
-  if (href === "") throw refused("url", url, "an http or https address");
-  if (token !== undefined && typeof token !== "string" && typeof token !== "function")
-    throw refused("token", token, "a string or a function");
-  const named = Array.isArray(topics) ? Object.fromEntries(topics.map((name) => [name, {}])) : topics;
-  if (!isObject(named) || Object.keys(named).length === 0) throw refused("topics", topics, "names of topics");
-  for (const [topic, each] of Object.entries(named)) checkOptions(`topics.${topic}`, each, TOPIC_OPTIONS);
-  return { url: href, topics: named as Record<string, object> };
-}
 
 export class PageSync implements Sync {
   readonly #host: PageSyncHost;
@@ -93,27 +59,40 @@ export class PageSync implements Sync {
   }
 
   async start(options: SyncOptions): Promise<this> {
-    const { url, topics } = checkSync(options);
+    const { url, topics } = checkSync(options, (topic) => this.#host.topics.get(topic)?.serializer);
     this.#token = options.token ?? this.#token;
     this.#become((await this.#host.ask({ ask: "start", url, topics })) as SyncStatus);
     return this;
   }
 
+  /** INVALID_ARGUMENT if the page begins to use a topic with other values than sync() was told. */
+  checkTopic(topic: string, serializer: unknown = "json"): void {
+    const known = this.#status.topics[topic]?.serializer;
+    if (known === undefined || typeof serializer !== "string" || serializer === known) return;
+    throw refused("serializer", serializer, `"${known}", as sync() has the topic ${topic}`);
+  }
+
   subscribe(listener: (status: SyncStatus) => void): () => void {
+    callback("listener", listener);
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
   on(listener: (event: SyncEvent) => void): () => void {
+    callback("listener", listener);
     this.#events.add(listener);
     return () => this.#events.delete(listener);
   }
 
-  async drained({ topic, signal }: SyncWaitOptions = {}): Promise<void> {
+  async drained(options: SyncWaitOptions = {}): Promise<void> {
+    checkWait("drained()", options);
+    const { topic, signal } = options;
     const topics = [...this.#host.topics].filter(([name]) => topic === undefined || name === topic);
     await Promise.all(topics.map(([, each]) => each.drained()));
     await this.#host.ask({ ask: "wait", until: "drained", topic }, signal);
   }
-  async caughtUp({ topic, signal }: SyncWaitOptions = {}): Promise<void> {
+  async caughtUp(options: SyncWaitOptions = {}): Promise<void> {
+    checkWait("caughtUp()", options);
+    const { topic, signal } = options;
     await this.#host.ask({ ask: "wait", until: "level", topic }, signal);
   }
   async pause(): Promise<void> {
@@ -123,11 +102,12 @@ export class PageSync implements Sync {
     await this.#host.ask({ ask: "resume" });
   }
   async authenticate(token?: TokenProvider): Promise<void> {
+    checkToken(token);
     this.#token = token ?? this.#token;
     await this.#host.ask({ ask: "authenticate" });
   }
   async unblock(topic: string, choice: "retry" | "discard"): Promise<void> {
-    oneOf("retry", "discard")("choice", choice);
+    checkChoice(topic, choice, "retry", "discard");
     await this.#host.ask({ ask: "unblock", topic, choice });
   }
 

@@ -6,18 +6,20 @@
  *        ◀─ news ─┘     └─ status, at most once a frame
  */
 import { TidemarkError } from "../../errors.ts";
-import type { LogApi } from "../../log/types.ts";
 import { pathInAddress, SyncLink } from "../../sync/link.ts";
 import type { LinkState } from "../../sync/link-state.ts";
-import { Session, type SessionNews, type SessionOptions } from "../../sync/session.ts";
+import { saveOptions } from "../../sync/save-options.ts";
+import { Session } from "../../sync/session.ts";
+import type { SessionNews, SessionOptions } from "../../sync/session-options.ts";
 import type { SyncHost } from "../../sync/sync-host.ts";
-import type { TopicStore } from "../../sync/topic-store.ts";
-import type { BlockedBatch, SyncedTopicOptions, SyncStatus, TopicSyncStatus } from "../sync-api.ts";
+import { creationHeaders, fitsType, type KeptOptions } from "../../sync/topic-options.ts";
+import type { SyncedTopicOptions, SyncStatus } from "../sync-api.ts";
 import { browserHost } from "./browser-host.ts";
-import type { EdgeAddress, SyncedTopic } from "./open-synced.ts";
+import type { SyncedLog } from "../../sync/synced-log.ts";
+import type { AskedTopic, SyncedTopic } from "./open-synced.ts";
+import { blockedOf, endOf, stateOf, topicStatus } from "./sync-status.ts";
 import { TokenDesk, type TokenPage } from "./token-desk.ts";
 import type { SyncAsk, SyncNews } from "./words.ts";
-import { PROVISIONAL_FROM } from "../../sync/places.ts";
 
 export interface TideSyncHost {
   /** Every tab's port; the leader's own page first. */
@@ -27,11 +29,13 @@ export interface TideSyncHost {
   /** The leader epoch of the volume's opening. */
   readonly epoch: number;
   /**
-   * Opens a synced topic. With an edge address, a local topic becomes synced, and a topic that does not exist is made.
+   * Opens a synced topic. If sync() names it, a local topic becomes synced, and a topic that does not exist is made.
    */
-  open(topic: string, edge: EdgeAddress | undefined): Promise<SyncedTopic>;
-  /** Topics that are synced already. */
-  synced(): readonly string[];
+  open(topic: string, asked: AskedTopic | undefined): Promise<SyncedTopic>;
+  /** Topics that are synced already, with where their logs are at the edge. */
+  synced(): ReadonlyMap<string, { readonly url: string }>;
+  /** The replica has grown, or the edge has removed records: what retention removes here is looked for. */
+  due(topic: string): void;
   failed(error: TidemarkError): void;
 }
 
@@ -40,7 +44,6 @@ const STATUS_MS = 16;
 /** Most bytes that one follow may have on their way while it catches up. Together all follows have WINDOWS_BYTES. */
 const WINDOW_BYTES = 8 * 1024 * 1024;
 const WINDOWS_BYTES = 12 * 1024 * 1024;
-const JSON_TYPE = "application/json";
 
 interface Synced extends SyncedTopic {
   readonly session: Session;
@@ -90,45 +93,64 @@ export class TideSync {
   }
 
   async #start(url: string, topics: Readonly<Record<string, SyncedTopicOptions>>): Promise<SyncStatus> {
-    if (this.#url !== undefined && this.#url !== url)
-      throw new TidemarkError("INVALID_ARGUMENT", `this tide is synced with ${this.#url}: one edge for a tide`, {
-        field: "url",
-        url,
-      });
+    const [there] = this.#host.synced().values();
+    const known = this.#url ?? there?.url ?? url;
+    if (known !== url)
+      throw new TidemarkError(
+        "INVALID_ARGUMENT",
+        `url is ${url}, and this tide is synced with ${known}: use that one`,
+        { field: "url", url, known },
+      );
     this.#url = url;
-    await Promise.all(Object.entries(topics).map(([topic, options]) => this.#topic(topic, options)));
+    await Promise.all(Object.entries(topics).map(([topic, options]) => this.#wanted(topic, options)));
     this.#link!.step({ on: "wanted" });
     return this.status();
   }
 
   /** Goes on with the topics that were synced in an earlier opening. */
   async resume(): Promise<void> {
-    await Promise.all(this.#host.synced().map((topic) => this.#topic(topic, undefined)));
+    await Promise.all([...this.#host.synced().keys()].map((topic) => this.#topic(topic, undefined)));
     this.#link?.step({ on: "wanted" });
   }
 
   /** The log of a topic that is synced. */
-  async log(topic: string): Promise<LogApi> {
+  async log(topic: string): Promise<SyncedLog> {
     return (await this.#topic(topic, undefined)).log;
   }
 
   #topic(topic: string, options: SyncedTopicOptions | undefined): Promise<Synced> {
     const known = this.#topics.get(topic);
     if (known) return known;
-    const opening = this.#openTopic(topic, options ?? {}, options !== undefined);
+    const opening = this.#openTopic(topic, options);
     this.#topics.set(topic, opening);
     // An opening that failed may succeed later.
     opening.catch(() => this.#topics.delete(topic));
     return opening;
   }
 
-  async #openTopic(topic: string, options: SyncedTopicOptions, isNew: boolean): Promise<Synced> {
-    const path = options.path ?? topic;
-    const opened = await this.#host.open(topic, isNew ? { url: this.#url!, path } : undefined);
+  /** sync() names the topic: it becomes synced, or what is named of its options changes. */
+  async #wanted(topic: string, options: SyncedTopicOptions): Promise<void> {
+    const { store, session } = await this.#topic(topic, options);
+    const { path } = store.outboxNote;
+    if (options.path !== undefined && options.path !== path)
+      throw new TidemarkError(
+        "INVALID_ARGUMENT",
+        `path of ${topic} is ${path} already: leave it out, or use that one`,
+        { field: "path", topic, path: options.path },
+      );
+    const before = store.outboxNote.options;
+    await saveOptions(store, options);
+    if (before?.serializer !== store.outboxNote.options?.serializer) session.rejoin();
+    this.#host.due(topic);
+  }
+
+  async #openTopic(topic: string, options: SyncedTopicOptions | undefined): Promise<Synced> {
+    const asked = options && { url: this.#url!, path: options.path ?? topic, options };
+    const opened = await this.#host.open(topic, asked);
     const { store } = opened;
     this.#url ??= store.outboxNote.url;
     const link = (this.#link ??= this.#newLink(this.#url));
-    const session = new Session(this.#options(topic, store, options));
+    const session = new Session(this.#options(topic, opened));
     store.listen({
       settled: (runs) => {
         this.#host.tell({ type: "settled", topic, runs });
@@ -138,6 +160,8 @@ export class TideSync {
         this.#changed();
         link.hint();
       },
+      risen: () => this.#host.due(topic),
+      full: (isFull) => isFull && this.#host.tell({ type: "outboxfull", topic }),
     });
     this.#sessions.add(session);
     const synced = { ...opened, session };
@@ -156,19 +180,23 @@ export class TideSync {
     });
   }
 
-  #options(topic: string, store: TopicStore, options: SyncedTopicOptions): SessionOptions {
-    const { from = "earliest", create = {}, onTrimmed = "skip" } = options;
+  #options(topic: string, { store }: SyncedTopic): SessionOptions {
     const { path } = store.outboxNote;
+    // They may change while the session runs.
+    const kept = (): KeptOptions => store.outboxNote.options ?? {};
     return {
       host: this.#worker,
       store,
       path,
       term: this.#host.epoch,
-      from,
-      create: create !== false && (() => this.#make(path, create)),
-      onTrimmed,
-      // An edge's log takes the values of every serializer as bytes. Only a log of JSON is choosy, and says so itself.
-      fits: () => true,
+      get from() {
+        return kept().from ?? "earliest";
+      },
+      get onTrimmed() {
+        return kept().onTrimmed ?? "skip";
+      },
+      create: () => kept().create !== false && this.#make(path, kept()),
+      fits: (contentType) => fitsType(kept().serializer, contentType),
       windowBytesMax: Math.min(WINDOW_BYTES, Math.floor(WINDOWS_BYTES / Math.max(1, this.#topics.size))),
       changed: () => this.#changed(),
       tell: (news) => this.#news(topic, news),
@@ -178,20 +206,11 @@ export class TideSync {
   }
 
   /** Makes the edge's log. If there is one already (409), that is as good. */
-  async #make(
-    path: string,
-    { retention, compaction }: Exclude<NonNullable<SyncedTopicOptions["create"]>, false>,
-  ): Promise<void> {
+  async #make(path: string, kept: KeptOptions): Promise<void> {
     const link = this.#link!.state;
-    const { maxAgeMs, maxBytes, maxRecords } = retention ?? {};
-    const headers: Record<string, string> = { "content-type": JSON_TYPE };
-    if (maxAgeMs !== undefined) headers["tidemark-retention-age"] = String(maxAgeMs);
-    if (maxBytes !== undefined) headers["tidemark-retention-bytes"] = String(maxBytes);
-    if (maxRecords !== undefined) headers["tidemark-retention-records"] = String(maxRecords);
-    if (compaction) headers["tidemark-compaction"] = "keys";
     const token = link.at === "live" ? link.token : undefined;
     const url = `${this.#url}/v1/stream/${pathInAddress(path)}`;
-    const { status } = await this.#worker.http({ method: "PUT", url, token, headers });
+    const { status } = await this.#worker.http({ method: "PUT", url, token, headers: creationHeaders(kept) });
     if (status >= 300 && status !== 409)
       throw new TidemarkError("UNKNOWN_TOPIC", `the edge does not make ${path}: ${status}`, {
         edge: "NOT_FOUND",
@@ -205,7 +224,7 @@ export class TideSync {
     if (news.type === "blocked") {
       const blocked = blockedOf(this.#open.get(topic)!.session);
       if (blocked) this.#host.tell({ type: "blocked", topic, blocked });
-    } else this.#host.tell({ ...news, topic } as SyncNews);
+    } else this.#host.tell({ ...news, topic });
     this.#changed();
   }
 
@@ -271,6 +290,15 @@ export class TideSync {
     session.unblock(choice === "retry" && block.code === "IN_DOUBT" ? block.ranges : []);
   }
 
+  /** What the topic's retention removes from this device's copy; with none, what the edge has removed. */
+  async clean(topic: string): Promise<void> {
+    const { log, store, session } = await this.#topic(topic, undefined);
+    await log.clean();
+    const isKept = Object.keys(log.settings.retention).length > 0;
+    const to = isKept ? 0 : Math.min(session.edgeStart, store.watermark, store.outboxNote.settledIn);
+    if (to > log.logStartOffset) await log.trim(to);
+  }
+
   /** Called when the volume closes or is opened anew. */
   close(): void {
     this.#isClosed = true;
@@ -279,65 +307,4 @@ export class TideSync {
     this.#sessions.clear();
     this.#changed();
   }
-}
-
-function endOf(topic: string, { state, block }: Session): TidemarkError {
-  if (state.at === "stopped") {
-    const { code, details } = state;
-    return new TidemarkError(code, `sync of ${topic} has stopped`, { ...details, topic });
-  }
-  const code = block?.code ?? "BLOCKED";
-  return TidemarkError.fromWire({
-    code: code as TidemarkError["code"],
-    message: `the topic ${topic} is blocked: ${block?.message ?? ""}; unblock() says what becomes of it`,
-    details: { topic, edge: code },
-  });
-}
-
-function stateOf(link: LinkState, topics: readonly TopicSyncStatus["state"][]): SyncStatus["state"] {
-  if (topics.includes("blocked")) return "blocked";
-  switch (link.at) {
-    case "idle":
-    case "closed":
-      return "idle";
-    case "paused":
-      return "paused";
-    case "backoff":
-      return "offline";
-    case "live":
-      return topics.every((state) => state === "live" || state === "stopped") ? "live" : "catching-up";
-    default:
-      return "connecting";
-  }
-}
-
-function blockedOf({ block }: Session): BlockedBatch | undefined {
-  if (!block) return undefined;
-  const { code, message, ranges } = block;
-  const [first] = ranges;
-  const records = ranges.reduce((sum, [from, to]) => sum + to - from, 0);
-  return { code, message, firstOffset: first && PROVISIONAL_FROM + first[0], records };
-}
-
-function topicStatus(session: Session): TopicSyncStatus {
-  const { state, store, edgeEnd, lastSyncedAt } = session;
-  const { records, bytes } = store.pending;
-  const { watermark } = store;
-  const blocked = state.at === "blocked" ? blockedOf(session) : undefined;
-  return {
-    state: nameOf(state.at),
-    pending: { records, bytes },
-    ...(edgeEnd !== undefined && { behind: { records: Math.max(0, edgeEnd - watermark) } }),
-    watermark,
-    hasSynced: lastSyncedAt !== undefined,
-    ...(lastSyncedAt !== undefined && { lastSyncedAt }),
-    ...(blocked && { blocked }),
-    ...(state.at === "stopped" && { stopped: { code: state.code, details: state.details } }),
-  };
-}
-
-function nameOf(at: Session["state"]["at"]): TopicSyncStatus["state"] {
-  if (at === "waiting" || at === "retrying") return "offline";
-  if (at === "opening" || at === "joining") return "joining";
-  return at === "claiming" ? "catching-up" : at;
 }

@@ -178,6 +178,7 @@ export class WorkerHost {
       prove: () => this.#term.prove(),
       emit: (event) => this.#emit(event),
       failed: (error) => this.#failed(error),
+      due: (topic) => this.#upkeep.arm(topic),
     });
   }
 
@@ -288,9 +289,8 @@ export class WorkerHost {
 
   async #clean(topic: string): Promise<void> {
     try {
-      // Its sessions see to it.
-      if ((await this.#open).store.bornOf(outboxName(topic)) !== undefined) return;
-      await (await this.#topics.log(topic)).clean();
+      const isSynced = (await this.#open).store.bornOf(outboxName(topic)) !== undefined;
+      await (isSynced ? (await this.#withSync()).clean(topic) : (await this.#topics.log(topic)).clean());
     } catch (thrown) {
       const error = TidemarkError.from(thrown);
       if (error.code === "QUOTA_EXCEEDED") this.#emit({ type: "quota", topic, message: error.message });

@@ -1,173 +1,222 @@
 /**
- * The worker's part of sync (src/browser/sync/tide-sync.ts) under Node, over real sockets to real workerd and a network
- * that is cut. The storage is the simulation's, in memory.
+ * Devices in sync under Node (sync-device.ts), over real sockets to real workerd and a network that is cut.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { BatchBuilder } from "../../../src/record/batch-builder.ts";
-import { TideSync } from "../../../src/browser/sync/tide-sync.ts";
-import type { SyncNews } from "../../../src/browser/sync/words.ts";
-import { textsOf } from "../../simulation/sync/edge.ts";
-import { MemoryTopicStore, newDisk } from "../../simulation/sync/memory-store.ts";
-import { releaseKernel } from "../../support/kernels.ts";
 import { FaultProxy } from "../../sync/proxy.ts";
 import { type LocalWorker, startWorker } from "../local-worker.ts";
+import { copyOf, SyncDevice } from "./sync-device.ts";
 
-const kernel = await releaseKernel();
-const TOPIC = "orders";
 let worker: LocalWorker;
 let network: FaultProxy;
-const open: TideSync[] = [];
-let devices = 0;
+const open: SyncDevice[] = [];
 
 beforeAll(async () => {
   worker = await startWorker();
   network = await new FaultProxy(Number(new URL(worker.url).port)).start();
 }, 60_000);
 afterAll(async () => {
-  for (const sync of open) sync.close();
+  for (const device of open) await device.close();
   await network.stop();
   await worker.stop();
 });
 
-class Device {
-  readonly news: SyncNews[] = [];
-  readonly store: MemoryTopicStore;
-  readonly sync: TideSync;
-  readonly #producer = ++devices;
-  #sequence = 0;
-
-  constructor(path: string, disk = newDisk()) {
-    disk.note = { ...disk.note, url: this.url, path };
-    const newId = (): string => (0x1000 * this.#producer + this.#sequence + 1).toString(16).padStart(16, "0");
-    this.store = new MemoryTopicStore(disk, newId, () => Promise.resolve());
-    this.sync = new TideSync({
-      pages: () => [],
-      tell: (news) => this.news.push(news),
-      proveTerm: () => Promise.resolve(),
-      epoch: disk.term,
-      open: async () => ({ store: this.store, log: undefined as never }),
-      synced: () => [],
-      failed: (error) => this.news.push({ type: "stopped", topic: TOPIC, code: error.code }),
-    });
-    open.push(this.sync);
-  }
-
-  get url(): string {
-    return `http://127.0.0.1:${network.port}`;
-  }
-  start(): Promise<unknown> {
-    return this.sync.ask({ ask: "start", url: this.url, topics: { [TOPIC]: {} } });
-  }
-  async write(...values: string[]): Promise<void> {
-    for (const value of values) {
-      const builder = new BatchBuilder(kernel);
-      builder.tryAppend({ key: null, value: new TextEncoder().encode(JSON.stringify(value)), timestamp: 1_000 });
-      const baseSequence = this.#sequence++;
-      await this.store.append(builder.build({ producerId: this.#producer, producerEpoch: 0, baseSequence }));
-    }
-  }
-  async level(): Promise<void> {
-    for (const until of ["drained", "level"] as const) await this.sync.ask({ ask: "wait", until, topic: TOPIC });
-  }
-  /** Resolves once this device has so many committed records. */
-  async holds(count: number): Promise<string[]> {
-    while (this.store.watermark < count)
-      await new Promise<void>((resolve) => {
-        const end = this.store.listen({ risen: () => (end(), resolve()) });
-      });
-    return textsOf(kernel, this.store.shown().committed).map((text) => JSON.parse(text) as string);
-  }
-}
-
+const edge = (): string => `http://127.0.0.1:${network.port}`;
 const paths = (() => {
   let next = 0;
   return (): string => `sync/${++next}`;
 })();
 
+async function deviceAt(path: string, volume?: SyncDevice["volume"]): Promise<SyncDevice> {
+  const device = await SyncDevice.open(volume);
+  open.push(device);
+  await device.start({ url: edge(), topics: { [device.topic]: { path } } });
+  return device;
+}
+
+const json = (values: readonly string[]): string[] => values.map((value) => JSON.stringify(value));
+
 describe("tides in sync", () => {
   it("make the log, push what each has, and hold the same; a cut in the middle loses and doubles nothing", async () => {
     const path = paths();
-    const [ann, ben] = [new Device(path), new Device(path)];
+    const ann = await deviceAt(path);
     await ann.write("a0", "a1");
-    await Promise.all([ann.start(), ben.start()]);
+    const ben = await deviceAt(path);
     await ann.level();
-    expect(await ben.holds(2)).toEqual(["a0", "a1"]);
+    await ben.level();
+    expect(await ben.committed()).toEqual(json(["a0", "a1"]));
     network.refuse();
     await ann.write("a2", "a3");
     await ben.write("b0", "b1", "b2");
     network.heal();
     await Promise.all([ann.level(), ben.level()]);
-    const [one, other] = await Promise.all([ann.holds(7), ben.holds(7)]);
+    await Promise.all([ann.level(), ben.level()]);
+    const [one, other] = [await ann.committed(), await ben.committed()];
     expect(one).toEqual(other);
-    expect(one.filter((value) => value.startsWith("a"))).toEqual(["a0", "a1", "a2", "a3"]);
-    expect(one.filter((value) => value.startsWith("b"))).toEqual(["b0", "b1", "b2"]);
+    expect(one.filter((value) => value.startsWith('"a'))).toEqual(json(["a0", "a1", "a2", "a3"]));
+    expect(one.filter((value) => value.startsWith('"b'))).toEqual(json(["b0", "b1", "b2"]));
   }, 60_000);
 
   it("status says what waits, whether the edge is there, and that a pause is a person's", async () => {
-    const device = new Device(paths());
-    await device.start();
+    const device = await deviceAt(paths());
     await device.level();
-    expect(device.sync.status()).toMatchObject({
+    expect(device.status).toMatchObject({
       state: "live",
       connected: true,
-      topics: {
-        [TOPIC]: { state: "live", pending: { records: 0, bytes: 0 }, behind: { records: 0 }, hasSynced: true },
-      },
+      topics: { orders: { state: "live", pending: { records: 0, bytes: 0 }, behind: { records: 0 }, hasSynced: true } },
     });
-    await device.sync.ask({ ask: "pause" });
+    await device.page.pause();
     await device.write("later");
-    expect(device.sync.status()).toMatchObject({
+    expect(device.status).toMatchObject({
       state: "paused",
       reason: "user",
       connected: false,
-      topics: { [TOPIC]: { state: "offline", pending: { records: 1 } } },
+      topics: { orders: { state: "offline", pending: { records: 1 } } },
     });
-    await device.sync.ask({ ask: "resume" });
+    await device.page.resume();
     await device.level();
-    expect(await device.holds(1)).toEqual(["later"]);
-    const settled = device.news.filter(({ type }) => type === "settled");
-    expect(settled.length).toBeGreaterThan(0);
-    await expect(device.sync.ask({ ask: "wait", until: "drained", topic: "other" })).rejects.toMatchObject({
-      code: "UNKNOWN_TOPIC",
+    expect(await device.committed()).toEqual(json(["later"]));
+    await expect(device.page.drained({ topic: "other" })).rejects.toMatchObject({ code: "UNKNOWN_TOPIC" });
+    await expect(device.start({ url: "http://other.example", topics: ["orders"] })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      details: { field: "url" },
     });
-    const elsewhere = device.sync.ask({ ask: "start", url: "http://other.example", topics: { [TOPIC]: {} } });
-    await expect(elsewhere).rejects.toMatchObject({ code: "INVALID_ARGUMENT", details: { field: "url" } });
   }, 60_000);
 
   it("a copy of a device claims: what both share is at the edge once, and what each wrote since, too", async () => {
     const path = paths();
-    const disk = newDisk();
-    const original = new Device(path, disk);
+    const original = await deviceAt(path);
+    await original.page.pause();
     await original.write("shared");
-    const copy = new Device(path, { ...disk });
+    const copy = await deviceAt(path, await copyOf(original.volume));
+    await copy.page.pause();
     await original.write("original");
     await copy.write("copy");
-    await original.start();
+    await original.page.resume();
     await original.level();
-    await copy.start();
+    await copy.page.resume();
     await copy.level();
     await original.level();
-    const found = await original.holds(3);
-    expect([...found].sort()).toEqual(["copy", "original", "shared"]);
-    expect(await copy.holds(3)).toEqual(found);
-    expect(copy.news.some(({ type }) => type === "claimed")).toBe(true);
+    const found = await original.committed();
+    expect([...found].sort()).toEqual(json(["copy", "original", "shared"]));
+    expect(await copy.committed()).toEqual(found);
+    expect(copy.events.some(({ type }) => type === "claimed")).toBe(true);
   }, 60_000);
 
   it("a batch that the edge refuses blocks what is behind it, until it is discarded", async () => {
-    const device = new Device(paths());
-    await device.write("good");
-    const builder = new BatchBuilder(kernel);
-    builder.tryAppend({ key: null, value: new TextEncoder().encode("{ no JSON"), timestamp: 1_000 });
-    await device.store.append(builder.build({ producerId: 900, producerEpoch: 0, baseSequence: 0 }));
-    await device.write("behind");
-    await device.start();
-    const wait = device.sync.ask({ ask: "wait", until: "drained", topic: TOPIC });
-    await expect(wait).rejects.toMatchObject({ details: { topic: TOPIC } });
-    expect(await device.holds(1)).toEqual(["good"]);
-    const { blocked } = device.sync.status().topics[TOPIC]!;
-    expect(blocked).toMatchObject({ firstOffset: 2 ** 52 + 1, records: 1 });
-    await device.sync.ask({ ask: "unblock", topic: TOPIC, choice: "discard" });
+    const device = await deviceAt(paths());
     await device.level();
-    expect(await device.holds(2)).toEqual(["good", "behind"]);
+    await device.page.pause();
+    await device.write("good", new TextEncoder().encode("{ no JSON"), "behind");
+    await device.page.resume();
+    await expect(device.page.drained()).rejects.toMatchObject({ details: { topic: "orders" } });
+    await device.until(() => device.of().watermark === 1);
+    expect(await device.committed()).toEqual(json(["good"]));
+    expect(device.of().blocked).toMatchObject({ firstOffset: 2 ** 52 + 1, records: 1 });
+    await device.page.unblock("orders", "discard");
+    await device.level();
+    expect(await device.committed()).toEqual(json(["good", "behind"]));
+  }, 60_000);
+});
+
+describe("what sync() was told", () => {
+  const head = async (path: string): Promise<Headers> =>
+    (await fetch(`${worker.url}/v1/stream/${path}`, { method: "HEAD" })).headers;
+
+  it("holds after a reload without a call, and a later call changes what it names only", async () => {
+    const path = paths();
+    const device = await SyncDevice.open();
+    open.push(device);
+    const create = { retention: { maxAgeMs: 86_400_500, maxBytes: 2 ** 30 }, compaction: { minLagMs: 1_000 } };
+    const topics = {
+      orders: { path, create, outboxBytesMax: 400, onTrimmed: "stop", keep: { maxRecords: 7 } },
+    } as const;
+    network.refuse();
+    await device.start({ url: edge(), topics });
+    await device.reopen();
+    network.heal();
+    await device.level();
+    const headers = await head(path);
+    expect(headers.get("content-type")).toBe("application/json");
+    expect(headers.get("tidemark-retention-seconds")).toBe("86401");
+    expect(headers.get("tidemark-retention-bytes")).toBe(String(2 ** 30));
+    expect(headers.get("tidemark-compaction")).toBe("key");
+    expect(headers.get("tidemark-compaction-lag-seconds")).toBe("1");
+    await device.page.pause();
+    const full = device.write(...Array.from({ length: 9 }, () => "x".repeat(60)));
+    await expect(full).rejects.toMatchObject({ code: "OUTBOX_FULL", details: { outboxBytesMax: 400 } });
+    expect(device.events).toContainEqual({ type: "outboxfull", topic: "orders" });
+    await device.start({ url: edge(), topics: { orders: { outboxBytesMax: 100_000 } } });
+    await device.write("one more");
+    await device.reopen();
+    const { options } = (await device.sync.log("orders")).storage.outboxNote;
+    expect(options).toEqual({ create, outboxBytesMax: 100_000, onTrimmed: "stop", keep: { maxRecords: 7 } });
+    expect((await device.sync.log("orders")).settings.retention).toEqual({ maxRecords: 7 });
+    const moved = device.start({ url: edge(), topics: { orders: { path: "elsewhere" } } });
+    await expect(moved).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      details: { field: "path", topic: "orders" },
+    });
+  }, 60_000);
+
+  it("makes the log for the topic's values, and blocks before anything is sent if they don't fit (H31)", async () => {
+    const [bytes, text, wrong] = [paths(), paths(), paths()];
+    const device = await SyncDevice.open();
+    open.push(device);
+    await fetch(`${worker.url}/v1/stream/${wrong}`, { method: "PUT", headers: { "content-type": "application/json" } });
+    await device.start({
+      url: edge(),
+      topics: {
+        files: { path: bytes, serializer: "bytes" },
+        notes: { path: text, serializer: "text" },
+        wrong: { path: wrong, serializer: "text" },
+      },
+    });
+    await device.writeTo("files", Uint8Array.of(0, 255, 7));
+    await device.writeTo("notes", new TextEncoder().encode("no JSON"));
+    await device.writeTo("wrong", new TextEncoder().encode("no JSON either"));
+    for (const topic of ["files", "notes"]) {
+      await device.page.drained({ topic });
+      await device.page.caughtUp({ topic });
+    }
+    expect((await head(bytes)).get("content-type")).toBe("application/octet-stream");
+    expect((await head(text)).get("content-type")).toBe("text/plain");
+    expect(await device.committed("notes")).toEqual(["no JSON"]);
+    await device.until(() => device.of("wrong").state === "blocked");
+    expect(device.of("wrong").blocked).toMatchObject({ code: "INVALID_ARGUMENT", firstOffset: undefined });
+    expect((await head(wrong)).get("stream-next-offset")).toMatch(/^0+_?0*$/);
+    // A later call that says what the values really are lets them go.
+    await device.start({ url: edge(), topics: { wrong: { serializer: "json" } } });
+    await device.until(() => device.of("wrong").blocked?.records === 1);
+  }, 60_000);
+
+  it("an edge's log that nobody may make is waited for", async () => {
+    const path = paths();
+    const device = await SyncDevice.open();
+    open.push(device);
+    await device.start({ url: edge(), topics: { orders: { path, create: false } } });
+    await device.write("early");
+    await device.until(() => device.of().state === "offline" && device.status.connected);
+    expect((await fetch(`${worker.url}/v1/stream/${path}`, { method: "HEAD" })).status).toBe(404);
+    await fetch(`${worker.url}/v1/stream/${path}`, { method: "PUT", headers: { "content-type": "application/json" } });
+    await device.level();
+    expect(await device.committed()).toEqual(json(["early"]));
+  }, 60_000);
+
+  it("keep removes committed records from this device only", async () => {
+    const path = paths();
+    const device = await SyncDevice.open();
+    open.push(device);
+    await device.start({ url: edge(), topics: { orders: { path, keep: { maxRecords: 100 } } } });
+    await device.write(...Array.from({ length: 200 }, (_, i) => `${i}-${"x".repeat(1_000)}`));
+    await device.level();
+    expect(device.due).toContain("orders");
+    await device.sync.clean("orders");
+    const { logStartOffset, highWatermark } = await device.sync.log("orders");
+    expect(highWatermark).toBe(200);
+    expect(logStartOffset).toBeGreaterThan(0);
+    expect(logStartOffset).toBeLessThanOrEqual(100);
+    const fresh = await deviceAt(path);
+    await fresh.level();
+    expect((await fresh.committed()).length).toBe(200);
   }, 60_000);
 });

@@ -86,7 +86,7 @@ class Device {
       path: "t",
       term: storage.term,
       from: "earliest",
-      create: false,
+      create: () => false,
       onTrimmed: "skip",
       fits: () => true,
       windowBytesMax: 1 << 20,

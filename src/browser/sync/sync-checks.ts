@@ -1,0 +1,118 @@
+/** Checks of what sync() and its calls are given. Each error names the field. */
+import { checkCompaction, checkRetention } from "../../log/limits.ts";
+import { optionsAfter } from "../../sync/topic-options.ts";
+import {
+  type Check,
+  checkOptions,
+  integer,
+  isObject,
+  isWellFormed,
+  oneOf,
+  refused,
+  signal,
+} from "../../topic/check.ts";
+import { checkTopicName } from "../../topic/names.ts";
+import type { SyncedTopicOptions, SyncOptions } from "../sync-api.ts";
+
+/** The edge's limit of a path, in bytes. */
+const PATH_BYTES_MAX = 1024;
+
+const start: Check = (field, value) => {
+  if (value === "earliest" || value === "latest") return;
+  const { last, timestamp } = (isObject(value) ? value : {}) as { last?: unknown; timestamp?: unknown };
+  const number = last ?? timestamp;
+  const isOne = (last === undefined) !== (timestamp === undefined);
+  if (isOne && Number.isSafeInteger(number) && (last === undefined || (number as number) >= 0)) return;
+  throw refused(field, value, '"earliest", "latest", { last } or { timestamp }, a whole number');
+};
+
+const path: Check = (field, value) => {
+  const isPath =
+    typeof value === "string" &&
+    value !== "" &&
+    isWellFormed(value) &&
+    !/[\0-\x1f\x7f]/.test(value) &&
+    new TextEncoder().encode(value).length <= PATH_BYTES_MAX;
+  if (!isPath) throw refused(field, value, `a path at the edge: 1 to ${PATH_BYTES_MAX} bytes, no control characters`);
+};
+
+const create: Check = (field, value) => {
+  if (value === false) return;
+  if (!isObject(value) || Array.isArray(value)) throw refused(field, value, "false, or { retention, compaction }");
+  const { retention, compaction } = value as Exclude<SyncedTopicOptions["create"], false | undefined>;
+  if (retention !== undefined) checkRetention(retention, `${field}.retention`);
+  if (compaction !== undefined) checkCompaction(compaction, `${field}.compaction`);
+};
+
+const TOPIC_OPTIONS = {
+  path,
+  from: start,
+  create,
+  outboxBytesMax: integer(1),
+  keep: (field: string, value: unknown) => checkRetention(value, field),
+  onTrimmed: oneOf("skip", "stop"),
+  serializer: oneOf("json", "text", "bytes"),
+};
+
+function edgeOf(url: unknown): string {
+  const allowed = "an http or https address without a query";
+  if (typeof url !== "string" && !(url instanceof URL)) throw refused("url", url, allowed);
+  try {
+    const { protocol, href, search, hash, username } = new URL(url);
+    if (/^https?:$/.test(protocol) && search + hash + username === "") return href.replace(/\/+$/, "");
+  } catch {
+    // Refused below.
+  }
+  throw refused("url", url, allowed);
+}
+
+/** The name of a topic that may be synced. Those that begin with two underscores belong to the library. */
+export function checkSyncedName(name: unknown): asserts name is string {
+  checkTopicName(name);
+  if ((name as string).startsWith("__"))
+    throw refused("a topic's name", name, "one that does not begin with __, as the library's own topics do");
+}
+
+export function checkToken(token: unknown): void {
+  if (token !== undefined && typeof token !== "string" && typeof token !== "function")
+    throw refused("token", token, "a string or a function");
+}
+
+export interface CheckedSync {
+  /** Without a slash at its end. */
+  readonly url: string;
+  readonly topics: Readonly<Record<string, SyncedTopicOptions>>;
+}
+
+/** `serializerOf`: what the page has a topic with already; undefined if it has not. */
+export function checkSync(options: unknown, serializerOf: (topic: string) => unknown = () => undefined): CheckedSync {
+  if (!isObject(options) || Array.isArray(options)) throw refused("sync", options, "{ url, topics, token }");
+  const { url, topics, token } = options as SyncOptions;
+  const edge = edgeOf(url);
+  checkToken(token);
+  const named: [unknown, SyncedTopicOptions][] = Array.isArray(topics)
+    ? topics.map((name: unknown) => [name, {}])
+    : Object.entries(isObject(topics) ? topics : {});
+  if (named.length === 0) throw refused("topics", topics, "names of topics, or an object with options by name");
+  const checked = named.map(([name, given]): [string, SyncedTopicOptions] => {
+    checkSyncedName(name);
+    checkOptions(`topics.${name}`, given, TOPIC_OPTIONS);
+    const used = serializerOf(name);
+    const serializer = given.serializer ?? (typeof used === "object" ? "bytes" : used);
+    if (typeof used === "string" && serializer !== used)
+      throw refused("serializer", serializer, `"${used}", as this page has the topic ${name}`);
+    return [name, { path: given.path, ...optionsAfter({}, { ...given, serializer } as SyncedTopicOptions) }];
+  });
+  return { url: edge, topics: Object.fromEntries(checked) };
+}
+
+/** INVALID_ARGUMENT for an answer that a call does not know. */
+export function checkChoice(topic: unknown, choice: unknown, ...allowed: readonly string[]): void {
+  checkSyncedName(topic);
+  oneOf(...allowed)("choice", choice);
+}
+
+/** The options of waits. */
+export function checkWait(call: string, options: unknown): void {
+  checkOptions(call, options, { topic: (_, value) => checkSyncedName(value), signal });
+}

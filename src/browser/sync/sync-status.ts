@@ -1,0 +1,69 @@
+/** What status and errors say of a topic's session and of the link, in the words of the public API. */
+import { TidemarkError } from "../../errors.ts";
+import type { LinkState } from "../../sync/link-state.ts";
+import { PROVISIONAL_FROM } from "../../sync/places.ts";
+import type { Session } from "../../sync/session.ts";
+import type { BlockedBatch, SyncStatus, TopicSyncStatus } from "../sync-api.ts";
+
+/** Why a wait for this topic ends without it. */
+export function endOf(topic: string, { state, block }: Session): TidemarkError {
+  if (state.at === "stopped") {
+    const { code, details } = state;
+    return new TidemarkError(code, `sync of ${topic} has stopped`, { ...details, topic });
+  }
+  const code = block?.code ?? "BLOCKED";
+  return TidemarkError.fromWire({
+    code: code as TidemarkError["code"],
+    message: `the topic ${topic} is blocked: ${block?.message ?? ""}; unblock() says what becomes of it`,
+    details: { topic, edge: code },
+  });
+}
+
+export function stateOf(link: LinkState, topics: readonly TopicSyncStatus["state"][]): SyncStatus["state"] {
+  if (topics.includes("blocked")) return "blocked";
+  switch (link.at) {
+    case "idle":
+    case "closed":
+      return "idle";
+    case "paused":
+      return "paused";
+    case "backoff":
+      return "offline";
+    case "live":
+      return topics.every((state) => state === "live" || state === "stopped") ? "live" : "catching-up";
+    default:
+      return "connecting";
+  }
+}
+
+export function blockedOf({ block }: Session): BlockedBatch | undefined {
+  if (!block) return undefined;
+  const { code, message, ranges } = block;
+  const [first] = ranges;
+  const records = ranges.reduce((sum, [from, to]) => sum + to - from, 0);
+  return { code, message, firstOffset: first && PROVISIONAL_FROM + first[0], records };
+}
+
+export function topicStatus(session: Session): TopicSyncStatus {
+  const { state, store, edgeEnd, lastSyncedAt } = session;
+  const { records, bytes } = store.pending;
+  const { watermark } = store;
+  const blocked = state.at === "blocked" ? blockedOf(session) : undefined;
+  return {
+    state: nameOf(state.at),
+    pending: { records, bytes },
+    ...(edgeEnd !== undefined && { behind: { records: Math.max(0, edgeEnd - watermark) } }),
+    watermark,
+    serializer: store.outboxNote.options?.serializer ?? "json",
+    hasSynced: lastSyncedAt !== undefined,
+    ...(lastSyncedAt !== undefined && { lastSyncedAt }),
+    ...(blocked && { blocked }),
+    ...(state.at === "stopped" && { stopped: { code: state.code, details: state.details } }),
+  };
+}
+
+function nameOf(at: Session["state"]["at"]): TopicSyncStatus["state"] {
+  if (at === "waiting" || at === "retrying") return "offline";
+  if (at === "opening" || at === "joining") return "joining";
+  return at === "claiming" ? "catching-up" : at;
+}

@@ -1,0 +1,157 @@
+/**
+ * A device in sync under Node: the worker's part and the page's part of sync as they are, over a real store in memory
+ * and real sockets. Only what is between page and worker is shortened: calls, with their values cloned as a port does.
+ */
+import { BatchBuilder } from "../../../src/record/batch-builder.ts";
+import { decodeBatch, splitBatches } from "../../../src/record/record-batch.ts";
+import { MemoryVolume } from "../../../src/store/memory-volume.ts";
+import { SegmentStore } from "../../../src/store/segment-store.ts";
+import type { TideEvent } from "../../../src/browser/api.ts";
+import { leadingSync } from "../../../src/browser/sync/leading-sync.ts";
+import { type PageSync, pageSync } from "../../../src/browser/sync/page-sync.ts";
+import type { TideSync } from "../../../src/browser/sync/tide-sync.ts";
+import type { SyncNews } from "../../../src/browser/sync/words.ts";
+import type { SyncEvent, SyncOptions, SyncStatus, TopicSyncStatus } from "../../../src/browser/sync-api.ts";
+import { releaseKernel } from "../../support/kernels.ts";
+
+const kernel = await releaseKernel();
+const SLOT_BYTES = 64 * 1024;
+let producers = 0;
+
+export async function copyOf(volume: MemoryVolume): Promise<MemoryVolume> {
+  const copy = new MemoryVolume({ slotBytes: SLOT_BYTES, slots: volume.slotCount });
+  for (let slot = 0; slot < volume.slotCount; slot++) {
+    const bytes = new Uint8Array(SLOT_BYTES);
+    await volume.read(slot, 0, bytes);
+    await copy.write(slot, 0, bytes);
+  }
+  return copy;
+}
+
+export class SyncDevice {
+  readonly volume: MemoryVolume;
+  store!: SegmentStore;
+  sync!: TideSync;
+  page!: PageSync;
+  readonly events: SyncEvent[] = [];
+  readonly due = new Set<string>();
+  #waiting: (() => void)[] = [];
+  readonly #producers = new Map<string, { readonly id: number; sequence: number }>();
+  topic = "orders";
+
+  private constructor(volume: MemoryVolume) {
+    this.volume = volume;
+  }
+
+  static async open(volume = new MemoryVolume({ slotBytes: SLOT_BYTES })): Promise<SyncDevice> {
+    const device = new SyncDevice(volume);
+    await device.#open();
+    return device;
+  }
+
+  async #open(): Promise<void> {
+    this.store = await SegmentStore.open({ volume: this.volume, kernel, now: Date.now, newId: () => "a device" });
+    const hear = (event: SyncNews): void => this.page.hear(structuredClone(event));
+    this.sync = leadingSync({
+      store: this.store,
+      logs: new Map(),
+      kernel,
+      topics: { settings: {} },
+      pages: [{ tell: (event: TideEvent) => hear((event as { readonly event: SyncNews }).event) }],
+      prove: () => Promise.resolve(),
+      emit: (event) => hear((event as { readonly event: SyncNews }).event),
+      failed: (error) => this.#hear({ type: "stopped", topic: "the volume", code: error.code, details: {} }),
+      due: (topic) => this.due.add(topic),
+    });
+    const { sync } = this;
+    this.page = pageSync({
+      ask: (ask, signal) =>
+        Promise.race([
+          sync.ask(structuredClone(ask)),
+          new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason as Error))),
+        ]),
+      tell: (event) => this.#hear(event),
+      topics: new Map(),
+    });
+  }
+
+  #hear(event: SyncEvent): void {
+    this.events.push(event);
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+
+  /** Opened again: as after a reload, without a call of sync(). */
+  async reopen(): Promise<void> {
+    await this.close();
+    await this.#open();
+    await this.sync.resume();
+  }
+
+  async close(): Promise<void> {
+    this.sync.close();
+    await this.store.close().catch(() => undefined);
+  }
+
+  start(options: SyncOptions): Promise<PageSync> {
+    return this.page.start(options);
+  }
+
+  get status(): SyncStatus {
+    return this.sync.status();
+  }
+  of(topic = this.topic): TopicSyncStatus {
+    return this.status.topics[topic]!;
+  }
+
+  /** Resolves once this holds; looked at after each event. Ends by the test's own time limit. */
+  async until(holds: () => unknown): Promise<void> {
+    while (!holds()) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  async level(): Promise<void> {
+    await this.page.drained();
+    await this.page.caughtUp();
+  }
+
+  /** Each value in a batch of its own; resolves with the batches' positions. */
+  async write(...values: readonly (string | Uint8Array)[]): Promise<number[]> {
+    return this.writeTo(this.topic, ...values);
+  }
+  async writeTo(topic: string, ...values: readonly (string | Uint8Array)[]): Promise<number[]> {
+    const log = await this.sync.log(topic);
+    const producer = this.#producers.get(topic) ?? { id: ++producers, sequence: 0 };
+    this.#producers.set(topic, producer);
+    const offsets: number[] = [];
+    for (const value of values) {
+      const builder = new BatchBuilder(kernel);
+      const bytes = typeof value === "string" ? new TextEncoder().encode(JSON.stringify(value)) : value;
+      builder.tryAppend({ key: new TextEncoder().encode("k"), value: bytes, timestamp: 1_000 });
+      const batch = builder.build({ producerId: producer.id, producerEpoch: 0, baseSequence: producer.sequence });
+      offsets.push((await log.append(batch, { fromZero: true })).baseOffset);
+      producer.sequence++;
+    }
+    return offsets;
+  }
+
+  /** Values of committed records, as text. */
+  async committed(topic = this.topic): Promise<string[]> {
+    const log = await this.sync.log(topic);
+    const found: string[] = [];
+    for (let from = log.logStartOffset; from < log.highWatermark;) {
+      const { bytes, nextOffset } = await log.fetch(from);
+      found.push(...(await textsIn(bytes)));
+      from = nextOffset;
+    }
+    return found;
+  }
+}
+
+async function textsIn(bytes: Uint8Array): Promise<string[]> {
+  const found: string[] = [];
+  for (const each of splitBatches(bytes)) {
+    const batch = await decodeBatch(kernel, each);
+    if (batch.isControl) continue;
+    for (let i = 0; i < batch.count; i++) found.push(new TextDecoder().decode(batch.valueAt(i)!));
+  }
+  return found;
+}
