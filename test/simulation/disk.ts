@@ -89,11 +89,16 @@ export class Disk {
     return true;
   }
 
-  /** Another disk in the same state. Waiting writes are shared, since they never change. */
+  /** Another disk in the same state. The bytes of waiting writes are shared, since they never change. */
   copy(counters: Counters): Disk {
     const disk = new Disk(this.options, counters);
     for (const slot of this.#slots)
-      disk.#slots.push({ ...slot, durable: slot.durable.slice(), cache: slot.cache.slice() });
+      disk.#slots.push({
+        ...slot,
+        durable: slot.durable.slice(),
+        cache: slot.cache.slice(),
+        pending: slot.pending.map((write) => ({ ...write })),
+      });
     return disk;
   }
 

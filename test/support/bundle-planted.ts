@@ -2,8 +2,25 @@
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { rolldown } from "rolldown";
+import { type Plugin, rolldown } from "rolldown";
 import { type PlantedBug, plantedBug } from "./planted-bug.ts";
+
+/** What imports a WebAssembly module gets its address. `import.meta.url` names the source, not the bundle. */
+const OWN_URL = /import\.meta\.url/;
+const addresses: Plugin = {
+  name: "addresses",
+  load: {
+    filter: { id: /\.wasm$/ },
+    handler: (id) => ({ code: `export default ${JSON.stringify(pathToFileURL(id).href)};`, moduleType: "js" }),
+  },
+  transform: {
+    filter: { code: OWN_URL },
+    handler: (code, id) => ({
+      code: code.replace(new RegExp(OWN_URL, "g"), () => JSON.stringify(pathToFileURL(id).href)),
+      map: null,
+    }),
+  },
+};
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -18,7 +35,7 @@ export async function importPlanted<Entry>(entry: string, bug: PlantedBug | unde
     cwd: root,
     platform: "node",
     external: (id) => /^(node:|rolldown)/.test(id),
-    plugins: plugin ? [plugin] : [],
+    plugins: plugin ? [plugin, addresses] : [addresses],
     transform: { target: "node20" },
     logLevel: "silent",
   });

@@ -11,6 +11,7 @@ import { KERNEL_PLANTS, PLANTS as FUZZ_PLANTS } from "../fuzz/plants.ts";
 import { POWER_BUGS } from "../power/bugs.ts";
 import { BUGS as ROT_BUGS } from "../rot/bugs.ts";
 import { MUTANTS } from "../simulation/mutants.ts";
+import { SYNC_MUTANTS } from "../simulation/sync/mutants.ts";
 import { TABS_MUTANTS } from "../simulation/tabs/mutants.ts";
 import { pieceOf } from "../support/planted-bug.ts";
 import { BUGS as WORLD_BUGS } from "../worlds/bugs.ts";
@@ -25,6 +26,7 @@ interface Piece {
 
 const LISTS: Readonly<Record<string, readonly Piece[]>> = {
   simulation: MUTANTS,
+  sync: SYNC_MUTANTS,
   tabs: TABS_MUTANTS,
   worlds: WORLD_BUGS,
   rot: ROT_BUGS,

@@ -1,38 +1,44 @@
 /**
- * Time and network of a simulation of sync: one queue of what happens next, by virtual milliseconds. What happens runs
- * until nobody has anything to do at once; only then time goes on. So a history is its seed.
+ * Time of a simulation of sync: one queue of what happens next, by virtual milliseconds. What happens runs until nobody
+ * has anything to do at once; only then time goes on. So a history is its seed.
+ *
+ *   after(ms) ─▶ heap, by (at, order) ─▶ work ─▶ settle: every promise that waits for no timer is done ─▶ the next
  */
 import type { Random } from "../prng.ts";
 
 interface Due {
   readonly at: number;
   readonly order: number;
-  readonly work: () => void;
+  /** Undefined: it was cancelled. */
+  work: (() => void) | undefined;
 }
 
-/** Rounds of the event loop after which work that waits for no timer is surely done. */
-const SETTLE_ROUNDS = 6;
+const isBefore = (a: Due, b: Due): boolean => a.at < b.at || (a.at === b.at && a.order < b.order);
 
 export class SimTime {
   ms = 0;
   readonly random: Random;
   #order = 0;
-  #queue: Due[] = [];
+  /** A binary heap. */
+  readonly #heap: Due[] = [];
 
   constructor(random: Random) {
     this.random = random;
   }
 
   readonly after = (ms: number, work: () => void): (() => void) => {
-    const due = { at: this.ms + ms, order: this.#order++, work };
-    this.#queue.push(due);
-    return () => {
-      this.#queue = this.#queue.filter((each) => each !== due);
-    };
+    const due: Due = { at: this.ms + ms, order: this.#order++, work };
+    this.#push(due);
+    return () => (due.work = undefined);
   };
 
-  async settle(): Promise<void> {
-    for (let round = 0; round < SETTLE_ROUNDS; round++) await new Promise((resolve) => setImmediate(resolve));
+  sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => this.after(ms, resolve));
+  }
+
+  /** Node runs what nextTick() was given only when no promise has anything left to do. */
+  settle(): Promise<void> {
+    return new Promise((resolve) => process.nextTick(resolve));
   }
 
   /** Lets everything happen that is due within so many milliseconds. */
@@ -40,19 +46,42 @@ export class SimTime {
     const end = this.ms + ms;
     for (;;) {
       await this.settle();
-      const next = this.#next();
+      const next = this.#heap[0];
       if (!next || next.at > end) break;
-      this.#queue = this.#queue.filter((each) => each !== next);
+      this.#pop();
+      if (!next.work) continue;
       this.ms = Math.max(this.ms, next.at);
       next.work();
     }
     this.ms = end;
   }
 
-  #next(): Due | undefined {
-    let next: Due | undefined;
-    for (const each of this.#queue)
-      if (!next || each.at < next.at || (each.at === next.at && each.order < next.order)) next = each;
-    return next;
+  #push(due: Due): void {
+    const heap = this.#heap;
+    let at = heap.length;
+    heap.push(due);
+    while (at > 0) {
+      const above = (at - 1) >> 1;
+      if (!isBefore(due, heap[above]!)) break;
+      heap[at] = heap[above]!;
+      at = above;
+    }
+    heap[at] = due;
+  }
+
+  #pop(): void {
+    const heap = this.#heap;
+    const last = heap.pop()!;
+    if (heap.length === 0) return;
+    let at = 0;
+    for (;;) {
+      let below = 2 * at + 1;
+      if (below >= heap.length) break;
+      if (below + 1 < heap.length && isBefore(heap[below + 1]!, heap[below]!)) below++;
+      if (!isBefore(heap[below]!, last)) break;
+      heap[at] = heap[below]!;
+      at = below;
+    }
+    heap[at] = last;
   }
 }

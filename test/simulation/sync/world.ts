@@ -16,10 +16,10 @@ import type { SyncHost } from "../../../src/sync/sync-host.ts";
 import { kernel } from "../../unit/outbox-edge.ts";
 import { Random } from "../prng.ts";
 import { SimEdge, textsOf } from "./edge.ts";
-import type { SimDisk, SimStore } from "./storages.ts";
+import { type DeviceSettings, OpenedTopic, SimDisk } from "./storage.ts";
 import { SimTime } from "./time.ts";
 
-export const FAULTS = ["cut", "away", "crash", "reset", "copy", "others"] as const;
+export const FAULTS = ["cut", "away", "crash", "power", "reset", "copy", "others"] as const;
 export type Fault = (typeof FAULTS)[number];
 
 export interface HistoryResult {
@@ -32,11 +32,14 @@ export interface HistoryResult {
 /** Healed, everybody must be level within so much. */
 const HEAL_MS = 10 * 60_000;
 const STEP_MS = 400;
+const HASTE_MS = 16;
 const LOOK_MS = 5;
+/** An operation of a volume takes less than so long. */
+const PAUSE_MS = 4;
 const encoder = new TextEncoder();
 
 class Device {
-  storage!: SimStore;
+  storage!: OpenedTopic;
   session!: Session;
   link!: SyncLink;
   isUp = false;
@@ -46,22 +49,26 @@ class Device {
   readonly acked: string[] = [];
   #sequence = 0;
   #producer = 0;
+  readonly #settings: DeviceSettings;
 
   constructor(
     readonly world: World,
     readonly name: string,
     readonly disk: SimDisk,
-  ) {}
+  ) {
+    this.#settings = { indexMax: 65_536, outboxBytesMax: 1 << 28 };
+  }
 
   /** Its opening takes time, and may end in a crash. */
   open(): void {
     const { world, disk } = this;
     this.isUp = true;
     const life = ++this.#life;
-    const pause = (): Promise<void> =>
-      new Promise((resolve) => world.time.after(world.random.int(4), () => life === this.#life && resolve()));
-    disk
-      .open({ newId: () => world.newId(), pause, now: () => world.time.ms })
+    const pause = (): Promise<void> | undefined => {
+      const ms = world.random.int(PAUSE_MS);
+      return ms === 0 ? undefined : new Promise((resolve) => world.time.after(ms, () => life === this.#life && resolve()));
+    };
+    OpenedTopic.open(disk, { newId: () => world.newId(), pause, now: () => world.time.ms, settings: this.#settings })
       .then((storage) => life === this.#life && this.#begin(storage))
       .catch((thrown: unknown) => world.fail(`${this.name} does not open: ${String(thrown)}`));
   }
@@ -70,7 +77,7 @@ class Device {
     return this.isUp && this.#opened === this.#life;
   }
 
-  #begin(storage: SimStore): void {
+  #begin(storage: OpenedTopic): void {
     const { world } = this;
     const { store } = storage;
     this.storage = storage;
@@ -127,12 +134,12 @@ class Device {
     if (storage === this.storage && this.isOpen) this.acked.push(...names);
   }
 
-  crash(): void {
+  crash(how: "process" | "power"): void {
     const { isOpen } = this;
     this.isUp = false;
     this.#life++;
     if (!isOpen) return;
-    this.storage.kill();
+    this.storage.kill(this.world.random, how);
     this.link.close();
     this.session.close();
   }
@@ -152,18 +159,16 @@ export class World {
   readonly time: SimTime;
   readonly edge: SimEdge;
   readonly devices: Device[] = [];
-  readonly #newDisk: () => SimDisk;
   readonly faults: Record<string, number> = {};
   failed: string | undefined;
   claims = 0;
   #records = 0;
   #ids = 0;
 
-  constructor(seed: number, newDisk: () => SimDisk) {
+  constructor(seed: number) {
     this.random = new Random(seed, 0x5c);
     this.time = new SimTime(this.random);
     this.edge = new SimEdge(this.time);
-    this.#newDisk = newDisk;
   }
 
   newRecord(): string {
@@ -185,15 +190,16 @@ export class World {
 
   async run(steps: number): Promise<HistoryResult> {
     await this.edge.open();
-    for (let i = this.random.between(1, 3); i > 0; i--) this.#add(this.#newDisk());
+    for (let i = this.random.between(1, 3); i > 0; i--) this.#add(SimDisk.made(this.random));
     for (let i = 0; i < steps && !this.failed; i++) {
       await this.#step();
-      await this.time.run(this.random.int(STEP_MS));
+      // Often the next fault comes while the step before is still under way.
+      await this.time.run(this.random.int(this.random.chance(0.5) ? HASTE_MS : STEP_MS));
       for (const device of this.devices) await this.#look(device);
     }
     if (!this.failed) await this.#heal();
     if (!this.failed) await this.#check();
-    for (const device of this.devices) device.crash();
+    for (const device of this.devices) device.crash("process");
     return { failed: this.failed, faults: this.faults, records: this.#records, claims: this.claims };
   }
 
@@ -234,9 +240,10 @@ export class World {
       edge.cutAll();
       time.after(random.int(4_000), () => (edge.isReachable = true));
     } else if (roll < 32 && up.length > 0) {
-      this.#count("crash");
+      const how = random.pick(["process", "power"] as const);
+      this.#count(how === "process" ? "crash" : "power");
       const device = random.pick(up);
-      device.crash();
+      device.crash(how);
       time.after(random.int(1_500), () => device.isUp || device.open());
     } else if (roll < 37) {
       this.#count("reset");
@@ -268,7 +275,7 @@ export class World {
     if (!device.isOpen) return undefined;
     const acked = [...device.acked];
     const { storage } = device;
-    let shown: Awaited<ReturnType<SimStore["shown"]>> | undefined;
+    let shown: Awaited<ReturnType<OpenedTopic["shown"]>> | undefined;
     storage.shown().then(
       (found) => (shown = found),
       (thrown: unknown) => this.fail(`${device.name} can't be read: ${String(thrown)}`),

@@ -1,0 +1,222 @@
+/**
+ * A device's disk, and the real storage of a synced topic over it. Every operation of its volume takes time, so that a
+ * crash comes between any two of them.
+ *
+ *   TopicStorage, SyncedLog ─▶ SegmentStore ─▶ SimVolume ─(pause)─▶ Disk: cache ──flush──▶ durable
+ *                                                                     │        power lost: what was not flushed is
+ *                                                                     │        kept, dropped, torn or garbled
+ *                                                                     └ process killed: the cache stays
+ */
+import { TidemarkError } from "../../../src/errors.ts";
+import type { SegmentStore as Store } from "../../../src/store/segment-store.ts";
+import { SegmentStore } from "../../../src/store/segment-store.ts";
+import type { Volume, VolumeInfo } from "../../../src/store/volume.ts";
+import { withDefaults } from "../../../src/log/limits.ts";
+import { becomeSynced } from "../../../src/sync/become-synced.ts";
+import { SyncedLog } from "../../../src/sync/synced-log.ts";
+import { TopicStorage } from "../../../src/sync/topic-storage.ts";
+import { kernel } from "../../unit/outbox-edge.ts";
+import { concat } from "../../../src/record/bytes.ts";
+import { Counters } from "../counters.ts";
+import { Disk, type DiskOptions, type InflightWrite } from "../disk.ts";
+import type { Random } from "../prng.ts";
+
+// What the storage loads on demand is there from the start: loading takes time that is not the simulation's.
+await Promise.all([
+  import("../../../src/log/remembering.ts"),
+  import("../../../src/log/upkeep.ts"),
+  import("../../../src/store/check-catalog.ts"),
+  import("../../../src/store/examine.ts"),
+  import("../../../src/store/hops.ts"),
+  import("../../../src/store/recover-log.ts"),
+  import("../../../src/store/roll.ts"),
+  import("../../../src/store/sections.ts"),
+  import("../../../src/store/slot-read.ts"),
+  import("../../../src/store/trim-and-replace.ts"),
+  import("../../../src/store/whose-catalog.ts"),
+]);
+
+const SLOT_BYTES = 16 * 1024;
+const TOPIC = "t";
+export const EDGE_URL = "http://edge";
+
+/** How much of the outbox's batches the index holds; a small one makes histories where it does not hold all. */
+export interface DeviceSettings {
+  readonly indexMax: number;
+  readonly outboxBytesMax: number;
+}
+
+/** What outlives a crash. */
+export class SimDisk {
+  readonly disk: Disk;
+  /** A full disk has no room for another slot. */
+  isFull = false;
+
+  constructor(disk: Disk) {
+    this.disk = disk;
+  }
+
+  static made(random: Random): SimDisk {
+    const options: DiskOptions = {
+      slotBytes: SLOT_BYTES,
+      slotsMax: 4096,
+      // As IndexedDB does: what was not handed over ends with the process.
+      buffered: random.chance(0.3),
+      losesNames: false,
+      keepsOlder: false,
+      staleAcrossLives: false,
+    };
+    return new SimDisk(new Disk(options, new Counters()));
+  }
+
+  /** As a copy of the files, made while they are written. */
+  copy(): SimDisk {
+    return new SimDisk(this.disk.copy(new Counters()));
+  }
+}
+
+class SimVolume implements Volume {
+  readonly info: VolumeInfo;
+  readonly slotBytes = SLOT_BYTES;
+  readonly inflight = new Set<InflightWrite>();
+  isDead = false;
+  readonly #sim: SimDisk;
+  readonly #pause: () => Promise<void> | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(sim: SimDisk, pause: () => Promise<void> | undefined) {
+    this.#sim = sim;
+    this.#pause = pause;
+    this.info = { engine: sim.disk.options.buffered ? "indexeddb" : "opfs", durability: "device" };
+  }
+
+  /**
+   * One operation after the other. A crash comes before an operation, or not at all. Only a write can be cut off in the
+   * middle.
+   */
+  #do<T>(work: () => T): Promise<T> {
+    const done = this.#last.then(async () => {
+      await this.#pause();
+      if (this.isDead) await new Promise<never>(() => undefined);
+      return work();
+    });
+    this.#last = done.catch(() => undefined);
+    return done;
+  }
+
+  get slotCount(): number {
+    return this.#sim.disk.slotCount;
+  }
+  addSlots(count: number): Promise<void> {
+    return this.#do(() => {
+      for (let made = 0; made < count; made++)
+        if (this.#sim.isFull || !this.#sim.disk.addSlot())
+          throw new TidemarkError("QUOTA_EXCEEDED", "no room for another slot", { made });
+    });
+  }
+  prepare(): Promise<void> {
+    return this.#do(() => undefined);
+  }
+  write(slot: number, position: number, bytes: Uint8Array): Promise<void> {
+    const inflight = { slot, position, bytes: bytes.slice() };
+    this.inflight.add(inflight);
+    return this.#do(() => {
+      this.inflight.delete(inflight);
+      this.#sim.disk.write(slot, position, inflight.bytes);
+    });
+  }
+  read(slot: number, position: number, target: Uint8Array): Promise<number> {
+    return this.#do(() => this.#sim.disk.read(slot, position, target));
+  }
+  handOver(slots: readonly number[]): Promise<void> {
+    return this.#do(() => slots.forEach((slot) => this.#sim.disk.handOver(slot)));
+  }
+  flush(slots: readonly number[]): Promise<void> {
+    return this.#do(() => slots.forEach((slot) => this.#sim.disk.flush(slot, false)));
+  }
+  async checkAttached(): Promise<boolean> {
+    return true;
+  }
+  async close(): Promise<void> {}
+}
+
+export interface OpenTopic {
+  readonly newId: () => string;
+  readonly pause: () => Promise<void> | undefined;
+  readonly now: () => number;
+  readonly settings: DeviceSettings;
+}
+
+/** A synced topic of one opening of a disk. */
+export class OpenedTopic {
+  readonly store: TopicStorage;
+  readonly #log: SyncedLog;
+  readonly #segments: Store;
+  readonly #volume: SimVolume;
+  readonly #disk: SimDisk;
+
+  private constructor(disk: SimDisk, volume: SimVolume, segments: Store, store: TopicStorage, log: SyncedLog) {
+    this.#disk = disk;
+    this.#volume = volume;
+    this.#segments = segments;
+    this.store = store;
+    this.#log = log;
+  }
+
+  static async open(disk: SimDisk, { newId, pause, now, settings }: OpenTopic): Promise<OpenedTopic> {
+    disk.disk.age(disk.disk.slotCount);
+    const volume = new SimVolume(disk, pause);
+    const breathe = (): Promise<void> => Promise.resolve();
+    const clock = { now };
+    const segments = await SegmentStore.open({ volume, kernel, now, newId: () => "sim", breathe });
+    await becomeSynced({ topic: TOPIC, store: segments, url: EDGE_URL, path: TOPIC, newOutboxId: newId });
+    const { indexMax, outboxBytesMax } = settings;
+    const store = await TopicStorage.open({
+      topic: TOPIC,
+      store: segments,
+      kernel,
+      clock,
+      newOutboxId: newId,
+      breathe,
+      indexMax,
+    });
+    const limits = withDefaults({});
+    const log = new SyncedLog({ storage: store, kernel, clock, settings: () => limits, breathe, outboxBytesMax });
+    return new OpenedTopic(disk, volume, segments, store, log);
+  }
+
+  get term(): number {
+    return this.#segments.epoch;
+  }
+
+  /** Resolves with the position of its first record when the batch is flushed. */
+  async append(batch: Uint8Array): Promise<number> {
+    const { baseOffset } = await this.#log.append(batch, { fromZero: true });
+    return baseOffset - 2 ** 52;
+  }
+
+  /** What a reader is shown, of one moment: batches that are committed, and own ones without a place. */
+  async shown(): Promise<{ readonly committed: Uint8Array; readonly provisional: Uint8Array }> {
+    const committed: Uint8Array[] = [];
+    for (let from = this.store.base ?? 0; ;) {
+      const answer = await this.#log.changes({ committed: from, provisional: 0, maxBytes: Number.MAX_SAFE_INTEGER });
+      committed.push(answer.bytes.subarray(0, answer.committedBytes));
+      from = answer.nextCommitted;
+      if (!answer.gap && !answer.reset)
+        return { committed: concat(committed), provisional: answer.bytes.subarray(answer.committedBytes) };
+    }
+  }
+
+  /** The process ends: nothing reaches the disk any more, and nothing is answered. */
+  kill(random: Random, how: "process" | "power"): void {
+    this.stop();
+    const inflight = [...this.#volume.inflight];
+    if (how === "process") this.#disk.disk.kill(random, inflight);
+    else this.#disk.disk.powerCut(random, inflight);
+  }
+
+  /** Nothing reaches the disk any more. */
+  stop(): void {
+    this.#volume.isDead = true;
+  }
+}
