@@ -27,10 +27,14 @@ describe("histories", () => {
     expect(one).toEqual(two);
   });
 
-  it.each(SYNC_MUTANTS.map((mutant) => [mutant.name, mutant] as const))("found: %s", async (_, mutant) => {
-    const planted = await importPlanted<typeof Entry>(ENTRY, mutant);
-    const { from = 1, found } = mutant;
-    const { failures } = await planted.runSync({ seed: from, seeds: PLANTED_SEEDS, ops: STEPS, failuresMax: 1 });
-    expect(failures[0]?.why).toMatch(found);
-  }, 60_000);
+  it.each(SYNC_MUTANTS.map((mutant) => [mutant.name, mutant] as const))(
+    "found: %s",
+    async (_, mutant) => {
+      const planted = await importPlanted<typeof Entry>(ENTRY, mutant);
+      const { from = 1, found } = mutant;
+      const { failures } = await planted.runSync({ seed: from, seeds: PLANTED_SEEDS, ops: STEPS, failuresMax: 1 });
+      expect(failures[0]?.why).toMatch(found);
+    },
+    60_000,
+  );
 });

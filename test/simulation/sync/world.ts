@@ -66,7 +66,9 @@ class Device {
     const life = ++this.#life;
     const pause = (): Promise<void> | undefined => {
       const ms = world.random.int(PAUSE_MS);
-      return ms === 0 ? undefined : new Promise((resolve) => world.time.after(ms, () => life === this.#life && resolve()));
+      return ms === 0
+        ? undefined
+        : new Promise((resolve) => world.time.after(ms, () => life === this.#life && resolve()));
     };
     OpenedTopic.open(disk, { newId: () => world.newId(), pause, now: () => world.time.ms, settings: this.#settings })
       .then((storage) => life === this.#life && this.#begin(storage))
