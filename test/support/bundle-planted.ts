@@ -39,7 +39,8 @@ export async function importPlanted<Entry>(entry: string, bug: PlantedBug | unde
     transform: { target: "node20" },
     logLevel: "silent",
   });
-  const directory = path.join(root, ".cache", "planted");
+  // What is in node_modules is not taken apart by Vitest, which would take longer than most searches for a bug.
+  const directory = path.join(root, "node_modules", ".cache", "planted");
   await mkdir(directory, { recursive: true });
   const name = `${path.basename(path.dirname(entry))}-${bug?.name ?? "none"}-${process.pid}`.replace(/\W+/g, "-");
   const file = path.join(directory, `${name}.mjs`);

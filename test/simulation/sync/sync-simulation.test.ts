@@ -1,6 +1,6 @@
 /**
- * Histories of sync over a simulated network and the Worker's own edge: see world.ts. Bundled, as `npm run sim -- --sync`
- * is: there an import() in the product takes a known number of turns, so that runs repeat.
+ * Histories of sync over a simulated network and the Worker's own edge: see world.ts. Bundled, as
+ * `npm run sim -- --sync` is: there an import() in the product takes a known number of turns, so that runs repeat.
  */
 import { describe, expect, it } from "vitest";
 import { importPlanted } from "../../support/bundle-planted.ts";
