@@ -100,6 +100,8 @@ export type AppendAcks = Acks | "replicated";
 
 export interface Ack extends Omit<ProducerAck, "acks"> {
   readonly acks: AppendAcks;
+  /** The record's name: `record.id` before and after its commit. `statusOf(id)` asks for it after a reload. */
+  readonly id: string;
   /**
    * Resolves with the edge's offset of the record; undefined where it is not known, because the record was at the edge
    * before this page asked. Rejects RETRACTED when the record was discarded. Of a topic that is not synced: with
@@ -108,7 +110,7 @@ export interface Ack extends Omit<ProducerAck, "acks"> {
   readonly committed: Promise<{ readonly offset: number | undefined }>;
 }
 
-/** The ack of a batch whose records succeed or fail together; `committed` is of the last one. */
+/** The ack of a batch whose records succeed or fail together; `committed` and `id` are of the last one. */
 export interface BatchAck extends Ack {
   /** Offset of the first record; `offset` is the last record's. */
   readonly baseOffset: number;
@@ -120,7 +122,12 @@ export interface BatchAck extends Ack {
  * into the batch: copy what must outlive it.
  */
 export interface TopicRecord<V = unknown> {
+  /** From 2^52 on it is provisional, see isProvisional(). */
   readonly offset: number;
+  /** Names the record, the same before and after its commit, and on every device. */
+  readonly id: string;
+  /** Written here, and without a place at the edge yet. */
+  readonly provisional: boolean;
   readonly timestamp: number;
   readonly key: string | null;
   readonly keyBytes: Uint8Array | null;
@@ -191,6 +198,15 @@ export interface TopicState {
 /** Kafka's own files of one segment. */
 export type SegmentExport = KafkaFiles;
 
+/**
+ * What became of a record. "committed": it is at `offset`; without one the edge has it, and compaction took it before
+ * it came here. "unknown": this device never had it, or has it no more.
+ */
+export interface RecordStatus {
+  readonly state: "provisional" | "committed" | "retracted" | "unknown";
+  readonly offset?: number | undefined;
+}
+
 export interface Topic<V = unknown> {
   readonly name: string;
   // Only an append makes a topic: other calls see a topic that does not exist as empty. Once the topic was deleted all
@@ -216,6 +232,11 @@ export interface Topic<V = unknown> {
   }>;
   read(options?: ReadOptions): AsyncIterableIterator<TopicRecord<V>>;
   readBatches(options?: ReadOptions): AsyncIterableIterator<TopicBatch<V>>;
+  /**
+   * What became of a record, by its `id`. For after a reload, when no promise waits for it any more. Reads the headers
+   * of the whole log where the record is not in the outbox.
+   */
+  statusOf(id: string): Promise<RecordStatus>;
   state(): Promise<TopicState>;
   trim(offset: number): Promise<void>;
   roll(): Promise<void>;

@@ -79,6 +79,7 @@ export type {
   BatchAck,
   OpenOptions,
   ReadOptions,
+  RecordStatus,
   SeekExplanation,
   SeekStep,
   SegmentExport,
@@ -118,6 +119,8 @@ export type {
 export type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 export type { Engine } from "../store/volume.ts";
 export type { ErrorCode, ErrorKind } from "../errors.ts";
+
+export { isProvisional } from "./platform/provisional.ts";
 
 /** The class of all errors that are thrown here. */
 export { TidemarkError } from "../errors.ts";

@@ -82,8 +82,11 @@ export interface ProducerOptions {
    * known.
    */
   readonly logEnd?: () => number;
-  /** What an ack becomes that the caller is given. Default: it stays as it is. */
-  readonly acked?: <T extends ProducerAck>(ack: T) => T;
+  /**
+   * What an ack becomes that the caller is given. `owner` and `at` name its record (record-id.ts). Default: it stays as
+   * it is.
+   */
+  readonly acked?: Acked;
   readonly codec: "none" | "gzip";
   // Getters of the options read these for each append, because another leader's volume may take other batch sizes.
   readonly batchBytes: number;
@@ -93,6 +96,7 @@ export interface ProducerOptions {
   readonly inFlightBytesMax: number;
 }
 
+type Acked = <T extends ProducerAck>(ack: T, owner: BatchOwner, at: number) => T;
 type Settle = (ack: ProducerBatchAck) => void;
 const same = <T>(ack: T): T => ack;
 
@@ -127,15 +131,18 @@ class Draft {
     readonly alone: boolean,
   ) {}
 
-  resolve({ baseOffset, duplicate, acks }: AppendResult, acked: <T extends ProducerAck>(ack: T) => T = same): void {
+  resolve({ baseOffset, duplicate, acks }: AppendResult, acked: Acked = same): void {
     const { timestamps, resolves, ends } = this;
+    const owner = this.owner!;
     for (let i = 0, first = baseOffset; i < resolves.length; i++) {
       const timestamp = timestamps[i]!;
       if (!this.whole)
-        (resolves[i] as (ack: ProducerAck) => void)(acked({ offset: baseOffset + i, timestamp, acks, duplicate }));
+        (resolves[i] as (ack: ProducerAck) => void)(
+          acked({ offset: baseOffset + i, timestamp, acks, duplicate }, owner, i),
+        );
       else {
         const end = baseOffset + ends[i]!;
-        resolves[i]!(acked({ offset: end - 1, timestamp, acks, duplicate, baseOffset: first }));
+        resolves[i]!(acked({ offset: end - 1, timestamp, acks, duplicate, baseOffset: first }, owner, ends[i]! - 1));
         first = end;
       }
     }

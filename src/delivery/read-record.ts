@@ -5,6 +5,7 @@
  *   of read()          PlainRecord   has every field as an own property: it can be spread, logged, compared and kept
  */
 import { TidemarkError } from "../errors.ts";
+import { PROVISIONAL_FROM } from "../log/provisional-layout.ts";
 import type { RecordBatch } from "../record/record-batch.ts";
 
 /** The part of a serializer that a reader needs. */
@@ -80,6 +81,12 @@ export class ReadRecord<V> {
   get offset(): number {
     return this.#batch.offsetAt(this.#at);
   }
+  get id(): string {
+    return this.#batch.idAt(this.#at);
+  }
+  get provisional(): boolean {
+    return this.offset >= PROVISIONAL_FROM;
+  }
   get timestamp(): number {
     return this.#batch.timestampAt(this.#at);
   }
@@ -111,6 +118,8 @@ export class ReadRecord<V> {
 
 export class PlainRecord<V> {
   readonly offset: number;
+  readonly id: string;
+  readonly provisional: boolean;
   readonly timestamp: number;
   readonly key: string | null;
   readonly value!: V | null;
@@ -125,6 +134,8 @@ export class PlainRecord<V> {
     const valueBytes = batch.valueAt(at);
     const rawHeaders = rawHeadersAt(batch, at);
     this.offset = offset;
+    this.id = batch.idAt(at);
+    this.provisional = offset >= PROVISIONAL_FROM;
     this.timestamp = batch.timestampAt(at);
     this.key = textOf(keyBytes);
     try {

@@ -1,5 +1,6 @@
 /** The types of the log's interface: what callers pass and get. The behaviour is in log.ts. */
 import type { Kernel } from "../kernel/types.ts";
+import type { BatchHeader } from "../record/format.ts";
 import type { FetchedBatches, LogRecovery, LogStore, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 
 /**
@@ -136,6 +137,11 @@ export const NOTHING_CLEANED: Omit<CleanResult, "rolled"> = {
   compacted: { segments: 0, bytesBefore: 0, bytesAfter: 0, recordsRemoved: 0 },
 };
 
+export interface OwnRecord {
+  readonly state: "provisional" | "committed" | "retracted";
+  readonly offset?: number | undefined;
+}
+
 /** The log's public interface. src/log/log.ts implements it; hosts and tests use it. */
 export interface LogApi {
   readonly name: string;
@@ -165,6 +171,11 @@ export interface LogApi {
   fetch(from: number, options?: FetchOptions): Promise<Fetched>;
   /** The offset that a start position means at this moment. */
   resolve(position: StartPosition, isolation?: Isolation): Promise<number>;
+  /**
+   * What became of a record that was appended here and may be none of the committed ones. `placeIn` finds it by its
+   * batch's header. Undefined: not known. Only a log whose records get their place elsewhere has this call.
+   */
+  ownRecord?(placeIn: (header: BatchHeader) => number | undefined): Promise<OwnRecord | undefined>;
   trim(offset: number): Promise<void>;
   roll(): Promise<void>;
   /** Retention, roll by age, compaction; explicit, because the log has no timers. */

@@ -35,6 +35,7 @@ import {
   readHeader,
   type BatchHeader,
 } from "./format.ts";
+import { ownerName, sequenceName } from "./record-id.ts";
 
 // A byte-order mark is part of the name and is kept.
 const decoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
@@ -56,6 +57,7 @@ export class RecordBatch {
   readonly count: number;
   readonly #bytes: Uint8Array;
   readonly #columns: RecordColumns;
+  #owner: string | undefined;
 
   /** Positions in the columns count from the start of `bytes`: the batch, or its decompressed records section. */
   constructor(header: BatchHeader, bytes: Uint8Array, columns: RecordColumns) {
@@ -98,6 +100,14 @@ export class RecordBatch {
 
   offsetAt(i: number): number {
     return this.header.baseOffset + this.#int(i, OFFSET_DELTA);
+  }
+
+  /** The record's name, the same before and after its commit (record-id.ts). */
+  idAt(i: number): string {
+    const offset = this.offsetAt(i);
+    if (this.header.producerId < 0) return String(offset);
+    this.#owner ??= ownerName(this.header);
+    return this.#owner + sequenceName(this.header, offset - this.header.baseOffset);
   }
 
   timestampAt(i: number): number {

@@ -126,6 +126,15 @@ export class Outbox {
     this.#indexedTo = next;
   }
 
+  /** All batches that are not trimmed, also those that are not in the index: of these nothing is settled. */
+  async *each(): AsyncGenerator<Pick<OwnBatch, "at" | "header" | "isSettled" | "isRetracted" | "offset">> {
+    yield* [...this.batches.all];
+    if (!this.#rest) return;
+    const unsettled = { isSettled: false, isRetracted: false, offset: -1 };
+    for await (const { header, from } of this.#from(this.#indexedTo, this.end))
+      yield { at: from.at, header, ...unsettled };
+  }
+
   /** Remembers an append's position and the watermark of this moment, before its flush. */
   offered(position: number): void {
     this.#offered.set(position, this.#options.watermark() ?? 0);

@@ -9,10 +9,3 @@
 
 /** The topic whose outbox this log is; undefined for any other. */
 export const topicOfOutbox = (log: string): string | undefined => /^(.+)-0\.out$/.exec(log)?.[1];
-
-/**
- * Offsets from here on are provisional: the records were written here and have no place at the edge yet. On disk
- * positions are stored as they are, without this number.
- */
-export const PROVISIONAL_FROM = 2 ** 52;
-export const isProvisional = (offset: number): boolean => offset >= PROVISIONAL_FROM;

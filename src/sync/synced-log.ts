@@ -18,16 +18,17 @@ import {
   type LogApi,
   type LogSettings,
   NOTHING_CLEANED,
+  type OwnRecord,
   type StartPosition,
 } from "../log/types.ts";
 import type { Log } from "../log/log.ts";
 import { Waiters } from "../log/waiters.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { concat } from "../record/bytes.ts";
-import { readHeader, stampBaseOffset } from "../record/format.ts";
+import { type BatchHeader, readHeader, stampBaseOffset } from "../record/format.ts";
 import type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 import type { RetractedRun } from "./notes.ts";
-import { isProvisional, PROVISIONAL_FROM } from "./places.ts";
+import { PROVISIONAL_FROM } from "../log/provisional-layout.ts";
 import type { TopicStorage } from "./topic-storage.ts";
 import type { Range } from "./topic-store.ts";
 
@@ -191,7 +192,7 @@ export class SyncedLog implements LogApi {
       });
     const { resentSince: since } = options;
     // The page knows the end only as a provisional offset, from its acks.
-    const resentSince = since !== undefined && isProvisional(since) ? since - PROVISIONAL_FROM : since;
+    const resentSince = since !== undefined && since >= PROVISIONAL_FROM ? since - PROVISIONAL_FROM : since;
     const offered = this.storage.outbox.log.offer(batch, { ...options, resentSince });
     this.storage.outbox.offered(offered.baseOffset);
     return offered;
@@ -210,9 +211,10 @@ export class SyncedLog implements LogApi {
     for (;;) {
       signal?.throwIfAborted();
       const version = this.#version;
-      const found = isProvisional(from)
-        ? await this.#fetchOutbox(from - PROVISIONAL_FROM, options)
-        : await this.#fetchReplica(from, isolation, { ...options, wait: false });
+      const found =
+        from >= PROVISIONAL_FROM
+          ? await this.#fetchOutbox(from - PROVISIONAL_FROM, options)
+          : await this.#fetchReplica(from, isolation, { ...options, wait: false });
       if (found.bytes.length > 0 || found.nextOffset > from || !wait) {
         const { logStartOffset, highWatermark, logEndOffset } = this;
         return { ...found, logStartOffset, highWatermark, logEndOffset };
@@ -260,7 +262,7 @@ export class SyncedLog implements LogApi {
 
   async resolve(position: StartPosition, isolation: Isolation = "committed"): Promise<number> {
     const { storage } = this;
-    if (typeof position === "number" && isProvisional(position)) {
+    if (typeof position === "number" && position >= PROVISIONAL_FROM) {
       const { start, end } = storage;
       if (position < PROVISIONAL_FROM + start || position > PROVISIONAL_FROM + end) throw this.#outOfRange(position);
       return position;
@@ -269,6 +271,18 @@ export class SyncedLog implements LogApi {
     if (storage.replica) return storage.replica.reads.resolve(position, "committed");
     if (typeof position === "number" && position !== 0) throw this.#outOfRange(position);
     return 0;
+  }
+
+  /** Of batches that are trimmed only the replica knows. */
+  async ownRecord(placeIn: (header: BatchHeader) => number | undefined): Promise<OwnRecord | undefined> {
+    for await (const { header, at, isSettled, isRetracted, offset } of this.storage.outbox.each()) {
+      const place = header && placeIn(header);
+      if (place === undefined) continue;
+      if (isRetracted) return { state: "retracted" };
+      if (!isSettled) return { state: "provisional", offset: PROVISIONAL_FROM + at + place };
+      return { state: "committed", ...(offset >= 0 && { offset: offset + place }) };
+    }
+    return undefined;
   }
 
   /** See docs/sync.md, "Reading a synced topic". */

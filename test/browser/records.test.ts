@@ -3,7 +3,7 @@
  * reads that end.
  */
 import { describe, expect, it } from "vitest";
-import { open, type Tide, TidemarkError, type TopicRecord } from "../../src/browser/index.ts";
+import { isProvisional, open, type Tide, TidemarkError, type TopicRecord } from "../../src/browser/index.ts";
 import { REQUESTS_MAX } from "../../src/browser/port/protocol.ts";
 
 let names = 0;
@@ -197,6 +197,33 @@ describe("what is given", () => {
       }
       expect((await topic.append({ value: 2 })).offset).toBe(1);
     }));
+});
+
+describe("a record's id", () => {
+  it("is the same in its ack and where it is read, and statusOf() finds it", () =>
+    over(
+      async (tide) => {
+        const topic = tide.topic<number>("t");
+        const acks = await Promise.all(upTo(5).map((value) => topic.append({ value })));
+        const batch = await topic.appendBatch([{ value: 5 }, { value: 6 }]);
+        const records = await all(topic.read());
+        expect(records.map(({ id }) => id).slice(0, 5)).toEqual(acks.map(({ id }) => id));
+        expect(batch.id).toBe(records[6]!.id);
+        expect(new Set(records.map(({ id }) => id)).size).toBe(7);
+        for (const batches of await all(topic.readBatches()))
+          for (const { id, offset, provisional } of batches)
+            expect([id, provisional]).toEqual([records[offset]!.id, isProvisional(offset)]);
+        await topic.roll();
+        for (const { id, offset } of records) expect(await topic.statusOf(id)).toEqual({ state: "committed", offset });
+        await topic.trim(3);
+        expect(await topic.statusOf(records[2]!.id)).toEqual({ state: "unknown" });
+        expect(await topic.statusOf("zz-0-5")).toEqual({ state: "unknown" });
+        expect(await tide.topic("none").statusOf("zz-0-5")).toEqual({ state: "unknown" });
+        expect(await refusal(() => topic.statusOf("nonsense"))).toBe("INVALID_ARGUMENT");
+        expect([isProvisional(2 ** 52 - 1), isProvisional(2 ** 52)]).toEqual([false, true]);
+      },
+      { engine: "opfs", segmentBytes: 64 * 1024 },
+    ));
 });
 
 describe("batches fit the volume", () => {

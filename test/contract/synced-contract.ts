@@ -4,7 +4,7 @@
  */
 import { readHeader } from "../../src/record/format.ts";
 import { FILLER_SPAN_MAX, isFiller } from "../../src/sync/fillers.ts";
-import { PROVISIONAL_FROM } from "../../src/sync/places.ts";
+import { PROVISIONAL_FROM } from "../../src/log/provisional-layout.ts";
 import { check, equal, fails } from "./check.ts";
 import { batchOf, ListedEdge, MOST, Synced, type SyncedHost } from "./synced-fixture.ts";
 

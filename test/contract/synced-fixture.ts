@@ -7,7 +7,7 @@ import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import type { Volume } from "../../src/store/volume.ts";
 import { becomeSynced } from "../../src/sync/become-synced.ts";
-import { PROVISIONAL_FROM } from "../../src/sync/places.ts";
+import { PROVISIONAL_FROM } from "../../src/log/provisional-layout.ts";
 import { SyncedLog } from "../../src/sync/synced-log.ts";
 import { TopicStorage } from "../../src/sync/topic-storage.ts";
 import { withDefaults } from "../../src/log/limits.ts";

@@ -6,7 +6,7 @@ import { Log } from "../../src/log/log.ts";
 import { readHeader } from "../../src/record/format.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
 import { becomeSynced } from "../../src/sync/become-synced.ts";
-import { PROVISIONAL_FROM } from "../../src/sync/places.ts";
+import { PROVISIONAL_FROM } from "../../src/log/provisional-layout.ts";
 import { check, equal, fails } from "./check.ts";
 import type { SyncedCase } from "./synced-contract.ts";
 import { batchOf, clock, EDGE, ListedEdge, MOST, namesIn, Synced, TOPIC } from "./synced-fixture.ts";
@@ -135,6 +135,30 @@ const reading: readonly SyncedCase[] = [
       await synced.append("c");
       equal(namesIn(host.kernel, (await waiting).bytes), ["c"]);
       equal((await synced.log.changes({ committed: 9, provisional: 0 })).reset, 0);
+    },
+  },
+  {
+    name: "what became of an own record is known from its flush to the trim of its batch, also beyond the index",
+    async run(host) {
+      const synced = await Synced.make(host, { indexMax: 2 });
+      const edge = new ListedEdge(host.kernel);
+      await synced.join();
+      const a = await synced.append("a", "a2");
+      for (const name of ["b", "c", "d"]) await synced.append(name);
+      const of = (sequence: number) =>
+        synced.log.ownRecord(({ baseSequence, recordCount }) =>
+          sequence >= baseSequence && sequence < baseSequence + recordCount ? sequence - baseSequence : undefined,
+        );
+      equal(await of(1), { state: "provisional", offset: PROVISIONAL_FROM + 1 });
+      equal(await of(4), { state: "provisional", offset: PROVISIONAL_FROM + 4 }, "behind the index");
+      equal(await of(5), undefined);
+      await synced.storage.retract(2, 3, "discarded");
+      equal(await of(2), { state: "retracted" });
+      edge.append(batchOf(host.kernel, ["x"], 9, 0));
+      edge.append(a.batch);
+      await synced.storage.receive(edge.frame(0));
+      const settled = await of(1);
+      check(settled === undefined || (settled.state === "committed" && settled.offset === 2), "trimmed, or at 2");
     },
   },
   {

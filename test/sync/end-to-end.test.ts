@@ -3,7 +3,7 @@
  * between them that is cut: what was written offline is at the edge once, in order, and everybody sees the same.
  */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { PROVISIONAL_FROM } from "../../src/sync/places.ts";
+import { PROVISIONAL_FROM } from "../../src/log/provisional-layout.ts";
 import { Fleet } from "./fleet.ts";
 
 let fleet: Fleet;

@@ -23,7 +23,7 @@ function run(records: Iterable<number | Promise<number>>, onProgress?: () => voi
     append: held.append,
     producer: held.producer,
     inFlightBytesMax: 1,
-    onClosed: () => () => undefined,
+    tide: { on: () => () => undefined, ended: undefined },
     options: { onProgress },
   }).finally(() => (ended = true));
   result.catch(() => undefined);

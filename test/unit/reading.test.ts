@@ -106,6 +106,8 @@ describe("records of read()", () => {
     const { ...copy } = record;
     expect({ ...copy, headers: { ...copy.headers } }).toEqual({
       ...shown,
+      id: "1-0-0",
+      provisional: false,
       keyBytes: new TextEncoder().encode("\ufeffo-17"),
       valueBytes: new TextEncoder().encode('{"total":42}'),
       rawHeaders: [
@@ -116,6 +118,8 @@ describe("records of read()", () => {
     });
     expect(Object.keys(record)).toEqual([
       "offset",
+      "id",
+      "provisional",
       "timestamp",
       "key",
       "value",

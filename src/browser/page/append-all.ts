@@ -2,7 +2,7 @@
 import { TidemarkError } from "../../errors.ts";
 import type { Producer } from "../../delivery/producer.ts";
 import { refused } from "../../topic/check.ts";
-import type { AppendAllOptions } from "../api.ts";
+import type { AppendAllOptions, Tide } from "../api.ts";
 import { laterTurn } from "../platform/timing.ts";
 
 /** After this many records of a source that never waits, acks and the page's own work get a turn. */
@@ -52,8 +52,7 @@ export interface AppendAllInput<T> {
   readonly append: (record: T) => Promise<{ readonly offset: number }>;
   readonly producer: Producer;
   readonly inFlightBytesMax: number;
-  /** Calls back when the tide is closed. Returns a function that removes the callback. */
-  readonly onClosed: (closed: (reason: unknown) => void) => () => void;
+  readonly tide: Pick<Tide, "on"> & { readonly ended: TidemarkError | undefined };
   readonly options: AppendAllOptions;
 }
 
@@ -61,12 +60,15 @@ export interface AppendAllInput<T> {
  * Resolves when everything is acked. Rejects with the first failure, once everything before it is acked or has failed.
  * An abort and a closed tide end it at once. In each case the source's iterator is closed.
  */
-export async function appendAll<T>({ records, onClosed, options, ...rest }: AppendAllInput<T>) {
+export async function appendAll<T>({ records, tide, options, ...rest }: AppendAllInput<T>) {
   const { signal } = options;
   const source = sourceOf(records);
   const stop = new Stop();
   const abort = (): void => stop.by(signal!.reason, true);
-  const unheard = onClosed((reason) => stop.by(reason, true));
+  const closed = (reason: string): void =>
+    stop.by(tide.ended ?? new TidemarkError("CLOSED", reason, { reason: "closed" }), true);
+  const unheard = tide.on("closed", ({ reason }) => closed(reason));
+  if (tide.ended) closed(tide.ended.message);
   signal?.addEventListener("abort", abort);
   if (signal?.aborted) abort();
   try {
@@ -82,7 +84,7 @@ export async function appendAll<T>({ records, onClosed, options, ...rest }: Appe
 async function run<T>(
   source: Source<T>,
   stop: Stop,
-  { append, producer, inFlightBytesMax, options: { onProgress } }: Omit<AppendAllInput<T>, "records" | "onClosed">,
+  { append, producer, inFlightBytesMax, options: { onProgress } }: Omit<AppendAllInput<T>, "records" | "tide">,
 ) {
   let appended = 0;
   let acked = 0;

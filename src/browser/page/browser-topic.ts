@@ -5,13 +5,12 @@ import type { ReadSource } from "../../delivery/reader.ts";
 import type { Kernel } from "../../kernel/types.ts";
 import { DEFAULT_SETTINGS } from "../../log/limits.ts";
 import type { CleanResult, Fetched, FetchOptions, Isolation, StartPosition } from "../../log/types.ts";
-import { checkOptions, integer, oneOf } from "../../topic/check.ts";
+import { checkOptions, oneOf } from "../../topic/check.ts";
 import { type RecordInput, recordOf, recordsOf } from "../../topic/input.ts";
 import { checkTopicName } from "../../topic/names.ts";
 import {
   APPEND_ALL_OPTIONS,
   APPEND_OPTIONS,
-  checkTarget,
   BATCH_BYTES,
   PRODUCER_OPTIONS,
   producerIdOf,
@@ -27,6 +26,7 @@ import type {
   AppendOptions,
   BatchAck,
   ReadOptions,
+  RecordStatus,
   SeekExplanation,
   SegmentExport,
   Tide,
@@ -69,10 +69,8 @@ const localAcks = (acks: AppendAcks): Acks => (acks === "replicated" ? "flushed"
 const SLOW_MS = 3_000;
 const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
 
-const anOffset = integer(0);
 const PAGE_ACKS = { acks: oneOf("accepted", "written", "flushed", "replicated") };
 const PAGE_APPEND_OPTIONS = { ...APPEND_OPTIONS, ...PAGE_ACKS };
-const EXPORT_OPTIONS = { leaderEpoch: integer(0, 2 ** 31 - 1) };
 const TOPIC_OPTIONS = { ...PRODUCER_OPTIONS, ...PAGE_ACKS, serializer: checkSerializer };
 
 /** Checks a topic's name and the page's own options. settingsOf checks the settings that the log gets. */
@@ -148,7 +146,7 @@ export class BrowserTopic<V> implements Topic<V> {
       pause: sleep,
       schedule: (work) => queueMicrotask(work),
       newId: () => producerIdOf(crypto.getRandomValues(new BigUint64Array(1))),
-      acked: (ack) => placedAck(ack, tide, name),
+      acked: (ack, owner, at) => placedAck(ack, tide, name, owner, at),
       logEnd: () => tide.opened?.recovery.find(({ log }) => log === name)?.logEndOffset ?? 0,
       codec,
       get batchBytes() {
@@ -297,17 +295,9 @@ export class BrowserTopic<V> implements Topic<V> {
       append: (record: RecordInput<V>) => this.append(record, { acks }),
       producer: this.#producer,
       inFlightBytesMax: this.#own.inFlightBytesMax,
-      onClosed: (closed) => this.#onClosed(closed),
+      tide: this.#tide,
       options: more,
     });
-  }
-
-  #onClosed(closed: (reason: unknown) => void): () => void {
-    const { ended } = this.#tide;
-    if (ended) closed(ended);
-    return this.#tide.on("closed", (event) =>
-      closed(this.#tide.ended ?? new TidemarkError("CLOSED", event.reason, { reason: "closed" })),
-    );
   }
 
   /** Resolves when everything appended so far is acked or has failed. */
@@ -365,8 +355,10 @@ export class BrowserTopic<V> implements Topic<V> {
   state(): Promise<TopicState> {
     return this.#control("state");
   }
-  async trim(offset: number): Promise<void> {
-    anOffset("offset", offset);
+  statusOf(id: string): Promise<RecordStatus> {
+    return this.#control("look", "statusOf", id);
+  }
+  trim(offset: number): Promise<void> {
     return this.#control("upkeep", "trim", offset);
   }
   roll(): Promise<void> {
@@ -375,18 +367,12 @@ export class BrowserTopic<V> implements Topic<V> {
   clean(): Promise<CleanResult> {
     return this.#control("upkeep", "clean");
   }
-  async explainSeek(
+  explainSeek(
     target: { readonly offset: number } | { readonly timestamp: number },
   ): Promise<SeekExplanation | undefined> {
-    checkTarget("target", target);
     return this.#control("look", "explainSeek", target);
   }
-  async exportSegment(
-    baseOffset: number,
-    options: { readonly leaderEpoch?: number | undefined } = {},
-  ): Promise<SegmentExport> {
-    anOffset("baseOffset", baseOffset);
-    checkOptions("exportSegment()", options, EXPORT_OPTIONS);
-    return this.#control("look", "exportSegment", { baseOffset, leaderEpoch: options.leaderEpoch });
+  exportSegment(baseOffset: number, options?: { readonly leaderEpoch?: number | undefined }): Promise<SegmentExport> {
+    return this.#control("look", "exportSegment", { baseOffset, options });
   }
 }

@@ -1,12 +1,13 @@
 /**
- * An ack as a page gives it: with a promise of the record's place at the edge. A provisional offset, 2^52 and above, is
- * a position of the outbox; any other is final.
+ * An ack as a page gives it: with the record's name and a promise of its place at the edge. A provisional offset, 2^52
+ * and above, is a position of the outbox; any other is final.
  *
- * A page may make a million acks a second, so their fields are set one by one, and a final offset's promise is made
- * when it is asked for.
+ * A page may make a million acks a second, so their fields are set one by one, and a name and a final offset's promise
+ * are made when they are asked for.
  */
 import type { ProducerAck, ProducerBatchAck } from "../../delivery/producer.ts";
-import { isProvisional } from "../../sync/places.ts";
+import { PROVISIONAL_FROM } from "../../log/provisional-layout.ts";
+import { recordId, type RecordOwner } from "../../record/record-id.ts";
 import type { Ack } from "../api.ts";
 import type { PageSync } from "../sync/page-sync.ts";
 
@@ -20,19 +21,32 @@ class PlacedAck {
   readonly acks: ProducerAck["acks"];
   readonly duplicate: boolean;
   readonly #committed: Ack["committed"] | undefined;
+  readonly #owner: RecordOwner;
+  readonly #at: number;
 
-  constructor({ offset, timestamp, acks, duplicate }: ProducerAck, tide: TideOfAck, topic: string) {
+  constructor(
+    { offset, timestamp, acks, duplicate }: ProducerAck,
+    tide: TideOfAck,
+    topic: string,
+    owner: RecordOwner,
+    at: number,
+  ) {
+    this.#owner = owner;
+    this.#at = at;
     this.offset = offset;
     this.timestamp = timestamp;
     this.acks = acks;
     this.duplicate = duplicate;
-    if (!isProvisional(offset)) return;
+    if (offset < PROVISIONAL_FROM) return;
     // At once, because what it waits for is told once.
     this.#committed = tide.withSync((sync) => sync.committed(topic, offset));
     // Who does not ask for it is not told of it.
     this.#committed.catch(() => undefined);
   }
 
+  get id(): string {
+    return recordId(this.#owner, this.#at);
+  }
   get committed(): Ack["committed"] {
     return this.#committed ?? Promise.resolve({ offset: this.offset });
   }
@@ -41,13 +55,19 @@ class PlacedAck {
 class PlacedBatchAck extends PlacedAck {
   readonly baseOffset: number;
 
-  constructor(ack: ProducerBatchAck, tide: TideOfAck, topic: string) {
-    super(ack, tide, topic);
+  constructor(ack: ProducerBatchAck, ...rest: [TideOfAck, string, RecordOwner, number]) {
+    super(ack, ...rest);
     this.baseOffset = ack.baseOffset;
   }
 }
 
-export const placedAck = <T extends ProducerAck>(ack: T, tide: TideOfAck, topic: string): T & Pick<Ack, "committed"> =>
+export const placedAck = <T extends ProducerAck>(
+  ack: T,
+  tide: TideOfAck,
+  topic: string,
+  owner: RecordOwner,
+  at: number,
+): T & Pick<Ack, "committed" | "id"> =>
   ("baseOffset" in ack
-    ? new PlacedBatchAck(ack as T & ProducerBatchAck, tide, topic)
-    : new PlacedAck(ack, tide, topic)) as T & PlacedAck;
+    ? new PlacedBatchAck(ack as T & ProducerBatchAck, tide, topic, owner, at)
+    : new PlacedAck(ack, tide, topic, owner, at)) as T & PlacedAck;

@@ -16,7 +16,7 @@ export interface Control {
   upkeep(topic: string, born: number | undefined, work: "trim" | "roll" | "clean", offset?: number): Promise<unknown>;
   look(topic: string, born: number | undefined, tool: Tool, what: unknown): Promise<unknown>;
 }
-export type Tool = "explainSeek" | "exportSegment";
+export type Tool = "explainSeek" | "exportSegment" | "statusOf";
 
 export type Outcome = { readonly ok: unknown } | { readonly error: WireError };
 export type Call = (...args: unknown[]) => Promise<unknown>;

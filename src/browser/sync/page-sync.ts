@@ -18,7 +18,7 @@ import { checkChoice, checkSync, checkToken, checkWait } from "./sync-checks.ts"
 import type { SettledRun, SyncAsk, SyncNews } from "./words.ts";
 import type { Ack } from "../api.ts";
 import { report } from "../platform/errors.ts";
-import { PROVISIONAL_FROM } from "../../sync/places.ts";
+import { PROVISIONAL_FROM } from "../../log/provisional-layout.ts";
 
 /** What it needs of its tide. */
 export interface PageSyncHost {

@@ -1,7 +1,7 @@
 /** What status and errors say of a topic's session and of the link, in the words of the public API. */
 import { TidemarkError } from "../../errors.ts";
 import type { LinkState } from "../../sync/link-state.ts";
-import { PROVISIONAL_FROM } from "../../sync/places.ts";
+import { PROVISIONAL_FROM } from "../../log/provisional-layout.ts";
 import type { Session } from "../../sync/session.ts";
 import type { BlockedBatch, SyncStatus, TopicSyncStatus } from "../sync-api.ts";
 

@@ -7,6 +7,7 @@ import { READ_OPTIONS } from "../../topic/options.ts";
 import type { TopicState } from "../api.ts";
 import { type Call, type Control, methods, type Outcome, type Tool } from "../port/envelope.ts";
 import { explainSeek, exportSegment } from "../tools/inspect.ts";
+import { type NamedRecord, statusOf } from "../tools/find-record.ts";
 import type { Topics } from "./topics.ts";
 
 /** What control calls need of the worker's host. */
@@ -64,6 +65,7 @@ class HostControl implements Control {
   async look(topic: string, born: number | undefined, tool: Tool, what: unknown): Promise<unknown> {
     const { log } = await this.#readable(topic, born);
     const store = await this.#topics.stored(topic);
+    if (tool === "statusOf") return statusOf(what as NamedRecord, log, store);
     if (store) return TOOLS[tool](store, what as never, log);
     if (tool === "explainSeek") return undefined;
     throw new TidemarkError("INVALID_ARGUMENT", "no segment begins there: the topic has no records", {
