@@ -3,6 +3,7 @@
  * its own. It knows how to strike each fault (plan.ts), and how to wait until all are level.
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Plant } from "../crash/plants.ts";
 import { setStage, type Stage } from "../crash/stage.ts";
 import type { RawWorkerd } from "../edge/raw-workerd.ts";
 import { Random } from "../simulation/prng.ts";
@@ -48,11 +49,11 @@ export class Fleet {
     ({ tokens: this.tokens, directory: this.directory } = parts);
   }
 
-  static async start(): Promise<Fleet> {
+  static async start(plant?: Plant): Promise<Fleet> {
     const ledger = new SyncLedger();
     const directory = newFolder("edge");
     const [stage, edge, tokens] = await Promise.all([
-      setStage(ledger, undefined, "test/sync/page"),
+      setStage(ledger, plant, "test/sync/page"),
       startEdge(directory),
       TokenServer.start(TOKEN_SECONDS),
     ]);
@@ -177,7 +178,7 @@ export async function stopOften(network: FaultProxy, chance: number, ms: number)
   const until = performance.now() + ms;
   while (performance.now() < until) {
     const before = network.effect;
-    network.stopAfter(random.pick<Way>(["up", "down"]), random.between(1, random.pick([300, 1_500, 20_000])));
+    network.stopAfter(random.pick<Way>(["up", "down"]), random.between(1, random.pick([60, 600, 4_000])));
     while (network.effect === before && performance.now() < until) await sleep(10);
   }
 }

@@ -59,28 +59,50 @@ const FAULTS_IN_ROUND = 4;
 const kindOf = (fault: SyncFault): string =>
   NETWORK.has(fault) || TOKENS.has(fault) ? "network" : fault === "edge" ? "edge" : "processes";
 
+interface Place {
+  readonly fault: SyncFault;
+  readonly device: number;
+}
+
+/** Gives a fault a device that is free for it. False if this round has none. */
+function place(round: Place[], fault: SyncFault, start: number, devices: number): boolean {
+  if (round.length >= FAULTS_IN_ROUND) return false;
+  const isFree = (device: number): boolean =>
+    !round.some(
+      (other) => kindOf(other.fault) === kindOf(fault) && (kindOf(fault) === "edge" || other.device === device),
+    );
+  const free = Array.from({ length: devices }, (_, n) => (start + n) % devices).find(isFree);
+  if (free === undefined) return false;
+  round.push({ fault, device: free });
+  return true;
+}
+
+/** The first rounds: each fault once, in the first round that has a place for it. */
+function firstRounds(seed: number, devices: number): readonly (readonly Place[])[] {
+  const rounds: Place[][] = [];
+  for (const [i, fault] of SYNC_FAULTS.entries()) {
+    const found = rounds.some((round) => place(round, fault, i + seed, devices));
+    if (!found) place(rounds[rounds.push([]) - 1]!, fault, i + seed, devices);
+  }
+  return rounds;
+}
+
+/** How many rounds go through all faults. */
+export const firstRoundsOf = (seed: number, devices: number): number => firstRounds(seed, devices).length;
+
 /** The first rounds go through all faults, so that a short run has each of them; then chance decides. */
 export function faultsOf(seed: number, round: number, devices: number, only?: SyncFault): PlannedFault[] {
   const random = new Random(seed, 16, round);
-  const planned: PlannedFault[] = [];
-  const taken = new Set<string>();
-  const first = round * FAULTS_IN_ROUND;
-  for (let i = 0; i < FAULTS_IN_ROUND; i++) {
-    const inTurn = SYNC_FAULTS[(first + i + seed) % SYNC_FAULTS.length]!;
-    const fault = only ?? (first + i < SYNC_FAULTS.length ? inTurn : random.weighted(WEIGHTS));
-    const start = random.int(devices);
-    const free = Array.from({ length: devices }, (_, n) => (start + n) % devices).find(
-      (device) => !taken.has(`${fault === "edge" ? "" : device} ${kindOf(fault)}`),
-    );
-    if (free === undefined) continue;
-    taken.add(`${fault === "edge" ? "" : free} ${kindOf(fault)}`);
-    planned.push({
-      fault,
-      device: free,
-      atMs: random.int(1_000),
-      lastsMs: random.between(200, random.pick([600, 1_500, 3_500])),
-      chance: random.int(1_000) / 1_000,
-    });
+  const places: Place[] = only ? [] : [...(firstRounds(seed, devices)[round] ?? [])];
+  if (places.length === 0) {
+    for (let i = 0; i < FAULTS_IN_ROUND; i++)
+      place(places, only ?? random.weighted(WEIGHTS), random.int(devices), devices);
   }
-  return planned;
+  return places.map(({ fault, device }) => ({
+    fault,
+    device,
+    atMs: random.int(1_000),
+    lastsMs: random.between(200, random.pick([600, 1_500, 3_500])),
+    chance: random.int(1_000) / 1_000,
+  }));
 }

@@ -64,6 +64,7 @@ class Pipe {
       this.#network.effect += bytes.length;
       return;
     }
+    if (this.#network.weather.latencyMs > 0) this.#network.effect += bytes.length;
     this.#underway += bytes.length;
     if (this.#underway > UNDERWAY_MAX) this.#from.pause();
     this.#told(() => this.#queue.push({ bytes, due: performance.now() + this.#network.weather.latencyMs }));
@@ -140,6 +141,11 @@ export class FaultProxy {
     return this.#open.size;
   }
 
+  /** Resolves when a connection is open, or after this time. */
+  async connected(ms: number): Promise<void> {
+    for (const until = performance.now() + ms; this.#open.size === 0 && performance.now() < until;) await sleep(10);
+  }
+
   #take(client: Socket): void {
     if (this.#refuses) {
       this.effect++;
@@ -168,7 +174,7 @@ export class FaultProxy {
   /** Counts bytes that went. True if the connection is to be stopped behind them. */
   passed(way: Way, length: number): boolean {
     this.bytes[way] += length;
-    if (this.weather.latencyMs > 0 || this.weather.rate > 0) this.effect += length;
+    if (this.weather.rate > 0) this.effect += length;
     const stop = this.#stop;
     if (stop?.way !== way) return false;
     stop.left -= length;

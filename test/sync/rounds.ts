@@ -13,6 +13,7 @@ import { stateOf } from "../tabs/processes.ts";
 import type { Device, SyncTab } from "./device.ts";
 import { Fleet, stopOften, within } from "./fleet.ts";
 import type { SyncVerdict } from "./ledger.ts";
+import { PLANTS } from "./plants.ts";
 import { faultsOf, NETWORK, type PlannedFault, type SyncFault, TOKENS } from "./plan.ts";
 import type { TokenFault } from "./tokens.ts";
 import { copyProfile, newFolder, removeFolder } from "./device.ts";
@@ -21,6 +22,8 @@ const NAMES = ["ann", "ben", "cas", "dia", "eve"];
 const SLOW_BYTES = 50_000;
 const RTT_MS = 100;
 const STEP_MS = 60_000;
+/** A fault of the network waits at most this long for a connection. */
+const OPEN_MS = 3_000;
 
 export interface SyncRunOptions {
   readonly seconds: number;
@@ -30,6 +33,9 @@ export interface SyncRunOptions {
   readonly profiles?: number | undefined;
   readonly tabs?: number | undefined;
   readonly only?: SyncFault | undefined;
+  readonly plant?: string | undefined;
+  /** Pause of a tab between two appends; default 100. */
+  readonly pauseMs?: number;
   readonly onStep?: (line: string) => void;
 }
 
@@ -48,7 +54,7 @@ export interface SyncRunResult extends SyncVerdict {
 }
 
 export async function runSync(options: SyncRunOptions): Promise<SyncRunResult> {
-  const fleet = await Fleet.start();
+  const fleet = await Fleet.start(options.plant === undefined ? undefined : PLANTS[options.plant]);
   try {
     return await new SyncRun(options, fleet).run();
   } finally {
@@ -73,7 +79,9 @@ class SyncRun {
     let verdict: SyncVerdict = { lost: 0, doubled: 0, reordered: 0, findings: [] };
     let records = 0;
     try {
-      const devices = await Promise.all(NAMES.slice(0, profiles).map((name) => this.fleet.add(name)));
+      const devices = await Promise.all(
+        NAMES.slice(0, profiles).map((name) => this.fleet.add(name, { config: { pauseMs: this.options.pauseMs } })),
+      );
       await Promise.all(devices.map((device) => this.#fill(device)));
       const isOver = (): boolean => performance.now() - started >= seconds * 1000 && this.#rounds.length >= roundsMin;
       while (!isOver() && problems.length === 0) await this.#round(devices);
@@ -159,6 +167,8 @@ class SyncRun {
   async #network({ fault, lastsMs, chance }: PlannedFault, device: Device): Promise<void> {
     const network = this.fleet.networkOf(device);
     network.heal();
+    // There is nothing to cut before a connection is open.
+    await network.connected(OPEN_MS);
     if (fault === "cut") network.cut();
     else if (fault === "refuse") network.refuse();
     else if (fault === "delay") network.weather.latencyMs = 200 + chance * 1_300;
@@ -174,13 +184,15 @@ class SyncRun {
 
   async #token(fault: TokenFault, { lastsMs }: PlannedFault, device: Device): Promise<void> {
     const { tokens, networks } = this.fleet;
-    const before = tokens.counts[`tokens: ${fault}`] ?? 0;
+    const given = (): number => tokens.counts[`tokens: ${fault}`] ?? 0;
+    const before = given();
+    await networks.get(device)!.connected(OPEN_MS);
     tokens.spoil(device.name, fault);
     networks.get(device)!.cut();
-    await sleep(lastsMs);
+    for (const until = performance.now() + OPEN_MS; given() === before && performance.now() < until;) await sleep(20);
+    await sleep(lastsMs / 2);
     tokens.heal();
-    const hasFired = (tokens.counts[`tokens: ${fault}`] ?? 0) > before;
-    this.#count(hasFired ? fault : `${fault}, and nobody noticed`);
+    this.#count(given() > before ? fault : `${fault}, and nobody noticed`);
     if (fault !== "nobody") return;
     // Sync waits for the person to sign in.
     for (const tab of device.tabs) await tab.call("authenticate");

@@ -7,8 +7,18 @@
  * devices differ in the end, when they do not become level, or when a fault never fired.
  */
 import { environment, printFigures, quantile, shown, writeReport } from "../support/figures.mjs";
-import { choice, commandLine, decimal, flag, integer, jsonFile, seedNumber } from "../../tools/run/command-line.mjs";
+import {
+  UsageError,
+  choice,
+  commandLine,
+  decimal,
+  flag,
+  integer,
+  jsonFile,
+  seedNumber,
+} from "../../tools/run/command-line.mjs";
 import { usePackageFiles } from "../../tools/package/package-files.mjs";
+import { PLANTS } from "./plants.ts";
 import { SYNC_FAULTS } from "./plan.ts";
 import { runSync, type SyncRunResult } from "./rounds.ts";
 
@@ -44,7 +54,7 @@ function figuresOf({
 }
 
 async function main(): Promise<number> {
-  const { minutes, seed, profiles, tabs, only, sources, json } = commandLine({
+  const { minutes, seed, profiles, tabs, only, plant, sources, json } = commandLine({
     script: "sync",
     about: "Devices in real Chromium sync a topic with real workerd under faults of networks, processes and profiles.",
     options: {
@@ -53,8 +63,13 @@ async function main(): Promise<number> {
       profiles: integer({ default: 3, min: 1, max: 5, help: "devices" }),
       tabs: integer({ default: 3, min: 1, max: 10, help: "tabs of each device" }),
       only: choice(SYNC_FAULTS, { help: "this fault alone" }),
+      plant: choice(Object.keys(PLANTS), { help: "put this bug in; the run must find it; goes with --sources" }),
       sources: flag({ help: "over the sources instead of the package's built files" }),
       json: jsonFile(),
+    },
+    check: ({ plant, sources }) => {
+      if (plant !== undefined && !sources)
+        throw new UsageError("--plant puts a bug into the sources, so it goes with --sources");
     },
   });
   // Exit through the exit handlers, so that no browser stays behind.
@@ -66,6 +81,7 @@ async function main(): Promise<number> {
     profiles,
     tabs,
     only,
+    plant,
     onStep: (line) => console.error(line),
   });
   const figures = figuresOf(result);
