@@ -14,7 +14,7 @@ import { MUTANTS } from "../simulation/mutants.ts";
 import { SYNC_MUTANTS } from "../simulation/sync/mutants.ts";
 import { TABS_MUTANTS } from "../simulation/tabs/mutants.ts";
 import { pieceOf } from "../support/planted-bug.ts";
-import { PLANTS as SYNC_PLANTS } from "../sync/plants.ts";
+import { PLANTS as DEVICE_PLANTS } from "../sync/plants.ts";
 import { BUGS as WORLD_BUGS } from "../worlds/bugs.ts";
 
 const root = path.join(import.meta.dirname, "../..");
@@ -33,7 +33,7 @@ const LISTS: Readonly<Record<string, readonly Piece[]>> = {
   rot: ROT_BUGS,
   power: POWER_BUGS,
   fuzz: [...FUZZ_PLANTS, ...KERNEL_PLANTS],
-  sync: Object.values(SYNC_PLANTS).flatMap(({ bug }) => bug ?? []),
+  devices: Object.values(DEVICE_PLANTS).flatMap(({ bug }) => bug ?? []),
   crash: Object.values(CRASH_PLANTS).flatMap(({ bug }) => bug ?? []),
 };
 
