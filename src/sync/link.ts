@@ -51,6 +51,9 @@ export class SyncLink {
   #attempt = new AbortController();
   #heardAt = 0;
   #triedAt = -Infinity;
+  /** When a hint last led to a ping. */
+  #hintedAt = -Infinity;
+  #isPingDue = false;
   /** Wall clock: when the next try is made. */
   nextTryAt: number | undefined;
 
@@ -81,11 +84,26 @@ export class SyncLink {
 
   /**
    * Called when the page is online or visible again, or something was appended. Tries sooner, or checks by a ping that
-   * the socket lives.
+   * the socket lives. Hints may come by the thousand: one ping a second answers them all.
    */
   hint(): void {
-    if (this.#state.at === "live") return this.#ping(PONG_MS_HINTED);
-    if (this.#host.monotonic() - this.#triedAt >= HINT_MS) this.step({ on: "hint" });
+    const now = this.#host.monotonic();
+    if (this.#state.at !== "live") {
+      if (now - this.#triedAt >= HINT_MS) this.step({ on: "hint" });
+      return;
+    }
+    if (this.#isPingDue) return;
+    const early = this.#hintedAt + HINT_MS - now;
+    if (early <= 0) return this.#pingHinted();
+    // The socket may have died since the last ping.
+    this.#isPingDue = true;
+    this.#after(early, this.#attempt.signal, () => this.#pingHinted());
+  }
+
+  #pingHinted(): void {
+    this.#isPingDue = false;
+    this.#hintedAt = this.#host.monotonic();
+    this.#ping(PONG_MS_HINTED);
   }
 
   #do(action: LinkAction): void {
@@ -150,6 +168,7 @@ export class SyncLink {
 
   #begin(signal: AbortSignal): void {
     const socket = this.#socket!;
+    this.#isPingDue = false;
     this.#heardAt = this.#host.monotonic();
     void socket.ended.then(({ code }) => this.#ended(socket, code));
     this.#after(SETTLED_MS, signal, () => this.step({ on: "settled" }));

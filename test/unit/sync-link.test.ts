@@ -1,0 +1,98 @@
+/** The link's pings, over a wire and timers of this file. */
+import { expect, test } from "vitest";
+import type { Wire } from "../../src/sync/edge-socket.ts";
+import { SyncLink } from "../../src/sync/link.ts";
+import type { SyncHost } from "../../src/sync/sync-host.ts";
+
+class World {
+  now = 0;
+  readonly sent: unknown[] = [];
+  #timers: { readonly at: number; readonly work: () => void }[] = [];
+  #listeners: ((event: { data: unknown }) => void)[] = [];
+  answers = true;
+  connects = 0;
+
+  readonly host = {
+    now: () => this.now,
+    monotonic: () => this.now,
+    random: () => 0,
+    after: (ms: number, work: () => void) => {
+      const timer = { at: this.now + ms, work };
+      this.#timers.push(timer);
+      return () => void (this.#timers = this.#timers.filter((each) => each !== timer));
+    },
+    connect: async (): Promise<Wire> => {
+      this.connects++;
+      this.#listeners = [];
+      return {
+        send: (data: unknown) => {
+          this.sent.push(data);
+          if (data !== "ping" || !this.answers) return;
+          this.host.after(1, () => this.#listeners.forEach((hear) => hear({ data: "pong" })));
+        },
+        close: () => undefined,
+        addEventListener: (type: string, listener: (event: never) => void) =>
+          type === "message" && this.#listeners.push(listener as (event: { data: unknown }) => void),
+      } as Wire;
+    },
+    token: async () => undefined,
+    http: async () => ({ status: 0 }),
+    proveTerm: async () => undefined,
+  } satisfies SyncHost;
+
+  get pings(): number {
+    return this.sent.filter((data) => data === "ping").length;
+  }
+
+  async pass(ms: number): Promise<void> {
+    const until = this.now + ms;
+    for (;;) {
+      for (let turn = 0; turn < 10; turn++) await Promise.resolve();
+      const next = this.#timers.filter(({ at }) => at <= until).sort((a, b) => a.at - b.at)[0];
+      if (!next) break;
+      this.#timers = this.#timers.filter((each) => each !== next);
+      this.now = Math.max(this.now, next.at);
+      next.work();
+    }
+    this.now = until;
+  }
+}
+
+async function liveLink(world: World): Promise<SyncLink> {
+  const link = new SyncLink({
+    host: world.host,
+    url: "http://edge",
+    sessions: new Set(),
+    changed: () => undefined,
+    token: () => undefined,
+  });
+  link.step({ on: "wanted" });
+  await world.pass(0);
+  expect(link.state.at).toBe("live");
+  await world.pass(5_000);
+  return link;
+}
+
+test("a thousand hints in two seconds are three pings, and the last hint is answered by one behind it", async () => {
+  const world = new World();
+  const link = await liveLink(world);
+  for (let i = 0; i < 1_000; i++) {
+    link.hint();
+    await world.pass(2);
+  }
+  await world.pass(2_000);
+  expect(world.pings).toBe(3);
+  expect(link.state.at).toBe("live");
+});
+
+test("a hint within a second of a ping that was answered finds out that the socket has died since", async () => {
+  const world = new World();
+  const link = await liveLink(world);
+  link.hint();
+  await world.pass(10);
+  world.answers = false;
+  link.hint();
+  const before = world.connects;
+  await world.pass(1_000 + 2_000 + 200);
+  expect(world.connects).toBe(before + 1);
+});
