@@ -5,9 +5,11 @@
  *   host ──token, connect──▶ SyncLink ── EdgeSocket ──▶ sessions (attach), detach when it ends
  *
  * A socket that says it is open can be dead: a ping finds that out. When a socket is given up, nobody waits for its
- * close, which can take minutes.
+ * close, which can take minutes. Where the edge answers requests but WebSockets don't get through, the same frames go
+ * over HTTP (http-wire.ts); after ten minutes a WebSocket is tried again.
  */
-import { EdgeSocket, socketProtocols } from "./edge-socket.ts";
+import { EdgeSocket, socketProtocols, type Wire } from "./edge-socket.ts";
+import { pathInAddress } from "./http-words.ts";
 import { type LinkAction, type LinkEvent, linkNext, type LinkState } from "./link-state.ts";
 import type { SyncHost, TokenReason } from "./sync-host.ts";
 
@@ -39,6 +41,11 @@ const PONG_MS = 10_000;
 const PONG_MS_HINTED = 2_000;
 const HINT_MS = 1_000;
 const RENEW_MS = 60_000;
+/**
+ * After so many WebSockets in a row that did not open, or brought nothing, while the edge answered requests, HTTP is
+ * used.
+ */
+const BARRED = 2;
 /** If a timer took more than this many times as long as it should, the device slept. */
 const LATE = 2;
 
@@ -50,6 +57,10 @@ export class SyncLink {
   /** Ends what is under way. */
   #attempt = new AbortController();
   #heardAt = 0;
+  #barred = 0;
+  #isHttp = false;
+  /** True once the socket has brought something. */
+  #wasHeard = false;
   #triedAt = -Infinity;
   /** When a hint last led to a ping. */
   #hintedAt = -Infinity;
@@ -138,17 +149,12 @@ export class SyncLink {
   }
 
   async #connect(token: string | undefined, signal: AbortSignal): Promise<void> {
-    const { url, sessions } = this.#options;
     this.#triedAt = this.#host.monotonic();
     const late = new AbortController();
     signal.addEventListener("abort", () => late.abort(), { once: true });
     const cancel = this.#after(OPEN_MS, signal, () => late.abort());
     try {
-      const wire = await this.#host.connect(
-        `${url.replace(/^http/, "ws")}/v1/socket`,
-        socketProtocols(token),
-        late.signal,
-      );
+      const wire = await this.#wire(token, late.signal);
       cancel();
       if (signal.aborted) return wire.close(1000);
       const socket = EdgeSocket.connect(wire, { after: this.#host.after, heard: () => this.#heard(socket) });
@@ -157,13 +163,29 @@ export class SyncLink {
     } catch {
       cancel();
       if (signal.aborted) return;
-      // A browser does not say why a WebSocket was refused. The status of a request to the same edge does.
-      const [first] = sessions;
-      const path = first ? pathInAddress(first.path) : "";
-      const asked = { method: "HEAD", url: `${url}/v1/stream/${path}`, token, headers: {} } as const;
-      const { status } = await this.#host.http(asked).catch(() => ({ status: 0 }));
-      if (!signal.aborted) this.step({ on: "not-open", status });
+      const status = await this.#statusOf(token);
+      if (signal.aborted) return;
+      if (this.#isHttp) this.#barred = 0;
+      else if (isAnswer(status)) this.#barred++;
+      this.step({ on: "not-open", status });
     }
+  }
+
+  #wire(token: string | undefined, signal: AbortSignal): Promise<Wire> {
+    const { url } = this.#options;
+    this.#wasHeard = false;
+    this.#isHttp = this.#barred >= BARRED && this.#host.overHttp !== undefined;
+    if (this.#isHttp) return this.#host.overHttp!(url, token);
+    return this.#host.connect(`${url.replace(/^http/, "ws")}/v1/socket`, socketProtocols(token), signal);
+  }
+
+  /** A browser does not say why a WebSocket was refused. The status of a request to the same edge does. */
+  async #statusOf(token: string | undefined): Promise<number> {
+    const { url, sessions } = this.#options;
+    const [first] = sessions;
+    const path = first ? pathInAddress(first.path) : "";
+    const asked = { method: "HEAD", url: `${url}/v1/stream/${path}`, token, headers: {} } as const;
+    return (await this.#host.http(asked).catch(() => ({ status: 0 }))).status;
   }
 
   #begin(signal: AbortSignal): void {
@@ -179,6 +201,9 @@ export class SyncLink {
 
   #ended(socket: EdgeSocket, code: number): void {
     if (this.#socket !== socket) return;
+    // An HTTP wire that has had its time makes room for one WebSocket; one that brought nothing was no way either.
+    if (this.#isHttp) this.#barred = this.#wasHeard ? BARRED - 1 : 0;
+    else if (!this.#wasHeard && LOST.has(code)) this.#barred++;
     this.#leave();
     this.step({ on: "ended", code });
   }
@@ -197,7 +222,10 @@ export class SyncLink {
   }
 
   #heard(socket: EdgeSocket): void {
-    if (this.#socket === socket) this.#heardAt = this.#host.monotonic();
+    if (this.#socket !== socket) return;
+    this.#heardAt = this.#host.monotonic();
+    this.#wasHeard = true;
+    if (!this.#isHttp) this.#barred = 0;
   }
 
   #watch(signal: AbortSignal): void {
@@ -255,7 +283,10 @@ export class SyncLink {
   }
 }
 
-export const pathInAddress = (path: string): string => path.split("/").map(encodeURIComponent).join("/");
+/** The codes of a socket that was lost, and of one that was given up. */
+const LOST = new Set([1006, 0]);
+/** True if the edge, or at least something between, answers requests, and what keeps a WebSocket away is no right. */
+const isAnswer = (status: number): boolean => status >= 200 && status < 500 && status !== 401 && status !== 403;
 
 /** How long a JWT lives: in all, and from now on. Undefined if it does not say. */
 export function tokenLife(token: string, now: number): { readonly left: number; readonly whole: number } | undefined {

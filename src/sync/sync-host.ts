@@ -17,6 +17,8 @@ export interface SyncHost {
   random(): number;
   /** An open socket. Rejects where it can't be opened. */
   connect(url: string, protocols: readonly string[], signal: AbortSignal): Promise<Wire>;
+  /** A wire over HTTP (http-wire.ts), for networks without WebSockets. Left out by hosts that have none. */
+  overHttp?(url: string, token: string | undefined): Promise<Wire>;
   /** One request. `token` goes in a header, never in the address. */
   http(request: {
     readonly method: "PUT" | "HEAD";

@@ -19,6 +19,7 @@ const FILES = [
   "recovery.js",
   "segments.js",
   "sync.js",
+  "tunnel.js",
   "tabs.js",
 ];
 const FAIL_OVER_MS = 1_500;

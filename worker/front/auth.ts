@@ -41,6 +41,15 @@ export interface Caller {
   require(action: Action, path: string): void;
 }
 
+export const allows = (caller: Caller, action: Action, path: string): boolean => {
+  try {
+    caller.require(action, path);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
 const LOOPBACK = new Set(["localhost", "127.0.0.1", "[::1]", "::1"]);
 const ASYMMETRIC = ["RS256", "ES256", "EdDSA"];
 const QUERY_TOKEN_SECONDS_MAX = 300;

@@ -25,7 +25,7 @@ import {
   jsonFrame,
   jsonOf,
 } from "../../src/sync/frames.ts";
-import { type Action, type Caller, callerOf } from "./auth.ts";
+import { allows, type Caller, callerOf } from "./auth.ts";
 import { type Env, numberOf } from "../env.ts";
 import { SOCKET_HEADER } from "../rpc/internal-headers.ts";
 import { emit } from "../telemetry/events.ts";
@@ -77,15 +77,6 @@ interface Channel {
 
 /** Makes a function that asks the object of this tenant's path. */
 export type AskOf = (tenant: string, path: string) => Ask;
-
-const allows = (caller: Caller, action: Action, path: string): boolean => {
-  try {
-    caller.require(action, path);
-    return true;
-  } catch {
-    return false;
-  }
-};
 
 class ClientSocket {
   readonly #env: Env;

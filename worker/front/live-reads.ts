@@ -12,6 +12,7 @@ import { BATCHES_TYPE } from "../wire/accept.ts";
 import { nextCursor } from "../wire/cursors.ts";
 import { H } from "../wire/durable-streams.ts";
 import { formatOffset, offsetIn } from "../wire/offsets.ts";
+import { TIDE_ASKED_HEADER } from "../rpc/internal-headers.ts";
 import { type Ask, Watch } from "../rpc/watch.ts";
 
 export interface LiveRequest {
@@ -46,10 +47,18 @@ function answerOf(waiting: Response, watch: Watch, from: number): Response | und
   return new Response(news.body as BodyInit, { status: 200, headers });
 }
 
-export async function longPoll(ask: Ask, { offset, cursor, waitMs, accept, signal }: LiveRequest): Promise<Response> {
+export interface LongPollRequest extends LiveRequest {
+  /** True for a device that syncs: its answers name the life of the log from which their bytes are. */
+  readonly wantsTide: boolean;
+}
+
+export async function longPoll(
+  ask: Ask,
+  { offset, cursor, waitMs, accept, signal, wantsTide }: LongPollRequest,
+): Promise<Response> {
   const deadline = Date.now() + waitMs;
-  const read = (at: string): Promise<Response> =>
-    ask(`?offset=${encodeURIComponent(at)}`, accept === null ? {} : { accept });
+  const asked = { ...(accept !== null && { accept }), ...(wantsTide && { [TIDE_ASKED_HEADER]: "1" }) };
+  const read = (at: string): Promise<Response> => ask(`?offset=${encodeURIComponent(at)}`, asked);
   let found = await read(offset);
   if (found.status !== 200) return found;
   if (isWaiting(found)) {
@@ -59,7 +68,8 @@ export async function longPoll(ask: Ask, { offset, cursor, waitMs, accept, signa
     const watch = await Watch.open(ask, { offset: from, form: isBatches ? "batches" : "values", signal });
     let answer: Response | undefined;
     try {
-      if (await watch.past(from, deadline)) answer = answerOf(found, watch, from);
+      // Records of a notice may be of a later life than the headers of the first answer name.
+      if ((await watch.past(from, deadline)) && !wantsTide) answer = answerOf(found, watch, from);
     } finally {
       watch.close();
     }

@@ -2,14 +2,16 @@
  * The way in: `/v1/stream/<path>`. Who asks, and for what, is decided here before any object is woken, because an
  * object that is asked is billed even if it only refuses. Also adds the headers that all answers share.
  */
+import { FRAME_TYPE, TIDE_HEADER } from "../../src/sync/http-words.ts";
 import { CALL_BYTES_MAX } from "../rpc/append-call.ts";
 import { type Action, type Caller, callerOf } from "./auth.ts";
 import { type Env, numberOf } from "../env.ts";
-import { LONG_HEADER, METRICS_HEADER } from "../rpc/internal-headers.ts";
+import { LONG_HEADER, METRICS_HEADER, TIDE_ASKED_HEADER } from "../rpc/internal-headers.ts";
 import { type Asked, told } from "../telemetry/events.ts";
 import { EdgeError } from "../errors.ts";
 import { type Answer, errorAnswer } from "../wire/http.ts";
 import { withCommonHeaders, preflight } from "../wire/cors.ts";
+import { mediaType } from "../stream/media-type.ts";
 import { checkBody, checkRate, checkSizes, type Seen } from "./request-limits.ts";
 import { longPoll } from "./live-reads.ts";
 import { forkOf, methodNotAllowed, readRequestOf } from "../wire/durable-streams.ts";
@@ -17,6 +19,7 @@ import { checkPath, decodePath, placeOf, SEGMENT_PREFIX, STREAM_PREFIX } from ".
 import { forgetManifest, readThrough } from "./archived-reads.ts";
 import { upgrade } from "./client-socket.ts";
 import { appendByCall, askOf, forward, isReading } from "./forward.ts";
+import { frameOverHttp } from "./frame-over-http.ts";
 import type { Background } from "./segment-cache.ts";
 import { segmentResponse } from "./segment-download.ts";
 import { subscriptionResponse } from "./subscription-calls.ts";
@@ -85,9 +88,11 @@ async function route(
   asked.tenant = caller.tenant;
   // A token that allows only appends may open a socket as well: each frame is checked.
   if (isUpgrade) return upgrade(request, env, askOf(env, new URL(request.url)), caller, path);
-  caller.require(action, path);
+  const isFrame = request.method === "POST" && mediaType(seen["content-type"] ?? "") === FRAME_TYPE;
+  if (!isFrame) caller.require(action, path);
   checkBody(seen);
   if (env.RATE_LIMIT) await checkRate(env, caller.tenant, path);
+  if (isFrame) return frameOverHttp(request, env, caller, path);
   // A fork reads the records that it inherits, so that right is needed as well.
   const fork = request.method === "PUT" ? forkOf(request.headers, STREAM_PREFIX) : undefined;
   if (fork) caller.require("read", fork.path);
@@ -118,6 +123,8 @@ async function answer(
   const { offset, live, cursor } =
     request.method === "GET" ? readRequestOf(url) : { offset: "start", live: undefined, cursor: undefined };
   const ask = (own: Record<string, string>) => forward(url, request, env, tenant, path, { ...own, [LONG_HEADER]: "1" });
+  const wantsTide = request.headers.get(TIDE_HEADER) === "1";
+  if (live === undefined && wantsTide) return ask({ [TIDE_ASKED_HEADER]: "1" });
   if (live === undefined && request.method === "GET")
     return readThrough({ asked, env, tenant, path, url, headers: request.headers, background, ask });
   if (live === undefined) {
@@ -131,7 +138,8 @@ async function answer(
     accept: request.headers.get("accept"),
     signal: request.signal as AbortSignal | undefined,
   };
-  if (live === "long-poll") return longPoll(asking, { ...common, waitMs: numberOf(env.TIDEMARK_LONG_POLL_MS, 20_000) });
+  if (live === "long-poll")
+    return longPoll(asking, { ...common, wantsTide, waitMs: numberOf(env.TIDEMARK_LONG_POLL_MS, 20_000) });
   return sse(asking, {
     ...common,
     waitMs: numberOf(env.TIDEMARK_SSE_MS, 60_000),

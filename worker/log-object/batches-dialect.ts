@@ -8,6 +8,7 @@
  */
 import { checkBatches } from "../stream/batch-check.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
+import { END_HEADER, LIFE_HEADER } from "../../src/sync/http-words.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
 import { type Answer, jsonAnswer } from "../wire/http.ts";
@@ -50,9 +51,17 @@ interface Asked {
   readonly until: number;
   /** The answer may be as long as it likes (streamed-read.ts). */
   readonly isLong: boolean;
+  /** True if the answer says where the log begins and ends, and names its life. It is not long then. */
+  readonly wantsTide: boolean;
 }
 
-export async function answerBatches(stream: Stream, url: URL, { until, isLong }: Asked): Promise<Response> {
+const tideHeaders = ({ start, tail, outboxes }: Stream): Record<string, string> => ({
+  [H.start]: formatOffset(start),
+  [END_HEADER]: formatOffset(tail),
+  [LIFE_HEADER]: outboxes.lives.current,
+});
+
+export async function answerBatches(stream: Stream, url: URL, { until, isLong, wantsTide }: Asked): Promise<Response> {
   const timestamp = url.searchParams.get("timestamp");
   const { offset } = readRequestOf(url);
   const from =
@@ -65,12 +74,15 @@ export async function answerBatches(stream: Stream, url: URL, { until, isLong }:
           : offset;
   stream.touch();
   stream.checkOffset(from);
-  const long = isLong ? longRead(stream, from, "batches") : undefined;
+  const long = isLong && !wantsTide ? longRead(stream, from, "batches") : undefined;
   if (long) return new Response(longBody(long, false), { status: 200, headers: batchesHeaders(from, long) });
   const limit = Math.min(stream.tail, until);
   const { bytes, nextOffset } =
     from < limit ? await stream.readBatches(from, limit, READ_BYTES) : { bytes: new Uint8Array(0), nextOffset: from };
   const upToDate = nextOffset >= stream.tail;
   const headers = batchesHeaders(from, { nextOffset, upToDate, ended: upToDate && stream.closed });
-  return new Response(bytes as BodyInit, { status: 200, headers });
+  return new Response(bytes as BodyInit, {
+    status: 200,
+    headers: { ...headers, ...(wantsTide && tideHeaders(stream)) },
+  });
 }

@@ -26,12 +26,14 @@ import { encodeInSlices, turn } from "../stream/body-encoder.ts";
 import { type Env, outboxMaxAgeMs } from "../env.ts";
 import { streamObject } from "../rpc/stubs.ts";
 import {
+  FRAME_HEADER,
   LEAD_HEADER,
   METRICS_HEADER,
   LONG_HEADER,
   PATH_HEADER,
   SOCKET_HEADER,
   TENANT_HEADER,
+  TIDE_ASKED_HEADER,
   UNTIL_HEADER,
 } from "../rpc/internal-headers.ts";
 import { Counters } from "../telemetry/counters.ts";
@@ -47,6 +49,7 @@ import { readBody } from "../wire/request-body.ts";
 import { readAnswer } from "../wire/read-answer.ts";
 import { longRead } from "../stream/streamed-read.ts";
 import { LogSockets, SOCKET_TAG } from "./sockets.ts";
+import { answerFrame } from "./frame-answer.ts";
 import { prometheus } from "./prometheus.ts";
 import { mediaType } from "../stream/media-type.ts";
 import { H, methodNotAllowed, readRequestOf } from "../wire/durable-streams.ts";
@@ -251,8 +254,9 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     });
   }
 
-  /** An append that is too large for an RPC call. */
+  /** An append that is too large for an RPC call, or a frame. */
   async #append(request: Request): Promise<Response> {
+    if (request.headers.has(FRAME_HEADER)) return answerFrame(request, this.#sockets);
     const asked = appendAsked(request.headers);
     const body = await readBody(request);
     return responseOf(await appendTo(await this.#life.visible(), asked, body, this.#counters));
@@ -278,7 +282,11 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     const manifest = request.headers.get(MANIFEST_HEADER) === null ? undefined : manifestOf(stream, url);
     if (manifest) return json(200, manifest, { [MANIFEST_HEADER]: "1" });
     if (dialectOf(request.headers.get("accept"), stream.config.contentType) === "batches")
-      return answerBatches(stream, url, { until: untilOf(request.headers), isLong: request.headers.has(LONG_HEADER) });
+      return answerBatches(stream, url, {
+        until: untilOf(request.headers),
+        isLong: request.headers.has(LONG_HEADER),
+        wantsTide: request.headers.has(TIDE_ASKED_HEADER),
+      });
     const { offset } = readRequestOf(url);
     const found =
       (request.headers.has(LONG_HEADER) && longRead(stream, offset)) ||

@@ -140,20 +140,34 @@ export class LogSockets {
     this.#host.ctx.acceptWebSocket(server, [SOCKET_TAG]);
     server.serializeAttachment({ channel, isTimed: stream.config.ttl !== undefined, follows: [] } satisfies Attachment);
     sessions.set(server, sessionOf(server));
-    const { tail: logEndOffset, start: logStartOffset, closed, config } = stream;
-    server.send(
-      jsonFrame(
-        { type: FrameType.HELLO, channel, credits: APPEND_CREDIT_BYTES },
-        {
-          logStartOffset,
-          logEndOffset,
-          contentType: config.contentType,
-          closed,
-          features: this.#host.takesOutboxes ? [SYNC_FEATURE] : [],
-        },
-      ),
-    );
+    server.send(this.#hello(stream, channel));
     return upgraded(client);
+  }
+
+  #hello({ tail: logEndOffset, start: logStartOffset, closed, config }: Stream, channel: number): Uint8Array {
+    const { contentType } = config;
+    const features = this.#host.takesOutboxes ? [SYNC_FEATURE] : [];
+    return jsonFrame(
+      { type: FrameType.HELLO, channel, credits: APPEND_CREDIT_BYTES },
+      { logStartOffset, logEndOffset, contentType, closed, features },
+    );
+  }
+
+  /**
+   * Answers a frame that came without a socket (front/frame-over-http.ts). `sync`: the outbox for which a push speaks.
+   * The request itself was counted already.
+   */
+  answer(frame: Frame, sync: SyncState | undefined): Promise<Uint8Array> {
+    return new Promise((resolve) => {
+      const socket = {
+        send: (data: ArrayBuffer | Uint8Array | string) => resolve(data as Uint8Array),
+        close: () => undefined,
+        serializeAttachment: () => undefined,
+        deserializeAttachment: (): Attachment => ({ channel: frame.channel, follows: [], sync }),
+      };
+      const session = sessionOf(socket);
+      this.#work(session, frame).catch((thrown: unknown) => this.#refuse(session, frame, thrown));
+    });
   }
 
   /** A message on any of the object's sockets. Watchers' messages are ignored. */
@@ -214,7 +228,13 @@ export class LogSockets {
 
   async #take(session: Session, frame: Frame): Promise<void> {
     if (COUNTED.has(frame.type)) this.#host.begin();
+    return this.#work(session, frame);
+  }
+
+  async #work(session: Session, frame: Frame): Promise<void> {
     switch (frame.type) {
+      case FrameType.OPEN:
+        return this.#send(session, this.#hello(await this.#host.stream(), frame.channel));
       case FrameType.APPEND:
         return this.#append(session, frame);
       case FrameType.JOIN:

@@ -23,3 +23,8 @@ export const LEAD_HEADER = "x-tidemark-lead";
 
 /** Upgrade: the channel of a client's socket. */
 export const SOCKET_HEADER = "x-tidemark-socket";
+
+/** POST: the body is one frame. The owner of the token, and for a push the outbox and its standing. */
+export const FRAME_HEADER = "x-tidemark-frame";
+/** GET: the answer also says where the log begins and ends, and its life. */
+export const TIDE_ASKED_HEADER = "x-tidemark-tide";

@@ -7,10 +7,11 @@
  * only one form, whatever charset is asked for.
  */
 import { MIMEType } from "whatwg-mimetype";
+import { BATCHES_TYPE } from "../../src/sync/http-words.ts";
 import { EdgeError } from "../errors.ts";
 import { mediaType } from "../stream/media-type.ts";
 
-export const BATCHES_TYPE = "application/vnd.tidemark.batches";
+export { BATCHES_TYPE };
 export const EVENTS_TYPE = "text/event-stream";
 /** "values": values in the stream's own content type. "batches": record batches. */
 export type Dialect = "values" | "batches";

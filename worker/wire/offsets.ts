@@ -2,14 +2,12 @@
  * Offsets as text: a record's number in 16 digits, an underscore, and 16 zeros (reserved). So offsets sort correctly as
  * text, and become numbers again without loss, because they are safe integers.
  */
+import { formatOffset, offsetIn as offsetInText } from "../../src/sync/http-words.ts";
 import { badRequest } from "../errors.ts";
 import { quoted } from "./fields.ts";
 
-const DIGITS = 16;
-const RESERVED = "0".repeat(DIGITS);
+export { formatOffset };
 const OFFSET = /^(\d{16})_0{16}$/;
-
-export const formatOffset = (offset: number): string => `${String(offset).padStart(DIGITS, "0")}_${RESERVED}`;
 
 /** A position that a client names: an offset, the start, or the end. */
 export function parseOffset(text: string, what = "offset"): number | "start" | "now" {
@@ -30,5 +28,4 @@ export function numberedOffset(text: string, what: string): number {
 }
 
 /** The offset in a header of an answer; 0 where it is not there. */
-export const offsetIn = ({ headers }: Response, name: string): number =>
-  Number((headers.get(name) ?? "").slice(0, DIGITS));
+export const offsetIn = ({ headers }: Response, name: string): number => offsetInText(headers.get(name));

@@ -31,6 +31,7 @@ const beside = (): Addresses => ({
   extras: installed(new URL("./extras.js", import.meta.url)),
   tabs: installed(new URL("./tabs.js", import.meta.url)),
   sync: installed(new URL("./sync.js", import.meta.url)),
+  tunnel: installed(new URL("./tunnel.js", import.meta.url)),
   kernel: installed(new URL("./kernel.wasm", import.meta.url)),
 });
 
@@ -57,6 +58,7 @@ function inFolder(assets: string | URL): Addresses {
     extras: at("extras.js"),
     tabs: at("tabs.js"),
     sync: at("sync.js"),
+    tunnel: at("tunnel.js"),
     kernel: at("kernel.wasm"),
   };
 }

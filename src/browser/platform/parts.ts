@@ -23,6 +23,8 @@ export interface Parts {
   readonly tabs?: string;
   /** Sync with an edge, the page's side and the worker's. */
   readonly sync?: string;
+  /** Sync over HTTP, where no WebSocket gets through. */
+  readonly tunnel?: string;
 }
 type Part = keyof Parts;
 

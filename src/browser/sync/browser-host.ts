@@ -3,6 +3,7 @@
  */
 import { TidemarkError } from "../../errors.ts";
 import type { Wire } from "../../sync/edge-socket.ts";
+import type { HttpAnswer, HttpRequest } from "../../sync/http-wire.ts";
 import type { SyncHost, TokenReason } from "../../sync/sync-host.ts";
 
 const REQUEST_MS = 10_000;
@@ -38,15 +39,34 @@ const wireOf = (socket: WebSocket): Wire => ({
     socket.addEventListener(type, listener as (event: Event) => void),
 });
 
+function after(ms: number, work: () => void): () => void {
+  const timer = setTimeout(work, ms);
+  return () => clearTimeout(timer);
+}
+
+/** A long-poll is answered within 20 s. A request that takes longer than this is lost. */
+const POLL_MS = 40_000;
+
+async function request({ method, url, headers, body, signal }: HttpRequest): Promise<HttpAnswer> {
+  const ends = AbortSignal.any([signal, AbortSignal.timeout(POLL_MS)]);
+  const response = await fetch(url, { method, headers, signal: ends, cache: "no-store", ...(body && { body }) });
+  return {
+    status: response.status,
+    header: (name) => response.headers.get(name),
+    bytes: async () => new Uint8Array(await response.arrayBuffer()),
+  };
+}
+
 export const browserHost = ({ token, proveTerm }: BrowserHostOptions): SyncHost => ({
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  after(ms, work) {
-    const timer = setTimeout(work, ms);
-    return () => clearTimeout(timer);
-  },
+  after,
   random: () => Math.random(),
   connect,
+  async overHttp(url, bearer) {
+    const { HttpWire } = await import("../../sync/http-wire.ts");
+    return new HttpWire({ url, token: bearer, request, after });
+  },
   async http({ method, url, token: bearer, headers }) {
     const authorization = bearer === undefined ? {} : { authorization: `Bearer ${bearer}` };
     const response = await fetch(url, {

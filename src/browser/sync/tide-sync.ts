@@ -6,7 +6,8 @@
  *        ◀─ news ─┘     └─ status, at most once a frame
  */
 import { TidemarkError } from "../../errors.ts";
-import { pathInAddress, SyncLink } from "../../sync/link.ts";
+import { pathInAddress } from "../../sync/http-words.ts";
+import { SyncLink } from "../../sync/link.ts";
 import type { LinkState } from "../../sync/link-state.ts";
 import { saveOptions } from "../../sync/save-options.ts";
 import { Session } from "../../sync/session.ts";

@@ -1,0 +1,47 @@
+/**
+ * Sync over HTTP, for networks where no WebSocket gets through: the names that both ends use. A request carries one
+ * frame (frames.ts), and its answer the frame that answers it.
+ *
+ *   POST /v1/stream/<path>   Content-Type: application/vnd.tidemark.frame
+ *        open │ join │ push │ fetch          → hello │ joined │ ok │ batches │ error
+ *        Tidemark-Outbox: of a push: who speaks, because there is no socket that has joined
+ *   GET  /v1/stream/<path>?offset=…&live=long-poll   Accept: the batches' type, Tidemark-Tide: 1
+ *        → batches, and in headers what a tide says: the log's start and end, and its life
+ */
+export const BATCHES_TYPE = "application/vnd.tidemark.batches";
+export const FRAME_TYPE = "application/vnd.tidemark.frame";
+/** Of a push: the outbox that has joined, and the standing with which it joined. */
+export const OUTBOX_HEADER = "Tidemark-Outbox";
+/** Of a read: "1" asks for the two headers below, and for bytes that are of the life that the answer names. */
+export const TIDE_HEADER = "Tidemark-Tide";
+/** Of the answer to such a read. The log's start has a header of its own in every answer. */
+export const END_HEADER = "Tidemark-End-Offset";
+export const LIFE_HEADER = "Tidemark-Life";
+
+export interface Speaking {
+  /** 16 hex digits. */
+  readonly outbox: string;
+  readonly generation: number;
+  readonly term: number;
+}
+
+const SPEAKING = /^([0-9a-f]{16}); generation=(\d{1,10}); term=(\d{1,10})$/;
+
+export const speakingText = ({ outbox, generation, term }: Speaking): string =>
+  `${outbox}; generation=${generation}; term=${term}`;
+
+/** Undefined if the text names no standing. */
+export function readSpeaking(text: string | null): Speaking | undefined {
+  const [, outbox, generation, term] = SPEAKING.exec(text ?? "") ?? [];
+  return outbox === undefined ? undefined : { outbox, generation: Number(generation), term: Number(term) };
+}
+
+const DIGITS = 16;
+const RESERVED = "0".repeat(DIGITS);
+/** An offset in addresses and headers: 16 digits, an underscore, and 16 zeros, so that offsets sort as texts. */
+export const formatOffset = (offset: number): string => `${String(offset).padStart(DIGITS, "0")}_${RESERVED}`;
+/** The offset in a header of an answer; 0 where it is not there. */
+export const offsetIn = (header: string | null): number => Number((header ?? "").slice(0, DIGITS));
+
+/** A stream's path as addresses have it. */
+export const pathInAddress = (path: string): string => path.split("/").map(encodeURIComponent).join("/");
