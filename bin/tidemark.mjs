@@ -27,6 +27,7 @@ const ASSETS = [
   "extras.js",
   "tabs.js",
   "sync.js",
+  "tunnel.js",
   "kernel.wasm",
 ];
 

@@ -6,7 +6,8 @@
  *   follow                  ──▶ long-polls, while it has credits         ──▶ batches, passed, tide
  *   token                   ──▶ used from the next request on            ──▶ ok
  *
- * A request that fails ends the wire, as a lost connection ends a socket: the link then joins anew. Browsers open six
+ * A request that fails ends the wire, as a lost connection ends a socket: the link then joins anew. After HTTP_WIRE_MS
+ * the wire ends by itself as a server that restarts, so that the link tries a WebSocket. Browsers open six
  * connections to a host at most, so with more than LIVE_MAX follows each asks every POLL_MS instead of waiting at the
  * edge.
  */
@@ -19,20 +20,20 @@ import {
   END_HEADER,
   formatOffset,
   FRAME_TYPE,
+  HTTP_WIRE_MS,
   LIFE_HEADER,
-  offsetIn,
+  offsetInHeader,
   OUTBOX_HEADER,
   pathInAddress,
   type Speaking,
   speakingText,
   TIDE_HEADER,
 } from "./http-words.ts";
+import { Signal } from "./signal.ts";
 import { type OutboxJoin, readPush, tidePayload } from "./sync-frames.ts";
 
 const LIVE_MAX = 4;
 const POLL_MS = 2_000;
-/** After so long the wire ends, and the link tries a WebSocket first: the network may be another one by now. */
-export const HTTP_WIRE_MS = 10 * 60_000;
 const LOST = 1006;
 const RESTART = 1012;
 const PONG = "pong";
@@ -62,7 +63,8 @@ interface Follow {
   readonly over: AbortController;
   next: string;
   credits: number;
-  wake: (() => void) | undefined;
+  /** Set by credits, by the follow's end, and when a pause is over. */
+  readonly changed: Signal;
   /** The log's ends and its life, as the follow was told last. */
   told: string;
   life: string | undefined;
@@ -187,7 +189,7 @@ export class HttpWire implements Wire {
     return answer;
   }
 
-  /** An answer that is no success, as a frame of the request `id`. Anything but the edge's own refusals ends the wire. */
+  /** An answer that is no success, as a frame of the request `id`. What is not the edge's own refusal ends the wire. */
   async #refusal(answer: HttpAnswer, channel: number, id: number, credits = 0): Promise<Uint8Array<ArrayBuffer>> {
     const body = new TextDecoder().decode(await answer.bytes());
     try {
@@ -234,9 +236,9 @@ export class HttpWire implements Wire {
     const { id, credits } = frame;
     const over = new AbortController();
     const next = startOf(jsonOf(frame)?.["from"]);
-    const follow: Follow = { id, over, next, credits, wake: undefined, told: "", life: undefined };
+    const follow: Follow = { id, over, next, credits, changed: new Signal(), told: "", life: undefined };
     channel.follows.set(id, follow);
-    over.signal.addEventListener("abort", () => follow.wake?.(), { once: true });
+    over.signal.addEventListener("abort", () => follow.changed.set(), { once: true });
     const polls = async (): Promise<void> => {
       while (!over.signal.aborted) await this.#poll(channel, follow);
     };
@@ -253,22 +255,11 @@ export class HttpWire implements Wire {
   #credit(follow: Follow | undefined, credits: number): void {
     if (!follow) return;
     follow.credits += credits;
-    follow.wake?.();
-  }
-
-  /** Resolves when the follow has credits or is over, or after `ms`. */
-  #pause(follow: Follow, ms?: number): Promise<void> {
-    return new Promise((resolve) => {
-      const cancel = ms === undefined ? () => undefined : this.#host.after(ms, resolve);
-      follow.wake = () => {
-        cancel();
-        resolve();
-      };
-    });
+    follow.changed.set();
   }
 
   async #poll(channel: Channel, follow: Follow): Promise<void> {
-    if (follow.credits <= 0) return this.#pause(follow);
+    if (follow.credits <= 0) return follow.changed.wait();
     let follows = 0;
     for (const each of this.#channels.values()) follows += each.follows.size;
     const isLive = follows <= LIVE_MAX && follow.told !== "";
@@ -285,19 +276,21 @@ export class HttpWire implements Wire {
     }
     this.#deliver(channel, follow, answer, bytes);
     this.#told(PONG);
-    if (bytes.length === 0 && follows > LIVE_MAX) await this.#pause(follow, POLL_MS);
+    if (bytes.length > 0 || follows <= LIVE_MAX) return;
+    const cancel = this.#host.after(POLL_MS, () => follow.changed.set());
+    await follow.changed.wait().finally(cancel);
   }
 
   #deliver(channel: Channel, follow: Follow, answer: HttpAnswer, bytes: Uint8Array): void {
     const fields = { channel: channel.number, id: follow.id };
-    const from = offsetIn(answer.header("Tidemark-From-Offset"));
-    const next = offsetIn(answer.header("Stream-Next-Offset"));
+    const from = offsetInHeader(answer.header("Tidemark-From-Offset"));
+    const next = offsetInHeader(answer.header("Stream-Next-Offset"));
     const life = answer.header(LIFE_HEADER);
     // Something between may have answered in the edge's stead.
     if (life === null || answer.header("Stream-Next-Offset") === null) throw new Ended(LOST);
     const ends = {
-      logStartOffset: offsetIn(answer.header("Tidemark-Start-Offset")),
-      highWatermark: offsetIn(answer.header(END_HEADER)),
+      logStartOffset: offsetInHeader(answer.header("Tidemark-Start-Offset")),
+      highWatermark: offsetInHeader(answer.header(END_HEADER)),
       life,
     };
     const tide = (nextOffset: number): void => {
@@ -311,9 +304,9 @@ export class HttpWire implements Wire {
     } else if (next > from) this.#told(jsonFrame({ type: FrameType.PASSED, ...fields }, { nextOffset: next }));
     follow.next = formatOffset(bytes.length > 0 ? endOf(bytes) : next);
     const told = `${ends.logStartOffset}-${ends.highWatermark}`;
-    if (offsetIn(follow.next) >= ends.highWatermark && follow.told !== told) {
+    if (offsetInHeader(follow.next) >= ends.highWatermark && follow.told !== told) {
       follow.told = told;
-      tide(offsetIn(follow.next));
+      tide(offsetInHeader(follow.next));
     }
     if (answer.header("Stream-Closed") !== "true") return;
     this.#told(jsonFrame({ type: FrameType.END, ...fields }, { logEndOffset: ends.highWatermark }));

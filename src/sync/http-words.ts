@@ -18,6 +18,9 @@ export const TIDE_HEADER = "Tidemark-Tide";
 export const END_HEADER = "Tidemark-End-Offset";
 export const LIFE_HEADER = "Tidemark-Life";
 
+/** After so long over HTTP a WebSocket is tried again: the network may be another one by now. */
+export const HTTP_WIRE_MS = 10 * 60_000;
+
 export interface Speaking {
   /** 16 hex digits. */
   readonly outbox: string;
@@ -41,7 +44,7 @@ const RESERVED = "0".repeat(DIGITS);
 /** An offset in addresses and headers: 16 digits, an underscore, and 16 zeros, so that offsets sort as texts. */
 export const formatOffset = (offset: number): string => `${String(offset).padStart(DIGITS, "0")}_${RESERVED}`;
 /** The offset in a header of an answer; 0 where it is not there. */
-export const offsetIn = (header: string | null): number => Number((header ?? "").slice(0, DIGITS));
+export const offsetInHeader = (header: string | null): number => Number((header ?? "").slice(0, DIGITS));
 
 /** A stream's path as addresses have it. */
 export const pathInAddress = (path: string): string => path.split("/").map(encodeURIComponent).join("/");

@@ -9,7 +9,7 @@
  * over HTTP (http-wire.ts); after ten minutes a WebSocket is tried again.
  */
 import { EdgeSocket, socketProtocols, type Wire } from "./edge-socket.ts";
-import { pathInAddress } from "./http-words.ts";
+import { HTTP_WIRE_MS, pathInAddress } from "./http-words.ts";
 import { type LinkAction, type LinkEvent, linkNext, type LinkState } from "./link-state.ts";
 import type { SyncHost, TokenReason } from "./sync-host.ts";
 
@@ -58,6 +58,7 @@ export class SyncLink {
   #attempt = new AbortController();
   #heardAt = 0;
   #barred = 0;
+  #barredAt = 0;
   #isHttp = false;
   /** True once the socket has brought something. */
   #wasHeard = false;
@@ -166,7 +167,7 @@ export class SyncLink {
       const status = await this.#statusOf(token);
       if (signal.aborted) return;
       if (this.#isHttp) this.#barred = 0;
-      else if (isAnswer(status)) this.#barred++;
+      else if (isAnswer(status)) this.#bar();
       this.step({ on: "not-open", status });
     }
   }
@@ -177,6 +178,12 @@ export class SyncLink {
     this.#isHttp = this.#barred >= BARRED && this.#host.overHttp !== undefined;
     if (this.#isHttp) return this.#host.overHttp!(url, token);
     return this.#host.connect(`${url.replace(/^http/, "ws")}/v1/socket`, socketProtocols(token), signal);
+  }
+
+  /** One more WebSocket was no way to an edge that answers requests. */
+  #bar(): void {
+    this.#barred++;
+    this.#barredAt = this.#host.monotonic();
   }
 
   /** A browser does not say why a WebSocket was refused. The status of a request to the same edge does. */
@@ -202,8 +209,9 @@ export class SyncLink {
   #ended(socket: EdgeSocket, code: number): void {
     if (this.#socket !== socket) return;
     // An HTTP wire that has had its time makes room for one WebSocket; one that brought nothing was no way either.
-    if (this.#isHttp) this.#barred = this.#wasHeard ? BARRED - 1 : 0;
-    else if (!this.#wasHeard && LOST.has(code)) this.#barred++;
+    if (this.#isHttp && !this.#wasHeard) this.#barred = 0;
+    else if (this.#isHttp && this.#host.monotonic() - this.#barredAt >= HTTP_WIRE_MS) this.#barred = BARRED - 1;
+    else if (!this.#isHttp && !this.#wasHeard && LOST.has(code)) this.#bar();
     this.#leave();
     this.step({ on: "ended", code });
   }

@@ -1,13 +1,12 @@
 /**
- * Sync over HTTP (src/sync/http-wire.ts) inside workerd: what a socket gives, given by requests. Each answer is compared
- * with the one that a socket gets for the same frame.
+ * Sync over HTTP (src/sync/http-wire.ts) inside workerd: what a socket gives, given by requests.
  */
 import { SELF } from "cloudflare:test";
 import { afterEach, describe, expect, it } from "vitest";
 import { type EdgeLog, EdgeSocket, takesSync, type Wire } from "../../src/sync/edge-socket.ts";
 import { encodeFrame, FrameType, jsonFrame } from "../../src/sync/frames.ts";
-import { HTTP_WIRE_MS, type HttpRequest, HttpWire } from "../../src/sync/http-wire.ts";
-import { FRAME_TYPE, OUTBOX_HEADER } from "../../src/sync/http-words.ts";
+import { type HttpRequest, HttpWire } from "../../src/sync/http-wire.ts";
+import { FRAME_TYPE, HTTP_WIRE_MS, OUTBOX_HEADER } from "../../src/sync/http-words.ts";
 import { crcOf, JOIN } from "./outbox-device.ts";
 import { at, batchAt, connect, makeLog, textOf } from "./outbox-tools.ts";
 

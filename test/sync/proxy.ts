@@ -10,6 +10,7 @@
  *   rate       bytes a second of each connection, each way
  *   swallow    what goes this way is lost while both sides hear nothing of it: the connection is half open
  *   stopAfter  a connection ends once so many more bytes went this way
+ *   noSockets  a connection that asks for a WebSocket ends; requests get through
  *
  * A connection that lost bytes can't go on: `heal` ends it, as a network does that finds out.
  */
@@ -29,6 +30,7 @@ interface Weather {
   /** Bytes a second; 0: as fast as they come. */
   rate: number;
   readonly swallows: Set<Way>;
+  noSockets: boolean;
 }
 
 /** One way of one connection. */
@@ -59,6 +61,10 @@ class Pipe {
   }
 
   #arrived(bytes: Buffer): void {
+    if (this.#network.weather.noSockets && bytes.toString("latin1").toLowerCase().includes("upgrade: websocket")) {
+      this.#network.effect++;
+      return this.end();
+    }
     if (this.#network.weather.swallows.has(this.#way)) {
       this.hasLost = true;
       this.#network.effect += bytes.length;
@@ -115,7 +121,7 @@ export class FaultProxy {
   #server!: Server;
   #refuses = false;
   #stop: { readonly way: Way; left: number } | undefined;
-  readonly weather: Weather = { latencyMs: 0, rate: 0, swallows: new Set() };
+  readonly weather: Weather = { latencyMs: 0, rate: 0, swallows: new Set(), noSockets: false };
   /** What the fault did so far: connections that ended or were refused, bytes that were lost, late or slow. */
   effect = 0;
   /** All bytes that went each way. */
@@ -194,6 +200,11 @@ export class FaultProxy {
     this.#refuses = true;
     this.cut();
   }
+  /** From now on no WebSocket opens; those that are open end. */
+  noSockets(): void {
+    this.weather.noSockets = true;
+    this.cut();
+  }
   swallow(...ways: readonly Way[]): void {
     for (const way of ways) this.weather.swallows.add(way);
   }
@@ -206,7 +217,7 @@ export class FaultProxy {
   heal(): number {
     this.#refuses = false;
     this.#stop = undefined;
-    Object.assign(this.weather, { latencyMs: 0, rate: 0 });
+    Object.assign(this.weather, { latencyMs: 0, rate: 0, noSockets: false });
     this.weather.swallows.clear();
     for (const { pipes } of this.#open) if (pipes.some(({ hasLost }) => hasLost)) for (const pipe of pipes) pipe.end();
     const did = this.effect;

@@ -1,4 +1,4 @@
-/** A request that carries one frame (front/frame-over-http.ts), in the object: its answer is the frame that answers it. */
+/** A request that carries one frame (front/frame-over-http.ts), in the object. The answer is a frame as well. */
 import { decodeFrame, FrameType } from "../../src/sync/frames.ts";
 import { FRAME_TYPE, readSpeaking } from "../../src/sync/http-words.ts";
 import { badRequest } from "../errors.ts";

@@ -10,14 +10,13 @@ const EXPOSED =
   `Stream-Next-Offset, Stream-Up-To-Date, Stream-Closed, Stream-Cursor, Stream-TTL, Stream-Expires-At, ETag,
   Location, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, Stream-SSE-Data-Encoding,
   Retry-After, Link, Content-Range, Accept-Ranges, Age, Allow, Date, Vary, WWW-Authenticate, X-Accel-Buffering,
-  CF-Ray, Tidemark-Error, Tidemark-Start-Offset, Tidemark-From-Offset, Tidemark-End-Offset, Tidemark-Life, ${SETTINGS}`.replace(
-    /\s+/g,
-    " ",
-  );
+  CF-Ray, Tidemark-Error, Tidemark-Start-Offset, Tidemark-From-Offset, Tidemark-End-Offset,
+  Tidemark-Life, ${SETTINGS}`.replace(/\s+/g, " ");
 const ALLOWED =
   `Authorization, Accept, Content-Type, Range, Last-Event-ID, If-None-Match, Stream-TTL, Stream-Expires-At,
   Stream-Closed, Stream-Seq, Producer-Id, Producer-Epoch, Producer-Seq, Stream-Forked-From, Stream-Fork-Offset,
-  Stream-Fork-Sub-Offset, Stream-Expected-Offset, Tidemark-Resent-Since, Tidemark-Sequences, Tidemark-Outbox, Tidemark-Tide, ${SETTINGS},
+  Stream-Fork-Sub-Offset, Stream-Expected-Offset, Tidemark-Resent-Since, Tidemark-Sequences, Tidemark-Outbox,
+  Tidemark-Tide, ${SETTINGS},
   Cache-Control, Pragma, If-Match, If-Modified-Since, X-Requested-With, traceparent, tracestate, baggage,
   sentry-trace, b3, X-B3-TraceId, X-B3-SpanId, X-B3-ParentSpanId, X-B3-Sampled, X-B3-Flags, uber-trace-id,
   Request-Id, X-Request-ID, X-Correlation-ID`.replace(/\s+/g, " ");

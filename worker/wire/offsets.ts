@@ -2,7 +2,7 @@
  * Offsets as text: a record's number in 16 digits, an underscore, and 16 zeros (reserved). So offsets sort correctly as
  * text, and become numbers again without loss, because they are safe integers.
  */
-import { formatOffset, offsetIn as offsetInText } from "../../src/sync/http-words.ts";
+import { formatOffset, offsetInHeader } from "../../src/sync/http-words.ts";
 import { badRequest } from "../errors.ts";
 import { quoted } from "./fields.ts";
 
@@ -28,4 +28,4 @@ export function numberedOffset(text: string, what: string): number {
 }
 
 /** The offset in a header of an answer; 0 where it is not there. */
-export const offsetIn = ({ headers }: Response, name: string): number => offsetInText(headers.get(name));
+export const offsetIn = ({ headers }: Response, name: string): number => offsetInHeader(headers.get(name));

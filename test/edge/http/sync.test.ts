@@ -42,7 +42,7 @@ describe("tides in sync", () => {
     await ann.write("a0", "a1");
     const ben = await deviceAt(path);
     await ann.level();
-    await ben.level();
+    await ben.until(() => ben.of().watermark === 2);
     expect(await ben.committed()).toEqual(json(["a0", "a1"]));
     network.refuse();
     await ann.write("a2", "a3");
@@ -218,5 +218,33 @@ describe("what sync() was told", () => {
     const fresh = await deviceAt(path);
     await fresh.level();
     expect((await fresh.committed()).length).toBe(200);
+  }, 60_000);
+});
+
+describe("a network without WebSockets", () => {
+  it("devices sync over HTTP, through lost connections, and use sockets again once there are some", async () => {
+    const path = paths();
+    network.noSockets();
+    const [ann, ben] = [await deviceAt(path), await deviceAt(path)];
+    await ann.write("a", "b", "c");
+    await Promise.all([ann.level(), ben.level()]);
+    await ben.until(() => ben.of().watermark === 3);
+    for (let round = 0; round < 3; round++) {
+      const written = [ann.write(`ann-${round}`), ben.write(`ben-${round}`)];
+      network.cut();
+      await Promise.all(written);
+      await Promise.all([ann.level(), ben.level()]);
+    }
+    await Promise.all([ann, ben].map((device) => device.until(() => device.of().watermark === 9)));
+    const found = await ann.committed();
+    expect(await ben.committed()).toEqual(found);
+    expect([...found].sort()).toHaveLength(new Set(found).size);
+    expect(network.heal()).toBeGreaterThan(4);
+    // A device that comes now has a socket, and both kinds see each other.
+    const late = await deviceAt(path);
+    await late.level();
+    await late.write("late");
+    await Promise.all([ann, ben, late].map((device) => device.until(() => device.of().watermark === 10)));
+    expect(await late.committed()).toEqual([...found, ...json(["late"])]);
   }, 60_000);
 });
