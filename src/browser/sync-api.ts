@@ -50,6 +50,11 @@ export interface SyncOptions {
   readonly token?: TokenProvider | undefined;
   /** By name. An array means defaults for each. */
   readonly topics: readonly string[] | Readonly<Record<string, SyncedTopicOptions>>;
+  /**
+   * "pause" (default): when no tab is visible and nothing was to send for 60 s, the connection closes. The volume keeps
+   * it; a call that does not name it leaves it as it is.
+   */
+  readonly background?: "pause" | "keep" | undefined;
 }
 
 export interface BlockedBatch {
@@ -115,7 +120,7 @@ export interface Sync {
   drained(options?: SyncWaitOptions): Promise<void>;
   /** Resolves when each topic has been level with the edge once since this call. */
   caughtUp(options?: SyncWaitOptions): Promise<void>;
-  /** In all tabs, until resume(). */
+  /** In all tabs, and in later openings, until resume(). */
   pause(): Promise<void>;
   resume(): Promise<void>;
   /** Another provider; or without one: ask again now. */

@@ -8,7 +8,7 @@
  * A note is plain JSON of at most 1 KiB. docs/sync.md says when each field is written and what it means.
  */
 import { assert, TidemarkError } from "../errors.ts";
-import type { KeptOptions } from "./topic-options.ts";
+import type { KeptOptions, LinkWishes } from "./topic-options.ts";
 
 /** Which edge log a note speaks of. */
 interface EdgeLogNote {
@@ -51,6 +51,8 @@ export interface OutboxNote extends EdgeLogNote {
   readonly retracted: readonly RetractedRun[];
   /** What sync() was told of this topic; absent: nothing but defaults. */
   readonly options?: KeptOptions | undefined;
+  /** The same in all topics of a tide. After a crash in the middle of a change one that says "paused" counts. */
+  readonly link?: LinkWishes | undefined;
 }
 
 export interface ReplicaNote extends EdgeLogNote {

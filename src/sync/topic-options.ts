@@ -22,6 +22,13 @@ export interface KeptOptions {
   readonly serializer?: ValueKind | undefined;
 }
 
+/** What belongs to the link, and so to all topics of a tide: each topic's note has it. */
+export interface LinkWishes {
+  /** A person has paused sync, and it goes on only when one resumes it. */
+  readonly paused?: boolean | undefined;
+  readonly background?: "pause" | "keep" | undefined;
+}
+
 const NAMES = ["from", "create", "outboxBytesMax", "keep", "onTrimmed", "serializer"] as const;
 
 /** The options after these were given; the same object if nothing changes. */

@@ -18,6 +18,7 @@ function made(answer: (ask: SyncAsk) => unknown = () => undefined) {
       return answer(ask);
     },
     topics: new Map(),
+    isOver: () => false,
     tell: (event) => told.push(event),
   });
   return { sync, asked, told };

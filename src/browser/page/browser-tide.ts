@@ -341,7 +341,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
         const ask = (asked: object, signal?: AbortSignal): Promise<unknown> =>
           retried(this, () => this.connection!.call<unknown>({ op: "sync", ask: asked }, signal), signal);
         const tell = (event: SyncEvent): void => this.tell({ type: "sync", event });
-        return (this.syncing ??= pageSync({ ask, tell, topics: this.#topics }));
+        return (this.syncing ??= pageSync({ ask, tell, topics: this.#topics, isOver: () => !!this.ended }));
       });
     this.#sync = sync;
     return sync.then(work);

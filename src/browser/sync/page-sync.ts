@@ -14,6 +14,7 @@ import type {
   TokenAsk,
   TokenProvider,
 } from "../sync-api.ts";
+import { isPageHidden, hintsOfPage } from "./page-hints.ts";
 import { checkChoice, checkSync, checkToken, checkWait } from "./sync-checks.ts";
 import type { SettledRun, SyncAsk, SyncNews } from "./words.ts";
 import type { Ack } from "../api.ts";
@@ -27,6 +28,8 @@ export interface PageSyncHost {
   /**
    * This page's topics, by name. `drained` resolves once all that was appended so far is acknowledged or has failed.
    */
+  /** True once the tide has ended for this page. */
+  isOver(): boolean;
   readonly topics: ReadonlyMap<string, { drained(): Promise<void>; readonly serializer: unknown }>;
 }
 
@@ -52,6 +55,10 @@ export class PageSync implements Sync {
 
   constructor(host: PageSyncHost) {
     this.#host = host;
+    const end = hintsOfPage((hint) => {
+      if (host.isOver()) return end();
+      host.ask({ ask: "hint", hint }).catch(() => undefined);
+    });
   }
 
   get status(): SyncStatus {
@@ -59,9 +66,9 @@ export class PageSync implements Sync {
   }
 
   async start(options: SyncOptions): Promise<this> {
-    const { url, topics } = checkSync(options, (topic) => this.#host.topics.get(topic)?.serializer);
+    const { url, topics, background } = checkSync(options, (topic) => this.#host.topics.get(topic)?.serializer);
     this.#token = options.token ?? this.#token;
-    this.#become((await this.#host.ask({ ask: "start", url, topics })) as SyncStatus);
+    this.#become((await this.#host.ask({ ask: "start", url, topics, background })) as SyncStatus);
     return this;
   }
 
@@ -115,6 +122,10 @@ export class PageSync implements Sync {
 
   hear(news: SyncNews): void {
     if (news.type === "ask-token") return void this.#giveToken(news.id, news.ask);
+    if (news.type === "ask-seen") {
+      const answer = { ask: "seen", id: news.id, isHidden: isPageHidden() } as const;
+      return void this.#host.ask(answer).catch(() => undefined);
+    }
     if (news.type === "settled") return this.#settled(news.topic, news.runs);
     if (news.type === "retracted") return this.#retracted(news.topic, news.range);
     if (news.type === "status") this.#become(news.status);

@@ -78,7 +78,7 @@ export function checkToken(token: unknown): void {
     throw refused("token", token, "a string or a function");
 }
 
-export interface CheckedSync {
+export interface CheckedSync extends Pick<SyncOptions, "background"> {
   /** Without a slash at its end. */
   readonly url: string;
   readonly topics: Readonly<Record<string, SyncedTopicOptions>>;
@@ -87,9 +87,10 @@ export interface CheckedSync {
 /** `serializerOf`: what the page has a topic with already; undefined if it has not. */
 export function checkSync(options: unknown, serializerOf: (topic: string) => unknown = () => undefined): CheckedSync {
   if (!isObject(options) || Array.isArray(options)) throw refused("sync", options, "{ url, topics, token }");
-  const { url, topics, token } = options as SyncOptions;
+  const { url, topics, token, background } = options as SyncOptions;
   const edge = edgeOf(url);
   checkToken(token);
+  if (background !== undefined) oneOf("pause", "keep")("background", background);
   const named: [unknown, SyncedTopicOptions][] = Array.isArray(topics)
     ? topics.map((name: unknown) => [name, {}])
     : Object.entries(isObject(topics) ? topics : {});
@@ -103,7 +104,7 @@ export function checkSync(options: unknown, serializerOf: (topic: string) => unk
       throw refused("serializer", serializer, `"${used}", as this page has the topic ${name}`);
     return [name, { path: given.path, ...optionsAfter({}, { ...given, serializer } as SyncedTopicOptions) }];
   });
-  return { url: edge, topics: Object.fromEntries(checked) };
+  return { url: edge, topics: Object.fromEntries(checked), ...(background && { background }) };
 }
 
 /** INVALID_ARGUMENT for an answer that a call does not know. */

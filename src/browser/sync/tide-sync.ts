@@ -9,12 +9,13 @@ import { TidemarkError } from "../../errors.ts";
 import { pathInAddress } from "../../sync/http-words.ts";
 import { SyncLink } from "../../sync/link.ts";
 import type { LinkState } from "../../sync/link-state.ts";
-import { saveOptions } from "../../sync/save-options.ts";
+import { saveLinkOptions, saveOptions } from "../../sync/save-options.ts";
 import { Session } from "../../sync/session.ts";
 import type { SessionNews, SessionOptions } from "../../sync/session-options.ts";
 import type { SyncHost } from "../../sync/sync-host.ts";
-import { creationHeaders, fitsType, type KeptOptions } from "../../sync/topic-options.ts";
+import { creationHeaders, fitsType, type KeptOptions, type LinkWishes } from "../../sync/topic-options.ts";
 import type { SyncedTopicOptions, SyncStatus } from "../sync-api.ts";
+import { Background } from "./background.ts";
 import { browserHost } from "./browser-host.ts";
 import type { SyncedLog } from "../../sync/synced-log.ts";
 import type { AskedTopic, SyncedTopic } from "./open-synced.ts";
@@ -34,7 +35,7 @@ export interface TideSyncHost {
    */
   open(topic: string, asked: AskedTopic | undefined): Promise<SyncedTopic>;
   /** Topics that are synced already, with where their logs are at the edge. */
-  synced(): ReadonlyMap<string, { readonly url: string }>;
+  synced(): ReadonlyMap<string, { readonly url: string; readonly link?: LinkWishes | undefined }>;
   /** The replica has grown, or the edge has removed records: what retention removes here is looked for. */
   due(topic: string): void;
   failed(error: TidemarkError): void;
@@ -61,6 +62,8 @@ export class TideSync {
   #url: string | undefined;
   /** Each returns true once what it waits for has happened, and is then removed. */
   readonly #waiting = new Set<() => boolean>();
+  #linkOptions: LinkWishes = {};
+  readonly #background: Background;
   #isTelling = false;
   #isClosed = false;
 
@@ -68,22 +71,33 @@ export class TideSync {
     this.#host = host;
     this.#desk = new TokenDesk(() => host.pages());
     this.#worker = browserHost({ token: (reason) => this.#desk.token(reason), proveTerm: () => host.proveTerm() });
+    const { after, monotonic } = this.#worker;
+    this.#background = new Background({
+      after,
+      monotonic,
+      link: () => this.#link,
+      isSeen: () => this.#desk.isSeen(),
+      hasWork: () => [...this.#open.values()].some(({ store }) => store.pending.batches > 0),
+      keeps: () => this.#linkOptions.background === "keep",
+    });
   }
 
   async ask(ask: SyncAsk): Promise<unknown> {
     switch (ask.ask) {
       case "start":
-        return this.#start(ask.url, ask.topics);
+        return this.#start(ask);
       case "token":
         return this.#desk.answered(ask.id, ask);
       case "pause":
-        return this.#link?.step({ on: "pause", why: "user" });
+        return this.#pause(true);
       case "resume":
-        return this.#link?.step({ on: "resume" });
+        return this.#pause(false);
       case "authenticate":
         return this.#link?.step({ on: "authenticate" });
       case "hint":
-        return this.#link?.hint();
+        return ask.hint === "online" ? this.#background.woken() : this.#background[ask.hint]();
+      case "seen":
+        return this.#desk.answered(ask.id, ask);
       case "wait":
         return this.#wait(ask.until, ask.topic);
       case "unblock":
@@ -93,7 +107,7 @@ export class TideSync {
     }
   }
 
-  async #start(url: string, topics: Readonly<Record<string, SyncedTopicOptions>>): Promise<SyncStatus> {
+  async #start({ url, topics, background }: Extract<SyncAsk, { ask: "start" }>): Promise<SyncStatus> {
     const [there] = this.#host.synced().values();
     const known = this.#url ?? there?.url ?? url;
     if (known !== url)
@@ -104,8 +118,21 @@ export class TideSync {
       );
     this.#url = url;
     await Promise.all(Object.entries(topics).map(([topic, options]) => this.#wanted(topic, options)));
+    if (background !== undefined) await this.#keepLink({ background });
     this.#link!.step({ on: "wanted" });
     return this.status();
+  }
+
+  /** In the link at once, and then in the notes of all topics: any of them is enough to remember a pause. */
+  async #pause(paused: boolean): Promise<void> {
+    if (!this.#link) throw new TidemarkError("INVALID_ARGUMENT", "no topic is synced: sync() begins it", {});
+    this.#link.step(paused ? { on: "pause", why: "user" } : { on: "resume" });
+    await this.#keepLink({ paused });
+  }
+
+  async #keepLink(change: LinkWishes): Promise<void> {
+    this.#linkOptions = { ...this.#linkOptions, ...change };
+    for (const { store } of this.#open.values()) await saveLinkOptions(store, this.#linkOptions);
   }
 
   /** Goes on with the topics that were synced in an earlier opening. */
@@ -159,7 +186,7 @@ export class TideSync {
       },
       appended: () => {
         this.#changed();
-        link.hint();
+        this.#background.woken();
       },
       risen: () => this.#host.due(topic),
       full: (isFull) => isFull && this.#host.tell({ type: "outboxfull", topic }),
@@ -168,17 +195,22 @@ export class TideSync {
     const synced = { ...opened, session };
     this.#open.set(topic, synced);
     if (link.socket) session.attach(link.socket);
+    await saveLinkOptions(store, this.#linkOptions);
     return synced;
   }
 
   #newLink(url: string): SyncLink {
-    return new SyncLink({
+    const link = new SyncLink({
       host: this.#worker,
       url,
       sessions: this.#sessions,
       changed: () => this.#changed(),
       token: (outcome) => this.#host.tell({ type: "token", outcome }),
     });
+    const noted = [...this.#host.synced().values()].flatMap(({ link: options }) => options ?? []);
+    this.#linkOptions = { ...noted[0], paused: noted.some(({ paused }) => paused) };
+    if (this.#linkOptions.paused) link.step({ on: "pause", why: "user" });
+    return link;
   }
 
   #options(topic: string, { store }: SyncedTopic): SessionOptions {
@@ -303,6 +335,7 @@ export class TideSync {
   /** Called when the volume closes or is opened anew. */
   close(): void {
     this.#isClosed = true;
+    this.#background.close();
     this.#link?.close();
     for (const session of this.#sessions) session.close();
     this.#sessions.clear();

@@ -1,6 +1,6 @@
 /**
  * Asks pages for a token, the leader's own first, then each other tab in turn. A page that has no provider says so at
- * once; one that does not answer within ten seconds is passed over.
+ * once; one that does not answer within ten seconds is passed over. All are asked at once whether they are seen.
  *
  *   undefined   no page has a provider: the edge may want no token
  *   null        nobody is signed in
@@ -11,6 +11,7 @@ import type { TokenReason } from "../../sync/sync-host.ts";
 import type { SyncNews } from "./words.ts";
 
 const PAGE_MS = 10_000;
+const SEEN_MS = 1_000;
 
 /** What is needed of a tab's port. */
 export interface TokenPage {
@@ -20,6 +21,7 @@ export interface TokenPage {
 interface Answer {
   readonly token?: string | null | undefined;
   readonly failed?: boolean | undefined;
+  readonly isHidden?: boolean | undefined;
 }
 
 export class TokenDesk {
@@ -43,15 +45,26 @@ export class TokenDesk {
   }
 
   #ask(page: TokenPage, reason: TokenReason): Promise<Answer | undefined> {
+    return this.#asked(page, PAGE_MS, (id) => ({ type: "ask-token", id, ask: { reason } }));
+  }
+
+  #asked(page: TokenPage, ms: number, question: (id: number) => SyncNews): Promise<Answer | undefined> {
     const id = this.#nextId++;
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.answered(id, undefined), PAGE_MS);
+      const timer = setTimeout(() => this.answered(id, undefined), ms);
       this.#waiting.set(id, (answer) => {
         clearTimeout(timer);
         resolve(answer);
       });
-      page.tell({ type: "sync", event: { type: "ask-token", id, ask: { reason } } });
+      page.tell({ type: "sync", event: question(id) });
     });
+  }
+
+  /** True if a page says within a second that it is seen. A frozen page does not answer. */
+  async isSeen(): Promise<boolean> {
+    const pages = [...this.#pages()];
+    const answers = pages.map((page) => this.#asked(page, SEEN_MS, (id) => ({ type: "ask-seen", id })));
+    return (await Promise.all(answers)).some((answer) => answer?.isHidden === false);
   }
 
   answered(id: number, answer: Answer | undefined): void {

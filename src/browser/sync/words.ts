@@ -3,20 +3,29 @@
  *
  *   page   { op: "sync", ask: { … } }            one answer
  *   worker { event: { type: "sync", … } }        to every tab: a SyncEvent, a run of settled positions
- *                                                to one tab: a token is wanted
+ *                                                to one tab: a token is wanted; is the page seen?
  */
 import type { Range } from "../../sync/topic-store.ts";
+import type { PageHint } from "./page-hints.ts";
 import type { SyncedTopicOptions, SyncEvent, TokenAsk } from "../sync-api.ts";
 
 export type SyncAsk =
-  | { readonly ask: "start"; readonly url: string; readonly topics: Readonly<Record<string, SyncedTopicOptions>> }
+  | {
+      readonly ask: "start";
+      readonly url: string;
+      readonly topics: Readonly<Record<string, SyncedTopicOptions>>;
+      readonly background?: "pause" | "keep" | undefined;
+    }
   | {
       readonly ask: "token";
       readonly id: number;
       readonly token?: string | null | undefined;
       readonly failed?: boolean;
     }
-  | { readonly ask: "pause" | "resume" | "authenticate" | "hint" | "status" }
+  | { readonly ask: "pause" | "resume" | "authenticate" | "status" }
+  | { readonly ask: "hint"; readonly hint: PageHint }
+  /** The answer to "ask-seen". */
+  | { readonly ask: "seen"; readonly id: number; readonly isHidden: boolean }
   /** Answered once that is reached. Rejected if a topic needs a person's answer first. */
   | { readonly ask: "wait"; readonly until: "drained" | "level"; readonly topic: string | undefined }
   | { readonly ask: "unblock"; readonly topic: string; readonly choice: "retry" | "discard" };
@@ -32,4 +41,5 @@ export type SyncNews =
   | SyncEvent
   | { readonly type: "settled"; readonly topic: string; readonly runs: readonly SettledRun[] }
   | { readonly type: "retracted"; readonly topic: string; readonly range: Range }
+  | { readonly type: "ask-seen"; readonly id: number }
   | { readonly type: "ask-token"; readonly id: number; readonly ask: TokenAsk };

@@ -72,6 +72,7 @@ export class SyncDevice {
         ]),
       tell: (event) => this.#hear(event),
       topics: new Map(),
+      isOver: () => false,
     });
   }
 

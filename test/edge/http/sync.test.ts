@@ -48,8 +48,7 @@ describe("tides in sync", () => {
     await ann.write("a2", "a3");
     await ben.write("b0", "b1", "b2");
     network.heal();
-    await Promise.all([ann.level(), ben.level()]);
-    await Promise.all([ann.level(), ben.level()]);
+    await Promise.all([ann, ben].map((each) => each.until(() => each.of().watermark === 7)));
     const [one, other] = [await ann.committed(), await ben.committed()];
     expect(one).toEqual(other);
     expect(one.filter((value) => value.startsWith('"a'))).toEqual(json(["a0", "a1", "a2", "a3"]));
@@ -95,7 +94,7 @@ describe("tides in sync", () => {
     await original.level();
     await copy.page.resume();
     await copy.level();
-    await original.level();
+    await original.until(() => original.of().watermark === 3);
     const found = await original.committed();
     expect([...found].sort()).toEqual(json(["copy", "original", "shared"]));
     expect(await copy.committed()).toEqual(found);
@@ -246,5 +245,49 @@ describe("a network without WebSockets", () => {
     await late.write("late");
     await Promise.all([ann, ben, late].map((device) => device.until(() => device.of().watermark === 10)));
     expect(await late.committed()).toEqual([...found, ...json(["late"])]);
+  }, 60_000);
+});
+
+describe("a link that rests", () => {
+  it("a pause holds after a reload, also for a topic that is synced later, until somebody resumes (H43)", async () => {
+    const [path, other] = [paths(), paths()];
+    const device = await deviceAt(path);
+    await device.level();
+    await device.page.pause();
+    await device.write("paused");
+    await device.reopen();
+    expect(device.status).toMatchObject({ state: "paused", reason: "user", connected: false });
+    await device.start({ url: edge(), topics: { orders: {}, more: { path: other } } });
+    await device.writeTo("more", "paused, too");
+    await device.page.authenticate("a token");
+    await device.reopen();
+    expect(device.status).toMatchObject({ state: "paused", reason: "user" });
+    await device.page.resume();
+    await device.level();
+    expect(await device.committed()).toEqual(json(["paused"]));
+    expect(await device.committed("more")).toEqual(json(["paused, too"]));
+    await device.reopen();
+    await device.level();
+    expect(device.status.state).toBe("live");
+  }, 60_000);
+
+  it("a page that is seen again has news within three seconds, though its socket is dead (H26)", async () => {
+    const path = paths();
+    const ann = await deviceAt(path);
+    const ben = await SyncDevice.open();
+    open.push(ben);
+    await ben.start({ url: worker.url, topics: { orders: { path } } });
+    await Promise.all([ann.level(), ben.level()]);
+    network.swallow("up", "down");
+    await ben.write("news");
+    await ben.level();
+    expect(ann.status.connected).toBe(true);
+    const from = performance.now();
+    await ann.sync.ask({ ask: "hint", hint: "seen" });
+    // The socket is given up after two seconds without an answer; only then there is a network again.
+    await ann.until(() => !ann.status.connected);
+    network.heal();
+    await ann.until(() => ann.of().watermark === 1);
+    expect(performance.now() - from).toBeLessThan(3_000);
   }, 60_000);
 });
