@@ -4,7 +4,7 @@
  *   const socket = EdgeSocket.connect(wire, { after })
  *   const log = socket.bound ?? (await socket.open("orders"))
  *   await log.append([batch])                                 waits for credits, resolves with the offsets
- *   for await (const { bytes, nextOffset } of log.follow(0))  asks for more when the loop asks
+ *   for await (const { bytes, nextOffset } of log.follow(0))  asks for more as the loop takes them
  *   const { refusal, joined } = await log.join(…)             sync: an outbox and a replica meet the log
  *   await log.push({ expected, at, … }, [batch])              waits for credits as an append does
  *
@@ -18,6 +18,7 @@ import type { AppendResult } from "../log/types.ts";
 import { viewOf } from "../record/bytes.ts";
 import { nextOffsetOf, readHeader } from "../record/format.ts";
 import { splitBatches } from "../record/record-batch.ts";
+import { FollowWindow } from "./follow-window.ts";
 import { appendPayload, decodeFrame, encodeFrame, type Frame, FrameType, jsonFrame, jsonOf } from "./frames.ts";
 import {
   type Joined,
@@ -413,7 +414,7 @@ export class EdgeLog {
     this.#transmit(jsonFrame({ type: FrameType.FOLLOW, channel: this.channel, id, credits: windowBytes }, { from }));
     try {
       let isLevel = false;
-      for (let window = windowBytes; ;) {
+      for (const window = new FollowWindow(windowBytes, windowBytesMax); ;) {
         const frame = frames.shift();
         if (!frame) {
           if (failed) throw failed;
@@ -421,19 +422,15 @@ export class EdgeLog {
         } else if (frame.type === FrameType.BATCHES) {
           const { payload } = frame;
           yield { bytes: payload, nextOffset: nextOffsetOf(readHeader(splitBatches(payload).at(-1)!)) };
-          const more = isLevel ? 0 : Math.min(window, windowBytesMax - window);
-          window += Math.max(0, more);
-          // Credits are given back only now: until the loop asks for more, it still holds these bytes.
-          this.#give(id, payload.length + Math.max(0, more));
+          // Counted only now: until the loop asks for more, it still holds these bytes.
+          this.#give(id, window.took(payload.length, !isLevel));
         } else if (frame.type === FrameType.TIDE) {
           const tide = readTide(frame.payload);
           if (!tide) continue;
           isLevel = tide.nextOffset >= tide.highWatermark;
           yield { bytes: NOTHING, nextOffset: tide.nextOffset, tide };
         } else if (frame.type === FrameType.STARVE) {
-          const needed = viewOf(frame.payload).getUint32(0);
-          if (needed > window) this.#give(id, needed - window);
-          window = Math.max(window, needed);
+          this.#give(id, window.starved(viewOf(frame.payload).getUint32(0)));
         } else if (frame.type === FrameType.PASSED) {
           yield { bytes: NOTHING, nextOffset: Number(jsonOf(frame)?.["nextOffset"]) };
         } else if (frame.type === FrameType.END) return;
@@ -446,7 +443,8 @@ export class EdgeLog {
   }
 
   #give(id: number, credits: number): void {
-    if (!this.#over) this.#transmit(encodeFrame({ type: FrameType.CREDIT, channel: this.channel, id, credits }));
+    if (credits > 0 && !this.#over)
+      this.#transmit(encodeFrame({ type: FrameType.CREDIT, channel: this.channel, id, credits }));
   }
 
   #id(): number {

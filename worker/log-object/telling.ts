@@ -20,8 +20,11 @@ import { copyOf } from "../../src/record/bytes.ts";
 
 /** Most bytes that one round reads. Follows with more credits read on by themselves. */
 const READ_BYTES = 256 * 1024;
-/** After this many readers other work gets a turn. */
-const TOLD_AT_ONCE = 128;
+/**
+ * After this many readers other work gets a turn, which also lets what was sent to them go out. With more of them the
+ * first readers wait for the last.
+ */
+const TOLD_AT_ONCE = 32;
 
 /** Batches that begin at `from`, as many as one read gives. */
 export interface Found {

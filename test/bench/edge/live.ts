@@ -23,7 +23,7 @@ interface Readers {
   readonly took: number[];
   end(): void;
 }
-type Dialect = "sse" | "longPoll" | "webSocket";
+export type Dialect = "sse" | "longPoll" | "webSocket";
 
 /** Records the times of deliveries, and throws where a reader gets a record out of order. */
 class Delivered {
@@ -140,7 +140,7 @@ interface Run {
 }
 
 /** Appends records to a new log that has `count` readers, and measures the deliveries. */
-async function run(
+export async function run(
   dialect: Dialect,
   { url, pid }: { readonly url: string; readonly pid?: number | undefined },
   address: string,

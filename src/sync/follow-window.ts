@@ -1,0 +1,42 @@
+/**
+ * The window of one follow: how many bytes of batches the edge may send before the client gives credits back.
+ *
+ *   window   credits that the edge has │ on their way, or waiting │ taken by the loop, not given back yet
+ *
+ * Credits go back once a part of the window was taken, so small batches need no frame each. When the edge starves it
+ * gets all of them at once, and as many more as its next batch lacks.
+ */
+const GIVEN_PART = 1 / 4;
+
+export class FollowWindow {
+  #bytes: number;
+  readonly #most: number;
+  #taken = 0;
+
+  /** The window doubles with each frame, up to `most`. */
+  constructor(bytes: number, most: number) {
+    this.#bytes = bytes;
+    this.#most = most;
+  }
+
+  /** The loop has taken this frame's bytes. Returns the credits that go back now; 0 if none do. */
+  took(bytes: number, mayGrow: boolean): number {
+    const more = mayGrow ? Math.max(0, Math.min(this.#bytes, this.#most - this.#bytes)) : 0;
+    this.#bytes += more;
+    this.#taken += bytes + more;
+    return this.#taken < this.#bytes * GIVEN_PART ? 0 : this.#give();
+  }
+
+  /** The edge's next batch needs this many bytes, and all frames before it were taken. Returns the credits to give. */
+  starved(needed: number): number {
+    this.#taken += Math.max(0, needed - this.#bytes);
+    this.#bytes = Math.max(this.#bytes, needed);
+    return this.#give();
+  }
+
+  #give(): number {
+    const credits = this.#taken;
+    this.#taken = 0;
+    return credits;
+  }
+}
