@@ -13,6 +13,7 @@ import { readExactly, type Volume } from "../../src/store/volume.ts";
 import { exchangeCases } from "../contract/exchange-contract.ts";
 import { storeCases } from "../contract/store-contract.ts";
 import { syncedCases } from "../contract/synced-contract.ts";
+import { syncedHealingCases } from "../contract/synced-healing-contract.ts";
 import { syncedReadingCases } from "../contract/synced-reading-contract.ts";
 import { volumeCases, type VolumeHost } from "../contract/volume-contract.ts";
 import kernelUrl from "../../.cache/kernel/release.wasm?url";
@@ -204,7 +205,7 @@ const api = {
   async runSyncedCase(engine: BrowserEngine, name: string): Promise<void> {
     const host = hostOf(engine);
     try {
-      await [...syncedCases, ...syncedReadingCases]
+      await [...syncedCases, ...syncedReadingCases, ...syncedHealingCases]
         .find((one) => one.name === name)!
         .run({ ...host, kernel: await loadKernel(kernelUrl) });
     } finally {

@@ -3,6 +3,7 @@ import { describe, it } from "vitest";
 import { exchangeCases } from "../contract/exchange-contract.ts";
 import { storeCases } from "../contract/store-contract.ts";
 import { syncedCases } from "../contract/synced-contract.ts";
+import { syncedHealingCases } from "../contract/synced-healing-contract.ts";
 import { syncedReadingCases } from "../contract/synced-reading-contract.ts";
 import { volumeCases } from "../contract/volume-contract.ts";
 import { volumeWorker } from "./worker-of.ts";
@@ -19,7 +20,7 @@ for (const engine of ["opfs", "ahead", "indexeddb"] as const) {
       it(name, () => worker.runStoreCase(engine, name), 120_000);
   });
   describe(`synced topic over ${engine}`, () => {
-    for (const { name } of [...syncedCases, ...syncedReadingCases])
+    for (const { name } of [...syncedCases, ...syncedReadingCases, ...syncedHealingCases])
       it(name, () => worker.runSyncedCase(engine, name), 60_000);
   });
 }
