@@ -98,6 +98,8 @@ export type SyncEvent =
   | { readonly type: "claimed"; readonly topic: string; readonly generation: number; readonly found: number }
   /** Appends are OUTBOX_FULL until an eighth of `outboxBytesMax` is at the edge. */
   | { readonly type: "outboxfull"; readonly topic: string }
+  /** Damaged bytes of this device's copy: records [from, to) were made anew from the edge's. */
+  | { readonly type: "healed"; readonly topic: string; readonly from: number; readonly to: number }
   | { readonly type: "quota"; readonly topic: string; readonly where: "device" | "edge" }
   | { readonly type: "token"; readonly outcome: "renewed" | "refused" | "missing" }
   | { readonly type: "status"; readonly status: SyncStatus };

@@ -4,8 +4,8 @@
  *   replica   │ segment 0–99 │ segment 100–199, damaged │ segment 200– …     a damaged active segment is sealed first
  *   edge                     └ fetched, checked, holes covered ─▶ one swap, as in a compaction
  *
- * What is read meanwhile is the old segment. A crash leaves the old or the new one. A segment stays as it is if the edge
- * does not have all of it any more, or its batches don't begin and end where the segment does.
+ * What is read meanwhile is the old segment. A crash leaves the old or the new one. A segment stays as it is if the
+ * edge does not have all of it any more, or its batches don't begin and end where the segment does.
  */
 import { TidemarkError } from "../errors.ts";
 import { type Kernel, Status } from "../kernel/types.ts";

@@ -71,6 +71,11 @@ export class Session implements Linked {
   readonly #internals = { at: -1, count: 0 };
   #badFrames = 0;
 
+  /** The edge's log while this topic is live on it. */
+  get edge(): EdgeLog | undefined {
+    return this.#state.at === "live" ? this.#conversation?.log : undefined;
+  }
+
   constructor(options: SessionOptions) {
     this.#options = options;
     this.#store = options.store;

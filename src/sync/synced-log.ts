@@ -91,6 +91,8 @@ export class SyncedLog implements LogApi {
   #line: Promise<void> | undefined;
   /** Retracted runs that the note has had in this opening, for pages that ask late. */
   readonly #retracted: RetractedRun[] = [];
+  /** Called when a read has met damage in the replica. */
+  onDamage: (() => void) | undefined;
 
   constructor(options: SyncedLogOptions) {
     this.#options = options;
@@ -226,7 +228,11 @@ export class SyncedLog implements LogApi {
   async #fetchReplica(from: number, isolation: Isolation, options: FetchOptions) {
     const { replica } = this.storage;
     if (!replica && from !== 0) throw this.#outOfRange(from);
-    const found = replica && (await replica.reads.fetch(from, { ...options, isolation: "committed" }));
+    const reading = replica?.reads.fetch(from, { ...options, isolation: "committed" });
+    const found = await reading?.catch((thrown: unknown) => {
+      if (TidemarkError.from(thrown).code === "CORRUPT_RANGE") this.onDamage?.();
+      throw thrown;
+    });
     if (found && (found.bytes.length > 0 || found.nextOffset > from)) return found;
     // Both are read in one turn, so that a batch that settles is seen below the watermark or in the outbox.
     const isLevel = from >= this.highWatermark && isolation === "provisional" && this.storage.pending.batches > 0;

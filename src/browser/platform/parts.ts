@@ -23,7 +23,7 @@ export interface Parts {
   readonly tabs?: string;
   /** Sync with an edge, the page's side and the worker's. */
   readonly sync?: string;
-  /** Sync over HTTP, where no WebSocket gets through. */
+  /** Sync over HTTP, where no WebSocket gets through; healing of damaged copies. */
   readonly tunnel?: string;
 }
 type Part = keyof Parts;

@@ -43,6 +43,7 @@ export function leadingSync(worker: LeadingWorker): TideSync {
   };
   return new TideSync({
     epoch: store.epoch,
+    kernel,
     open: (topic, asked) => openSynced(volume, topic, asked),
     synced() {
       const topics = store.names().flatMap((name) => topicOfOutbox(name) ?? []);

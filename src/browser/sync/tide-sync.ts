@@ -6,6 +6,7 @@
  *        ◀─ news ─┘     └─ status, at most once a frame
  */
 import { TidemarkError } from "../../errors.ts";
+import type { Kernel } from "../../kernel/types.ts";
 import { pathInAddress } from "../../sync/http-words.ts";
 import { SyncLink } from "../../sync/link.ts";
 import type { LinkState } from "../../sync/link-state.ts";
@@ -17,6 +18,7 @@ import { creationHeaders, fitsType, type KeptOptions, type LinkWishes } from "..
 import type { SyncedTopicOptions, SyncStatus } from "../sync-api.ts";
 import { Background } from "./background.ts";
 import { browserHost } from "./browser-host.ts";
+import { Healer } from "./healer.ts";
 import type { SyncedLog } from "../../sync/synced-log.ts";
 import type { AskedTopic, SyncedTopic } from "./open-synced.ts";
 import { blockedOf, endOf, stateOf, topicStatus } from "./sync-status.ts";
@@ -30,6 +32,7 @@ export interface TideSyncHost {
   proveTerm(): Promise<void>;
   /** The leader epoch of the volume's opening. */
   readonly epoch: number;
+  readonly kernel: Kernel;
   /**
    * Opens a synced topic. If sync() names it, a local topic becomes synced, and a topic that does not exist is made.
    */
@@ -58,6 +61,7 @@ export class TideSync {
   readonly #topics = new Map<string, Promise<Synced>>();
   readonly #open = new Map<string, Synced>();
   readonly #sessions = new Set<Session>();
+  readonly #healer: Healer;
   #link: SyncLink | undefined;
   #url: string | undefined;
   /** Each returns true once what it waits for has happened, and is then removed. */
@@ -69,6 +73,7 @@ export class TideSync {
 
   constructor(host: TideSyncHost) {
     this.#host = host;
+    this.#healer = new Healer(host.kernel, (topic, [from, to]) => host.tell({ type: "healed", topic, from, to }));
     this.#desk = new TokenDesk(() => host.pages());
     this.#worker = browserHost({ token: (reason) => this.#desk.token(reason), proveTerm: () => host.proveTerm() });
     const { after, monotonic } = this.#worker;
@@ -191,6 +196,7 @@ export class TideSync {
       risen: () => this.#host.due(topic),
       full: (isFull) => isFull && this.#host.tell({ type: "outboxfull", topic }),
     });
+    opened.log.onDamage = () => this.#changed();
     this.#sessions.add(session);
     const synced = { ...opened, session };
     this.#open.set(topic, synced);
@@ -267,7 +273,9 @@ export class TideSync {
     this.#isTelling = true;
     setTimeout(() => {
       this.#isTelling = false;
-      if (!this.#isClosed) this.#host.tell({ type: "status", status: this.status() });
+      if (this.#isClosed) return;
+      this.#host.tell({ type: "status", status: this.status() });
+      for (const [topic, open] of this.#open) this.#healer.look(topic, open);
     }, STATUS_MS);
   }
 

@@ -2,6 +2,8 @@
  * Devices in sync under Node (sync-device.ts), over real sockets to real workerd and a network that is cut.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { SyncEvent } from "../../../src/browser/sync-api.ts";
+import { BODY_AT } from "../../../src/store/slot-layout.ts";
 import { FaultProxy } from "../../sync/proxy.ts";
 import { type LocalWorker, startWorker } from "../local-worker.ts";
 import { copyOf, SyncDevice } from "./sync-device.ts";
@@ -289,5 +291,38 @@ describe("a link that rests", () => {
     network.heal();
     await ann.until(() => ann.of().watermark === 1);
     expect(performance.now() - from).toBeLessThan(3_000);
+  }, 60_000);
+});
+
+describe("a damaged copy", () => {
+  it("is made anew from the edge: what a read meets, and what was met before sync went on", async () => {
+    const device = await deviceAt(paths());
+    for (let i = 0; i < 60; i++) await device.write(`${i} `.padEnd(4_000, "."));
+    await device.level();
+    await device.until(() => device.of().watermark === 60);
+    const whole = await device.committed();
+    const damage = async (): Promise<void> => {
+      const { replica } = (await device.sync.log("orders")).storage;
+      const [segment] = replica!.log.all;
+      expect(segment!.sealed).toBeDefined();
+      await device.volume.write(segment!.slot, BODY_AT + Math.floor(segment!.bytes / 2), Uint8Array.of(0));
+    };
+    const healed = (): SyncEvent[] => device.events.filter(({ type }) => type === "healed");
+    await damage();
+    await expect(device.committed()).rejects.toMatchObject({ code: "CORRUPT_RANGE" });
+    await device.until(() => healed().length === 1);
+    expect(healed()[0]).toMatchObject({ topic: "orders", from: 0 });
+    expect(await device.committed()).toEqual(whole);
+
+    await device.page.pause();
+    await damage();
+    await expect(device.committed()).rejects.toMatchObject({ code: "CORRUPT_RANGE" });
+    await device.reopen();
+    await expect(device.committed()).rejects.toMatchObject({ code: "CORRUPT_RANGE" });
+    await device.page.resume();
+    await device.until(() => healed().length === 2);
+    expect(await device.committed()).toEqual(whole);
+    await device.reopen();
+    expect(await device.committed()).toEqual(whole);
   }, 60_000);
 });
