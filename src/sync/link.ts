@@ -18,6 +18,8 @@ export interface Linked {
   readonly path: string;
   attach(socket: EdgeSocket): void;
   detach(): void;
+  /** The edge has taken another token, which may be allowed more. */
+  renewed(): void;
 }
 
 export interface LinkOptions {
@@ -66,6 +68,8 @@ export class SyncLink {
   /** When a hint last led to a ping. */
   #hintedAt = -Infinity;
   #isPingDue = false;
+  /** Ends the wait for the next renewal of the token. */
+  #renewal: (() => void) | undefined;
   /** Wall clock: when the next try is made. */
   nextTryAt: number | undefined;
 
@@ -82,6 +86,9 @@ export class SyncLink {
   }
 
   step(event: LinkEvent): void {
+    // The socket that is open gets the token of whoever has signed in now.
+    if (event.on === "authenticate" && this.#state.at === "live")
+      return void this.#renewed(this.#attempt.signal, "connect");
     const { state, actions } = linkNext(this.#state, event, this.#host.random());
     if (event.on === "token" && event.token === null) this.#options.token("missing");
     if (state !== this.#state && state.at === "token" && state.refused !== undefined) this.#options.token("refused");
@@ -260,26 +267,33 @@ export class SyncLink {
   /** Renews the token on the open socket before it expires. */
   #renew(signal: AbortSignal): void {
     const { state } = this;
+    this.#renewal?.();
     if (state.at !== "live" || state.token === undefined) return;
     const life = tokenLife(state.token, this.#host.now());
     if (life === undefined) return;
-    this.#after(Math.max(0, life.left - Math.min(RENEW_MS, life.whole / 4)), signal, () => {
-      void this.#renewed(signal);
+    this.#renewal = this.#after(Math.max(0, life.left - Math.min(RENEW_MS, life.whole / 4)), signal, () => {
+      void this.#renewed(signal, "expiring");
     });
   }
 
-  async #renewed(signal: AbortSignal): Promise<void> {
+  async #renewed(signal: AbortSignal, reason: "connect" | "expiring"): Promise<void> {
     const state = this.#state;
     const socket = this.#socket;
     try {
-      const token = await this.#host.token("expiring");
+      const token = await this.#host.token(reason);
       if (signal.aborted || !socket || state.at !== "live") return;
+      if (token === null && reason === "connect") {
+        this.#options.token("missing");
+        return this.step({ on: "pause", why: "signed-out" });
+      }
       // There is no new token. The edge ends the socket when the old one expires.
       if (token === null || token === undefined || token === state.token) return;
       await socket.token(token);
+      const { tries } = this.#state as typeof state;
       if (signal.aborted) return;
-      this.#state = { ...state, token };
+      this.#state = { at: "live", tries, token };
       this.#options.token("renewed");
+      for (const session of this.#options.sessions) session.renewed();
       this.#renew(signal);
     } catch {
       // The renewal failed: again the edge ends the socket when the old token expires.

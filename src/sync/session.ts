@@ -110,6 +110,10 @@ export class Session implements Linked {
     this.#step({ on: "unlinked" });
   }
 
+  renewed(): void {
+    if (this.block?.code === "FORBIDDEN") this.rejoin();
+  }
+
   /** Ends the session for good: the volume closes, or the topic is no longer synced. */
   close(): void {
     this.detach();
@@ -159,7 +163,8 @@ export class Session implements Linked {
   /** A person has decided. `again` are positions in doubt that are to be sent again. */
   unblock(again: readonly Range[] = []): void {
     this.block = undefined;
-    this.#again = again;
+    // A person may be asked once more before the claim is granted: what was answered then still stands.
+    this.#again = [...this.#again, ...again];
     this.#lastJoin = undefined;
     this.#step({ on: "unblocked" });
     this.#changed.set();
@@ -264,7 +269,7 @@ export class Session implements Linked {
     this.#lastJoin = mark;
     const isClosed = joined.closed && verdict.is === "claim";
     const counted: Verdict = isClosed ? { row: "10", is: "closed" } : verdict;
-    if (counted.is !== "stopped") await this.#level({ talk, isLeft }, joined, counted.is === "fine");
+    if (counted.is !== "stopped") await this.#level({ talk, isLeft }, joined, counted.is);
     if (isLeft()) return;
     this.#step({ on: "verdict", verdict: counted, isRepeat });
     await this.#after({ talk, isLeft }, counted, joined);
@@ -300,28 +305,32 @@ export class Session implements Linked {
   /**
    * Done after every answer but a stop: updates the note, makes the replica, covers a gap in it, and starts the follow.
    */
-  async #level({ talk, isLeft }: Joining, joined: Joined, isFine: boolean): Promise<void> {
+  async #level({ talk, isLeft }: Joining, joined: Joined, is: Verdict["is"]): Promise<void> {
     const { owner, stream, next, lastOffset, lastCrc, logStartOffset } = joined;
     const store = this.#store;
     this.#life = joined.life;
     this.edgeEnd = joined.logEndOffset;
     this.edgeStart = logStartOffset;
-    if (isFine) await store.joined({ owner, stream });
+    const isFine = is === "fine";
+    // A claim pushes, too, so nobody else's token may follow.
+    if (isFine || is === "claim") await store.joined({ owner, stream, isFine });
     if (store.base === undefined) await store.createReplica(await replicaStart(talk.log, joined, this.#options.from));
     if (isLeft()) return;
     if (isFine && joined.known) store.told({ next, lastOffset, lastCrc });
-    if (logStartOffset > store.watermark) await this.#gap(logStartOffset);
+    if (logStartOffset > store.watermark) await this.#gap(logStartOffset, joined.life);
     if (talk.isFollowing || talk.isOver) return;
     talk.isFollowing = true;
     void this.#follow(talk);
   }
 
-  async #gap(to: number): Promise<void> {
+  async #gap(to: number, life: string): Promise<void> {
     const { onTrimmed, tell } = this.#options;
     if (onTrimmed === "stop") {
       const details = { logStartOffset: to, watermark: this.#store.watermark };
       throw new TidemarkError("OFFSET_OUT_OF_RANGE", "the edge has let go of records that never were here", details);
     }
+    // The replica's end rises by what this life says, so the note must name it: an older one may have ended before.
+    await this.#store.beginLife(life);
     const [from, end] = await this.#store.gap(to, "trimmed");
     tell({ type: "gap", from, to: end });
   }
@@ -397,9 +406,8 @@ export class Session implements Linked {
     if (at === "claiming") return this.#claim(joining, joined);
     if (verdict.is !== "fine" || at === "retrying") return;
     if (this.block) this.#step({ on: "blocked", code: this.block.code });
-    const chain: Chain = { expected: Math.max(joined.next, this.#store.start), previous: joined.lastCrc };
-    // What lies between was settled and trimmed. The pump finds that positions are missing, and asks for a claim.
-    return this.#pump(joining, joined, joined.next < this.#store.start ? { ...chain, expected: joined.next } : chain);
+    // Where this is below the outbox's start, the pump finds that positions are missing, and asks for a claim.
+    return this.#pump(joining, joined, { expected: joined.next, previous: joined.lastCrc });
   }
 
   #setBlock(block: Block): void {

@@ -171,11 +171,11 @@ export class TopicStorage implements TopicStore {
 
   // --- notes ---
 
-  joined({ owner, stream }: { readonly owner: string; readonly stream: string }): Promise<void> {
+  joined({ owner, stream, isFine }: Parameters<TopicStore["joined"]>[0]): Promise<void> {
     const { outbox } = this.outboxNote;
     return this.alone(async () => {
       // If another id was drawn meanwhile, that one has not joined.
-      const isSame = outbox !== null && this.outboxNote.outbox === outbox;
+      const isSame = isFine && outbox !== null && this.outboxNote.outbox === outbox;
       await this.#note({ owner, stream, ...(isSame && { registered: true }) }, { owner, stream });
     });
   }

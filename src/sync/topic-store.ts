@@ -118,10 +118,10 @@ export interface TopicStore {
   // --- what the edge said ---
 
   /**
-   * A first join with this id was answered: owner, stream and `registered` are in the note when this resolves, and
-   * nothing is pushed before. Without an id only owner and stream. No commit where the note says so already.
+   * A join was answered, and nothing is pushed before this resolves: owner and stream are in the note then, and
+   * `registered` if the answer was fine and there is an id. No commit where the note says so already.
    */
-  joined(answer: { readonly owner: string; readonly stream: string }): Promise<void>;
+  joined(answer: { readonly owner: string; readonly stream: string; readonly isFine: boolean }): Promise<void>;
   /**
    * The edge has told this in this connection, in a join's answer under row 11 or in an ok. Settles by T2 what the
    * watermark has passed.
@@ -163,8 +163,8 @@ export interface TopicStore {
    */
   createReplica(from: number): Promise<void>;
   /**
-   * Called before the first frame of another life of the edge's log is received. Makes no commit if the note says so
-   * already.
+   * Called before the first frame of another life of the edge's log is received, and before a gap that it told of is
+   * filled. Makes no commit if the note says so already.
    */
   beginLife(life: string): Promise<void>;
   /**

@@ -166,7 +166,7 @@ export class Synced {
   /** Joined at an edge's log, with a replica from its start. */
   async join(from = 0): Promise<void> {
     await this.storage.createReplica(from);
-    await this.storage.joined({ owner: "me", stream: "s1" });
+    await this.storage.joined({ owner: "me", stream: "s1", isFine: true });
     await this.storage.beginLife("00000000000000b1");
   }
 

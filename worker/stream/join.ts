@@ -125,7 +125,9 @@ async function judge(stream: Stream, [offset, crc]: Sample): Promise<number | "o
   return isInherited || (crc === null && isHole) ? undefined : "other";
 }
 
-const isRemade = (stream: Stream, offset: number): boolean =>
-  stream.log
-    .segments()
-    .some(({ baseOffset, nextOffset, compacted }) => compacted && baseOffset <= offset && offset < nextOffset);
+/** A segment of which compaction left nothing is in no list any more: what lies in no segment was in such a one. */
+function isRemade({ log, config: { fork } }: Stream, offset: number): boolean {
+  if (fork !== undefined && offset < fork.offset) return false;
+  const segment = log.segments().find(({ baseOffset, nextOffset }) => baseOffset <= offset && offset < nextOffset);
+  return segment?.compacted ?? true;
+}

@@ -1,200 +1,341 @@
 /**
  * The edge of a simulation of sync: one log with the Worker's own code behind its sockets (LogSockets, Stream, the
- * registry) over Node's SQLite, and a network that delays, cuts, and lets late frames of a left socket come.
+ * registry) over Node's SQLite. Its object restarts, sleeps, loses power, is full, and is put back; its log is trimmed,
+ * compacted, closed, deleted and made anew.
  *
- *   device ── Wire ── delays, cuts ── channels (open, close, who asks) ── LogSockets ── Stream ── SQLite
+ *   SimSocket (network.ts) ── LogSockets ── Stream ── SimSql
+ *                                             └ every commit ─▶ Ledger
  */
-import type { Wire } from "../../../src/sync/edge-socket.ts";
-import { decodeFrame, encodeFrame, FrameType, jsonFrame, jsonOf } from "../../../src/sync/frames.ts";
+import { Compactor } from "../../../src/log/compaction.ts";
+import { readHeader } from "../../../src/record/format.ts";
+import { EdgeError } from "../../../worker/errors.ts";
 import { LogSockets, type SocketHost } from "../../../worker/log-object/sockets.ts";
-import type { HibernatingSocket } from "../../../worker/rpc/sockets.ts";
 import { Telling } from "../../../worker/log-object/telling.ts";
-import { withAsker } from "../../../worker/rpc/join-prefix.ts";
+import { Archive } from "../../../worker/store/segment-archive.ts";
+import type { OutboxBounds } from "../../../worker/stream/outboxes.ts";
+import { Stream, type StreamHost } from "../../../worker/stream/stream.ts";
 import { Counters } from "../../../worker/telemetry/counters.ts";
-import type { Kernel } from "../../../src/kernel/types.ts";
-import { BatchBuilder } from "../../../src/record/batch-builder.ts";
-import { decodeBatch, splitBatches } from "../../../src/record/record-batch.ts";
-import { Edge, kernel } from "../../unit/outbox-edge.ts";
+import { kernel } from "../../unit/outbox-edge.ts";
+import { CONFIG } from "../../unit/outbox-world.ts";
+import { Ledger } from "./ledger.ts";
+import { type Front, type ObjectSocket, SimSocket } from "./network.ts";
+import { batchOf, namesIn, type NamedRecord } from "./records.ts";
+import { type DatabaseState, SimSql } from "./sim-sql.ts";
 import type { SimTime } from "./time.ts";
+import { tokenOf } from "./tokens.ts";
 
-const OWNER = "AAAAAAAAAAAA";
-const PATH = "t";
-/** A message takes up to so long. */
-const DELAY_MS = 30;
+export const PATH = "t";
+const EPOCH_MS = 1_764_000_000_000;
+const READ_BYTES = 1 << 20;
+/** A group commit takes less than so long. */
+const COMMIT_MS = 4;
+const RETRY_MS = 10;
 
-type Sent = Uint8Array<ArrayBuffer> | string;
-
-/** The object's end of one channel. */
-class ObjectSocket implements HibernatingSocket {
-  #attachment: unknown;
-  isOpen = true;
-  constructor(
-    readonly tell: (data: Uint8Array) => void,
-    readonly ended: (code: number) => void,
-  ) {}
-  send(data: ArrayBuffer | Uint8Array): void {
-    if (this.isOpen) this.tell(new Uint8Array(data instanceof Uint8Array ? data.slice() : data.slice(0)));
-  }
-  close(code: number): void {
-    this.isOpen = false;
-    this.ended(code);
-  }
-  get isAccepted(): boolean {
-    return this.#attachment !== undefined;
-  }
-  serializeAttachment(value: unknown): void {
-    this.#attachment = structuredClone(value);
-  }
-  deserializeAttachment(): unknown {
-    return structuredClone(this.#attachment);
-  }
+export interface EdgeSettings {
+  readonly outboxes: OutboxBounds;
 }
 
-/** One client's socket, both ends. */
-class SimSocket implements Wire {
-  readonly #listeners = { message: [] as ((event: never) => void)[], close: [] as ((event: never) => void)[] };
-  readonly channels = new Map<number, ObjectSocket>();
-  isOpen = true;
-  /** Messages keep their order in each direction. */
-  #lastUp = 0;
-  #lastDown = 0;
-
-  constructor(
-    readonly edge: SimEdge,
-    readonly time: SimTime,
-  ) {}
-
-  addEventListener(type: "message" | "close", listener: (event: never) => void): void {
-    this.#listeners[type].push(listener);
-  }
-
-  /** From the client. What was sent before a cut may still arrive. */
-  send(data: Sent): void {
-    if (!this.isOpen) return;
-    this.#lastUp = Math.max(this.#lastUp, this.time.ms + this.time.random.int(DELAY_MS));
-    const copy = typeof data === "string" ? data : data.slice();
-    this.time.after(this.#lastUp - this.time.ms, () => void this.edge.arrived(this, copy));
-  }
-
-  /** From the edge. */
-  tell(data: Sent): void {
-    if (!this.isOpen) return;
-    this.#lastDown = Math.max(this.#lastDown, this.time.ms + this.time.random.int(DELAY_MS));
-    this.time.after(this.#lastDown - this.time.ms, () => {
-      if (!this.isOpen) return;
-      this.edge.delivered(this);
-      if (!this.isOpen) return;
-      const message =
-        typeof data === "string" ? data : data.buffer.slice(data.byteOffset, data.byteOffset + data.length);
-      for (const listener of this.#listeners.message) listener({ data: message } as never);
-    });
-  }
-
-  close(): void {
-    this.end(1000);
-  }
-
-  /** It ends for the client at once; `late`: what it had sent comes all the same. */
-  end(code: number, late = true): void {
-    if (!this.isOpen) return;
-    this.isOpen = false;
-    if (!late) this.edge.forget(this);
-    this.time.after(1, () => {
-      for (const listener of this.#listeners.close) listener({ code, reason: "" } as never);
-    });
-  }
+/** A moment that the edge may be put back to. */
+export interface EdgeBackup {
+  readonly state: DatabaseState;
+  readonly names: readonly string[];
 }
 
-export class SimEdge {
-  readonly #time: SimTime;
-  readonly #edge = new Edge();
+export class SimEdge implements Front {
+  readonly time: SimTime;
+  readonly path = PATH;
+  readonly ledger: Ledger;
+  readonly #settings: EdgeSettings;
+  readonly #sql = new SimSql();
   #sockets!: LogSockets;
+  #telling!: Telling;
+  #stream: Promise<Stream | undefined> = Promise.resolve(undefined);
+  #opened: Stream | undefined;
+  #made = 0;
+  #draws = 0;
   readonly #clients = new Set<SimSocket>();
-  readonly #gone = new WeakSet<SimSocket>();
+  readonly #withdrawn = new Set<string>();
   isReachable = true;
   /** Cut once so many messages more have been delivered. */
   cutAfter = Infinity;
+  /** Refuses requests with this code. */
+  refuses: "TOO_MANY_REQUESTS" | "BACKPRESSURE" | "INTERNAL" | undefined;
+  clockMs = EPOCH_MS;
+  /** Commits that wait, and messages that are being taken. */
+  #busy = 0;
+  /** Told of each push that passes, before it is taken. */
+  onPush: (socket: SimSocket, owner: string) => void = () => undefined;
 
-  constructor(time: SimTime) {
-    this.#time = time;
+  constructor(time: SimTime, settings: EdgeSettings, fail: (why: string) => void) {
+    this.time = time;
+    this.#settings = settings;
+    this.ledger = new Ledger(fail);
   }
 
-  get stream() {
-    return this.#edge.stream;
+  now(): number {
+    return this.clockMs + this.time.ms;
+  }
+  get strikes() {
+    return this.#sql.strikes;
+  }
+  get isIdle(): boolean {
+    return this.#busy === 0;
   }
 
-  async open(): Promise<this> {
-    await this.#edge.open();
-    const host = {
+  /** The end of what is committed; as of the object's last opening, while it opens anew. */
+  get committed(): number {
+    return this.#opened?.tail ?? 0;
+  }
+
+  // --- the object --------------------------------------------------------------------------------------------------
+
+  /** The object wakes. Sockets stay as they are. */
+  wake(): void {
+    const host: SocketHost = {
       ctx: {
         acceptWebSocket: () => undefined,
         getWebSockets: () =>
           [...this.#clients].flatMap(({ channels }) => [...channels.values()]).filter(({ isAccepted }) => isAccepted),
       },
-      stream: async () => this.#edge.stream,
-      begin: () => undefined,
+      stream: async () => {
+        const stream = await this.#stream.catch(() => {
+          throw new EdgeError("CLOSED", "the object does not open now", { reason: "reset" });
+        });
+        if (!stream) throw new EdgeError("NOT_FOUND", "no such stream");
+        return stream;
+      },
+      begin: () => {
+        if (this.refuses) throw new EdgeError(this.refuses, "not now", { retryAfter: 1 });
+      },
       counters: new Counters(),
       event: () => undefined,
       takesOutboxes: true,
     };
-    const sockets = new LogSockets(host as SocketHost);
+    const sockets = new LogSockets(host);
     this.#sockets = sockets;
-    const turn = (): Promise<void> => new Promise((resolve) => this.#time.after(0, resolve));
-    const telling = new Telling({
+    const turn = (): Promise<void> => this.time.sleep(0);
+    this.#telling = new Telling({
       isHeard: () => true,
       watchers: () => [],
       follows: (stream, found) => sockets.moved(stream, found, turn),
       turn,
     });
-    this.#edge.onChange = () => telling.moved(this.#edge.stream);
-    return this;
+    this.#become(Stream.load(this.#host()));
   }
 
-  /** The object starts anew: memory is gone, rows stay, all sockets end. */
-  async reset(): Promise<void> {
-    for (const client of [...this.#clients]) this.cut(client, 1012);
-    await this.open();
+  #become(opening: Promise<Stream | undefined>): void {
+    const stream = opening.then((opened) => (this.#opened = opened));
+    this.#stream = stream;
+    // The power was cut meanwhile, or the database is full: the object tries again when it is asked next.
+    stream.catch(() => this.time.after(RETRY_MS, () => this.#stream === stream && this.wake()));
   }
+
+  #host(): StreamHost {
+    const telling = this.#telling;
+    let stream: Stream | undefined;
+    return {
+      sql: this.#sql.life(),
+      kernel,
+      archive: new Archive(undefined, kernel),
+      now: () => this.now(),
+      random: () => ++this.#draws,
+      breathe: () => this.#commits(),
+      readSource: () => Promise.reject(new Error("no source")),
+      onChange: () =>
+        void this.#stream.then(
+          (open) => {
+            stream ??= open;
+            if (stream && stream === open) telling.moved(stream);
+          },
+          () => undefined,
+        ),
+      onSealed: () => undefined,
+      abort: () => this.time.after(0, () => this.reset(false)),
+      outboxes: this.#settings.outboxes,
+    };
+  }
+
+  async #commits(): Promise<void> {
+    this.#busy++;
+    await this.time.sleep(this.time.random.int(COMMIT_MS));
+    this.#busy--;
+  }
+
+  /** Makes the log, if there is none. */
+  async make(): Promise<void> {
+    if (await this.#stream.catch(() => undefined)) return;
+    const made = Stream.create(this.#host(), { ...CONFIG, id: String(this.#made++) });
+    this.#become(made);
+    await made;
+  }
+
+  /** The object starts anew: memory is gone, rows stay. Channels end, or whole sockets do. */
+  reset(withSockets: boolean): void {
+    const clients = [...this.#clients];
+    this.wake();
+    for (const client of clients) {
+      if (withSockets) this.cut(client, 1012);
+      else for (const channel of [...client.channels.keys()]) client.endChannel(channel, "CLOSED");
+    }
+  }
+
+  /** At the next write but so many the power is cut. */
+  losePower(after: number): void {
+    this.#sql.writesLeft = after;
+    this.#sql.onCut = () => {
+      for (const client of this.#clients) for (const object of client.channels.values()) object.isOpen = false;
+      this.time.after(0, () => this.reset(this.time.random.chance(0.5)));
+    };
+  }
+  fill(isFull: boolean): void {
+    this.#sql.isFull = isFull;
+  }
+  wholeAgain(): void {
+    this.#sql.isFull = false;
+    this.#sql.writesLeft = undefined;
+    this.refuses = undefined;
+  }
+
+  // --- the log -----------------------------------------------------------------------------------------------------
 
   /** Somebody appends by another way. */
-  async append(name: string): Promise<void> {
-    const builder = new BatchBuilder(kernel);
-    builder.tryAppend({ key: null, value: new TextEncoder().encode(name), timestamp: 1_000 });
-    await this.stream.appendBatches(
-      [builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 })],
-      undefined,
-    );
+  async append(record: NamedRecord): Promise<void> {
+    const stream = await this.#stream;
+    const batch = batchOf([record], { producerId: -1, producerEpoch: -1, baseSequence: -1 });
+    // Refusals are the other one's own affair.
+    await stream?.appendBatches([batch], undefined).catch(() => undefined);
   }
 
-  /** All records, by offset. */
-  async names(over: Kernel): Promise<string[]> {
-    const found: string[] = [];
-    for (let at = this.stream.start; at < this.stream.tail;) {
-      const { bytes, nextOffset } = await this.stream.readBatches(at, this.stream.tail, 1 << 20);
-      found.push(...textsOf(over, bytes));
+  async seal(): Promise<boolean> {
+    const stream = await this.#stream;
+    await stream?.log.roll();
+    return stream !== undefined;
+  }
+
+  /** Retention: everything below goes. */
+  async trim(part: number): Promise<boolean> {
+    const stream = await this.#stream;
+    if (!stream) return false;
+    const { start, tail } = stream;
+    const wanted = start + Math.floor((tail - start) * part);
+    // As retention does: to where a batch begins.
+    const to = wanted < tail ? readHeader((await stream.readBatches(wanted, tail, 1)).bytes).baseOffset : tail;
+    if (to <= start) return false;
+    await stream.log.trim(to);
+    await this.#compare();
+    return true;
+  }
+
+  /** Key compaction of what is sealed. True if it took something. */
+  async compact(): Promise<boolean> {
+    const stream = await this.#stream;
+    if (!stream) return false;
+    const { log, store } = stream;
+    const settings = { ...log.settings, compaction: { minLagMs: 0 }, compactionKeysMax: 1_000 };
+    const compactor = new Compactor({ store, kernel, settings, tombstonesLast: true });
+    const { recordsRemoved } = await compactor.run(this.now(), log.highWatermark, (swap) => swap());
+    await this.#compare();
+    return recordsRemoved > 0;
+  }
+
+  async close(): Promise<boolean> {
+    const stream = await this.#stream;
+    if (!stream || stream.closed) return false;
+    const nothing = { contentType: undefined, producer: undefined, seq: undefined, ifEnd: undefined };
+    await stream.append({ body: new Uint8Array(0), closing: true, ...nothing });
+    return stream.closed;
+  }
+
+  async backup(): Promise<EdgeBackup | undefined> {
+    await this.catchUp();
+    if (!(await this.#stream)) return undefined;
+    return { state: this.#sql.state(), names: [...this.ledger.now.names] };
+  }
+
+  async putBack({ state, names }: EdgeBackup): Promise<void> {
+    await this.catchUp();
+    this.#sql.putBack(state);
+    this.reset(true);
+    this.ledger.putBack(names, (await this.#stream)!.start, await this.#held());
+  }
+
+  /** The log is deleted. */
+  async remove(): Promise<void> {
+    await this.catchUp();
+    this.#sql.putBack(undefined);
+    this.ledger.madeAnew();
+    const clients = [...this.#clients];
+    this.wake();
+    for (const client of clients) for (const channel of [...client.channels.keys()]) client.endChannel(channel, "GONE");
+  }
+
+  /** The ledger gets what was committed since. */
+  async catchUp(): Promise<void> {
+    // While the object does not open there is nothing new.
+    const stream = await this.#stream.catch(() => undefined);
+    if (!stream) return;
+    const { tail } = stream;
+    while (this.ledger.end < tail) {
+      const from = this.ledger.end;
+      const { bytes } = await stream.readBatches(from, tail, READ_BYTES);
+      for (const [offset, name] of namesIn(bytes)) if (offset >= from && offset < tail) this.ledger.add(offset, name);
+      if (this.ledger.end === from) throw new Error(`the edge's log can't be read at ${from}`);
+    }
+  }
+
+  async #held(): Promise<Map<number, string>> {
+    const stream = await this.#stream;
+    const held = new Map<number, string>();
+    for (let at = stream?.start ?? 0; stream && at < stream.tail;) {
+      const { bytes, nextOffset } = await stream.readBatches(at, stream.tail, READ_BYTES);
+      for (const [offset, name] of namesIn(bytes)) held.set(offset, name);
       at = nextOffset;
     }
-    return found;
+    return held;
   }
 
-  connect(): Wire {
+  /** The ledger learns what is gone. */
+  async #compare(): Promise<void> {
+    const stream = await this.#stream;
+    if (stream) this.ledger.left(stream.start, await this.#held());
+  }
+
+  // --- sockets -----------------------------------------------------------------------------------------------------
+
+  /** What a request over HTTP is answered. */
+  async http(method: "PUT" | "HEAD", text: string | undefined): Promise<{ readonly status: number }> {
     if (!this.isReachable) throw new Error("unreachable");
-    const socket = new SimSocket(this, this.#time);
+    if (text !== undefined && !this.#isGood(text)) return { status: 401 };
+    try {
+      if (method === "PUT") await this.make();
+      return { status: (await this.#stream) ? 200 : 404 };
+    } catch {
+      return { status: 507 };
+    }
+  }
+
+  connect(onDevice: (work: () => void) => void, text: string | undefined): SimSocket {
+    if (!this.isReachable || (text !== undefined && !this.#isGood(text))) throw new Error("refused");
+    const socket = new SimSocket(this, onDevice, text);
     this.#clients.add(socket);
     return socket;
   }
 
+  #isGood(text: string): boolean {
+    return tokenOf(text).exp * 1000 > this.now() && !this.#withdrawn.has(text);
+  }
+  isWithdrawn(text: string): boolean {
+    return this.#withdrawn.has(text);
+  }
+
+  get open(): readonly SimSocket[] {
+    return [...this.#clients].filter(({ isOpen, isHalfOpen }) => isOpen && !isHalfOpen);
+  }
   cutAll(): void {
-    for (const client of [...this.#clients]) this.cut(client, 1006);
+    for (const client of this.open) this.cut(client, 1006);
   }
-
   cut(client: SimSocket, code: number): void {
-    client.end(code, code === 1006 && this.#time.random.chance(0.5));
-    this.#clients.delete(client);
-  }
-
-  forget(client: SimSocket): void {
-    this.#gone.add(client);
+    client.end(code, code === 1006 && this.time.random.chance(0.5));
   }
 
   delivered(client: SimSocket): void {
@@ -203,56 +344,32 @@ export class SimEdge {
     this.cut(client, 1006);
   }
 
-  async arrived(client: SimSocket, data: Sent): Promise<void> {
-    if (this.#gone.has(client)) return;
-    this.delivered(client);
-    if (data === "ping") return client.tell("pong");
-    const frame = decodeFrame(data);
-    if (!frame) return;
-    const { channel } = frame;
-    if (frame.type === FrameType.OPEN) return this.#open(client, channel, jsonOf(frame)!);
-    const object = client.channels.get(channel);
-    if (!object) return;
-    if (frame.type === FrameType.CLOSE) {
-      client.channels.delete(channel);
-      object.isOpen = false;
-      return this.#sockets.closed(object);
-    }
-    const sent =
-      frame.type === FrameType.JOIN ? withAsker(frame, { owner: OWNER, mayWrite: true }) : encodeFrame(frame as never);
-    await this.#sockets.message(object, sent);
-    if (this.#edge.aborted !== undefined) {
-      this.#edge.aborted = undefined;
-      await this.reset();
-    }
+  passed(socket: SimSocket, owner: string): void {
+    this.onPush(socket, owner);
   }
 
-  async #open(client: SimSocket, channel: number, { path }: Record<string, unknown>): Promise<void> {
-    if (path !== PATH) {
-      const error = { code: "NOT_FOUND", message: "no such stream", details: {} };
-      return client.tell(jsonFrame({ type: FrameType.ERROR, channel }, error));
-    }
-    const object = new ObjectSocket(
-      (data) => client.tell(data.slice()),
-      () => client.channels.delete(channel),
-    );
+  async accept(channel: number, object: ObjectSocket): Promise<void> {
     class Pair {
       readonly 0 = {};
       readonly 1 = object;
     }
     Object.assign(globalThis, { WebSocketPair: Pair });
-    client.channels.set(channel, object);
     await this.#sockets.accept(channel).catch((thrown: unknown) => {
       // Node's Response knows no status 101; all else has been done by then.
       if (!(thrown instanceof RangeError)) throw thrown;
     });
   }
-}
 
-/** The values of whole batches. */
-export function textsOf(over: Kernel, bytes: Uint8Array): string[] {
-  return splitBatches(bytes).flatMap((each) => {
-    const batch = decodeBatch(over, each) as Exclude<ReturnType<typeof decodeBatch>, Promise<unknown>>;
-    return Array.from({ length: batch.count }, (_, i) => new TextDecoder().decode(batch.valueAt(i)!));
-  });
+  async message(object: ObjectSocket, data: Uint8Array<ArrayBuffer>): Promise<void> {
+    this.#busy++;
+    await this.#sockets.message(object, data).finally(() => this.#busy--);
+  }
+
+  left(object: ObjectSocket): void {
+    this.#sockets.closed(object);
+  }
+
+  end(): void {
+    this.#sql.close();
+  }
 }

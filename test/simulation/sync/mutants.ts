@@ -20,6 +20,7 @@ export const SYNC_MUTANTS: readonly SyncMutant[] = [
     find: "if (!this.#taken || !isReceived(this.watermark, this.#taken.lastOffset)) return [];",
     replace: "if (!this.#taken) return [];",
     found: /^(invisible|visible twice)/,
+    from: 8,
   },
   {
     name: "a trim takes what nobody has taken yet",
@@ -41,7 +42,7 @@ export const SYNC_MUTANTS: readonly SyncMutant[] = [
     find: 'const acks = options.acks ?? "flushed";',
     replace: 'const acks = options.acks ?? "written";',
     found: /^(invisible|lost)/,
-    from: 23,
+    from: 12,
   },
   {
     name: "a frame counts before it is flushed",

@@ -7,10 +7,10 @@
 import { commandLine, integer, jsonFile, seedNumber } from "../../../tools/run/command-line.mjs";
 import { writeReport } from "../../support/figures.mjs";
 import { runSync } from "./seeds.ts";
-import { FAULTS } from "./world.ts";
+import { EXPECTED } from "./expected.ts";
 
 /** From this many seeds on, every kind of fault must have occurred. */
-const SEEDS_FOR_EXPECTED = 100;
+const SEEDS_FOR_EXPECTED = 150;
 const FAILURES_SHOWN = 5;
 
 async function main(): Promise<number> {
@@ -20,7 +20,7 @@ async function main(): Promise<number> {
     options: {
       seeds: integer({ default: 500, help: "histories" }),
       seed: seedNumber(),
-      ops: integer({ default: 60, help: "steps of a history" }),
+      ops: integer({ default: 100, help: "steps of a history" }),
       json: jsonFile(),
     },
   });
@@ -32,7 +32,7 @@ async function main(): Promise<number> {
     console.log(`again: npm run sim -- --sync --seed ${each} --seeds 1 --ops ${ops}`);
   }
   for (const [name, times] of Object.entries(counts)) console.log(`${String(times).padStart(10)}  ${name}`);
-  const missing = seeds >= SEEDS_FOR_EXPECTED ? FAULTS.filter((fault) => !counts[fault]) : [];
+  const missing = seeds >= SEEDS_FOR_EXPECTED ? EXPECTED.filter((name) => !counts[name]) : [];
   if (missing.length > 0) console.log(`never happened: ${missing.join(", ")}`);
   const failed = failures.length;
   writeReport(json, { seeds, seed, ops, seconds, records, failed, counts, missing, failures });

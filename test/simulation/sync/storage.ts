@@ -195,15 +195,18 @@ export class OpenedTopic {
     return baseOffset - 2 ** 52;
   }
 
-  /** What a reader is shown, of one moment: batches that are committed, and own ones without a place. */
+  /** What a reader is shown: batches that are committed, and own ones without a place as of the end of those. */
   async shown(): Promise<{ readonly committed: Uint8Array; readonly provisional: Uint8Array }> {
     const committed: Uint8Array[] = [];
     for (let from = this.store.base ?? 0; ;) {
-      const answer = await this.#log.changes({ committed: from, provisional: 0, maxBytes: Number.MAX_SAFE_INTEGER });
-      committed.push(answer.bytes.subarray(0, answer.committedBytes));
-      from = answer.nextCommitted;
-      if (!answer.gap && !answer.reset)
-        return { committed: concat(committed), provisional: answer.bytes.subarray(answer.committedBytes) };
+      const { bytes, committedBytes, nextCommitted } = await this.#log.changes({
+        committed: from,
+        provisional: 0,
+        maxBytes: Number.MAX_SAFE_INTEGER,
+      });
+      committed.push(bytes.subarray(0, committedBytes));
+      if (nextCommitted === from) return { committed: concat(committed), provisional: bytes.subarray(committedBytes) };
+      from = nextCommitted;
     }
   }
 

@@ -7,19 +7,19 @@ import { importPlanted } from "../../support/bundle-planted.ts";
 import type * as Entry from "./mutant-entry.ts";
 import { SYNC_MUTANTS } from "./mutants.ts";
 
-const SEEDS = 60;
-const STEPS = 60;
+const SEEDS = 150;
+const STEPS = 100;
 /** A planted bug that survives this many seeds fails the test. */
 const PLANTED_SEEDS = 100;
 const ENTRY = "test/simulation/sync/mutant-entry.ts";
 
-const { runSync, FAULTS } = await importPlanted<typeof Entry>(ENTRY, undefined);
+const { runSync, EXPECTED } = await importPlanted<typeof Entry>(ENTRY, undefined);
 
 describe("histories", () => {
   it(`${SEEDS} from seed 1: each acknowledged record is at the edge once, in order, and on every device`, async () => {
     const { failures, counts } = await runSync({ seed: 1, seeds: SEEDS, ops: STEPS });
     expect(failures).toEqual([]);
-    for (const each of [...FAULTS, "claim"]) expect(counts[each], each).toBeGreaterThan(20);
+    expect(EXPECTED.filter((name) => !counts[name])).toEqual([]);
   }, 120_000);
 
   it("a seed is its history", async () => {

@@ -13,6 +13,8 @@ interface Due {
   work: (() => void) | undefined;
 }
 
+const UNTIL_MS = 600_000;
+
 const isBefore = (a: Due, b: Due): boolean => a.at < b.at || (a.at === b.at && a.order < b.order);
 
 export class SimTime {
@@ -39,6 +41,19 @@ export class SimTime {
   /** Node runs what nextTick() was given only when no promise has anything left to do. */
   settle(): Promise<void> {
     return new Promise((resolve) => process.nextTick(resolve));
+  }
+
+  /** Lets time go on until the work is done, which may wait for some of what happens. */
+  async until<T>(work: Promise<T>): Promise<T> {
+    let isDone = false;
+    const done = work.finally(() => (isDone = true));
+    done.catch(() => undefined);
+    for (let waited = 0; ; waited++) {
+      await this.settle();
+      if (isDone) return done;
+      if (waited > UNTIL_MS) throw new Error(`the simulation's own work is not done after ${UNTIL_MS} ms`);
+      await this.run(1);
+    }
   }
 
   /** Lets everything happen that is due within so many milliseconds. */

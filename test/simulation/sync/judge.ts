@@ -1,0 +1,131 @@
+/**
+ * What must hold in a simulation of sync: at some steps for one device, in the end for all.
+ *
+ *   I1   the replica holds the edge's records at the edge's offsets      replica
+ *   I5   the watermark is not above what the edge has committed          watermark
+ *   I6   an own record is in one place                                   invisible, visible twice
+ *        nothing acknowledged is missing at the edge, or twice           lost, twice
+ *        a device's records stand there in the order of its outbox       order
+ */
+import type { Device } from "./device.ts";
+import type { SimEdge } from "./edge.ts";
+import { namesIn } from "./records.ts";
+import type { OpenedTopic } from "./storage.ts";
+import type { SimTime } from "./time.ts";
+
+/** A look lets time go on by so much, until it is through. */
+const LOOK_MS = 5;
+const LOOKS_MAX = 100_000;
+
+export interface JudgeWorld {
+  readonly time: SimTime;
+  readonly edge: SimEdge;
+  readonly failed: string | undefined;
+  fail(why: string): void;
+  /** Records that a person has discarded. */
+  readonly discarded: ReadonlySet<string>;
+}
+
+interface Shown {
+  readonly below: ReadonlyMap<string, number>;
+  readonly above: ReadonlySet<string>;
+  readonly acked: readonly string[];
+  readonly watermark: number;
+}
+
+export class Judge {
+  readonly #world: JudgeWorld;
+
+  constructor(world: JudgeWorld) {
+    this.#world = world;
+  }
+
+  /** I1, I5 and I6 of one device. Undefined where it ended meanwhile. */
+  async look(device: Device, isLevel = false): Promise<Shown | undefined> {
+    const shown = await this.#shown(device, isLevel);
+    if (!shown) return undefined;
+    const { below, above, acked } = shown;
+    const world = this.#world;
+    const { edge } = world;
+    for (const record of acked) {
+      if (below.has(record) && above.has(record)) world.fail(`visible twice: ${device.name}'s ${record}`);
+      if (below.has(record) || above.has(record) || edge.ledger.isGone(record) || world.discarded.has(record)) continue;
+      const at = edge.ledger.now.at.get(record);
+      // Its replica begins later, and it was settled by what was there.
+      if (at !== undefined && at < (device.opening?.storage?.store.base ?? 0)) continue;
+      world.fail(`invisible: ${device.name}'s ${record} (${this.#where(device, record, shown)})`);
+    }
+    return shown;
+  }
+
+  #where(device: Device, record: string, { watermark }: Shown): string {
+    const { start, end, firstUnsettled, base, outboxNote } = device.opening!.storage!.store;
+    const position = device.outbox.find(({ name }) => name === record)?.at;
+    const at = this.#world.edge.ledger.now.at.get(record);
+    return JSON.stringify({ position, at, start, end, firstUnsettled, base, watermark, outboxNote });
+  }
+
+  /** What was acknowledged is as of before the look; what is shown may be newer. */
+  async #shown(device: Device, isLevel: boolean): Promise<Shown | undefined> {
+    const { opening } = device;
+    const storage = opening?.storage;
+    if (!device.isOpen || !storage) return undefined;
+    const acked = device.outbox.map(({ name }) => name);
+    const found = await this.#read(device, storage);
+    if (!found) return undefined;
+    await this.#world.time.until(this.#world.edge.catchUp());
+    const below = new Map(namesIn(found.committed).map(([offset, name]) => [name, offset]));
+    const above = new Set(namesIn(found.provisional).map(([, name]) => name));
+    const { watermark } = storage.store;
+    const { now } = this.#world.edge.ledger;
+    // A device that knows a past of the edge that is over stops at its next join.
+    if (isLevel || !this.#world.edge.ledger.hasPast) {
+      for (const [name, offset] of below)
+        if (now.names[offset] !== name)
+          this.#world.fail(`replica: ${device.name} has ${name} at ${offset}, the edge ${now.names[offset]}`);
+      if (watermark > now.names.length)
+        this.#world.fail(`watermark: ${device.name} is at ${watermark}, the edge ends at ${now.names.length}`);
+    }
+    return { below, above, acked, watermark };
+  }
+
+  async #read(device: Device, storage: OpenedTopic) {
+    const { time } = this.#world;
+    let shown: Awaited<ReturnType<OpenedTopic["shown"]>> | undefined;
+    storage.shown().then(
+      (found) => (shown = found),
+      (thrown: unknown) => device.isOpen && this.#world.fail(`${device.name} can't be read: ${String(thrown)}`),
+    );
+    for (let look = 0; !shown; look++) {
+      await time.run(LOOK_MS);
+      if (device.opening?.storage !== storage || !device.isOpen || this.#world.failed) return undefined;
+      if (look > LOOKS_MAX) return void this.#world.fail(`${device.name} answers no read`);
+    }
+    return shown;
+  }
+
+  /** In the end, of a device that is level. */
+  async level(device: Device): Promise<void> {
+    const world = this.#world;
+    const { edge } = world;
+    const shown = await this.look(device, true);
+    if (!shown) return world.failed ? undefined : world.fail(`${device.name} is not open in the end`);
+    const { now } = edge.ledger;
+    let last = -1;
+    for (const { name } of device.outbox) {
+      if (world.discarded.has(name)) continue;
+      const at = now.at.get(name);
+      if (at === undefined) return world.fail(`lost: ${device.name}'s ${name}`);
+      if (at < last && !edge.ledger.mayBeTwice.has(name))
+        return world.fail(`order: ${device.name}'s ${name} is at ${at}, behind ${last}`);
+      last = Math.max(last, at);
+    }
+    const { base = 0 } = device.opening!.storage!.store;
+    for (let offset = Math.max(base, now.start); offset < now.names.length; offset++) {
+      if (now.gone.has(offset) || shown.below.get(now.names[offset]!) === offset) continue;
+      if (edge.ledger.mayBeTwice.has(now.names[offset]!)) continue;
+      return world.fail(`replica: ${device.name} lacks ${now.names[offset]} at ${offset}`);
+    }
+    if (shown.above.size > 0) world.fail(`provisional: ${device.name} still shows ${[...shown.above].join()}`);
+  }
+}

@@ -1,0 +1,260 @@
+/**
+ * A socket between a device and the edge's front, and the front itself: it knows the token, and has a channel for each
+ * log, as the Worker has.
+ *
+ *   device ── SimSocket: delays, cuts, held, half-open ── front: token, owner, rights ── channels ── the log's object
+ *
+ * Messages keep their order in each direction. A socket that ended for the device may still bring what was sent.
+ */
+import type { Wire } from "../../../src/sync/edge-socket.ts";
+import { decodeFrame, encodeFrame, type Frame, FrameType, jsonFrame, jsonOf } from "../../../src/sync/frames.ts";
+import { EdgeError } from "../../../worker/errors.ts";
+import type { HibernatingSocket } from "../../../worker/rpc/sockets.ts";
+import { withAsker } from "../../../worker/rpc/join-prefix.ts";
+import { wireErrorOf } from "../../../worker/wire/http.ts";
+import type { SimTime } from "./time.ts";
+import { OWNER, type Token, tokenOf } from "./tokens.ts";
+
+/** A message takes up to so long. */
+const DELAY_MS = 30;
+/** The edge notices the end of a socket within so long. */
+const LEFT_MS = 500;
+export const UNAUTHORIZED = 4401;
+
+type Sent = Uint8Array<ArrayBuffer> | string;
+
+/** The object's end of one channel. */
+export class ObjectSocket implements HibernatingSocket {
+  #attachment: unknown;
+  isOpen = true;
+  constructor(
+    readonly tell: (data: Uint8Array) => void,
+    readonly ended: (code: number) => void,
+  ) {}
+  send(data: ArrayBuffer | Uint8Array): void {
+    if (this.isOpen) this.tell(new Uint8Array(data instanceof Uint8Array ? data.slice() : data.slice(0)));
+  }
+  close(code: number): void {
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    this.ended(code);
+  }
+  get isAccepted(): boolean {
+    return this.#attachment !== undefined;
+  }
+  serializeAttachment(value: unknown): void {
+    this.#attachment = structuredClone(value);
+  }
+  deserializeAttachment(): unknown {
+    return structuredClone(this.#attachment);
+  }
+}
+
+/** The part of the edge behind the front. */
+export interface Front {
+  readonly time: SimTime;
+  /** The edge's clock. */
+  now(): number;
+  isWithdrawn(text: string): boolean;
+  /** A channel to the log's object. Throws EdgeError. */
+  accept(channel: number, object: ObjectSocket): Promise<void>;
+  message(object: ObjectSocket, data: Uint8Array<ArrayBuffer>): Promise<void>;
+  left(object: ObjectSocket): void;
+  /** A message was delivered, either way. */
+  delivered(socket: SimSocket): void;
+  /** A push passes the front under this owner. */
+  passed(socket: SimSocket, owner: string): void;
+  readonly path: string;
+}
+
+export class SimSocket implements Wire {
+  readonly #listeners = { message: [] as ((event: never) => void)[], close: [] as ((event: never) => void)[] };
+  readonly channels = new Map<number, ObjectSocket>();
+  readonly #front: Front;
+  /** Runs the device's part of a message: it may sleep, or be no more. */
+  readonly #onDevice: (work: () => void) => void;
+  isOpen = true;
+  /** What the device sends waits in its machine, or on its way. */
+  #held: Sent[] | undefined;
+  /** Nothing comes through any more, and nobody is told. */
+  isHalfOpen = false;
+  /** What it had sent when it ended is lost. */
+  #isForgotten = false;
+  #lastUp = 0;
+  #lastDown = 0;
+  #text: string | undefined;
+  #token: Token | undefined;
+  #expiry: () => void = () => undefined;
+
+  constructor(front: Front, onDevice: (work: () => void) => void, text: string | undefined) {
+    this.#front = front;
+    this.#onDevice = onDevice;
+    this.#take(text);
+  }
+
+  get owner(): string {
+    return this.#token?.owner ?? OWNER;
+  }
+
+  #take(text: string | undefined): void {
+    this.#text = text;
+    this.#token = text === undefined ? undefined : tokenOf(text);
+    this.#expiry();
+    if (!this.#token) return;
+    const ms = this.#token.exp * 1000 - this.#front.now();
+    this.#expiry = this.#front.time.after(Math.max(0, ms), () => this.end(UNAUTHORIZED));
+  }
+
+  /** Tokens that are withdrawn end their sockets. */
+  checkToken(): void {
+    if (this.#text !== undefined && this.#front.isWithdrawn(this.#text)) this.end(UNAUTHORIZED);
+  }
+
+  addEventListener(type: "message" | "close", listener: (event: never) => void): void {
+    this.#listeners[type].push(listener);
+  }
+
+  // --- from the device ---------------------------------------------------------------------------------------------
+
+  send(data: Sent): void {
+    if (!this.isOpen) return;
+    const copy = typeof data === "string" ? data : data.slice();
+    if (this.#held) this.#held.push(copy);
+    else this.#travel(copy);
+  }
+
+  hold(): void {
+    this.#held ??= [];
+  }
+  /** What waited goes on, even if the socket has ended for the device. */
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const data of held) this.#travel(data);
+  }
+
+  #travel(data: Sent): void {
+    const { time } = this.#front;
+    this.#lastUp = Math.max(this.#lastUp, time.ms + time.random.int(DELAY_MS));
+    time.after(this.#lastUp - time.ms, () => void this.#arrived(data));
+  }
+
+  async #arrived(data: Sent): Promise<void> {
+    if (this.#isForgotten || this.isHalfOpen) return;
+    this.#front.delivered(this);
+    if (data === "ping") return this.tell("pong");
+    const frame = decodeFrame(data);
+    if (!frame) return;
+    try {
+      await this.#route(frame, data as Uint8Array<ArrayBuffer>);
+    } catch (thrown) {
+      const { channel, id, payload, type } = frame;
+      const credits = type === FrameType.PUSH ? payload.length : 0;
+      this.tell(jsonFrame({ type: FrameType.ERROR, channel, id, credits }, wireErrorOf(thrown)));
+    }
+  }
+
+  async #route(frame: Frame, data: Uint8Array<ArrayBuffer>): Promise<void> {
+    const { type, channel } = frame;
+    if (type === FrameType.TOKEN) return this.#renew(frame);
+    if (type === FrameType.OPEN) return this.#open(channel, jsonOf(frame)!);
+    const object = this.channels.get(channel);
+    if (!object) throw new EdgeError("CLOSED", "the channel is not open", { reason: "channel" });
+    if (type === FrameType.CLOSE) {
+      this.channels.delete(channel);
+      object.isOpen = false;
+      return this.#front.left(object);
+    }
+    const mayWrite = this.#token?.write ?? true;
+    if (type === FrameType.PUSH) {
+      if (!mayWrite) throw new EdgeError("FORBIDDEN", "the token does not allow writes of this log");
+      this.#front.passed(this, this.owner);
+    }
+    const sent = type === FrameType.JOIN ? withAsker(frame, { owner: this.owner, mayWrite }) : data;
+    return this.#front.message(object, sent);
+  }
+
+  #renew(frame: Frame): void {
+    const text = new TextDecoder().decode(frame.payload);
+    const { exp, owner } = tokenOf(text);
+    if (exp * 1000 <= this.#front.now() || this.#front.isWithdrawn(text)) return this.end(UNAUTHORIZED);
+    const isOthers = owner !== this.owner;
+    this.#take(text);
+    // What was joined under another owner is joined again.
+    if (isOthers) for (const channel of [...this.channels.keys()]) this.endChannel(channel, "FORBIDDEN");
+    this.tell(jsonFrame({ type: FrameType.OK, channel: frame.channel, id: frame.id }, { expires: exp }));
+  }
+
+  async #open(channel: number, { path }: Record<string, unknown>): Promise<void> {
+    if (path !== this.#front.path) throw new EdgeError("NOT_FOUND", "no such stream");
+    const object = new ObjectSocket(
+      (data) => this.tell(data.slice()),
+      (code) => this.endChannel(channel, code === 4404 ? "GONE" : "CLOSED"),
+    );
+    this.channels.set(channel, object);
+    await this.#front.accept(channel, object).catch((thrown: unknown) => {
+      this.channels.delete(channel);
+      object.isOpen = false;
+      throw thrown;
+    });
+  }
+
+  // --- to the device -----------------------------------------------------------------------------------------------
+
+  tell(data: Sent | Uint8Array): void {
+    if (!this.isOpen || this.isHalfOpen) return;
+    const { time } = this.#front;
+    this.#lastDown = Math.max(this.#lastDown, time.ms + time.random.int(DELAY_MS));
+    time.after(this.#lastDown - time.ms, () => {
+      if (!this.isOpen || this.isHalfOpen) return;
+      this.#front.delivered(this);
+      if (!this.isOpen) return;
+      const message =
+        typeof data === "string" ? data : data.buffer.slice(data.byteOffset, data.byteOffset + data.length);
+      this.#onDevice(() => {
+        for (const listener of this.#listeners.message) listener({ data: message } as never);
+      });
+    });
+  }
+
+  /** The object has ended this channel, or has restarted. */
+  endChannel(channel: number, code: "CLOSED" | "GONE" | "FORBIDDEN"): void {
+    const object = this.channels.get(channel);
+    if (!object) return;
+    this.channels.delete(channel);
+    object.isOpen = false;
+    this.#front.left(object);
+    const error = new EdgeError(code, "the channel has ended", { reason: "reset" });
+    this.tell(jsonFrame({ type: FrameType.ERROR, channel, id: 0 }, wireErrorOf(error)));
+  }
+
+  close(): void {
+    this.end(1000);
+  }
+
+  /** The front has noticed that the socket is no more. */
+  #left(): void {
+    this.#isForgotten = true;
+    for (const object of this.channels.values()) {
+      object.isOpen = false;
+      this.#front.left(object);
+    }
+    this.channels.clear();
+  }
+
+  /** It ends for the device at once. `isLate`: what it had sent comes all the same. */
+  end(code: number, isLate = true): void {
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    this.#expiry();
+    if (!isLate) this.#isForgotten = true;
+    this.#front.time.after(this.#front.time.random.int(LEFT_MS), () => this.#left());
+    // Nobody hears of the end of a half-open one.
+    if (this.isHalfOpen) return;
+    this.#front.time.after(1, () =>
+      this.#onDevice(() => {
+        for (const listener of this.#listeners.close) listener({ code, reason: "" } as never);
+      }),
+    );
+  }
+}

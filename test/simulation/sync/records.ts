@@ -1,0 +1,45 @@
+/** Records of a simulation of sync: each has a name of its own as its value. */
+import { BatchBuilder } from "../../../src/record/batch-builder.ts";
+import { decodeBatch, splitBatches } from "../../../src/record/record-batch.ts";
+import { kernel } from "../../unit/outbox-edge.ts";
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+export interface NamedRecord {
+  readonly name: string;
+  /** Undefined: it has none. */
+  readonly key: string | undefined;
+  /** The edge will never take it. */
+  readonly isPoison: boolean;
+}
+
+type ProducerIdentity = Parameters<BatchBuilder["build"]>[0];
+
+export function batchOf(records: readonly NamedRecord[], producer: ProducerIdentity): Uint8Array {
+  const builder = new BatchBuilder(kernel);
+  for (const { name, key, isPoison } of records)
+    builder.tryAppend({
+      key: key === undefined ? null : encoder.encode(key),
+      value: encoder.encode(name),
+      timestamp: 1_000,
+      // The edge keeps such names for itself.
+      ...(isPoison && { headers: [["ds.x", encoder.encode("")]] }),
+    });
+  return builder.build(producer);
+}
+
+/** Names of whole batches, by their offsets. */
+export function namesIn(bytes: Uint8Array): (readonly [offset: number, name: string])[] {
+  return splitBatches(bytes).flatMap((each) => {
+    const batch = decodeBatch(kernel, each, { checkCrc: false }) as Exclude<
+      ReturnType<typeof decodeBatch>,
+      Promise<unknown>
+    >;
+    if (batch.isControl) return [];
+    return Array.from(
+      { length: batch.count },
+      (_, i) => [batch.offsetAt(i), decoder.decode(batch.valueAt(i)!)] as const,
+    );
+  });
+}
