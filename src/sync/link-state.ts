@@ -47,6 +47,8 @@ export type LinkEvent =
   | { readonly on: "pause"; readonly why: PauseWhy }
   | { readonly on: "resume" }
   | { readonly on: "authenticate" }
+  /** A page has come that can be asked for a token. */
+  | { readonly on: "provided" }
   | { readonly on: "close" };
 
 export type LinkAction =
@@ -136,7 +138,11 @@ function always(state: LinkState, event: LinkEvent): LinkStep | undefined {
       ? stay(state)
       : ask(0, "connect", "refused" in state ? state.refused : undefined);
   }
-  return undefined;
+  // Nobody could be asked before.
+  const isTokenless = state.at === "paused" ? state.why === "signed-out" : state.at === "connecting" && !state.token;
+  return event.on === "provided" && isTokenless
+    ? ask(0, "connect", "refused" in state ? state.refused : undefined)
+    : undefined;
 }
 
 export function linkNext(state: LinkState, event: LinkEvent, random: number): LinkStep {

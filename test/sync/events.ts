@@ -14,6 +14,7 @@ export interface DeviceConfig {
   /** The address that gives tokens; undefined: this page has no token function. */
   readonly tokens?: string | undefined;
   readonly engine?: "opfs" | "indexeddb" | undefined;
+  readonly leaderTimeoutMs?: number | undefined;
   /** Pause between two appends. */
   readonly pauseMs?: number | undefined;
 }

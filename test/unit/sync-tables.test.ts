@@ -137,6 +137,10 @@ describe("the link", () => {
     [{ at: "paused", why: "hidden" }, { on: "hint" }, "token", "ask"],
     [{ at: "paused", why: "signed-out" }, { on: "hint" }, "paused signed-out", ""],
     [{ at: "paused", why: "signed-out" }, { on: "authenticate" }, "token", "ask"],
+    [{ at: "paused", why: "signed-out" }, { on: "provided" }, "token", "ask"],
+    [{ at: "paused", why: "user" }, { on: "provided" }, "paused user", ""],
+    [{ at: "connecting", tries: 0, token: undefined }, { on: "provided" }, "token", "ask"],
+    [{ at: "connecting", tries: 0, token: "t" }, { on: "provided" }, "connecting", ""],
     [{ at: "closed" }, { on: "wanted" }, "closed", ""],
     [LIVE, { on: "close" }, "closed", "drop"],
   ];

@@ -68,7 +68,8 @@ export class PageSync implements Sync {
   async start(options: SyncOptions): Promise<this> {
     const { url, topics, background } = checkSync(options, (topic) => this.#host.topics.get(topic)?.serializer);
     this.#token = options.token ?? this.#token;
-    this.#become((await this.#host.ask({ ask: "start", url, topics, background })) as SyncStatus);
+    const hasToken = this.#token !== undefined;
+    this.#become((await this.#host.ask({ ask: "start", url, topics, background, hasToken })) as SyncStatus);
     return this;
   }
 

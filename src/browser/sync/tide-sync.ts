@@ -112,7 +112,7 @@ export class TideSync {
     }
   }
 
-  async #start({ url, topics, background }: Extract<SyncAsk, { ask: "start" }>): Promise<SyncStatus> {
+  async #start({ url, topics, background, hasToken }: Extract<SyncAsk, { ask: "start" }>): Promise<SyncStatus> {
     const [there] = this.#host.synced().values();
     const known = this.#url ?? there?.url ?? url;
     if (known !== url)
@@ -125,11 +125,13 @@ export class TideSync {
     await Promise.all(Object.entries(topics).map(([topic, options]) => this.#wanted(topic, options)));
     if (background !== undefined) await this.#keepLink({ background });
     this.#link!.step({ on: "wanted" });
+    if (hasToken) this.#link!.step({ on: "provided" });
     return this.status();
   }
 
   /** In the link at once, and then in the notes of all topics: any of them is enough to remember a pause. */
   async #pause(paused: boolean): Promise<void> {
+    await this.#opened();
     if (!this.#link) throw new TidemarkError("INVALID_ARGUMENT", "no topic is synced: sync() begins it", {});
     this.#link.step(paused ? { on: "pause", why: "user" } : { on: "resume" });
     await this.#keepLink({ paused });
@@ -142,8 +144,13 @@ export class TideSync {
 
   /** Goes on with the topics that were synced in an earlier opening. */
   async resume(): Promise<void> {
-    await Promise.all([...this.#host.synced().keys()].map((topic) => this.#topic(topic, undefined)));
+    await this.#opened();
     this.#link?.step({ on: "wanted" });
+  }
+
+  /** A worker that has just begun to lead is asked before its topics are open: none of them may be left out then. */
+  async #opened(): Promise<void> {
+    await Promise.all([...this.#host.synced().keys()].map((topic) => this.#topic(topic, undefined)));
   }
 
   /** The log of a topic that is synced. */
@@ -295,7 +302,8 @@ export class TideSync {
   }
 
   /** "drained" counts as of this call: what is appended later is not waited for. */
-  #wait(until: "drained" | "level", topic: string | undefined): Promise<void> {
+  async #wait(until: "drained" | "level", topic: string | undefined): Promise<void> {
+    await this.#opened();
     const topics = [...this.#open].filter(([name]) => topic === undefined || name === topic);
     if (topic !== undefined && topics.length === 0)
       throw new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} is not synced`, { topic });

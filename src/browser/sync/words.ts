@@ -15,6 +15,8 @@ export type SyncAsk =
       readonly url: string;
       readonly topics: Readonly<Record<string, SyncedTopicOptions>>;
       readonly background?: "pause" | "keep" | undefined;
+      /** The page has a token, or a function that gives one. */
+      readonly hasToken: boolean;
     }
   | {
       readonly ask: "token";

@@ -81,11 +81,13 @@ export class SyncDevice {
     for (const wake of this.#waiting.splice(0)) wake();
   }
 
-  /** Opened again: as after a reload, without a call of sync(). */
-  async reopen(): Promise<void> {
+  /** Opened again: as after a reload, without a call of sync(). `asked` comes before its topics are open again. */
+  async reopen<T>(asked?: () => Promise<T>): Promise<{ readonly answer: Promise<T | undefined> }> {
     await this.close();
     await this.#open();
+    const answer = Promise.resolve(asked?.());
     await this.sync.resume();
+    return { answer };
   }
 
   async close(): Promise<void> {

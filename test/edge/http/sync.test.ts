@@ -273,6 +273,29 @@ describe("a link that rests", () => {
     expect(device.status.state).toBe("live");
   }, 60_000);
 
+  it("a wait and a pause that are asked for before the topics are open again count for all of them", async () => {
+    const device = await deviceAt(paths());
+    await device.level();
+    network.refuse();
+    await device.write("waits");
+    let isDrained = false;
+    const drained = async (): Promise<void> => {
+      await device.page.drained();
+      isDrained = true;
+    };
+    const { answer } = await device.reopen(drained);
+    await device.until(() => device.status.state === "offline");
+    expect(isDrained).toBe(false);
+    network.heal();
+    await answer;
+    expect(device.of().pending.records).toBe(0);
+    await (
+      await device.reopen(() => device.page.pause())
+    ).answer;
+    expect(device.status).toMatchObject({ state: "paused", reason: "user" });
+    await device.page.resume();
+  }, 60_000);
+
   it("a page that is seen again has news within three seconds, though its socket is dead (H26)", async () => {
     const path = paths();
     const ann = await deviceAt(path);

@@ -83,10 +83,11 @@ export const page = {
   /** Opens the tide; with an edge, keeps the topic in step with it. */
   async open(given: DeviceConfig): Promise<string> {
     config = given;
-    const { edge, path, tokens, engine } = given;
+    const { edge, path, tokens, engine, leaderTimeoutMs } = given;
     tide = await open("sync-test", {
       segmentBytes: 64 * 1024,
       ...(engine && { engine }),
+      ...(leaderTimeoutMs !== undefined && { leaderTimeoutMs }),
       ...(edge !== undefined && {
         sync: { url: edge, topics: { [TOPIC]: { path } }, ...(tokens && { token: () => tokenFrom(tokens) }) },
       }),
