@@ -63,6 +63,9 @@ export interface BlockedBatch {
   /** Of the outbox, from 2^52 on; undefined where all of it waits. */
   readonly firstOffset: number | undefined;
   readonly records: number;
+  readonly bytes: number;
+  /** Of up to ten records, as text. Empty where all of the outbox waits. */
+  readonly keys: readonly (string | null)[];
 }
 
 export interface TopicSyncStatus {
@@ -71,6 +74,8 @@ export interface TopicSyncStatus {
   readonly pending: { readonly records: number; readonly bytes: number };
   /** Offsets that the edge has and this device does not. Undefined before the first join. */
   readonly behind?: { readonly records: number } | undefined;
+  /** 0 to 1, of this catch-up. */
+  readonly progress?: number | undefined;
   /** Exclusive. */
   readonly watermark: number;
   /** What the topic's values are, by sync(). */
@@ -85,7 +90,10 @@ export interface SyncStatus {
   /** "blocked": at least one topic needs an answer. "offline": the next try waits for nextTryAt. */
   readonly state: "idle" | "offline" | "connecting" | "catching-up" | "live" | "paused" | "blocked";
   readonly connected: boolean;
-  readonly reason?: "user" | "hidden" | "signed-out" | "forbidden" | "version" | undefined;
+  /** Why it is paused or blocked. "owner": the token is another owner's than the records'. */
+  readonly reason?: "user" | "hidden" | "signed-out" | "forbidden" | "owner" | "version" | ErrorCode | undefined;
+  /** The last failure, until sync is live again. */
+  readonly error?: { readonly code: ErrorCode; readonly message: string; readonly at: number } | undefined;
   readonly nextTryAt?: number | undefined;
   readonly topics: Readonly<Record<string, TopicSyncStatus>>;
 }
@@ -127,6 +135,10 @@ export interface Sync {
   resume(): Promise<void>;
   /** Another provider; or without one: ask again now. */
   authenticate(token?: TokenProvider): Promise<void>;
-  /** Answers a blocked topic. "retry": the same bytes again. "discard": gone for good. Durable when it resolves. */
-  unblock(topic: string, choice: "retry" | "discard"): Promise<void>;
+  /**
+   * Answers a blocked topic. "retry": the same bytes again. "setAside": into the local topic `<name>.aside`, the reason
+   * in headers. "discard": gone for good. Where no batch is named, all that is not at the edge is meant. Readers are
+   * told of the last two as retracted. Durable when it resolves.
+   */
+  unblock(topic: string, choice: "retry" | "setAside" | "discard"): Promise<void>;
 }

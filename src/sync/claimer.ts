@@ -11,7 +11,7 @@ import { TidemarkError } from "../errors.ts";
 import { nextOffsetOf, readHeader } from "../record/format.ts";
 import { splitBatches } from "../record/record-batch.ts";
 import type { EdgeLog } from "./edge-socket.ts";
-import { type Block, blockOf, type Chain, edgeCodeOf, PUSH_BYTES, type PumpEnd } from "./pump.ts";
+import { type Block, blockOf, type Chain, edgeCodeOf, PUSH_BYTES, type PumpEnd, readable } from "./pump.ts";
 import { classOf } from "./push-answers.ts";
 import type { Signal } from "./signal.ts";
 import type { Joined, Pushed } from "./sync-frames.ts";
@@ -78,11 +78,14 @@ async function firstFrame(
   { readTo, found }: { readonly readTo: number; readonly found: number },
 ): Promise<ClaimEnd | number | undefined> {
   const { store } = host;
-  const run = await store.unsettledFrom(store.firstUnsettled, {
-    bytes: PUSH_BYTES,
-    batches: CLAIM_BATCHES,
-    records: 65_536,
-  });
+  let isDamaged = false;
+  const setBlock = (block: Block): void => {
+    isDamaged = true;
+    host.setBlock(block);
+  };
+  const most = { bytes: PUSH_BYTES, batches: CLAIM_BATCHES, records: 65_536 };
+  const run = await readable({ store, setBlock }, store.firstUnsettled, most);
+  if (isDamaged) return { then: "blocked" };
   if (!run) return { then: "join" };
   await host.proveTerm();
   if (host.isOver()) return undefined;

@@ -18,6 +18,7 @@ import type { AppendResult } from "../log/types.ts";
 import { viewOf } from "../record/bytes.ts";
 import { nextOffsetOf, readHeader } from "../record/format.ts";
 import { splitBatches } from "../record/record-batch.ts";
+import { libraryNameOf } from "./edge-codes.ts";
 import { FollowWindow } from "./follow-window.ts";
 import { appendPayload, decodeFrame, encodeFrame, type Frame, FrameType, jsonFrame, jsonOf } from "./frames.ts";
 import {
@@ -101,22 +102,13 @@ const PONG = "pong";
 export const socketProtocols = (token?: string): string[] =>
   token === undefined ? ["tidemark.1"] : ["tidemark.1", `bearer.${token}`];
 
-/** Codes of the edge that have another name in the library. */
-const NAMES: Readonly<Record<string, TidemarkError["code"]>> = {
-  NOT_FOUND: "UNKNOWN_TOPIC",
-  GONE: "UNKNOWN_TOPIC",
-  STREAM_CLOSED: "CLOSED",
-  FORBIDDEN: "INVALID_ARGUMENT",
-  UNAUTHORIZED: "INVALID_ARGUMENT",
-  BAD_REQUEST: "INVALID_ARGUMENT",
-  TOO_LARGE: "BATCH_TOO_LARGE",
-  TOO_MANY_REQUESTS: "LIMIT_EXCEEDED",
-};
-
 function errorOf(frame: Frame): TidemarkError {
   const { code, message, details } = (jsonOf(frame) ?? {}) as Partial<WireError>;
-  const name = NAMES[String(code)] ?? code ?? "INTERNAL";
-  return TidemarkError.fromWire({ code: name, message: String(message), details: { ...details, edge: String(code) } });
+  return TidemarkError.fromWire({
+    code: libraryNameOf(String(code)),
+    message: String(message),
+    details: { ...details, edge: String(code) },
+  });
 }
 
 interface Request {

@@ -11,6 +11,7 @@
 import { EdgeSocket, socketProtocols, type Wire } from "./edge-socket.ts";
 import { HTTP_WIRE_MS, pathInAddress } from "./http-words.ts";
 import { type LinkAction, type LinkEvent, linkNext, type LinkState } from "./link-state.ts";
+import type { Failure } from "./session-options.ts";
 import type { SyncHost, TokenReason } from "./sync-host.ts";
 
 /** What the link needs of a session. */
@@ -85,7 +86,11 @@ export class SyncLink {
     return this.#socket;
   }
 
+  /** What failed last, until the link is open again. */
+  failure: Failure | undefined;
+
   step(event: LinkEvent): void {
+    this.#noteFailure(event);
     // The socket that is open gets the token of whoever has signed in now.
     if (event.on === "authenticate" && this.#state.at === "live")
       return void this.#renewed(this.#attempt.signal, "connect");
@@ -99,6 +104,19 @@ export class SyncLink {
     this.nextTryAt = state.at === "backoff" ? this.#host.now() + state.ms : undefined;
     for (const action of actions) this.#do(action);
     if (!isSame) this.#options.changed();
+  }
+
+  #noteFailure(event: LinkEvent): void {
+    const at = this.#host.now();
+    if (event.on === "open") this.failure = undefined;
+    else if (event.on === "no-token") this.failure = { code: "TIMEOUT", message: "no page gave a token", at };
+    else if (event.on === "ended")
+      this.failure = { code: "CLOSED", message: `the connection has ended (${event.code})`, at };
+    else if (event.on === "not-open") {
+      const { status } = event;
+      const message = status === 0 ? "the edge can't be reached" : `no connection: the edge answers ${status}`;
+      this.failure = { code: "CLOSED", message, at };
+    }
   }
 
   /**

@@ -122,7 +122,8 @@ export class Pump {
       batches: Math.min(PUSH_BATCHES, limits.batches),
       records: limits.records,
     };
-    const found = await store.unsettledFrom(chain.expected, most);
+    if (block && block.ranges[0]![0] <= chain.expected) return "nothing";
+    const found = await readable(this.#host, chain.expected, most);
     if (this.#host.isOver() || !found) return "nothing";
     // Positions would be left out. Only a claim may do that, because copies of this profile must hear of it.
     if (found.at !== chain.expected) return this.#flights.length === 0 ? "claim" : "nothing";
@@ -184,6 +185,22 @@ export function blockOf(run: OutboxRun, error: TidemarkError): Block {
   const header = readHeader(run.batches[index] ?? run.batches[0]!);
   const { message } = error.toWire();
   return { code: edgeCodeOf(error), message, ranges: [[header.baseOffset, nextOffsetOf(header)]] };
+}
+
+/** The next run; undefined if there is none, or if the outbox is damaged there: then it is blocked. */
+export async function readable(
+  { store, setBlock }: Pick<PumpHost, "store" | "setBlock">,
+  position: number,
+  most: { readonly bytes: number; readonly batches: number; readonly records: number },
+): Promise<OutboxRun | undefined> {
+  try {
+    return await store.unsettledFrom(position, most);
+  } catch (thrown) {
+    const { code, message, details } = TidemarkError.from(thrown);
+    if (code !== "CORRUPT_RANGE") throw thrown;
+    setBlock({ code, message, ranges: [[Number(details["from"]), Number(details["to"])]] });
+    return undefined;
+  }
 }
 
 /** The part of a run before a position; undefined if there is none. */

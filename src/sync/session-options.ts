@@ -33,3 +33,10 @@ export type SessionNews =
   | { readonly type: "gap"; readonly from: number; readonly to: number }
   | { readonly type: "claimed"; readonly generation: number; readonly found: number }
   | { readonly type: "quota"; readonly where: "device" | "edge" };
+
+/** For the status: what failed, and when by the wall clock. */
+export interface Failure {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly at: number;
+}

@@ -10,19 +10,22 @@
  * later finds that its conversation is over.
  */
 import { TidemarkError } from "../errors.ts";
-import { claim, type ClaimHost } from "./claimer.ts";
+import { libraryCodeOf } from "./edge-codes.ts";
+import { joinOf, judged, streamOf } from "./joining.ts";
+import type { Conversation, JoinUnderWay } from "./conversation.ts";
+import type { ClaimHost } from "./claimer.ts";
 import { type EdgeLog, type EdgeSocket, type JoinReply, takesSync } from "./edge-socket.ts";
 import type { Linked } from "./link.ts";
-import { type Block, type Chain, edgeCodeOf, Pump, type PumpHost } from "./pump.ts";
+import { type Block, type Chain, edgeCodeOf, Pump, type PumpEnd, type PumpHost } from "./pump.ts";
 import { classOf, isFullEdge } from "./push-answers.ts";
 import { receive, type ReceiverHost } from "./receiver.ts";
 import { replicaStart } from "./replica-start.ts";
-import type { SessionOptions } from "./session-options.ts";
+import type { Failure, SessionOptions } from "./session-options.ts";
 import { type SessionEvent, sessionNext, type SessionState } from "./session-state.ts";
 import { Signal } from "./signal.ts";
 import type { OutboxJoin, Joined, Pushed, TidePayload } from "./sync-frames.ts";
 import type { OutboxRun, Range, TopicStore } from "./topic-store.ts";
-import { type Verdict, verdictOf } from "./verdict.ts";
+import type { Verdict } from "./verdict.ts";
 
 const JOIN_MS = 10_000;
 /** If the device is full, the session waits at least this long before it tries again. */
@@ -31,21 +34,6 @@ const FULL_MS = 30_000;
 const BAD_FRAMES_MAX = 3;
 /** Settled batches leave the outbox this long after the last frame or tide. */
 const TRIM_MS = 2_000;
-
-/** One channel, from its opening to its end. */
-interface Conversation {
-  readonly log: EdgeLog;
-  isOver: boolean;
-  isFollowing: boolean;
-  /** Rises with each join: answers to what was asked before the newest join do not count. */
-  joins: number;
-}
-
-/** One join. It is over when its channel ends, when the next join begins, or when another id is drawn. */
-interface Joining {
-  readonly talk: Conversation;
-  readonly isLeft: () => boolean;
-}
 
 export class Session implements Linked {
   readonly path: string;
@@ -63,6 +51,10 @@ export class Session implements Linked {
   #life = "";
   /** The end of the edge's log, as it was told last; undefined before the first join. */
   edgeEnd: number | undefined;
+  /** Where this catch-up began. */
+  caughtFrom = 0;
+  /** What failed last, until the topic is level again. */
+  failure: Failure | undefined;
   /** Where the edge's log began, as it was told last. */
   edgeStart = 0;
   /** Wall clock: when the replica last reached the edge's end. */
@@ -110,8 +102,10 @@ export class Session implements Linked {
     this.#step({ on: "unlinked" });
   }
 
+  /** Another token may be the owner's, or be allowed more. */
   renewed(): void {
     if (this.block?.code === "FORBIDDEN") this.rejoin();
+    if (this.#state.at === "stopped" && this.#state.code === "OWNER_CHANGED") this.resolve();
   }
 
   /** Ends the session for good: the volume closes, or the topic is no longer synced. */
@@ -170,6 +164,12 @@ export class Session implements Linked {
     this.#changed.set();
   }
 
+  /** What stopped the session may have changed: it joins again. */
+  resolve(): void {
+    this.#step({ on: "resolved" });
+    if (this.#socket) this.#step({ on: "linked" });
+  }
+
   /** Something that a verdict depends on has changed here. */
   rejoin(): void {
     if (this.block?.ranges.length === 0) this.block = undefined;
@@ -202,22 +202,23 @@ export class Session implements Linked {
       return await socket.open(path);
     } catch (thrown) {
       const isMissing = thrown instanceof TidemarkError && edgeCodeOf(thrown) === "NOT_FOUND";
-      const making = isMissing && this.#stream === null && this.#options.create();
+      const making = isMissing && streamOf(this.#store) === null && this.#options.create();
       if (!making) throw thrown;
       await making;
       return socket.open(path);
     }
   }
 
-  get #stream(): string | null {
-    return this.#store.outboxNote.stream ?? this.#store.replicaNote?.stream ?? null;
-  }
-
   #failedOpen(error: TidemarkError): void {
     const code = edgeCodeOf(error);
-    if (code === "NOT_FOUND" || code === "GONE") return this.#step({ on: "missing", stream: this.#stream });
+    this.#note(error);
+    if (code === "NOT_FOUND" || code === "GONE") return this.#step({ on: "missing", stream: streamOf(this.#store) });
     if (classOf(code) === "token") this.#options.unauthorized();
     this.#step({ on: "failed", code });
+  }
+
+  #note({ code, message }: Failure | TidemarkError): void {
+    this.failure = { code, message, at: this.#options.host.now() };
   }
 
   /** Something failed that ends this channel: a call on it, or the volume. */
@@ -225,6 +226,7 @@ export class Session implements Linked {
     if (error.details["poisoned"] || error.code === "STORAGE_FAILED") this.#options.failed(error);
     if (talk.isOver) return;
     const code = edgeCodeOf(error);
+    this.#note(error);
     if (code === "INVALID_BATCH" && ++this.#badFrames >= BAD_FRAMES_MAX)
       return this.#step({ on: "corrupt", details: { from: this.#store.watermark } });
     if (code === "GONE" || code === "NOT_FOUND") {
@@ -254,14 +256,14 @@ export class Session implements Linked {
     this.#store.forgetTold();
     const samples = await this.#store.samples();
     // The notes are read in the turn in which the join is sent.
-    const asked = this.#asked(samples);
+    const asked = joinOf(this.#store, this.#options.term, samples);
     const reply = await this.#timed(talk.log, talk.log.join(asked));
     if (talk.isOver) return;
     const { outbox } = asked;
     const isLeft = this.#isOver(talk, talk.joins, outbox);
     // If another id was drawn meanwhile, the session joins again with that. The same is checked after each wait below.
     if (isLeft()) return;
-    const verdict = await this.#verdict(asked, reply);
+    const verdict = await judged(this.#store, this.#options.fits, asked, reply);
     if (isLeft()) return;
     const { joined } = reply;
     const mark = [verdict.row, outbox, joined.next, joined.generation, this.#store.watermark].join();
@@ -275,15 +277,6 @@ export class Session implements Linked {
     await this.#after({ talk, isLeft }, counted, joined);
   }
 
-  #asked(samples: OutboxJoin["samples"]): OutboxJoin {
-    const { outboxNote, replicaNote, watermark } = this.#store;
-    const { outbox, generation, registered, first, passed } = outboxNote;
-    const { term } = this.#options;
-    const life = replicaNote?.life ?? null;
-    const end = watermark;
-    return { outbox, generation, term, registered, first, end, passed, life, stream: this.#stream, samples };
-  }
-
   async #timed<T>(log: EdgeLog, asked: Promise<T>): Promise<T> {
     const cancel = this.#options.host.after(JOIN_MS, () =>
       log.leave(new TidemarkError("TIMEOUT", "the edge has not answered the join", { ms: JOIN_MS })),
@@ -291,26 +284,16 @@ export class Session implements Linked {
     return asked.finally(cancel);
   }
 
-  async #verdict({ outbox, registered, first, generation }: OutboxJoin, reply: JoinReply): Promise<Verdict> {
-    const { outboxNote: note, start, end, toldNext } = this.#store;
-    const { next } = reply.joined;
-    const lastAtNext = next > start && next <= end ? await this.#store.crcEndingAt(next) : undefined;
-    const { next: noteNext, lastCrc: noteLast } = note;
-    const held = { first, start, end, noteNext, noteLast, toldNext, lastAtNext };
-    const owner = note.owner ?? this.#store.replicaNote?.owner ?? null;
-    const { fits } = this.#options;
-    return verdictOf({ owner, stream: this.#stream, outbox, registered, generation, held, fits }, reply);
-  }
-
   /**
    * Done after every answer but a stop: updates the note, makes the replica, covers a gap in it, and starts the follow.
    */
-  async #level({ talk, isLeft }: Joining, joined: Joined, is: Verdict["is"]): Promise<void> {
+  async #level({ talk, isLeft }: JoinUnderWay, joined: Joined, is: Verdict["is"]): Promise<void> {
     const { owner, stream, next, lastOffset, lastCrc, logStartOffset } = joined;
     const store = this.#store;
     this.#life = joined.life;
     this.edgeEnd = joined.logEndOffset;
     this.edgeStart = logStartOffset;
+    if (!talk.isFollowing) this.caughtFrom = store.watermark;
     const isFine = is === "fine";
     // A claim pushes, too, so nobody else's token may follow.
     if (isFine || is === "claim") await store.joined({ owner, stream, isFine });
@@ -381,6 +364,7 @@ export class Session implements Linked {
   #lookLevel(): void {
     if (this.edgeEnd === undefined || this.#store.watermark < this.edgeEnd) return;
     this.lastSyncedAt = this.#options.host.now();
+    this.failure = undefined;
     this.#step({ on: "level" });
   }
 
@@ -398,7 +382,7 @@ export class Session implements Linked {
   }
 
   /** Does what a verdict asks for, once the state has changed. */
-  async #after(joining: Joining, verdict: Verdict, joined: Joined): Promise<void> {
+  async #after(joining: JoinUnderWay, verdict: Verdict, joined: Joined): Promise<void> {
     const { at } = this.#state;
     if (verdict.is === "blocked") this.#setBlock({ code: verdict.code, message: "", ranges: [] });
     if (verdict.is === "closed" && this.#store.pending.batches > 0)
@@ -420,7 +404,7 @@ export class Session implements Linked {
     return () => talk.isOver || talk.joins !== joins || this.#store.outboxNote.outbox !== outbox;
   }
 
-  async #pump(joining: Joining, { limits }: Joined, chain: Chain): Promise<void> {
+  async #pump(joining: JoinUnderWay, { limits }: Joined, chain: Chain): Promise<void> {
     const { talk, isLeft } = joining;
     const session = this;
     const host: PumpHost = {
@@ -445,8 +429,14 @@ export class Session implements Linked {
       return this.#claim(joining, await this.#stand(talk));
     }
     if (end.then === "token") return this.#options.unauthorized();
-    if (isFullEdge(end.code)) this.#options.tell({ type: "quota", where: "edge" });
-    this.#step({ on: "failed", code: end.code, floorMs: end.floorMs });
+    this.#later(end);
+  }
+
+  /** The edge takes nothing for now. */
+  #later({ code, floorMs }: Extract<PumpEnd, { then: "retry" }>): void {
+    if (isFullEdge(code)) this.#options.tell({ type: "quota", where: "edge" });
+    this.#note({ code: libraryCodeOf(code), message: `the edge takes nothing for now: ${code}`, at: 0 });
+    this.#step({ on: "failed", code, floorMs });
   }
 
   #taken({ lastCrc }: OutboxRun, { next, lastOffset }: Pushed): void {
@@ -457,12 +447,12 @@ export class Session implements Linked {
 
   /** A claim that this device begins by itself joins first, to learn what the edge knows. */
   async #stand(talk: Conversation): Promise<Joined> {
-    const asked = this.#asked(await this.#store.samples());
+    const asked = joinOf(this.#store, this.#options.term, await this.#store.samples());
     const { joined } = await this.#timed(talk.log, talk.log.join(asked));
     return joined;
   }
 
-  async #claim(joining: Joining, joined: Joined): Promise<void> {
+  async #claim(joining: JoinUnderWay, joined: Joined): Promise<void> {
     const { host, tell } = this.#options;
     const { talk, isLeft } = joining;
     const claiming: ClaimHost = {
@@ -477,6 +467,7 @@ export class Session implements Linked {
       claimed: ({ generation, found }) => tell({ type: "claimed", generation, found }),
       taken: ({ lastOffset }) => (this.edgeEnd = Math.max(this.edgeEnd ?? 0, lastOffset + 1)),
     };
+    const { claim } = await import("./claimer.ts");
     const end = await claim(claiming, talk.log, joined);
     if (talk.isOver) return;
     if (!end) return this.#step({ on: "rejoin" });
@@ -488,6 +479,6 @@ export class Session implements Linked {
     }
     if (end.then === "left" || end.then === "join") return this.#step({ on: "rejoin" });
     if (end.then === "token") return this.#options.unauthorized();
-    if (end.then === "retry") this.#step({ on: "failed", code: end.code, floorMs: end.floorMs });
+    if (end.then === "retry") this.#later(end);
   }
 }

@@ -20,7 +20,6 @@ import {
   mergedRuns,
   RUNS_MAX,
 } from "./notes.ts";
-import { ownIn, standOf } from "./claim-look.ts";
 import { outboxName, replicaName } from "./log-names.ts";
 import { Outbox, stored } from "./outbox.ts";
 import type { OwnBatch } from "./own-batches.ts";
@@ -320,7 +319,7 @@ export class TopicStorage implements TopicStore {
     if (settled.length > 0)
       this.#tell(
         "settled",
-        settled.map(({ at, next, offset }) => ({ from: at, to: next, offset })),
+        settled.map(({ at, next, offset, isRetracted }) => ({ from: at, to: next, offset, isRetracted })),
       );
     return settled;
   }
@@ -484,6 +483,7 @@ export class TopicStorage implements TopicStore {
       await this.outbox.index(Infinity);
       const before = this.pending.batches;
       await this.#look(this.outboxNote.settledIn);
+      const { ownIn, standOf } = await import("./claim-look.ts");
       this.#settle(ownIn(this.outbox.batches, look.fetched));
       const { readTo, unsettled, inDoubt } = await standOf(this, look);
       return { readTo, unsettled, inDoubt, found: before - this.pending.batches };

@@ -70,6 +70,14 @@ export interface ClaimStand {
   readonly inDoubt: readonly Range[];
 }
 
+export interface SettledPositions {
+  readonly from: number;
+  readonly to: number;
+  readonly offset: number;
+  /** By a person, so that they are nowhere. */
+  readonly isRetracted: boolean;
+}
+
 export interface StoreListener {
   /** Batches were flushed to the outbox: its end is `end` now. */
   appended?(end: number): void;
@@ -78,7 +86,7 @@ export interface StoreListener {
   /**
    * Positions were settled or retracted. `offset` is where the first of them is at the edge, -1 if that is not known.
    */
-  settled?(runs: readonly { readonly from: number; readonly to: number; readonly offset: number }[]): void;
+  settled?(runs: readonly SettledPositions[]): void;
   /** The watermark has risen. */
   risen?(watermark: number): void;
   /** The outbox is full, or has room again. */

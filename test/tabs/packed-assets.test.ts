@@ -20,6 +20,7 @@ const FILES = [
   "segments.js",
   "sync.js",
   "tunnel.js",
+  "answers.js",
   "tabs.js",
 ];
 const FAIL_OVER_MS = 1_500;

@@ -13,6 +13,7 @@
  *   tabs.js       many tabs, one log             }
  *   sync.js       sync with an edge              }
  *   tunnel.js     sync over HTTP                 }
+ *   answers.js    what sync seldom needs         }
  *   kernel.wasm   the kernel; edge-kernel.wasm the same with one call more, for servers
  *   types/        declarations
  *   licenses/     licences of the packages inside
@@ -51,13 +52,13 @@ const LOADED = {
 };
 /** The parts on demand: each lists the modules in it that the sources import(). */
 const PARTS = Object.fromEntries(
-  ["recovery", "segments", "indexeddb", "extras", "tabs", "sync", "tunnel"].map((part) => [
+  ["recovery", "segments", "indexeddb", "extras", "tabs", "sync", "tunnel", "answers"].map((part) => [
     part,
     source(`browser/package/${part}.ts`),
   ]),
 );
 /** Which parts a part uses modules of. They come before it in the list above. */
-const NEEDS = { segments: ["recovery"], extras: ["recovery", "segments"], tunnel: ["sync"] };
+const NEEDS = { segments: ["recovery"], extras: ["recovery", "segments"], tunnel: ["sync"], answers: ["sync"] };
 /** By the module's path: the part that has it. */
 const PART_OF = Object.fromEntries(
   Object.entries(PARTS).flatMap(([part, list]) => modulesOf(list).map((module) => [module, part])),

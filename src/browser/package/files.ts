@@ -32,6 +32,7 @@ const beside = (): Addresses => ({
   tabs: installed(new URL("./tabs.js", import.meta.url)),
   sync: installed(new URL("./sync.js", import.meta.url)),
   tunnel: installed(new URL("./tunnel.js", import.meta.url)),
+  answers: installed(new URL("./answers.js", import.meta.url)),
   kernel: installed(new URL("./kernel.wasm", import.meta.url)),
 });
 
@@ -59,6 +60,7 @@ function inFolder(assets: string | URL): Addresses {
     tabs: at("tabs.js"),
     sync: at("sync.js"),
     tunnel: at("tunnel.js"),
+    answers: at("answers.js"),
     kernel: at("kernel.wasm"),
   };
 }

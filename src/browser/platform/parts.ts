@@ -25,6 +25,8 @@ export interface Parts {
   readonly sync?: string;
   /** Sync over HTTP, where no WebSocket gets through; healing of damaged copies. */
   readonly tunnel?: string;
+  /** Claims, answers of a person, and how a topic becomes synced. */
+  readonly answers?: string;
 }
 type Part = keyof Parts;
 

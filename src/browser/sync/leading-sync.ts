@@ -1,11 +1,12 @@
 /** Starts sync in the worker that leads, with what it needs of that worker, whose other parts are loaded already. */
-import type { TidemarkError } from "../../errors.ts";
+import { TidemarkError } from "../../errors.ts";
 import type { Kernel } from "../../kernel/types.ts";
 import type { Log } from "../../log/log.ts";
 import type { SegmentStore } from "../../store/segment-store.ts";
 import { outboxName } from "../../sync/log-names.ts";
 import { asOutboxNote } from "../../sync/notes.ts";
 import { topicOfOutbox } from "../../sync/places.ts";
+import { checkTopicName } from "../../topic/names.ts";
 import type { TopicSettings } from "../../topic/settings.ts";
 import type { TideEvent } from "../api.ts";
 import { laterTurn } from "../platform/timing.ts";
@@ -19,7 +20,11 @@ export interface LeadingWorker {
   /** Plain logs that are open, by topic. */
   readonly logs: Map<string, Promise<Log>>;
   readonly kernel: Kernel;
-  readonly topics: { readonly settings: Readonly<Record<string, TopicSettings>> };
+  readonly topics: {
+    readonly settings: Readonly<Record<string, TopicSettings>>;
+    /** The log of a local topic, which is made if it is not there. */
+    writable(topic: string): Promise<{ readonly log: Log }>;
+  };
   /** Every tab's port; the leader's own page first. */
   readonly pages: Iterable<{ tell(event: TideEvent): void }>;
   prove(): Promise<void>;
@@ -44,6 +49,15 @@ export function leadingSync(worker: LeadingWorker): TideSync {
   return new TideSync({
     epoch: store.epoch,
     kernel,
+    async local(topic) {
+      checkTopicName(topic);
+      if (store.bornOf(outboxName(topic)) !== undefined)
+        throw new TidemarkError("INVALID_ARGUMENT", `the topic ${topic} is synced: records can't be put there`, {
+          topic,
+          reason: "synced",
+        });
+      return (await topics.writable(topic)).log;
+    },
     open: (topic, asked) => openSynced(volume, topic, asked),
     synced() {
       const topics = store.names().flatMap((name) => topicOfOutbox(name) ?? []);

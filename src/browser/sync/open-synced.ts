@@ -6,7 +6,7 @@ import type { Kernel } from "../../kernel/types.ts";
 import { withDefaults } from "../../log/limits.ts";
 import type { Log } from "../../log/log.ts";
 import type { SegmentStore } from "../../store/segment-store.ts";
-import { becomeSynced } from "../../sync/become-synced.ts";
+import { outboxName } from "../../sync/log-names.ts";
 import { SyncedLog } from "../../sync/synced-log.ts";
 import { type KeptOptions, optionsAfter } from "../../sync/topic-options.ts";
 import { TopicStorage } from "../../sync/topic-storage.ts";
@@ -54,9 +54,10 @@ export async function openSynced(
   const { store, kernel, settingsOf } = volume;
   const breathe = (): Promise<void> => volume.breathe();
   const clock = { now: store.now };
-  if (asked) {
+  if (asked && store.bornOf(outboxName(topic)) === undefined) {
     const { url, path } = asked;
     const options = optionsAfter({}, asked.options);
+    const { becomeSynced } = await import("../../sync/become-synced.ts");
     await becomeSynced({ topic, store, url, path, options, newOutboxId, log: await volume.takePlain(topic) });
   }
   const settings = logSettingsOf(settingsOf(topic));

@@ -114,8 +114,8 @@ export class PageSync implements Sync {
     this.#token = token ?? this.#token;
     await this.#host.ask({ ask: "authenticate" });
   }
-  async unblock(topic: string, choice: "retry" | "discard"): Promise<void> {
-    checkChoice(topic, choice, "retry", "discard");
+  async unblock(topic: string, choice: "retry" | "setAside" | "discard"): Promise<void> {
+    checkChoice(topic, choice, "retry", "setAside", "discard");
     await this.#host.ask({ ask: "unblock", topic, choice });
   }
 

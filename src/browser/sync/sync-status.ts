@@ -1,8 +1,10 @@
 /** What status and errors say of a topic's session and of the link, in the words of the public API. */
 import { TidemarkError } from "../../errors.ts";
+import { libraryCodeOf } from "../../sync/edge-codes.ts";
 import type { LinkState } from "../../sync/link-state.ts";
 import { PROVISIONAL_FROM } from "../../log/provisional-layout.ts";
 import type { Session } from "../../sync/session.ts";
+import type { BlockedContents } from "./answers.ts";
 import type { BlockedBatch, SyncStatus, TopicSyncStatus } from "../sync-api.ts";
 
 /** Why a wait for this topic ends without it. */
@@ -36,23 +38,26 @@ export function stateOf(link: LinkState, topics: readonly TopicSyncStatus["state
   }
 }
 
-export function blockedOf({ block }: Session): BlockedBatch | undefined {
+/** `contents` are of the block, once they are read. */
+export function blockedOf({ block }: Session, contents: BlockedContents | undefined): BlockedBatch | undefined {
   if (!block) return undefined;
   const { code, message, ranges } = block;
   const [first] = ranges;
-  const records = ranges.reduce((sum, [from, to]) => sum + to - from, 0);
-  return { code, message, firstOffset: first && PROVISIONAL_FROM + first[0], records };
+  const { records = ranges.reduce((sum, [from, to]) => sum + to - from, 0), bytes = 0, keys = [] } = contents ?? {};
+  return { code, message, firstOffset: first && PROVISIONAL_FROM + first[0], records, bytes, keys };
 }
 
-export function topicStatus(session: Session): TopicSyncStatus {
-  const { state, store, edgeEnd, lastSyncedAt } = session;
+export function topicStatus(session: Session, contents: BlockedContents | undefined): TopicSyncStatus {
+  const { state, store, edgeEnd, lastSyncedAt, caughtFrom } = session;
   const { records, bytes } = store.pending;
   const { watermark } = store;
-  const blocked = state.at === "blocked" ? blockedOf(session) : undefined;
+  const blocked = state.at === "blocked" ? blockedOf(session, contents) : undefined;
+  const isCatchingUp = state.at === "catching-up" && edgeEnd !== undefined && edgeEnd > caughtFrom;
   return {
     state: nameOf(state.at),
     pending: { records, bytes },
     ...(edgeEnd !== undefined && { behind: { records: Math.max(0, edgeEnd - watermark) } }),
+    ...(isCatchingUp && { progress: Math.min(1, (watermark - caughtFrom) / (edgeEnd - caughtFrom)) }),
     watermark,
     serializer: store.outboxNote.options?.serializer ?? "json",
     hasSynced: lastSyncedAt !== undefined,
@@ -60,6 +65,14 @@ export function topicStatus(session: Session): TopicSyncStatus {
     ...(blocked && { blocked }),
     ...(state.at === "stopped" && { stopped: { code: state.code, details: state.details } }),
   };
+}
+
+/** Why sync is paused or blocked; undefined if it is neither. */
+export function reasonOf(link: LinkState, topics: readonly TopicSyncStatus[]): SyncStatus["reason"] {
+  if (link.at === "paused") return link.why;
+  if (topics.some(({ stopped }) => stopped?.code === "OWNER_CHANGED")) return "owner";
+  const blocked = topics.find((topic) => topic.blocked)?.blocked;
+  return blocked && libraryCodeOf(blocked.code);
 }
 
 function nameOf(at: Session["state"]["at"]): TopicSyncStatus["state"] {

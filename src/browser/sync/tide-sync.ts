@@ -10,22 +10,24 @@ import type { Kernel } from "../../kernel/types.ts";
 import { pathInAddress } from "../../sync/http-words.ts";
 import { SyncLink } from "../../sync/link.ts";
 import type { LinkState } from "../../sync/link-state.ts";
+import type { Block } from "../../sync/pump.ts";
 import { saveLinkOptions, saveOptions } from "../../sync/save-options.ts";
 import { Session } from "../../sync/session.ts";
 import type { SessionNews, SessionOptions } from "../../sync/session-options.ts";
 import type { SyncHost } from "../../sync/sync-host.ts";
 import { creationHeaders, fitsType, type KeptOptions, type LinkWishes } from "../../sync/topic-options.ts";
 import type { SyncedTopicOptions, SyncStatus } from "../sync-api.ts";
+import type { AnswerHost, BlockedContents } from "./answers.ts";
 import { Background } from "./background.ts";
 import { browserHost } from "./browser-host.ts";
 import { Healer } from "./healer.ts";
 import type { SyncedLog } from "../../sync/synced-log.ts";
 import type { AskedTopic, SyncedTopic } from "./open-synced.ts";
-import { blockedOf, endOf, stateOf, topicStatus } from "./sync-status.ts";
+import { blockedOf, endOf, reasonOf, stateOf, topicStatus } from "./sync-status.ts";
 import { TokenDesk, type TokenPage } from "./token-desk.ts";
 import type { SyncAsk, SyncNews } from "./words.ts";
 
-export interface TideSyncHost {
+export interface TideSyncHost extends AnswerHost {
   /** Every tab's port; the leader's own page first. */
   pages(): Iterable<TokenPage>;
   tell(news: SyncNews): void;
@@ -52,7 +54,12 @@ const WINDOWS_BYTES = 12 * 1024 * 1024;
 
 interface Synced extends SyncedTopic {
   readonly session: Session;
+  /** Of its block, once that was looked at. */
+  contents?: { readonly block: Block; readonly is: BlockedContents } | undefined;
 }
+
+const contentsOf = ({ session, contents }: Synced): BlockedContents | undefined =>
+  contents && contents.block === session.block ? contents.is : undefined;
 
 export class TideSync {
   readonly #host: TideSyncHost;
@@ -98,7 +105,7 @@ export class TideSync {
       case "resume":
         return this.#pause(false);
       case "authenticate":
-        return this.#link?.step({ on: "authenticate" });
+        return this.#authenticate();
       case "hint":
         return ask.hint === "online" ? this.#background.woken() : this.#background[ask.hint]();
       case "seen":
@@ -127,6 +134,13 @@ export class TideSync {
     this.#link!.step({ on: "wanted" });
     if (hasToken) this.#link!.step({ on: "provided" });
     return this.status();
+  }
+
+  /** On a connection the sessions hear of the token when it has reached the edge. */
+  #authenticate(): void {
+    const isLive = this.#link?.state.at === "live";
+    this.#link?.step({ on: "authenticate" });
+    if (!isLive) for (const session of this.#sessions) session.renewed();
   }
 
   /** In the link at once, and then in the notes of all topics: any of them is enough to remember a pause. */
@@ -192,8 +206,11 @@ export class TideSync {
     const link = (this.#link ??= this.#newLink(this.#url));
     const session = new Session(this.#options(topic, opened));
     store.listen({
-      settled: (runs) => {
-        this.#host.tell({ type: "settled", topic, runs });
+      settled: (all) => {
+        const runs = all.filter(({ isRetracted }) => !isRetracted);
+        if (runs.length > 0) this.#host.tell({ type: "settled", topic, runs });
+        for (const { from, to, isRetracted } of all)
+          if (isRetracted) this.#host.tell({ type: "retracted", topic, range: [from, to] });
         this.#changed();
       },
       appended: () => {
@@ -267,10 +284,22 @@ export class TideSync {
   // --- what all tabs see -------------------------------------------------------------------------------------------
 
   #news(topic: string, news: SessionNews): void {
-    if (news.type === "blocked") {
-      const blocked = blockedOf(this.#open.get(topic)!.session);
-      if (blocked) this.#host.tell({ type: "blocked", topic, blocked });
-    } else this.#host.tell({ ...news, topic });
+    if (news.type === "blocked") void this.#blocked(topic, this.#open.get(topic)!, news.block);
+    else this.#host.tell({ ...news, topic });
+    this.#changed();
+  }
+
+  /** The event comes once it is known what is blocked. If that can't be read, it says less. */
+  async #blocked(topic: string, synced: Synced, block: Block): Promise<void> {
+    try {
+      const { describeBlock } = await import("./answers.ts");
+      synced.contents = { block, is: await describeBlock(this.#host, synced) };
+    } catch (thrown) {
+      this.#host.tell({ type: "status", status: this.status() });
+      if (TidemarkError.from(thrown).kind === "reopen") this.#host.failed(TidemarkError.from(thrown));
+    }
+    const blocked = synced.session.block === block && blockedOf(synced.session, contentsOf(synced));
+    if (blocked && !this.#isClosed) this.#host.tell({ type: "blocked", topic, blocked });
     this.#changed();
   }
 
@@ -288,14 +317,19 @@ export class TideSync {
 
   status(): SyncStatus {
     const link: LinkState = this.#link?.state ?? { at: "idle" };
-    const topics = Object.fromEntries([...this.#open].map(([topic, { session }]) => [topic, topicStatus(session)]));
+    const topics = Object.fromEntries(
+      [...this.#open].map(([topic, each]) => [topic, topicStatus(each.session, contentsOf(each))]),
+    );
     const states = Object.values(topics).map(({ state }) => state);
     const connected = link.at === "live";
     const nextTryAt = this.#link?.nextTryAt;
+    const reason = reasonOf(link, Object.values(topics));
+    const error = this.#link?.failure ?? [...this.#sessions].find(({ failure }) => failure)?.failure;
     return {
       state: stateOf(link, states),
       connected,
-      ...(link.at === "paused" && { reason: link.why }),
+      ...(reason && { reason }),
+      ...(error && { error }),
       ...(nextTryAt !== undefined && { nextTryAt }),
       topics,
     };
@@ -326,17 +360,20 @@ export class TideSync {
     });
   }
 
-  async #unblock(topic: string, choice: "retry" | "discard"): Promise<void> {
-    const { session, store } = await this.#topic(topic, undefined);
+  /** A topic that is synced already; UNKNOWN_TOPIC if it is not. */
+  #there(topic: string): Promise<Synced> {
+    if (this.#topics.has(topic) || this.#host.synced().has(topic)) return this.#topic(topic, undefined);
+    throw new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} is not synced`, { topic });
+  }
+
+  async #unblock(topic: string, choice: "retry" | "setAside" | "discard"): Promise<void> {
+    const synced = await this.#there(topic);
+    const { session } = synced;
     const { block } = session;
     if (!block) throw new TidemarkError("INVALID_ARGUMENT", `the topic ${topic} is not blocked`, { topic });
-    if (choice === "discard") {
-      for (const range of block.ranges) {
-        await store.retract(range[0], range[1], "discarded");
-        this.#host.tell({ type: "retracted", topic, range });
-      }
-    }
-    session.unblock(choice === "retry" && block.code === "IN_DOUBT" ? block.ranges : []);
+    if (choice !== "retry") await (await import("./answers.ts")).retractBlocked(this.#host, synced, choice);
+    // It may have been answered by another tab meanwhile, or be blocked by something else.
+    if (session.block === block) session.unblock(choice === "retry" && block.code === "IN_DOUBT" ? block.ranges : []);
   }
 
   /** What the topic's retention removes from this device's copy; with none, what the edge has removed. */

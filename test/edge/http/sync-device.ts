@@ -2,9 +2,11 @@
  * A device in sync under Node: the worker's part and the page's part of sync as they are, over a real store in memory
  * and real sockets. Only what is between page and worker is shortened: calls, with their values cloned as a port does.
  */
+import { Log } from "../../../src/log/log.ts";
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";
 import { decodeBatch, splitBatches } from "../../../src/record/record-batch.ts";
 import { MemoryVolume } from "../../../src/store/memory-volume.ts";
+import { replicaName } from "../../../src/sync/log-names.ts";
 import { SegmentStore } from "../../../src/store/segment-store.ts";
 import type { TideEvent } from "../../../src/browser/api.ts";
 import { leadingSync } from "../../../src/browser/sync/leading-sync.ts";
@@ -34,6 +36,7 @@ export class SyncDevice {
   sync!: TideSync;
   page!: PageSync;
   readonly events: SyncEvent[] = [];
+  #logs = new Map<string, Promise<Log>>();
   readonly due = new Set<string>();
   #waiting: (() => void)[] = [];
   readonly #producers = new Map<string, { readonly id: number; sequence: number }>();
@@ -50,13 +53,14 @@ export class SyncDevice {
   }
 
   async #open(): Promise<void> {
+    this.#logs = new Map();
     this.store = await SegmentStore.open({ volume: this.volume, kernel, now: Date.now, newId: () => "a device" });
     const hear = (event: SyncNews): void => this.page.hear(structuredClone(event));
     this.sync = leadingSync({
       store: this.store,
-      logs: new Map(),
+      logs: this.#logs,
       kernel,
-      topics: { settings: {} },
+      topics: { settings: {}, writable: async (topic) => ({ log: await this.local(topic) }) },
       pages: [{ tell: (event: TideEvent) => hear((event as { readonly event: SyncNews }).event) }],
       prove: () => Promise.resolve(),
       emit: (event) => hear((event as { readonly event: SyncNews }).event),
@@ -74,6 +78,17 @@ export class SyncDevice {
       topics: new Map(),
       isOver: () => false,
     });
+  }
+
+  /** A plain topic of the volume, as the worker's topics have it. */
+  local(topic: string): Promise<Log> {
+    const made = this.#logs.get(topic) ?? this.#openLog(topic);
+    this.#logs.set(topic, made);
+    return made;
+  }
+  async #openLog(topic: string): Promise<Log> {
+    const store = await this.store.log(replicaName(topic));
+    return Log.open({ store, kernel, clock: { now: Date.now } });
   }
 
   #hear(event: SyncEvent): void {

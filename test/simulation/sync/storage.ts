@@ -24,6 +24,8 @@ import type { Random } from "../prng.ts";
 // What the storage loads on demand is there from the start: loading takes time that is not the simulation's.
 await Promise.all([
   import("../../../src/log/remembering.ts"),
+  import("../../../src/sync/claim-look.ts"),
+  import("../../../src/sync/claimer.ts"),
   import("../../../src/log/upkeep.ts"),
   import("../../../src/store/check-catalog.ts"),
   import("../../../src/store/examine.ts"),

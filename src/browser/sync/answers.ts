@@ -1,0 +1,51 @@
+/** A person's answers to what sync can't decide, in the worker that leads. Loaded by the first one, or by a block. */
+import type { Kernel } from "../../kernel/types.ts";
+import type { LogApi } from "../../log/types.ts";
+import type { Session } from "../../sync/session.ts";
+import { blockedRuns, contentsOf, setAside } from "../../sync/set-aside.ts";
+import type { SyncedTopic } from "./open-synced.ts";
+
+export interface AnswerHost {
+  readonly kernel: Kernel;
+  /** The log of a local topic, which is made if it is not there. INVALID_ARGUMENT if that topic is synced. */
+  local(topic: string): Promise<LogApi>;
+}
+
+interface Answered extends SyncedTopic {
+  readonly session: Session;
+}
+
+const KEYS_MAX = 10;
+
+export interface BlockedContents {
+  readonly records: number;
+  readonly bytes: number;
+  readonly keys: readonly (string | null)[];
+}
+
+/** What the block of a session means: so many records and bytes, and the first keys. */
+export async function describeBlock({ kernel }: AnswerHost, { store, session }: Answered): Promise<BlockedContents> {
+  const { block } = session;
+  const runs = block ? await blockedRuns(store, block) : [];
+  const records = runs.reduce((sum, [from, to]) => sum + to - from, 0);
+  // Of a block that names no batch everything waits, which may be much: it is counted, not read.
+  if (block?.ranges.length === 0) return { records, bytes: store.pending.bytes, keys: [] };
+  return { records, ...(await contentsOf(store, kernel, runs, KEYS_MAX)) };
+}
+
+/** The blocked records leave the outbox. With "setAside" they stand in `<name>.aside` before, durably. */
+export async function retractBlocked(
+  host: AnswerHost,
+  { store, session }: Answered,
+  choice: "setAside" | "discard",
+): Promise<void> {
+  const { block } = session;
+  if (!block) return;
+  const runs = await blockedRuns(store, block);
+  if (choice === "setAside") {
+    const log = await host.local(`${store.topic}.aside`);
+    const { code, message } = block;
+    await setAside({ storage: store, kernel: host.kernel, log, reason: { code, message } }, runs);
+  }
+  for (const [from, to] of runs) await store.retract(from, to, choice === "discard" ? "discarded" : "aside");
+}

@@ -1,0 +1,31 @@
+/** What a device says of a topic when it joins, and how it judges the answer. */
+import type { JoinReply } from "./edge-socket.ts";
+import type { OutboxJoin } from "./sync-frames.ts";
+import type { TopicStore } from "./topic-store.ts";
+import { type Verdict, verdictOf } from "./verdict.ts";
+
+/** The edge's log that was joined here before; null if none was. */
+export const streamOf = ({ outboxNote, replicaNote }: TopicStore): string | null =>
+  outboxNote.stream ?? replicaNote?.stream ?? null;
+
+export function joinOf(store: TopicStore, term: number, samples: OutboxJoin["samples"]): OutboxJoin {
+  const { outboxNote, replicaNote, watermark: end } = store;
+  const { outbox, generation, registered, first, passed } = outboxNote;
+  const life = replicaNote?.life ?? null;
+  return { outbox, generation, term, registered, first, end, passed, life, stream: streamOf(store), samples };
+}
+
+export async function judged(
+  store: TopicStore,
+  fits: (contentType: string) => boolean,
+  { outbox, registered, first, generation }: OutboxJoin,
+  reply: JoinReply,
+): Promise<Verdict> {
+  const { outboxNote: note, start, end, toldNext } = store;
+  const { next } = reply.joined;
+  const lastAtNext = next > start && next <= end ? await store.crcEndingAt(next) : undefined;
+  const { next: noteNext, lastCrc: noteLast } = note;
+  const held = { first, start, end, noteNext, noteLast, toldNext, lastAtNext };
+  const owner = note.owner ?? store.replicaNote?.owner ?? null;
+  return verdictOf({ owner, stream: streamOf(store), outbox, registered, generation, held, fits }, reply);
+}
