@@ -1,6 +1,6 @@
 /**
- * The pulling reader. It fetches raw batches one step ahead, verifies their checksums here, as the last step before the
- * application, and hands out whole batches. A record is decoded when it is read.
+ * The pulling reader. It fetches raw batches, from the second time on one step ahead. It verifies their checksums here,
+ * as the last step before the application, and hands out whole batches. A record is decoded when it is read.
  *
  * Damage ends a read with CORRUPT_RANGE (details from, to). When a batch fails its check here, the reader asks the log
  * to verify the segment, so that the range is exact and no good record behind the damage is skipped with it.
@@ -71,15 +71,16 @@ async function* fetchAll<V>(
   };
   const [from, to] = await range;
   let offset = from;
-  let ahead = offset < to ? fetch(offset) : undefined;
-  while (ahead) {
-    const fetched = await ahead;
+  let ahead: Promise<Fetched> | undefined;
+  while (offset < to) {
+    const fetched = await (ahead ?? fetch(offset));
     if (fetched.bytes.length === 0 && fetched.nextOffset <= offset) return;
-    ahead = fetched.nextOffset < to ? fetch(fetched.nextOffset) : undefined;
+    // The first fetch is alone until its batches are read: a read that needs one batch costs no second fetch.
+    ahead = fetched.nextOffset < to && offset > from ? fetch(fetched.nextOffset) : undefined;
     const { batches, nextOffset } = await decodeAll(source, await kernel, fetched, offset, options);
     // A verified answer ends before the damage. Data that was fetched ahead lies behind it and would skip it in
     // silence.
-    if (nextOffset !== fetched.nextOffset) ahead = nextOffset < to ? fetch(nextOffset) : undefined;
+    if (nextOffset !== fetched.nextOffset) ahead = undefined;
     for (const batch of batches) {
       const part = new ReadBatch(batch, offset, to, serializer);
       // Control batches are for the log, not for its readers.

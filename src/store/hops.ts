@@ -2,6 +2,7 @@
  * A segment's batches, header by header. What a log remembers of its producers, seeks by time and explanations come
  * from here. A log that has no batches yet needs none of it.
  */
+import { INDEX_INTERVAL_BYTES } from "../kernel/types.ts";
 import type { Hop } from "../record/batch-walk.ts";
 import { BATCH_HEADER_BYTES, type BatchHeader, nextOffsetOf, readHeader } from "../record/format.ts";
 import type { Segment } from "./segment.ts";
@@ -9,11 +10,15 @@ import { plausible, type SegmentReader } from "./segment-reader.ts";
 import { BODY_AT } from "./slot-layout.ts";
 import { readExactly } from "./volume.ts";
 
+/** Bytes of one read. Behind a batch that is larger, only the next header is read. */
+const WINDOW_BYTES = 64 * 1024;
+/** Bytes of the first read: the batch that is looked for is seldom farther from an index entry. */
+const FIRST_BYTES = 2 * INDEX_INTERVAL_BYTES;
+
 /** Batches from body position `start`, header by header; for time look-ups and explanations. */
 export async function* segmentHops(reader: SegmentReader, segment: Segment, start: number): AsyncGenerator<Hop> {
   const { bytes: end, nextOffset: endOffset } = segment;
-  const windowBytes = 64 * 1024;
-  let window = new Uint8Array(0);
+  let window: Uint8Array = new Uint8Array(0);
   let windowAt = start;
   let position = start;
   let expected = -1;
@@ -33,12 +38,9 @@ export async function* segmentHops(reader: SegmentReader, segment: Segment, star
     }
     if (position + BATCH_HEADER_BYTES > windowAt + window.length || position < windowAt) {
       windowAt = position;
-      window = (await readExactly(
-        reader.volume,
-        segment.slot,
-        BODY_AT + position,
-        Math.min(windowBytes, end - position),
-      )) as Uint8Array<ArrayBuffer>;
+      const size = !held ? FIRST_BYTES : held.header.sizeBytes < WINDOW_BYTES ? WINDOW_BYTES : BATCH_HEADER_BYTES;
+      const at = BODY_AT + position;
+      window = await readExactly(reader.volume, segment.slot, at, Math.min(size, end - position));
     }
     if (segment.retired) return;
     const header = window.length < BATCH_HEADER_BYTES ? undefined : readHeader(window, position - windowAt);

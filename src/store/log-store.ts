@@ -144,9 +144,15 @@ export interface LogStore {
    * at or behind `limitOffset`. Record checksums are not verified here but by the last reader. When that finds a bad
    * one it asks again with `verify`: this checks the whole segment, and so finds the exact damaged range.
    * OFFSET_OUT_OF_RANGE below the log start or above the log end. CORRUPT_RANGE (details from, to) if `from` is
-   * damaged.
+   * damaged. The bytes may be in `memory`, where the store uses it and they fit.
    */
-  read(from: number, maxBytes: number, limitOffset: number, verify?: boolean): Promise<FetchedBatches>;
+  read(
+    from: number,
+    maxBytes: number,
+    limitOffset: number,
+    verify?: boolean,
+    memory?: Uint8Array,
+  ): Promise<FetchedBatches>;
 
   /**
    * Base offset of the first batch whose max timestamp is at least `timestamp`, or undefined if none is. The exact

@@ -31,12 +31,17 @@ interface Start {
   readonly last: number;
 }
 
-interface Wanted extends Start {
-  /** Body position of the segment's end. */
-  readonly end: number;
+interface Sought {
   readonly from: number;
   readonly maxBytes: number;
   readonly limit: number;
+  /** For the bytes, if they fit. */
+  readonly memory?: Uint8Array | undefined;
+}
+
+interface Wanted extends Start, Sought {
+  /** Body position of the segment's end. */
+  readonly end: number;
 }
 
 export class SegmentReader {
@@ -94,7 +99,8 @@ export class SegmentReader {
    * Whole batches from the one that contains `from`, or the first behind it in this segment. Undefined if there is none
    * before `limit`. CORRUPT_RANGE if `from` is damaged.
    */
-  async read(segment: Segment, from: number, maxBytes: number, limit: number): Promise<FetchedBatches | undefined> {
+  async read(segment: Segment, sought: Sought): Promise<FetchedBatches | undefined> {
+    const { from, maxBytes, memory } = sought;
     // The active segment may grow during the read; this read ends where the segment ended at its start.
     const end = segment.bytes;
     const hint = segment.hint?.offset === from ? segment.hint.position : undefined;
@@ -105,9 +111,10 @@ export class SegmentReader {
     while (start.position < end) {
       const { position } = start;
       throwIfDamaged(segment, from);
-      const bytes = await readExactly(this.volume, segment.slot, BODY_AT + position, Math.min(size, end - position));
+      const length = Math.min(size, end - position);
+      const bytes = await readExactly(this.volume, segment.slot, BODY_AT + position, length, memory);
       if (segment.retired) return undefined;
-      const slice = this.#slice(segment, bytes, { ...start, end, from, maxBytes, limit });
+      const slice = this.#slice(segment, bytes, { ...start, ...sought, end });
       if (slice === "damaged") {
         await this.reexamine(segment, from);
         start = this.#floor(segment, from);
@@ -160,9 +167,13 @@ export class SegmentReader {
         done = true;
         break;
       }
-      if (at + header.sizeBytes > bytes.length) break;
-      if (start < 0 && next > from) start = at;
-      else if (start >= 0 && at + header.sizeBytes - start > maxBytes) break;
+      // Of a batch before `from` only the header is read, however large the batch is.
+      if (start < 0 && next <= from) needs = 0;
+      else {
+        if (at + header.sizeBytes > bytes.length) break;
+        if (start < 0) start = at;
+        else if (at + header.sizeBytes - start > maxBytes) break;
+      }
       at += header.sizeBytes;
       expected = next;
       nextOffset = next;

@@ -120,6 +120,8 @@ export class SegmentStore implements StoreContext {
     if (id !== undefined && volume.slotCount < CATALOG_SLOTS) throw gone();
     if (missing > 0) await volume.addSlots(missing);
     const { catalog, state, copies } = await Catalog.read(volume, kernel);
+    // Loads beside what the checks below load. A failure is met again, and reported, where the file is needed.
+    if (state?.logs.some(hasSealed)) import("./roll.ts").catch(() => undefined);
     // Slots that were made above hold nothing.
     if (!state && hadSlots) await (await import("./check-catalog.ts")).refuseLostCatalog(volume, kernel);
     if (id !== undefined && state?.id !== id) throw gone();
@@ -352,7 +354,7 @@ export class SegmentStore implements StoreContext {
     for (const entry of state.logs) this.#logs.set(entry.name, entry);
     // All that these logs will need, now: what was opened must not depend on a file that can't be loaded any more.
     if (state.logs.length > 0) await import("./recover-log.ts");
-    if (state.logs.some(({ segments }) => segments.length > 1)) await import("./roll.ts");
+    if (state.logs.some(hasSealed)) await import("./roll.ts");
     const found: RecoveredLog[] = [];
     for (const entry of state.logs) if (entry.appending !== 0) found.push(await this.#find(entry));
     this.#epoch = state.epoch + 1;
@@ -477,6 +479,8 @@ export class SegmentStore implements StoreContext {
     return error.with({ poisoned: true });
   }
 }
+
+const hasSealed = ({ segments }: LogEntry): boolean => segments.length > 1;
 
 function ignoreRefused(thrown: unknown): void {
   if (TidemarkError.from(thrown).details["slotRefused"] !== true) throw thrown;

@@ -325,7 +325,13 @@ export class SegmentedLog implements LogStore, RollingLog {
 
   // --- reading -----------------------------------------------------------------------------------------------------
 
-  async read(from: number, maxBytes: number, limitOffset: number, verify = false): Promise<FetchedBatches> {
+  async read(
+    from: number,
+    maxBytes: number,
+    limitOffset: number,
+    verify = false,
+    memory?: Uint8Array,
+  ): Promise<FetchedBatches> {
     this.#checkRange(from);
     let wanted = from;
     for (;;) {
@@ -334,7 +340,8 @@ export class SegmentedLog implements LogStore, RollingLog {
       if (!segment) return { bytes: new Uint8Array(0), nextOffset: wanted };
       if (verify) await this.examine(segment);
       await this.store.reader.prepare(segment);
-      const found = await this.store.reader.read(segment, Math.max(wanted, segment.baseOffset), maxBytes, limit);
+      const sought = { from: Math.max(wanted, segment.baseOffset), maxBytes, limit, memory };
+      const found = await this.store.reader.read(segment, sought);
       // The segment was trimmed or compacted during the read and its slot may hold other bytes now, so it looks again.
       if (segment.retired) this.#checkRange(from);
       else if (found) return found;

@@ -87,9 +87,15 @@ export interface Volume {
   close(): Promise<void>;
 }
 
-/** Reads all of [position, position + length), or throws STORAGE_FAILED. */
-export async function readExactly(volume: Volume, slot: number, position: number, length: number): Promise<Uint8Array> {
-  const target = new Uint8Array(length);
+/** Reads all of [position, position + length), or throws STORAGE_FAILED. Uses `memory` if the bytes fit. */
+export async function readExactly(
+  volume: Volume,
+  slot: number,
+  position: number,
+  length: number,
+  memory?: Uint8Array,
+): Promise<Uint8Array> {
+  const target = memory && memory.length >= length ? memory.subarray(0, length) : new Uint8Array(length);
   const count = await volume.read(slot, position, target);
   if (count !== length) {
     throw new TidemarkError("STORAGE_FAILED", "short read", { slot, position, length, count });

@@ -1,14 +1,13 @@
 /**
  * `npm run bench` measures Tidemark and its peers in one real Chromium with a profile on disk, in one run. Ours and a
- * peer take turns and each pair gives a ratio, so that a machine whose speed drifts does not change the ratios. Plain
- * figures are measured last.
+ * peer take turns and each round gives a ratio, so that a machine whose speed drifts does not change the ratios. The
+ * page runs the package's built files.
  *
  *     npm run bench -- --json FILE     also as JSON: { ratios, figures, targets, environment }
  *     npm run bench -- --quick         tiny sizes: shows that everything runs; its figures mean nothing
  *     npm run bench -- --only append   workloads whose names begin with "append"
  *     npm run bench -- --target edge   the edge instead: test/bench/edge/run.ts
  */
-import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -17,13 +16,16 @@ import { build, preview } from "vite";
 import { node } from "../../tools/run/child.mjs";
 import { choice, commandLine, flag, jsonFile, text, UsageError } from "../../tools/run/command-line.mjs";
 import { CHROMIUM_ARGS, ensureChromium, ensurePackages, root } from "../../tools/run/setup.mjs";
-import { environment, median, quantile, writeReport } from "../support/figures.mjs";
+import { packageFiles, usePackageFiles } from "../../tools/package/package-files.mjs";
+import { environment, median, writeReport } from "../support/figures.mjs";
+import { append } from "./appends.mjs";
+import { compaction, seek, topics } from "./logs.mjs";
+import { browserOf } from "./tab.mjs";
 import { tabs } from "./tabs.mjs";
+import { judge, verdict } from "./targets.mjs";
 
 const PEERS = path.join(root, "test/bench/peers");
 const GIB = 1024 ** 3;
-/** Unanswered calls at a time, on both sides, in workloads that do not use the usual five. */
-const DEEP = 20;
 
 const FULL = {
   rounds: 5,
@@ -33,9 +35,13 @@ const FULL = {
   unawaited: 60,
   replay: 1_000_000,
   dexie: 200_000,
-  big: [64 << 20, 256 << 20, GIB],
+  big: [10 << 20, 100 << 20, GIB],
   seeks: 2000,
   opens: 5,
+  topics: [100, GIB],
+  manyTopics: [1, 10, 100, 1000],
+  compaction: [1_000_000, 4, 256],
+  compactionMs: 60_000,
   tabBatches: { 1: 300, 100: 200, 1000: 60 },
   pour: 200,
   idleSeconds: 30,
@@ -48,35 +54,16 @@ const QUICK = {
   unawaited: 2,
   replay: 4000,
   dexie: 2000,
-  big: [12 << 20, 20 << 20, 28 << 20],
+  big: [4 << 20, 12 << 20, 20 << 20],
   seeks: 20,
   opens: 1,
+  topics: [3, 12 << 20],
+  manyTopics: [1, 4],
+  compaction: [10_000, 8, 256],
+  compactionMs: 10_000,
   tabBatches: { 1: 5, 100: 3, 1000: 2 },
   pour: 4,
   idleSeconds: 1,
-};
-
-/**
- * The project's targets: TARGETS are ratios that must be at least this high, LIMITS are figures that must not be
- * higher.
- */
-const TARGETS = {
-  "append.batch1000.vsRawOpfs": 0.7,
-  "append.batch1000.vsSqlite": 20,
-  "append.deep.100B.vsRawOpfs": 1,
-  "append.deep.1KiB.vsRawOpfs": 0.8,
-  "append.single.vsSqlite": 4,
-  "append.single.vsRawOpfs": 0.56,
-  "append.unawaited1000.vsSqlite": 10,
-  "replay.vsSqlite": 10,
-  "replay.vsDexie": 20,
-  "crc.vsJsTable": 3.5,
-};
-const LIMITS = {
-  "seek.p99Ms": 2,
-  "open.clean1GiBMs": 100,
-  "open.unclean1GiBMs": 1000,
-  "tabs.batch100.followerLatencyVsLeader": 1.5,
 };
 
 /** The page, in a browser that can be killed and started again on the same profile. */
@@ -110,10 +97,9 @@ class Bench {
     return usedSize / 1024 / 1024;
   }
   async kill() {
-    const lines = execFileSync("ps", ["-eo", "pid=,args="], { encoding: "utf8" }).split("\n");
-    const main = lines.find((line) => line.includes(`--user-data-dir=${this.profile}`) && !line.includes("--type="));
+    const main = browserOf(this.profile);
     const closed = new Promise((resolve) => this.context.once("close", resolve));
-    process.kill(Number(main.trim().split(/\s+/)[0]), "SIGKILL");
+    process.kill(main, "SIGKILL");
     await closed;
     this.page = undefined;
   }
@@ -123,95 +109,9 @@ class Bench {
   }
 }
 
-/** Runs ours and the other in turns. Stores both medians as figures and the median of the pairs as the ratio. */
-async function versus(result, bench, { ratio, ours, other, rounds, one, theirs }) {
-  const pairs = [];
-  for (let round = 0; round < rounds; round++) {
-    await bench.reload();
-    const mine = await one();
-    await bench.reload();
-    pairs.push([mine, await theirs()]);
-    process.stderr.write(
-      `  ${ratio || ours} round ${round + 1}: ${pairs
-        .at(-1)
-        .map((rate) => Math.round(rate).toLocaleString("en-US"))
-        .join(" against ")} records/s\n`,
-    );
-  }
-  result.figures[`${ours}.recordsPerSecond`] = median(pairs.map(([mine]) => mine));
-  result.figures[`${other}.recordsPerSecond`] = median(pairs.map(([, their]) => their));
-  if (ratio) result.ratios[ratio] = median(pairs.map(([mine, their]) => mine / their));
-}
-
 const WORKLOADS = {
   tabs,
-  async append(bench, size, result) {
-    const { rounds } = size;
-    for (const [bytes, label] of [
-      [100, "100B"],
-      [1024, "1KiB"],
-    ]) {
-      const one = () => bench.run("appendOurs", size.batches, 1000, bytes);
-      const main = bytes === 100;
-      const key = (name) => `append.batch1000.${name}.${label}`;
-      await versus(result, bench, {
-        ratio: main && "append.batch1000.vsRawOpfs",
-        ours: key("tidemark"),
-        other: key("rawOpfs"),
-        rounds,
-        one,
-        theirs: () => bench.run("appendRaw", size.batches, 1000, bytes),
-      });
-      await versus(result, bench, {
-        ratio: `append.deep.${label}.vsRawOpfs`,
-        ours: `append.deep.tidemark.${label}`,
-        other: `append.deep.rawOpfs.${label}`,
-        rounds,
-        one: () => bench.run("appendOurs", size.batches, 1000, bytes, DEEP),
-        theirs: () => bench.run("appendRaw", size.batches, 1000, bytes, DEEP),
-      });
-      await versus(result, bench, {
-        ratio: main && "append.batch1000.vsSqlite",
-        ours: key("tidemarkBesideSqlite"),
-        other: key("sqlite"),
-        rounds,
-        one,
-        theirs: () => bench.run("appendPeer", "sqlite", size.sqliteBatches, 1000, bytes),
-      });
-    }
-    await bench.reload();
-    result.figures["append.batch1000.idb.100B.recordsPerSecond"] = await bench.run(
-      "appendPeer",
-      "idb",
-      size.sqliteBatches,
-      1000,
-      100,
-    );
-    await versus(result, bench, {
-      ratio: "append.single.vsSqlite",
-      ours: "append.single.tidemark",
-      other: "append.single.sqlite",
-      rounds,
-      one: () => bench.run("singleOurs", size.singles, 100),
-      theirs: () => bench.run("singleSqlite", size.singles, 100),
-    });
-    await versus(result, bench, {
-      ratio: "append.single.vsRawOpfs",
-      ours: "append.single.tidemarkBesideRawOpfs",
-      other: "append.single.rawOpfs",
-      rounds,
-      one: () => bench.run("singleOurs", size.singles, 100),
-      theirs: () => bench.run("singleRaw", size.singles, 100),
-    });
-    await versus(result, bench, {
-      ratio: "append.unawaited1000.vsSqlite",
-      ours: "append.unawaited1000.tidemark",
-      other: "append.unawaited1000.sqlite",
-      rounds,
-      one: () => bench.run("unawaitedOurs", size.unawaited, 100),
-      theirs: () => bench.run("unawaitedSqlite", Math.max(2, size.unawaited >> 2), 100),
-    });
-  },
+  append,
   async replay(bench, size, result) {
     const ours = await bench.run("replayOurs", size.replay, 100, size.rounds);
     await bench.reload();
@@ -236,73 +136,19 @@ const WORKLOADS = {
     result.figures["crc.kernelMBPerSecond"] = median(rounds.map(({ kernel }) => kernel));
     result.figures["crc.jsTableMBPerSecond"] = median(rounds.map(({ table }) => table));
   },
-  async seek(bench, size, result) {
-    const { figures } = result;
-    for (const bytes of size.big) {
-      await bench.run("fill", "big", bytes);
-      await bench.reload();
-      const { ms, segments } = await bench.run("seeks", "big", size.seeks);
-      figures[`seek.p50Ms.${segments}segments`] = median(ms);
-      figures[`seek.p99Ms.${segments}segments`] = quantile(ms, 0.99);
-      process.stderr.write(
-        `  seek with ${segments} segments: p50 ${median(ms).toFixed(2)} ms, p99 ${quantile(ms, 0.99).toFixed(2)} ms\n`,
-      );
-      if (bytes === size.big.at(-1))
-        Object.assign(figures, {
-          "seek.p50Ms": median(ms),
-          "seek.p99Ms": quantile(ms, 0.99),
-          "seek.segments": segments,
-        });
-      await bench.reload();
-    }
-    figures["seek.time.p99Ms"] = quantile(await bench.run("timeSeeks", "big", size.seeks), 0.99);
-    const clean = [];
-    const unclean = [];
-    for (let i = 0; i < size.opens; i++) {
-      await bench.reload();
-      await bench.run("openOnce", "big");
-      await bench.reload();
-      const first = await bench.run("openOnce", "big");
-      if (!first.clean) throw new Error("the log was closed, but it opened as not clean");
-      clean.push(first.ms);
-      await bench.run("openAndAppend", "big");
-      await bench.kill();
-      await bench.start();
-      // A first tide of another name is opened before, so that the start of the browser is not measured.
-      await bench.run("openOnce", "warm-up");
-      const after = await bench.run("openOnce", "big");
-      if (after.clean) throw new Error("the browser was killed, but the log opened as clean");
-      unclean.push(after.ms);
-    }
-    figures["open.clean1GiBMs"] = median(clean);
-    figures["open.unclean1GiBMs"] = median(unclean);
-    await bench.reload();
-    const before = await bench.heapMiB();
-    const { records, ms } = await bench.run("replayAll", "big");
-    figures["replay.heapGrowthMiB"] = (await bench.heapMiB()) - before;
-    figures["replay.1KiB.recordsPerSecond"] = (records * 1000) / ms;
-  },
+  seek,
+  topics,
+  compaction,
 };
 
-/** With tiny sizes the figures mean nothing, so no target is judged. */
-function judge(result) {
-  for (const [name, least] of Object.entries(TARGETS))
-    if (name in result.ratios) result.targets[name] = result.ratios[name] >= least;
-  const measured = { ...result.figures, ...result.ratios };
-  for (const [name, most] of Object.entries(LIMITS))
-    if (name in measured) result.targets[name] = measured[name] <= most;
-}
-
 function print({ ratios, figures, targets }) {
-  const bound = (name) => (name in TARGETS ? `at least ${TARGETS[name]}` : `at most ${LIMITS[name]}`);
-  const verdict = (name) => (name in targets ? `   ${bound(name)}: ${targets[name] ? "met" : "MISSED"}` : "");
   console.log("\nratios");
   for (const [name, ratio] of Object.entries(ratios))
-    console.log(`  ${name.padEnd(42)} ${ratio.toFixed(2).padStart(8)}${verdict(name)}`);
+    console.log(`  ${name.padEnd(42)} ${ratio.toFixed(2).padStart(8)}${verdict(name, targets)}`);
   console.log("figures");
   for (const [name, figure] of Object.entries(figures)) {
     const shown = figure >= 1000 ? Math.round(figure).toLocaleString("en-US") : figure.toFixed(2);
-    console.log(`  ${name.padEnd(58)} ${shown.padStart(12)}${verdict(name)}`);
+    console.log(`  ${name.padEnd(58)} ${shown.padStart(12)}${verdict(name, targets)}`);
   }
 }
 
@@ -329,12 +175,16 @@ export async function main(args) {
   ensurePackages(PEERS);
   if (values.target === "edge")
     return node([path.join(root, "tools/run/run-ts.mjs"), "test/bench/edge/run.ts", ...args]);
+  // Figures are those of the files that users get.
+  if (process.env.TIDEMARK_DIST !== "built") await usePackageFiles();
+  const plugins = () => [packageFiles()];
   const page = {
     configFile: false,
     root: path.join(root, "test/bench/page"),
     logLevel: "error",
     base: "./",
-    worker: { format: "es" },
+    plugins: plugins(),
+    worker: { format: "es", plugins },
   };
   const outDir = path.join(root, ".cache/bench");
   await build({ ...page, build: { outDir, emptyOutDir: true, target: "es2022", assetsInlineLimit: 0 } });

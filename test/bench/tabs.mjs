@@ -2,45 +2,13 @@
  * Many tabs with one log: what a follower's durable append costs beside the leader's, how much eight followers receive,
  * and the processor time of an idle tide with eight followers. Leader and follower take turns in one run.
  */
-import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { setTimeout as wait } from "node:timers/promises";
 import { median, quantile } from "../support/figures.mjs";
-import { busiestOf, descendantsOf, nanosecondsOf } from "../tabs/processes.ts";
+import { descendantsOf, nanosecondsOf } from "../tabs/processes.ts";
+import { browserOf, memoryOf, openTab } from "./tab.mjs";
 
 const FOLLOWERS = 8;
 const BYTES = 1024;
-
-async function openTab(bench) {
-  const page = await bench.context.newPage();
-  await page.goto(bench.url);
-  await page.waitForFunction(() => document.title === "ready");
-  return {
-    page,
-    run: (name, ...args) => page.evaluate(([method, params]) => window.workloads[method](...params), [name, args]),
-  };
-}
-
-function browserOf(profile) {
-  const lines = execFileSync("ps", ["-eo", "pid=,args="], { encoding: "utf8" }).split("\n");
-  return Number(
-    lines
-      .find((line) => line.includes(`--user-data-dir=${profile}`) && !line.includes("--type="))
-      .trim()
-      .split(/\s+/)[0],
-  );
-}
-
-/** Memory of the tab's process that no other process shares. The tab's process is found by making the tab work. */
-async function ownMiB(profile, { page }) {
-  const work = () =>
-    page.evaluate(() => {
-      for (const until = performance.now() + 300; performance.now() < until;);
-    });
-  const pid = await busiestOf(descendantsOf(browserOf(profile)), work);
-  const parts = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8").matchAll(/^Private_\w+: +(\d+) kB/gm);
-  return [...parts].reduce((sum, [, kib]) => sum + Number(kib) / 1024, 0);
-}
 
 /**
  * Processor time of all the browser's processes, in percent of one core. It waits first: for a while after it has
@@ -97,7 +65,7 @@ export async function tabs(bench, size, { ratios, figures }) {
   figures["tabs.idle.leaderAnd8Followers.percentOfCore"] = await idleUse(bench.profile, idleSeconds);
   // The first two tabs in line keep a standby worker each; so does the last one, because it is visible.
   const own = [];
-  for (const follower of followers) own.push(await ownMiB(bench.profile, follower));
+  for (const follower of followers) own.push((await memoryOf(bench.profile, follower)).now());
   figures["tabs.standingBy.MiB"] = median(own.slice(0, 2)) - median(own.slice(2, -1));
   for (const { page } of [...followers, leader]) await page.close();
 }

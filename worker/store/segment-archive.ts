@@ -58,7 +58,7 @@ export class Archive {
   ): Promise<FetchedBatches | undefined> {
     await this.#reader.prepare(segment);
     if (verify && !segment.examined && !segment.retired) await this.#reader.examine(segment);
-    return segment.retired ? undefined : this.#reader.read(segment, from, maxBytes, limit);
+    return segment.retired ? undefined : this.#reader.read(segment, { from, maxBytes, limit });
   }
 
   /** Base offset of the first batch behind `start` that has a timestamp of at least `timestamp`. */

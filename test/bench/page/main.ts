@@ -5,53 +5,12 @@
  * Appends of batches: every side has the same number of batches unanswered at a time. Ours goes through the public API,
  * encoding included. The raw side gets bytes that were encoded before, of the same size, and flushes each message.
  */
-import { open, type Tide, type Topic } from "../../../src/browser/index.ts";
 import { kernelUrl } from "../../../src/browser/page/files.ts";
 import { loadKernel } from "../../../src/index.ts";
+import { encodedBytes, fresh, ours, perSecond, pipelined, value } from "./common.ts";
+import { logs } from "./logs.ts";
 import { PEERS } from "./peer.ts";
 import { tabs } from "./tabs.ts";
-
-/** Calls that are unanswered at a time where a workload names no other number. */
-const PIPELINE = 5;
-/**
- * Bytes of an encoded batch of 1,000 records: header and bytes per record, as measured, so that the raw side writes the
- * same size.
- */
-const encodedBytes = (count: number, size: number): number =>
-  61 + count * (size + (size < 64 ? 7 : size < 8192 ? 9 : 10)) + Math.max(0, count - 64) * 1;
-
-let names = 0;
-const fresh = (): string => `bench-${names++}`;
-const value = (size: number): Uint8Array => new Uint8Array(size).map((_, i) => (i * 131 + 7) & 0xff);
-
-/** Makes `total` calls with `depth` of them unanswered at a time. Returns milliseconds. */
-async function pipelined(total: number, one: (i: number) => Promise<unknown>, depth = PIPELINE): Promise<number> {
-  let next = 0;
-  const started = performance.now();
-  await Promise.all(
-    Array.from({ length: depth }, async () => {
-      while (next < total) await one(next++);
-    }),
-  );
-  return performance.now() - started;
-}
-
-async function ours<T>(
-  work: (topic: Topic<Uint8Array>, tide: Tide) => Promise<T>,
-  name = fresh(),
-  keep = false,
-): Promise<T> {
-  const tide = await open(name);
-  try {
-    return await work(tide.topic<Uint8Array>("t", { serializer: "bytes" }), tide);
-  } finally {
-    await tide.close();
-    if (!keep)
-      await (
-        await (await navigator.storage.getDirectory()).getDirectoryHandle("tidemark")
-      ).removeEntry(name, { recursive: true });
-  }
-}
 
 async function peer<T>(
   kind: keyof typeof PEERS,
@@ -68,8 +27,6 @@ async function peer<T>(
   }
 }
 
-const perSecond = (count: number, ms: number): number => (count * 1000) / ms;
-
 function packed(count: number, size: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(count * size);
   const one = value(size);
@@ -79,6 +36,7 @@ function packed(count: number, size: number): Uint8Array<ArrayBuffer> {
 
 const workloads = {
   ...tabs,
+  ...logs,
   async appendOurs(batches: number, count: number, size: number, depth?: number): Promise<number> {
     const records = Array.from({ length: count }, () => ({ value: value(size), timestamp: 1_700_000_000_000 }));
     return ours(async (topic) => {
@@ -110,6 +68,19 @@ const workloads = {
         return call("append", [copy, count, i * count], [copy.buffer]);
       });
       return perSecond(batches * count, ms);
+    });
+  },
+  /**
+   * A burst after an idle time: the slots that it fills were grown ahead, as far as the store does so. Returns MiB per
+   * second.
+   */
+  async burst(bytes: number, idleMs: number, count = 100): Promise<number> {
+    const records = Array.from({ length: count }, () => ({ value: value(1024), timestamp: 1_700_000_000_000 }));
+    return ours(async (topic) => {
+      await topic.append({ value: value(100) });
+      await new Promise((resolve) => setTimeout(resolve, idleMs));
+      const batches = Math.ceil(bytes / encodedBytes(count, 1024));
+      return bytes / 1024 / 1024 / ((await pipelined(batches, () => topic.appendBatch(records))) / 1000);
     });
   },
   async singleOurs(count: number, size: number): Promise<number> {
@@ -199,95 +170,6 @@ const workloads = {
       }
       return rates;
     });
-  },
-  /** Fills a log that later workloads use, with batches of 100 records of 1 KiB. */
-  async fill(name: string, bytes: number): Promise<void> {
-    const records = Array.from({ length: 100 }, () => value(1024));
-    await ours(
-      async (topic) => {
-        const start = (await topic.state()).logEndOffset;
-        const batches = Math.ceil(bytes / (100 * 1036)) - start / 100;
-        await pipelined(Math.max(0, batches), (i) =>
-          topic.appendBatch(records.map((each) => ({ value: each, timestamp: 1_700_000_000_000 + start * 1000 + i }))),
-        );
-      },
-      name,
-      true,
-    );
-  },
-  async seeks(name: string, count: number): Promise<{ ms: number[]; segments: number }> {
-    return ours(
-      async (topic) => {
-        const { logEndOffset, segments } = await topic.state();
-        const ms: number[] = [];
-        let seed = 12345;
-        // The first seek into a segment opens its slot. These uncounted seeks load the index of every segment into
-        // memory.
-        for (const { baseOffset } of segments)
-          for await (const record of topic.read({ from: baseOffset, to: baseOffset + 1, maxBytes: 1 })) void record;
-        for (let i = 0; i < count; i++) {
-          seed = (seed * 1103515245 + 12345) & 0x7fffffff;
-          const offset = seed % logEndOffset;
-          const started = performance.now();
-          for await (const record of topic.read({ from: offset, to: offset + 1, maxBytes: 1 }))
-            if (record.offset !== offset) throw new Error(`sought ${offset}, got ${record.offset}`);
-          ms.push(performance.now() - started);
-        }
-        return { ms, segments: segments.length };
-      },
-      name,
-      true,
-    );
-  },
-  async timeSeeks(name: string, count: number): Promise<number[]> {
-    return ours(
-      async (topic) => {
-        const segments = (await topic.state()).segments;
-        const ms: number[] = [];
-        for (let i = 0; i < count; i++) {
-          const timestamp = segments[(i * 7919) % segments.length]!.maxTimestamp - (i % 50);
-          const started = performance.now();
-          for await (const batch of topic.readBatches({ from: { timestamp }, maxBytes: 1 })) {
-            for (const record of batch) {
-              if (record.timestamp < timestamp) throw new Error("too early");
-              break;
-            }
-            break;
-          }
-          ms.push(performance.now() - started);
-        }
-        return ms;
-      },
-      name,
-      true,
-    );
-  },
-  /** Opens, returns the time that it took and what recovery did, and closes properly. */
-  async openOnce(name: string): Promise<{ ms: number; clean: boolean; records: number }> {
-    const started = performance.now();
-    const tide = await open(name);
-    const ms = performance.now() - started;
-    const clean = tide.recovery.every((report) => report.cleanShutdown);
-    const { logEndOffset } = await tide.topic("t").state();
-    await tide.close();
-    return { ms, clean, records: logEndOffset };
-  },
-  /** Opens, appends one record and stays open, so that the runner can kill the browser. */
-  async openAndAppend(name: string): Promise<void> {
-    const tide = await open(name);
-    await tide.topic<Uint8Array>("t", { serializer: "bytes" }).append({ value: value(1024) });
-  },
-  async replayAll(name: string): Promise<{ records: number; ms: number }> {
-    return ours(
-      async (topic) => {
-        const started = performance.now();
-        let records = 0;
-        for await (const batch of topic.readBatches()) records += batch.count;
-        return { records, ms: performance.now() - started };
-      },
-      name,
-      true,
-    );
   },
   async crc(bytes: number): Promise<{ kernel: number; table: number }> {
     const kernel = await loadKernel(kernelUrl());
