@@ -5,6 +5,7 @@
 import { describe, expect, it } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { Telling } from "../../worker/log-object/telling.ts";
+import { longPoll } from "../../worker/front/live-reads.ts";
 import { sse } from "../../worker/front/sse.ts";
 import { NEWS_BYTES_MAX, type NewsForm, newsNotice, plainNotice, readNotice } from "../../worker/rpc/notice.ts";
 import { type Ask, Watch } from "../../worker/rpc/watch.ts";
@@ -40,6 +41,9 @@ class Wire {
     this.#listeners.get("message")!({ data: typeof sent === "string" ? sent : sent.buffer, code: 1005, reason: "" });
   }
 }
+
+const upgradeOf = (webSocket: Wire, headers: Record<string, string> = {}): Response =>
+  ({ status: 101, webSocket, headers: new Headers(headers) }) as unknown as Response;
 
 describe("a watch", () => {
   const taken = (watch: Watch, offset: number): string | undefined => {
@@ -128,7 +132,7 @@ describe("an SSE reader", () => {
     const asked: (string | undefined)[] = [];
     /** The log as a read sees it: an offset is a place in the list. */
     const ask: Ask = async (query, headers = {}) => {
-      if (headers["upgrade"]) return { status: 101, webSocket: wire } as unknown as Response;
+      if (headers["upgrade"]) return upgradeOf(wire);
       const from = Number(/offset=(\d+)_/.exec(query)![1]);
       const until = Math.min(records.length, Number(headers["x-tidemark-until"] ?? Infinity));
       asked.push(`${from}-${headers["x-tidemark-until"] ?? ""}`);
@@ -177,6 +181,54 @@ describe("an SSE reader", () => {
     expect(await reader.dataUntil(offsetText(8))).toEqual(["gh"]);
     expect(asked).toEqual(["0-", "0-5", "5-6"]);
     await reader.cancel();
+  });
+});
+
+describe("a long-poll", () => {
+  function polling(headers: Record<string, string>) {
+    const wire = new Wire();
+    const asked: string[] = [];
+    const ask: Ask = async (query, { upgrade } = {}) => {
+      asked.push(`${upgrade ?? "read"} ${query}`);
+      if (upgrade) return upgradeOf(wire, headers);
+      return new Response("read", { headers: { ...headers, "stream-next-offset": offsetText(9) } });
+    };
+    const request = { offset: "now", cursor: undefined, waitMs: 60_000, accept: null, signal: undefined };
+    return { wire, asked, answer: longPoll(ask, { ...request, wantsTide: false }) };
+  }
+  const waiting = {
+    "content-type": "text/plain",
+    "tidemark-from-offset": offsetText(4),
+    "stream-next-offset": offsetText(4),
+    "stream-up-to-date": "true",
+  };
+  const queue = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
+
+  it("at the end asks once: its answer is the socket, and then the news", async () => {
+    const { wire, asked, answer } = polling(waiting);
+    await queue();
+    wire.notice(4, 6, "ab");
+    const found = await answer;
+    expect([
+      await found.text(),
+      found.headers.get("stream-next-offset"),
+      found.headers.get("stream-up-to-date"),
+    ]).toEqual(["ab", offsetText(6), "true"]);
+    expect([asked, wire.isClosed]).toEqual([["websocket ?offset=now"], true]);
+  });
+
+  it("that was told the end alone reads from where it began to wait", async () => {
+    const { wire, asked, answer } = polling(waiting);
+    await queue();
+    wire.notice(4, 9);
+    expect(await (await answer).text()).toBe("read");
+    expect(asked).toEqual(["websocket ?offset=now", `read ?offset=${offsetText(4)}`]);
+  });
+
+  it("whose object is of an earlier version is told to come again", async () => {
+    const { wire, answer } = polling({});
+    await expect(answer).rejects.toMatchObject({ code: "CLOSED", details: { retryAfter: 1 } });
+    expect(wire.isClosed).toBe(true);
   });
 });
 

@@ -6,13 +6,17 @@
  *   client ── long-poll, SSE ──▶ Worker ── GET, for what no notice brought ──▶ object
  *                                   ◀── notices over a socket that lets the object sleep
  *
+ * A long-poll asks once: its read is answered by the records, or by the socket over which they will come.
+ *
  * This file holds long-poll, and what it shares with SSE (sse.ts).
  */
-import { BATCHES_TYPE } from "../wire/accept.ts";
+import { EdgeError } from "../errors.ts";
 import { nextCursor } from "../wire/cursors.ts";
 import { H } from "../wire/durable-streams.ts";
-import { formatOffset, offsetIn } from "../wire/offsets.ts";
-import { TIDE_ASKED_HEADER } from "../rpc/internal-headers.ts";
+import { formatOffset } from "../wire/offsets.ts";
+import { fromOf, isEnded, nextOf } from "../wire/read-answer.ts";
+import { closeSocket, socketIn } from "../rpc/sockets.ts";
+import { TIDE_ASKED_HEADER, WAIT_HEADER } from "../rpc/internal-headers.ts";
 import { type Ask, Watch } from "../rpc/watch.ts";
 
 export interface LiveRequest {
@@ -24,16 +28,6 @@ export interface LiveRequest {
   /** Aborts when the client has gone, if the runtime reports that. */
   readonly signal: AbortSignal | undefined;
 }
-
-export const nextOf = (response: Response): number => offsetIn(response, H.next);
-/** Where an answer begins. -1 means the beginning of the log, which need not be offset 0. */
-export const fromOf = (response: Response): number => offsetIn(response, H.from);
-export const isAtTail = (response: Response): boolean => response.headers.get(H.upToDate) === "true";
-export const isEnded = (response: Response): boolean => response.headers.get(H.closed) === "true";
-
-/** True if nothing was skipped and nothing is there: a live reader waits here. */
-export const isWaiting = (found: Response): boolean =>
-  isAtTail(found) && !isEnded(found) && nextOf(found) === fromOf(found);
 
 /** The answer that would be read now, made of the one that had nothing and of the news since. */
 function answerOf(waiting: Response, watch: Watch, from: number): Response | undefined {
@@ -58,14 +52,18 @@ export async function longPoll(
 ): Promise<Response> {
   const deadline = Date.now() + waitMs;
   const asked = { ...(accept !== null && { accept }), ...(wantsTide && { [TIDE_ASKED_HEADER]: "1" }) };
-  const read = (at: string): Promise<Response> => ask(`?offset=${encodeURIComponent(at)}`, asked);
-  let found = await read(offset);
-  if (found.status !== 200) return found;
-  if (isWaiting(found)) {
+  const read = (at: string, own: Record<string, string> = {}): Promise<Response> =>
+    ask(`?offset=${encodeURIComponent(at)}`, { ...asked, ...own });
+  let found = await read(offset, { upgrade: "websocket", [WAIT_HEADER]: "1" });
+  const socket = socketIn(found);
+  if (socket && !found.headers.has(H.from)) {
+    // An object of an earlier version watches without reading.
+    closeSocket(socket, 1000);
+    throw new EdgeError("CLOSED", "the stream's object is about to change its version", { retryAfter: 1 });
+  }
+  if (socket) {
+    const watch = Watch.over(socket, signal);
     const from = fromOf(found);
-    void found.body?.cancel();
-    const isBatches = found.headers.get("content-type") === BATCHES_TYPE;
-    const watch = await Watch.open(ask, { offset: from, form: isBatches ? "batches" : "values", signal });
     let answer: Response | undefined;
     try {
       // Records of a notice may be of a later life than the headers of the first answer name.
@@ -75,8 +73,8 @@ export async function longPoll(
     }
     // The log's start may have moved because of retention; "now" was turned into an offset when the reader came.
     found = answer ?? (await read(offset === "now" ? formatOffset(from) : offset));
-    if (found.status !== 200) return found;
   }
+  if (found.status !== 200) return found;
   const headers = new Headers(found.headers);
   headers.delete("etag");
   if (!isEnded(found)) headers.set(H.cursor, nextCursor(Date.now(), cursor, Math.random));

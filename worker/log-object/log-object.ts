@@ -17,7 +17,7 @@ import { Archive } from "../store/segment-archive.ts";
 import { type Bucket, bucketSource } from "../store/bucket.ts";
 import { appendAsked, appendTo } from "./http-append.ts";
 import type { AppendCall } from "../rpc/append-call.ts";
-import { dialectOf } from "../wire/accept.ts";
+import { BATCHES_TYPE, dialectOf } from "../wire/accept.ts";
 import { answerBatches } from "./batches-dialect.ts";
 import type { Sql } from "../store/sql.ts";
 import { Lifecycle } from "./lifecycle.ts";
@@ -35,6 +35,7 @@ import {
   TENANT_HEADER,
   TIDE_ASKED_HEADER,
   UNTIL_HEADER,
+  WAIT_HEADER,
 } from "../rpc/internal-headers.ts";
 import { Counters } from "../telemetry/counters.ts";
 import { emit, type EventFields } from "../telemetry/events.ts";
@@ -46,7 +47,7 @@ import { offerFork, readSource } from "./forks.ts";
 import type { ForkAnswer, Peer, SourceAnswer } from "../rpc/fork-peer.ts";
 import { newConfig, createAsked, describe, existing } from "./create-and-describe.ts";
 import { readBody } from "../wire/request-body.ts";
-import { readAnswer } from "../wire/read-answer.ts";
+import { isWaiting, nextOf, readAnswer } from "../wire/read-answer.ts";
 import { longRead } from "../stream/streamed-read.ts";
 import { LogSockets, SOCKET_TAG } from "./sockets.ts";
 import { answerFrame } from "./frame-answer.ts";
@@ -200,7 +201,9 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     this.#begin();
     if (request.headers.has(SOCKET_HEADER)) return this.#sockets.accept(Number(request.headers.get(SOCKET_HEADER)));
     if (request.headers.get("upgrade") === "websocket")
-      return this.#watchers.accept(request, await this.#life.visible());
+      return request.headers.has(WAIT_HEADER)
+        ? this.#readOrWatch(request)
+        : this.#watchers.accept(request, await this.#life.visible());
     switch (request.method) {
       case "PUT": {
         // Read before its turn, so that a slow body does not hold up others.
@@ -300,6 +303,20 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     if (request.headers.has(LEAD_HEADER) && stream.isText)
       answer.headers.set(LEAD_HEADER, await leadOf(await edgeKernel(), stream, found.from));
     return answer;
+  }
+
+  /** A read; where it finds nothing, its reader watches from there on, and the answer has the headers of the read. */
+  async #readOrWatch(request: Request): Promise<Response> {
+    const answer = await this.#read(request);
+    if (answer.status !== 200 || !isWaiting(answer)) return answer;
+    const stream = await this.#life.visible();
+    const isBatches = answer.headers.get("content-type") === BATCHES_TYPE;
+    return this.#watchers.watch(
+      stream,
+      nextOf(answer),
+      isBatches ? "batches" : "values",
+      Object.fromEntries(answer.headers),
+    );
   }
 
   #metrics(stream: Stream): Response {

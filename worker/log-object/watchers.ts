@@ -34,19 +34,23 @@ export class Watchers {
     return this.#all.length;
   }
 
-  accept(request: Request, stream: Stream): Response {
+  accept({ headers }: Request, stream: Stream): Response {
+    const form = NEWS_FORMS.find((name) => name === headers.get(NEWS_HEADER));
+    return this.watch(stream, Number(headers.get(WATCH_HEADER) ?? 0), form);
+  }
+
+  /** A watcher that knows what lies before `known`. `headers` are those of the answer. */
+  watch(stream: Stream, known: number, form: NewsForm | undefined, headers: Record<string, string> = {}): Response {
     if (this.count >= WATCHERS_MAX)
       throw new EdgeError("LIMIT_EXCEEDED", "too many live readers", { watchersMax: WATCHERS_MAX, retryAfter: 5 });
     const { client, server } = pairOf();
-    const form = NEWS_FORMS.find((name) => name === request.headers.get(NEWS_HEADER));
     const tags = [TAG, form ?? PLAIN_TAG, ...(stream.config.ttl === undefined ? [] : [TTL_TAG])];
     this.#ctx.acceptWebSocket(server, tags);
-    const known = Number(request.headers.get(WATCH_HEADER) ?? 0);
     // A commit that is under way counts: if nobody waited when it came, it is not told later. The output gate holds the
     // notice until its row is durable.
     const end = stream.log.logEndOffset;
     if (end > known || stream.closed) server.send(plainNotice(end, stream.closed));
-    return upgraded(client);
+    return upgraded(client, headers);
   }
 
   /** The watchers that get records in this form; with undefined those that get none. */

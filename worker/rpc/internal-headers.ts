@@ -10,6 +10,11 @@ export const TENANT_HEADER = "x-tidemark-tenant";
 export const WATCH_HEADER = "x-tidemark-watch";
 /** Upgrade: the form in which the watcher wants the records of a notice (notice.ts). */
 export const NEWS_HEADER = "x-tidemark-news";
+/**
+ * Upgrade, of a read that may wait: if it finds nothing, the reader watches from there on. The answer of the upgrade
+ * has the headers of that read then. If it finds records, it is answered as without an upgrade.
+ */
+export const WAIT_HEADER = "x-tidemark-wait";
 /** GET: the answer ends at this offset at the latest, even if the log goes on. */
 export const UNTIL_HEADER = "x-tidemark-until";
 /** GET: asks for the stream's metrics instead of its data. */

@@ -55,6 +55,11 @@ export class Watch {
     });
     const socket = socketIn(response);
     if (!socket) throw await refusalIn(response);
+    return Watch.over(socket, signal);
+  }
+
+  /** Over a socket that came with an answer. */
+  static over(socket: Listening, signal: AbortSignal | undefined): Watch {
     const watch = new Watch(socket);
     if (signal?.aborted) watch.close();
     signal?.addEventListener("abort", () => watch.close(), { once: true });

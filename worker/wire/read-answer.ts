@@ -7,7 +7,17 @@ import { longBody, type LongRead } from "../stream/streamed-read.ts";
 import { bodyOf } from "../stream/values.ts";
 import { BATCHES_TYPE } from "./accept.ts";
 import { H } from "./durable-streams.ts";
-import { formatOffset } from "./offsets.ts";
+import { formatOffset, offsetIn } from "./offsets.ts";
+
+export const nextOf = (response: Response): number => offsetIn(response, H.next);
+/** Where an answer begins. -1 means the beginning of the log, which need not be offset 0. */
+export const fromOf = (response: Response): number => offsetIn(response, H.from);
+export const isAtTail = (response: Response): boolean => response.headers.get(H.upToDate) === "true";
+export const isEnded = (response: Response): boolean => response.headers.get(H.closed) === "true";
+
+/** True if nothing was skipped and nothing is there: a live reader waits here. */
+export const isWaiting = (found: Response): boolean =>
+  isAtTail(found) && !isEnded(found) && nextOf(found) === fromOf(found);
 
 interface Read {
   readonly nextOffset: number;
