@@ -70,12 +70,12 @@ export class Outbox {
   static async open(options: OutboxOptions): Promise<Outbox> {
     const outbox = new Outbox(options);
     const rest: Rest = { batches: 0, bytes: 0, appendedAt: undefined, seenFrom: outbox.note.settledIn };
-    for await (const { header, from } of outbox.#from(outbox.#indexedTo, outbox.end)) {
+    for await (const { header, at, end, size } of outbox.headersOf(outbox.#indexedTo)) {
       if (outbox.batches.size >= outbox.#indexMax) {
         rest.batches++;
-        rest.bytes += from.bytes;
+        rest.bytes += size;
         outbox.#rest = rest;
-      } else outbox.#add(from.at, from.next, from.bytes, header, undefined);
+      } else outbox.#add(at, end, size, header, undefined);
     }
     return outbox;
   }
@@ -107,32 +107,46 @@ export class Outbox {
     return this.#offered.size === 0 && this.firstUnsettled === this.end;
   }
 
-  /** The batches of [from, to) by their headers. A damaged range comes as one batch without a header. */
-  async *#from(from: number, to: number) {
+  /**
+   * The batches from a position to the end as of the call, by their headers. A damaged range comes as one batch without
+   * a header.
+   */
+  async *headersOf(from: number) {
+    const to = this.end;
     let at = from;
     for await (const header of this.segments.headers(from)) {
-      if (header.baseOffset >= to) break;
-      if (header.baseOffset > at) yield { header: undefined, from: { at, next: header.baseOffset, bytes: 0 } };
-      const next = nextOffsetOf(header);
-      yield { header, from: { at: header.baseOffset, next, bytes: header.sizeBytes } };
-      at = next;
+      const { baseOffset } = header;
+      if (baseOffset >= to) break;
+      if (baseOffset > at) yield { header: undefined, at, end: baseOffset, size: 0 };
+      const end = nextOffsetOf(header);
+      yield { header, at: baseOffset, end, size: header.sizeBytes };
+      at = end;
     }
-    if (at < to) yield { header: undefined, from: { at, next: to, bytes: 0 } };
+    if (at < to) yield { header: undefined, at, end: to, size: 0 };
+  }
+
+  /** Where the batches begin that the index does not hold, and from where on the replica may hold some of them. */
+  get behindIndex(): { readonly from: number; readonly seenFrom: number } | undefined {
+    return this.#rest && { from: this.#indexedTo, seenFrom: this.#rest.seenFrom };
+  }
+  isRetracted(position: number): boolean {
+    return this.note.retracted.some(([from, to]) => position >= from && position < to);
   }
 
   #add(at: number, next: number, bytes: number, header: BatchHeader | undefined, appendedAt: number | undefined): void {
-    const isRetracted = this.note.retracted.some(([from, to]) => at >= from && at < to);
+    const isRetracted = this.isRetracted(at);
     this.batches.add({ at, next, bytes, header, appendedAt, isSettled: isRetracted, isRetracted, offset: -1 });
     this.#indexedTo = next;
   }
 
-  /** All batches that are not trimmed, also those that are not in the index: of these nothing is settled. */
+  /** All batches that are not trimmed. Of those behind the index only what was retracted is known to be settled. */
   async *each(): AsyncGenerator<Pick<OwnBatch, "at" | "header" | "isSettled" | "isRetracted" | "offset">> {
     yield* [...this.batches.all];
     if (!this.#rest) return;
-    const unsettled = { isSettled: false, isRetracted: false, offset: -1 };
-    for await (const { header, from } of this.#from(this.#indexedTo, this.end))
-      yield { at: from.at, header, ...unsettled };
+    for await (const { header, at } of this.headersOf(this.#indexedTo)) {
+      const isRetracted = this.isRetracted(at);
+      yield { at, header, isSettled: isRetracted, isRetracted, offset: -1 };
+    }
   }
 
   /** Remembers an append's position and the watermark of this moment, before its flush. */
@@ -168,11 +182,11 @@ export class Outbox {
   async index(to: number): Promise<void> {
     const rest = this.#rest;
     if (!rest || (this.isIndexed(to) && this.batches.size >= this.#indexMax / 2)) return;
-    for await (const { header, from } of this.#from(this.#indexedTo, this.end)) {
-      if (from.next > to && this.batches.size >= this.#indexMax) break;
-      this.#add(from.at, from.next, from.bytes, header, rest.appendedAt);
+    for await (const { header, at, end, size } of this.headersOf(this.#indexedTo)) {
+      if (end > to && this.batches.size >= this.#indexMax) break;
+      this.#add(at, end, size, header, rest.appendedAt);
       rest.batches--;
-      rest.bytes -= from.bytes;
+      rest.bytes -= size;
     }
     if (this.#indexedTo >= this.end) this.#rest = undefined;
     await this.#options.look(rest.seenFrom);

@@ -29,6 +29,7 @@ import { type BatchHeader, readHeader, stampBaseOffset } from "../record/format.
 import type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 import type { RetractedRun } from "./notes.ts";
 import { PROVISIONAL_FROM } from "../log/provisional-layout.ts";
+import { shownRun } from "./shown-run.ts";
 import type { TopicStorage } from "./topic-storage.ts";
 import type { Range } from "./topic-store.ts";
 
@@ -241,23 +242,22 @@ export class SyncedLog implements LogApi {
 
   async #fetchOutbox(position: number, { maxBytes = FETCH_BYTES }: FetchOptions) {
     if (position > this.storage.end) throw this.#outOfRange(PROVISIONAL_FROM + position);
-    const run = await this.#unsettled(this.storage, position, maxBytes);
+    const run = await this.storage.alone(() => this.#unsettled(position, maxBytes));
     if (!run) return { bytes: NOTHING, nextOffset: PROVISIONAL_FROM + position };
     return { bytes: run.bytes, nextOffset: PROVISIONAL_FROM + run.next };
   }
 
-  async #unsettled(of: Pick<TopicStorage, "unsettledFrom">, position: number, maxBytes: number) {
-    const run = await of
-      .unsettledFrom(position, { bytes: maxBytes, batches: Infinity, records: Infinity })
-      .catch((thrown: unknown) => {
-        const error = TidemarkError.from(thrown);
-        const { from, to } = error.details;
-        if (error.code !== "CORRUPT_RANGE") throw error;
-        throw error.with({ from: PROVISIONAL_FROM + Number(from), to: PROVISIONAL_FROM + Number(to) });
-      });
+  /** Called while no other work of the storage is under way. */
+  async #unsettled(position: number, maxBytes: number) {
+    const run = await shownRun(this.storage, position, maxBytes).catch((thrown: unknown) => {
+      const error = TidemarkError.from(thrown);
+      const { from, to } = error.details;
+      if (error.code !== "CORRUPT_RANGE") throw error;
+      throw error.with({ from: PROVISIONAL_FROM + Number(from), to: PROVISIONAL_FROM + Number(to) });
+    });
     if (!run) return undefined;
-    for (const batch of run.batches) stampBaseOffset(batch, PROVISIONAL_FROM + readHeader(batch).baseOffset);
-    return { bytes: concat(run.batches), next: run.next };
+    for (const batch of run.bytes) stampBaseOffset(batch, PROVISIONAL_FROM + readHeader(batch).baseOffset);
+    return { bytes: concat(run.bytes), next: run.next };
   }
 
   #outOfRange(offset: number): TidemarkError {
@@ -336,7 +336,7 @@ export class SyncedLog implements LogApi {
     let bytes = committedBytes;
     // Provisional batches come only once the reader is at the watermark: nothing un-settled stands below it.
     while (nextCommitted >= highWatermark && bytes < maxBytes) {
-      const run = await this.#unsettled(storage.outbox, nextProvisional, maxBytes - bytes);
+      const run = await this.#unsettled(nextProvisional, maxBytes - bytes);
       if (!run) break;
       parts.push(run.bytes);
       bytes += run.bytes.length;

@@ -162,6 +162,29 @@ const reading: readonly SyncedCase[] = [
     },
   },
   {
+    name: "readers are shown what the index does not hold, but for what was retracted and what the replica holds",
+    async run(host) {
+      const synced = await Synced.make(host, { indexMax: 2 });
+      const edge = new ListedEdge(host.kernel);
+      await synced.join();
+      const batches = [];
+      for (let i = 0; i < 7; i++) batches.push((await synced.append(`a${i}`)).batch);
+      const changed = async (): Promise<string[]> => {
+        const { bytes, committedBytes } = await synced.log.changes({ committed: 0, provisional: 0 });
+        return namesIn(host.kernel, bytes.subarray(committedBytes));
+      };
+      equal(await changed(), ["a0", "a1", "a2", "a3", "a4", "a5", "a6"]);
+      equal((await synced.shown()).provisional, await changed());
+      await synced.storage.retract(5, 6, "discarded");
+      equal(await changed(), ["a0", "a1", "a2", "a3", "a4", "a6"]);
+      // Another device's copy of this profile has pushed one of the last.
+      edge.append(batches[4]!);
+      await synced.storage.receive(edge.frame(0));
+      equal(await changed(), ["a0", "a1", "a2", "a3", "a6"]);
+      equal((await synced.shown()).provisional, await changed());
+    },
+  },
+  {
     name: "a provisional read goes on in the outbox, and a waiting one wakes",
     async run(host) {
       const synced = await Synced.make(host);

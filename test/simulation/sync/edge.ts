@@ -87,6 +87,10 @@ export class SimEdge implements Front {
     return this.#opened?.tail ?? 0;
   }
 
+  get isClosed(): boolean {
+    return this.#opened?.closed === true;
+  }
+
   // --- the object --------------------------------------------------------------------------------------------------
 
   /** The object wakes. Sockets stay as they are. */

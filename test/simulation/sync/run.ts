@@ -25,12 +25,13 @@ async function main(): Promise<number> {
     },
   });
   const from = Date.now();
-  const { failures, counts, records } = await runSync({ seed, seeds, ops });
-  const seconds = (Date.now() - from) / 1000;
-  for (const { seed: each, why } of failures.slice(0, FAILURES_SHOWN)) {
+  let shown = 0;
+  const { failures, counts, records } = await runSync({ seed, seeds, ops }, ({ seed: each, why }) => {
+    if (++shown > FAILURES_SHOWN) return;
     console.log(`\nseed ${each} failed: ${why}`);
     console.log(`again: npm run sim -- --sync --seed ${each} --seeds 1 --ops ${ops}`);
-  }
+  });
+  const seconds = (Date.now() - from) / 1000;
   for (const [name, times] of Object.entries(counts)) console.log(`${String(times).padStart(10)}  ${name}`);
   const missing = seeds >= SEEDS_FOR_EXPECTED ? EXPECTED.filter((name) => !counts[name]) : [];
   if (missing.length > 0) console.log(`never happened: ${missing.join(", ")}`);

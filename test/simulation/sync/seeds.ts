@@ -1,8 +1,13 @@
 /** Runs histories of sync, seed after seed, and counts what went wrong in them on purpose. */
 import { World } from "./world.ts";
 
+export interface FailedSeed {
+  readonly seed: number;
+  readonly why: string;
+}
+
 export interface SyncSeeds {
-  readonly failures: readonly { readonly seed: number; readonly why: string }[];
+  readonly failures: readonly FailedSeed[];
   readonly counts: Readonly<Record<string, number>>;
   readonly records: number;
 }
@@ -17,17 +22,20 @@ export interface SyncRun {
 
 export async function runSync(
   { seed, seeds, ops, failuresMax = Infinity }: SyncRun,
-  onSeed: () => void = () => undefined,
+  onFailure: (failed: FailedSeed) => void = () => undefined,
 ): Promise<SyncSeeds> {
   const counts: Record<string, number> = {};
-  const failures: { seed: number; why: string }[] = [];
+  const failures: FailedSeed[] = [];
   let records = 0;
   for (let each = seed; each < seed + seeds && failures.length < failuresMax; each++) {
     const result = await new World(each).run(ops);
-    if (result.failed !== undefined) failures.push({ seed: each, why: result.failed });
+    if (result.failed !== undefined) {
+      const failed = { seed: each, why: result.failed };
+      failures.push(failed);
+      onFailure(failed);
+    }
     records += result.records;
     for (const [name, times] of Object.entries(result.faults)) counts[name] = (counts[name] ?? 0) + times;
-    onSeed();
   }
   return { failures, counts, records };
 }

@@ -168,7 +168,7 @@ export class World {
   add(disk: SimDisk, outbox: Device["outbox"]): void {
     const { random } = this;
     const options: OpeningOptions = {
-      settings: { indexMax: 65_536, outboxBytesMax: random.pick([2_000, 1 << 28]) },
+      settings: { indexMax: random.pick([2, 20, 65_536]), outboxBytesMax: random.pick([2_000, 1 << 28]) },
       from: random.pick(["earliest", "earliest", "latest", { last: 3 }] as const),
     };
     const device = new Device(this, `device ${this.devices.length}`, disk, options);
@@ -288,7 +288,7 @@ export class World {
     if (state?.at !== "blocked") return false;
     // Its id was registered under another one's token, and the answer was lost.
     if (block?.code === "FORBIDDEN") return this.has("token of another owner") && !storage!.store.outboxNote.registered;
-    return block?.code === "STREAM_CLOSED" && this.has("close");
+    return block?.code === "STREAM_CLOSED" && this.edge.isClosed;
   }
 
   #describe(device: Device): string {
