@@ -10,7 +10,7 @@
  *   refresh   looks at the new state and decides    OFFSET_CONFLICT OUT_OF_ORDER_SEQUENCE SEQUENCE_CONFLICT
  *                                                   FENCED_PRODUCER FENCED_LEADER UNKNOWN_OUTBOX OUTBOX_CONFLICT
  *   retry     tries again later, unchanged          BACKPRESSURE LIMIT_EXCEEDED QUOTA_EXCEEDED ALREADY_OPEN TIMEOUT
- *                                                   LOAD_FAILED OUTBOX_FULL
+ *                                                   LOAD_FAILED OUTBOX_FULL SYNC_PAUSED
  *   stop      reads around it, or restores          CORRUPT_RANGE CORRUPT_CATALOG DECOMPRESSION_LIMIT IN_DOUBT DIVERGED
  *                                                   REPLACED RETRACTED
  *   reopen    opens again; producers then re-send   OUTCOME_UNKNOWN STORAGE_FAILED CLOSED
@@ -52,6 +52,7 @@ const KIND_OF = {
   RETRACTED: "stop",
   OUTCOME_UNKNOWN: "reopen",
   STORAGE_FAILED: "reopen",
+  SYNC_PAUSED: "retry",
   CLOSED: "reopen",
   INTERNAL: "report",
 } as const;

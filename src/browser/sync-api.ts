@@ -141,4 +141,14 @@ export interface Sync {
    * told of the last two as retracted. Durable when it resolves.
    */
   unblock(topic: string, choice: "retry" | "setAside" | "discard"): Promise<void>;
+  /**
+   * Answers a stopped topic. "detach": as detach() with force. "restart": the copy stays as the local topic
+   * `<name>.kept`, a new one begins, and what is not at the edge goes to the log that stands there now.
+   */
+  resolve(topic: string, choice: "detach" | "restart"): Promise<void>;
+  /**
+   * Ends sync of a topic: its copy stays as the local topic `<name>.kept`. SYNC_PAUSED while records are not at the
+   * edge, unless `force` is true: they stand behind the copy then.
+   */
+  detach(topic: string, options?: { readonly force?: boolean | undefined }): Promise<void>;
 }

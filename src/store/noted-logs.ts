@@ -21,14 +21,15 @@ export async function saveNotes(store: SegmentStore, noted: readonly Noted[]): P
 }
 
 /**
- * The log has another name from now on, and this note; no byte of it moves. Of its first name a new log may be made.
- * INVALID_ARGUMENT: there is a log of that name.
+ * The log has another name from now on, and this note; no byte of it moves. Of its first name a new log may be made. In
+ * the same commit `others` get their notes. INVALID_ARGUMENT: there is a log of that name.
  */
 export async function renameLog(
   store: SegmentStore,
   log: SegmentedLog,
   name: string,
   note: StoredSettings | undefined,
+  ...others: readonly Noted[]
 ): Promise<void> {
   log.check();
   await store.change(async (change) => {
@@ -36,7 +37,9 @@ export async function renameLog(
       throw new TidemarkError("INVALID_ARGUMENT", `there is a log ${name}`, { field: "name", name });
     const former = log.name;
     const entry = log.entry();
-    await change.commit([{ ...entry, name, note, madeAs: entry.madeAs ?? former }], former);
+    const changed = others.map(([each, its]) => ({ ...each.entry(), note: its }));
+    await change.commit([{ ...entry, name, note, madeAs: entry.madeAs ?? former }, ...changed], former);
+    for (const [each, its] of others) each.note = its;
     log.name = name;
     log.note = note;
     store.adopt(log);

@@ -51,6 +51,8 @@ export interface OutboxNote extends EdgeLogNote {
   readonly retracted: readonly RetractedRun[];
   /** What sync() was told of this topic; absent: nothing but defaults. */
   readonly options?: KeptOptions | undefined;
+  /** Set while sync of the topic ends: the offset in its kept copy at which un-settled batches begin. */
+  readonly leaving?: number | undefined;
   /** The same in all topics of a tide. After a crash in the middle of a change one that says "paused" counts. */
   readonly link?: LinkWishes | undefined;
 }

@@ -309,8 +309,8 @@ export class Session implements Linked {
   async #gap(to: number, life: string): Promise<void> {
     const { onTrimmed, tell } = this.#options;
     if (onTrimmed === "stop") {
-      const details = { logStartOffset: to, watermark: this.#store.watermark };
-      throw new TidemarkError("OFFSET_OUT_OF_RANGE", "the edge has let go of records that never were here", details);
+      const details = { reason: "trimmed", logStartOffset: to, watermark: this.#store.watermark };
+      return this.#step({ on: "trimmed", details });
     }
     // The replica's end rises by what this life says, so the note must name it: an older one may have ended before.
     await this.#store.beginLife(life);

@@ -51,7 +51,10 @@ export function blockedRuns(storage: TopicStorage, { ranges }: Pick<Block, "rang
 }
 
 /** Batches of some runs; where the outbox is damaged, the damaged positions. */
-async function* batchesOf(storage: TopicStorage, runs: readonly Range[]): AsyncGenerator<Uint8Array | Range> {
+export async function* outboxBatches(
+  storage: TopicStorage,
+  runs: readonly Range[],
+): AsyncGenerator<Uint8Array | Range> {
   for (const [from, to] of runs)
     for (let at = from; at < to;) {
       const found = await storage.unsettledFrom(at, ONE).catch((thrown: unknown): Range => {
@@ -75,7 +78,7 @@ export async function contentsOf(
 ): Promise<{ readonly bytes: number; readonly keys: (string | null)[] }> {
   const keys: (string | null)[] = [];
   let bytes = 0;
-  for await (const each of batchesOf(storage, runs)) {
+  for await (const each of outboxBatches(storage, runs)) {
     if (!(each instanceof Uint8Array)) continue;
     bytes += each.length;
     if (keys.length >= keysMax) continue;
@@ -104,7 +107,7 @@ export async function setAside({ storage, kernel, log, reason }: Aside, runs: re
     [ASIDE_HEADERS.code, encoder.encode(reason.code)],
     [ASIDE_HEADERS.message, encoder.encode(reason.message)],
   ];
-  for await (const each of batchesOf(storage, runs)) {
+  for await (const each of outboxBatches(storage, runs)) {
     const records = each instanceof Uint8Array ? await recordsOf(kernel, each) : [lost(each)];
     for (const { at, record } of records) {
       const name = `${id}/${at}`;

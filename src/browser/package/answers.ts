@@ -3,6 +3,7 @@
  * copy of the profile is met (platform/parts.ts).
  */
 export { describeBlock } from "../sync/answers.ts";
+export { detach } from "../../sync/stop-syncing.ts";
 export { claim } from "../../sync/claimer.ts";
 export { standOf } from "../../sync/claim-look.ts";
 export { becomeSynced } from "../../sync/become-synced.ts";

@@ -1,12 +1,17 @@
 /** A person's answers to what sync can't decide, in the worker that leads. Loaded by the first one, or by a block. */
 import type { Kernel } from "../../kernel/types.ts";
 import type { LogApi } from "../../log/types.ts";
+import { TidemarkError } from "../../errors.ts";
 import type { Session } from "../../sync/session.ts";
+import type { SegmentStore } from "../../store/segment-store.ts";
 import { blockedRuns, contentsOf, setAside } from "../../sync/set-aside.ts";
+import { checkKept, detach, restart } from "../../sync/stop-syncing.ts";
+import type { Range } from "../../sync/topic-store.ts";
 import type { SyncedTopic } from "./open-synced.ts";
 
 export interface AnswerHost {
   readonly kernel: Kernel;
+  readonly store: SegmentStore;
   /** The log of a local topic, which is made if it is not there. INVALID_ARGUMENT if that topic is synced. */
   local(topic: string): Promise<LogApi>;
 }
@@ -48,4 +53,39 @@ export async function retractBlocked(
     await setAside({ storage: store, kernel: host.kernel, log, reason: { code, message } }, runs);
   }
   for (const [from, to] of runs) await store.retract(from, to, choice === "discard" ? "discarded" : "aside");
+}
+
+/** What is refused before anything changes. */
+export function checkLeaving(
+  { store }: AnswerHost,
+  { store: storage, session }: Answered,
+  choice: "detach" | "restart",
+  isForced: boolean,
+): void {
+  const { topic, pending } = storage;
+  const { records, bytes } = pending;
+  if (records > 0 && !isForced)
+    throw new TidemarkError("SYNC_PAUSED", `${records} records of ${topic} are not at the edge: wait, or use force`, {
+      topic,
+      records,
+      bytes,
+    });
+  const { state } = session;
+  if (choice === "restart" && records > 0 && state.at === "stopped" && state.code === "OWNER_CHANGED")
+    throw new TidemarkError("INVALID_ARGUMENT", `records of ${topic} are another owner's: "detach" keeps them here`, {
+      topic,
+      reason: "owner",
+    });
+  checkKept(store, topic);
+}
+
+/** Called once the topic's logs are closed. Gives the positions that nobody waits for any more. */
+export async function leaveLog(
+  { store }: AnswerHost,
+  { store: storage }: Answered,
+  choice: "detach" | "restart",
+): Promise<readonly Range[]> {
+  const left = choice === "detach" ? await blockedRuns(storage, { ranges: [] }) : [];
+  await (choice === "detach" ? detach(store, storage) : restart(store, storage));
+  return left;
 }

@@ -23,6 +23,8 @@ export interface LeadingWorker {
   readonly topics: {
     readonly settings: Readonly<Record<string, TopicSettings>>;
     /** The log of a local topic, which is made if it is not there. */
+    /** The topic is no more. */
+    ended(topic: string): void;
     writable(topic: string): Promise<{ readonly log: Log }>;
   };
   /** Every tab's port; the leader's own page first. */
@@ -49,6 +51,8 @@ export function leadingSync(worker: LeadingWorker): TideSync {
   return new TideSync({
     epoch: store.epoch,
     kernel,
+    store,
+    ended: (topic) => topics.ended(topic),
     async local(topic) {
       checkTopicName(topic);
       if (store.bornOf(outboxName(topic)) !== undefined)

@@ -2,6 +2,7 @@
  * Opens a synced topic's storage: its outbox, its replica, and the log that readers and writers see over both. If
  * sync() names the topic, a local topic becomes synced, and a topic that does not exist is made.
  */
+import { TidemarkError } from "../../errors.ts";
 import type { Kernel } from "../../kernel/types.ts";
 import { withDefaults } from "../../log/limits.ts";
 import type { Log } from "../../log/log.ts";
@@ -46,6 +47,13 @@ function newOutboxId(): string {
   }
 }
 
+/** What a call on the topic finds once its sync has ended. */
+export const notSynced = (topic: string): TidemarkError =>
+  new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} is synced no more: its records are in ${topic}.kept`, {
+    topic,
+    deleted: true,
+  });
+
 export async function openSynced(
   volume: SyncedVolume,
   topic: string,
@@ -62,6 +70,12 @@ export async function openSynced(
   }
   const settings = logSettingsOf(settingsOf(topic));
   const storage = await TopicStorage.open({ topic, store, kernel, clock, newOutboxId, breathe, settings });
+  if (storage.outboxNote.leaving !== undefined) {
+    // An earlier opening had begun to end its sync.
+    await storage.close();
+    await (await import("../../sync/stop-syncing.ts")).detach(store, storage);
+    throw notSynced(topic);
+  }
   const wished = (): KeptOptions => storage.outboxNote.options ?? {};
   const log = new SyncedLog({
     storage,

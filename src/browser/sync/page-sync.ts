@@ -4,7 +4,7 @@
  * of it.
  */
 import { TidemarkError } from "../../errors.ts";
-import { callback, refused } from "../../topic/check.ts";
+import { callback, checkOptions, flag, refused } from "../../topic/check.ts";
 import type {
   Sync,
   SyncEvent,
@@ -15,7 +15,7 @@ import type {
   TokenProvider,
 } from "../sync-api.ts";
 import { isPageHidden, hintsOfPage } from "./page-hints.ts";
-import { checkChoice, checkSync, checkToken, checkWait } from "./sync-checks.ts";
+import { checkChoice, checkSyncedName, checkSync, checkToken, checkWait } from "./sync-checks.ts";
 import type { SettledRun, SyncAsk, SyncNews } from "./words.ts";
 import type { Ack } from "../api.ts";
 import { report } from "../platform/errors.ts";
@@ -117,6 +117,16 @@ export class PageSync implements Sync {
   async unblock(topic: string, choice: "retry" | "setAside" | "discard"): Promise<void> {
     checkChoice(topic, choice, "retry", "setAside", "discard");
     await this.#host.ask({ ask: "unblock", topic, choice });
+  }
+
+  async resolve(topic: string, choice: "detach" | "restart"): Promise<void> {
+    checkChoice(topic, choice, "detach", "restart");
+    await this.#host.ask({ ask: "resolve", topic, choice });
+  }
+  async detach(topic: string, options: { readonly force?: boolean | undefined } = {}): Promise<void> {
+    checkSyncedName(topic);
+    checkOptions("detach()", options, { force: flag });
+    await this.#host.ask({ ask: "detach", topic, force: options.force ?? false });
   }
 
   // --- what the worker says ----------------------------------------------------------------------------------------

@@ -66,11 +66,16 @@ function edgeOf(url: unknown): string {
   throw refused("url", url, allowed);
 }
 
+/** So that there is room for `.aside` and `.kept` behind it. */
+const NAME_CHARS_MAX = 243;
+
 /** The name of a topic that may be synced. Those that begin with two underscores belong to the library. */
 export function checkSyncedName(name: unknown): asserts name is string {
   checkTopicName(name);
   if ((name as string).startsWith("__"))
     throw refused("a topic's name", name, "one that does not begin with __, as the library's own topics do");
+  if ((name as string).length > NAME_CHARS_MAX)
+    throw refused("a topic's name", name, `at most ${NAME_CHARS_MAX} characters where the topic is synced`);
 }
 
 export function checkToken(token: unknown): void {

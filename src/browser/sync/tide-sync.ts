@@ -22,7 +22,7 @@ import { Background } from "./background.ts";
 import { browserHost } from "./browser-host.ts";
 import { Healer } from "./healer.ts";
 import type { SyncedLog } from "../../sync/synced-log.ts";
-import type { AskedTopic, SyncedTopic } from "./open-synced.ts";
+import { type AskedTopic, notSynced, type SyncedTopic } from "./open-synced.ts";
 import { blockedOf, endOf, reasonOf, stateOf, topicStatus } from "./sync-status.ts";
 import { TokenDesk, type TokenPage } from "./token-desk.ts";
 import type { SyncAsk, SyncNews } from "./words.ts";
@@ -43,6 +43,8 @@ export interface TideSyncHost extends AnswerHost {
   synced(): ReadonlyMap<string, { readonly url: string; readonly link?: LinkWishes | undefined }>;
   /** The replica has grown, or the edge has removed records: what retention removes here is looked for. */
   due(topic: string): void;
+  /** The topic is synced no more, and there is none of its name. */
+  ended(topic: string): void;
   failed(error: TidemarkError): void;
 }
 
@@ -114,6 +116,10 @@ export class TideSync {
         return this.#wait(ask.until, ask.topic);
       case "unblock":
         return this.#unblock(ask.topic, ask.choice);
+      case "resolve":
+        return this.#resolve(ask.topic, ask.choice);
+      case "detach":
+        return this.#leave(ask.topic, "detach", ask.force);
       case "status":
         return this.status();
     }
@@ -164,7 +170,14 @@ export class TideSync {
 
   /** A worker that has just begun to lead is asked before its topics are open: none of them may be left out then. */
   async #opened(): Promise<void> {
-    await Promise.all([...this.#host.synced().keys()].map((topic) => this.#topic(topic, undefined)));
+    const opening = [...this.#host.synced().keys()].map((topic) =>
+      this.#topic(topic, undefined).catch((thrown: unknown) => {
+        // Its sync had begun to end, and that is done now.
+        if (!TidemarkError.from(thrown).details["deleted"]) throw thrown;
+        this.#host.ended(topic);
+      }),
+    );
+    await Promise.all(opening);
   }
 
   /** The log of a topic that is synced. */
@@ -194,6 +207,9 @@ export class TideSync {
       );
     const before = store.outboxNote.options;
     await saveOptions(store, options);
+    const { state } = session;
+    if (options.onTrimmed === "skip" && state.at === "stopped" && state.details["reason"] === "trimmed")
+      session.resolve();
     if (before?.serializer !== store.outboxNote.options?.serializer) session.rejoin();
     this.#host.due(topic);
   }
@@ -374,6 +390,44 @@ export class TideSync {
     if (choice !== "retry") await (await import("./answers.ts")).retractBlocked(this.#host, synced, choice);
     // It may have been answered by another tab meanwhile, or be blocked by something else.
     if (session.block === block) session.unblock(choice === "retry" && block.code === "IN_DOUBT" ? block.ranges : []);
+  }
+
+  async #resolve(topic: string, choice: "detach" | "restart"): Promise<void> {
+    const { session } = await this.#there(topic);
+    if (session.state.at !== "stopped")
+      throw new TidemarkError("INVALID_ARGUMENT", `sync of ${topic} has not stopped`, { topic });
+    await this.#leave(topic, choice, true);
+  }
+
+  /** The topic's session and logs are closed, and then it becomes another one. Calls that come meanwhile wait. */
+  async #leave(topic: string, choice: "detach" | "restart", isForced: boolean): Promise<void> {
+    const synced = await this.#there(topic);
+    const { checkLeaving, leaveLog } = await import("./answers.ts");
+    checkLeaving(this.#host, synced, choice, isForced);
+    const left = (async () => {
+      synced.session.close();
+      this.#sessions.delete(synced.session);
+      this.#open.delete(topic);
+      await synced.log.close();
+      return leaveLog(this.#host, synced, choice);
+    })();
+    const next = left.then(() => {
+      if (choice === "detach") throw notSynced(topic);
+      return this.#openTopic(topic, undefined);
+    });
+    this.#topics.set(topic, next);
+    next.catch(() => this.#topics.get(topic) === next && this.#topics.delete(topic));
+    try {
+      for (const range of await left) this.#host.tell({ type: "retracted", topic, range });
+      if (choice === "restart") await next;
+      else this.#host.ended(topic);
+    } catch (thrown) {
+      // It goes on as it is, or as the next opening finds it.
+      this.#topic(topic, undefined).catch(() => undefined);
+      throw thrown;
+    } finally {
+      this.#changed();
+    }
   }
 
   /** What the topic's retention removes from this device's copy; with none, what the edge has removed. */

@@ -246,9 +246,14 @@ export class Topics {
       const store = (await open.store.find(logName(topic)))!;
       await log.delete(() => deleteLog(store));
       open.logs.delete(topic);
-      this.#settings.delete(topic);
-      this.#host.tell({ type: "deleted", topic });
+      this.ended(topic);
     });
+  }
+
+  /** There is no topic of this name any more. */
+  ended(topic: string): void {
+    this.#settings.delete(topic);
+    this.#host.tell({ type: "deleted", topic });
   }
 
   #change<T>(topic: string, work: () => Promise<T>): Promise<T> {

@@ -37,6 +37,7 @@ export class SyncDevice {
   page!: PageSync;
   readonly events: SyncEvent[] = [];
   #logs = new Map<string, Promise<Log>>();
+  readonly ended: string[] = [];
   readonly due = new Set<string>();
   #waiting: (() => void)[] = [];
   readonly #producers = new Map<string, { readonly id: number; sequence: number }>();
@@ -60,7 +61,11 @@ export class SyncDevice {
       store: this.store,
       logs: this.#logs,
       kernel,
-      topics: { settings: {}, writable: async (topic) => ({ log: await this.local(topic) }) },
+      topics: {
+        settings: {},
+        ended: (topic) => (this.ended.push(topic), this.#producers.delete(topic)),
+        writable: async (topic) => ({ log: await this.local(topic) }),
+      },
       pages: [{ tell: (event: TideEvent) => hear((event as { readonly event: SyncNews }).event) }],
       prove: () => Promise.resolve(),
       emit: (event) => hear((event as { readonly event: SyncNews }).event),
@@ -108,6 +113,22 @@ export class SyncDevice {
   async close(): Promise<void> {
     this.sync.close();
     await this.store.close().catch(() => undefined);
+  }
+
+  /** The volume as a crash at each of its writes would leave it while `work` runs. */
+  async imagesOf(work: () => Promise<unknown>): Promise<MemoryVolume[]> {
+    const images: MemoryVolume[] = [];
+    const { volume } = this;
+    const write = MemoryVolume.prototype.write.bind(volume);
+    Object.assign(volume, {
+      async write(slot: number, position: number, bytes: Uint8Array): Promise<void> {
+        images.push(await copyOf(volume));
+        await write(slot, position, bytes);
+      },
+    });
+    await work();
+    Reflect.deleteProperty(volume, "write");
+    return images;
   }
 
   start(options: SyncOptions): Promise<PageSync> {
@@ -168,7 +189,7 @@ export class SyncDevice {
   }
 }
 
-async function textsIn(bytes: Uint8Array): Promise<string[]> {
+export async function textsIn(bytes: Uint8Array): Promise<string[]> {
   const found: string[] = [];
   for (const each of splitBatches(bytes)) {
     const batch = await decodeBatch(kernel, each);

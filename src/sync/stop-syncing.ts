@@ -1,0 +1,74 @@
+/**
+ * A topic's sync ends, or begins anew at another log of the edge. What was here stays, as the local log of a topic that
+ * is called `<name>.kept`.
+ *
+ *   restart   one commit: replica ──▶ "<name>.kept", no note      outbox's note: no stream, nothing told
+ *             Un-settled batches stay in the outbox and go to the log that stands at the path now.
+ *   detach    note: leaving ─▶ replica ──▶ "<name>.kept" ─▶ un-settled batches behind it ─▶ the outbox is removed
+ *             After a crash anywhere the next opening goes on: what stands behind `leaving` was copied before.
+ */
+import { assert, TidemarkError } from "../errors.ts";
+import { readHeader, stampBaseOffset } from "../record/format.ts";
+import { renameLog, saveNotes } from "../store/noted-logs.ts";
+import type { SegmentedLog } from "../store/segmented-log.ts";
+import type { SegmentStore } from "../store/segment-store.ts";
+import { replicaName } from "./log-names.ts";
+import type { OutboxNote } from "./notes.ts";
+import { stored } from "./outbox.ts";
+import { outboxBatches, blockedRuns } from "./set-aside.ts";
+import type { TopicStorage } from "./topic-storage.ts";
+
+export const keptTopic = (topic: string): string => `${topic}.kept`;
+
+/** INVALID_ARGUMENT if there is a topic of the name that the copy gets. */
+export function checkKept(store: SegmentStore, topic: string): void {
+  const kept = keptTopic(topic);
+  if (store.bornOf(replicaName(kept)) === undefined) return;
+  throw new TidemarkError("INVALID_ARGUMENT", `there is a topic ${kept} already: delete it first`, { topic: kept });
+}
+
+/** The note of an outbox whose batches go to a log that was not joined yet. The id stays: only a claim may leave it. */
+function anew({ next: _, lastCrc: __, ...note }: OutboxNote): OutboxNote {
+  const retracted = note.retracted.filter(([, , why]) => why !== "found");
+  return { ...note, owner: null, stream: null, registered: false, settledIn: 0, doubtFrom: 0, passed: 0, retracted };
+}
+
+/** The topic's storage must be closed. Durable when it resolves; the topic is opened again then. */
+export async function restart(store: SegmentStore, { topic, outbox, replica }: TopicStorage): Promise<void> {
+  const outboxNote = anew(outbox.note);
+  if (!replica) return saveNotes(store, [[outbox.segments, stored(outboxNote)]]);
+  await renameLog(store, replica.log, replicaName(keptTopic(topic)), undefined, [outbox.segments, stored(outboxNote)]);
+}
+
+/**
+ * The topic's outbox takes nothing any more. Durable when it resolves: there is no topic of this name then. Also ends
+ * what an earlier opening has begun.
+ */
+export async function detach(store: SegmentStore, storage: TopicStorage): Promise<void> {
+  const { topic, outbox, replica } = storage;
+  if (outbox.note.leaving === undefined)
+    await outbox.saveNote({ ...outbox.note, leaving: replica?.log.logEndOffset ?? 0 });
+  const { leaving } = outbox.note;
+  assert(leaving !== undefined, "the note says where the copied batches begin");
+  const name = replicaName(keptTopic(topic));
+  if (replica) await renameLog(store, replica.log, name, undefined);
+  await copyBehind(storage, await store.log(name), leaving);
+  const { deleteLog } = await import("../store/trim-and-replace.ts");
+  await deleteLog(outbox.segments);
+}
+
+/** Appends the un-settled batches, but for those that are there: `from` is where the first of them stands. */
+async function copyBehind(storage: TopicStorage, kept: SegmentedLog, from: number): Promise<void> {
+  let done = kept.logEndOffset - from;
+  for await (const batch of outboxBatches(storage, await blockedRuns(storage, { ranges: [] }))) {
+    // Damaged positions are lost here, as they were in the outbox.
+    if (!(batch instanceof Uint8Array)) continue;
+    if (done > 0) {
+      done -= readHeader(batch).recordCount;
+      continue;
+    }
+    stampBaseOffset(batch, kept.logEndOffset);
+    await kept.append([batch]);
+  }
+  await kept.close();
+}

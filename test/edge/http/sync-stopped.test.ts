@@ -1,0 +1,176 @@
+/** Topics that stopped, and topics whose sync ends, over real workerd: what is told, what each answer leaves. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type LocalWorker, startWorker } from "../local-worker.ts";
+import { SyncDevice, textsIn } from "./sync-device.ts";
+
+let worker: LocalWorker;
+const open: SyncDevice[] = [];
+
+beforeAll(async () => {
+  worker = await startWorker();
+}, 60_000);
+afterAll(async () => {
+  for (const device of open) await device.close();
+  await worker.stop();
+});
+
+const paths = (() => {
+  let next = 0;
+  return (): string => `stopped/${++next}`;
+})();
+const json = (values: readonly string[]): string[] => values.map((value) => JSON.stringify(value));
+
+async function deviceAt(path: string, volume?: SyncDevice["volume"]): Promise<SyncDevice> {
+  const device = await SyncDevice.open(volume);
+  open.push(device);
+  await device.start({ url: worker.url, topics: { orders: { path } } });
+  return device;
+}
+
+async function localTexts(device: SyncDevice, topic: string): Promise<string[]> {
+  const log = await device.local(topic);
+  const found: string[] = [];
+  for (let from = log.logStartOffset; from < log.highWatermark;) {
+    const { bytes, nextOffset } = await log.fetch(from);
+    found.push(...(await textsIn(bytes)));
+    from = nextOffset;
+  }
+  return found;
+}
+
+const urlOf = (path: string): string => `${worker.url}/v1/stream/${path}`;
+const remove = async (path: string): Promise<void> => void (await fetch(urlOf(path), { method: "DELETE" }));
+async function make(path: string): Promise<void> {
+  const made = await fetch(urlOf(path), { method: "PUT", headers: { "content-type": "application/json" } });
+  expect(made.status).toBe(201);
+}
+
+/** A device with "a" and "b" at the edge and "c" un-synced, whose log was removed there. */
+async function stopped(path: string, isMadeAnew = true): Promise<{ device: SyncDevice; offset: number }> {
+  const device = await deviceAt(path);
+  await device.write("a", "b");
+  await device.level();
+  await device.page.pause();
+  const [offset] = await device.write("c");
+  await remove(path);
+  if (isMadeAnew) await make(path);
+  await device.page.resume();
+  await device.until(() => device.of().state === "stopped");
+  return { device, offset: offset! };
+}
+
+describe("a log that is not at the edge any more (H15)", () => {
+  it("stops the topic, and is not made again, though the topic may be made", async () => {
+    const path = paths();
+    const { device } = await stopped(path, false);
+    expect(device.of().stopped).toMatchObject({ code: "REPLACED" });
+    const event = device.events.find(({ type }) => type === "stopped");
+    expect(event).toMatchObject({ topic: "orders", code: "REPLACED", details: { stream: expect.any(String) } });
+    expect((await fetch(urlOf(path), { method: "HEAD" })).status).toBe(404);
+    await expect(device.page.drained()).rejects.toMatchObject({ code: "REPLACED", details: { topic: "orders" } });
+    expect(await device.committed()).toEqual(json(["a", "b"]));
+    await device.write("d");
+    await device.reopen();
+    await device.until(() => device.of().state === "stopped");
+    expect(device.of().pending.records).toBe(2);
+  }, 60_000);
+
+  it("restart: the copy stays as <name>.kept, and what was not at the edge goes to the new log, once", async () => {
+    const path = paths();
+    const { device, offset } = await stopped(path);
+    await device.write("d");
+    const place = device.page.committed("orders", offset);
+    await device.page.resolve("orders", "restart");
+    await device.level();
+    expect(await place).toEqual({ offset: 0 });
+    expect(await device.committed()).toEqual(json(["c", "d"]));
+    expect(await localTexts(device, "orders.kept")).toEqual(json(["a", "b"]));
+    await device.reopen();
+    await device.write("e");
+    await device.level();
+    const fresh = await deviceAt(path);
+    await fresh.level();
+    expect(await fresh.committed()).toEqual(json(["c", "d", "e"]));
+    expect(await localTexts(device, "orders.kept")).toEqual(json(["a", "b"]));
+    await expect(device.page.resolve("orders", "restart")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  }, 60_000);
+
+  it("detach: copy and un-synced records are <name>.kept, and the topic's name is free", async () => {
+    const { device, offset } = await stopped(paths());
+    const place = device.page.committed("orders", offset);
+    await device.page.resolve("orders", "detach");
+    await expect(place).rejects.toMatchObject({ code: "RETRACTED" });
+    expect(device.ended).toEqual(["orders"]);
+    expect(device.of()).toBeUndefined();
+    expect(await localTexts(device, "orders.kept")).toEqual(json(["a", "b", "c"]));
+    expect(device.store.names()).toEqual(["orders.kept-0"]);
+    await expect(device.page.unblock("orders", "retry")).rejects.toMatchObject({ code: "UNKNOWN_TOPIC" });
+    await device.reopen();
+    expect(await localTexts(device, "orders.kept")).toEqual(json(["a", "b", "c"]));
+    const kept = await device.local("orders.kept");
+    expect((await kept.clean()).rolled).toBe(false);
+  }, 60_000);
+});
+
+describe("detach()", () => {
+  it("is SYNC_PAUSED with un-synced records, unless it is forced; refused if there is a kept topic", async () => {
+    const path = paths();
+    const device = await deviceAt(path);
+    await device.write("a");
+    await device.level();
+    await device.page.pause();
+    await device.write("b");
+    await expect(device.page.detach("orders")).rejects.toMatchObject({
+      code: "SYNC_PAUSED",
+      details: { topic: "orders", records: 1 },
+    });
+    await device.page.detach("orders", { force: true });
+    expect(await localTexts(device, "orders.kept")).toEqual(json(["a", "b"]));
+    await device.start({ url: worker.url, topics: { orders: { path } } });
+    await device.page.resume();
+    await device.level();
+    expect(await device.committed()).toEqual(json(["a"]));
+    await expect(device.page.detach("orders")).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      details: { topic: "orders.kept" },
+    });
+    await device.write("still in sync");
+    await device.level();
+    expect(await device.committed()).toEqual(json(["a", "still in sync"]));
+  }, 60_000);
+
+  it("of a topic that never reached the edge keeps all of it", async () => {
+    const device = await SyncDevice.open();
+    open.push(device);
+    await device.start({ url: "http://127.0.0.1:9", topics: ["orders"] });
+    await device.write("a", "b");
+    await device.page.detach("orders", { force: true });
+    expect(await localTexts(device, "orders.kept")).toEqual(json(["a", "b"]));
+  }, 60_000);
+
+  it("goes on in the next opening after a crash in the middle, and copies nothing twice", async () => {
+    const path = paths();
+    const device = await deviceAt(path);
+    await device.write("a");
+    await device.level();
+    await device.page.pause();
+    await device.write("b", "c");
+    const images = await device.imagesOf(() => device.page.detach("orders", { force: true }));
+    expect(images.length).toBeGreaterThan(4);
+    const seen = new Set<string>();
+    for (const image of images) {
+      const again = await SyncDevice.open(image);
+      open.push(again);
+      await again.sync.resume();
+      const isSynced = again.status.topics["orders"] !== undefined;
+      seen.add(String(isSynced));
+      if (!isSynced) expect(await localTexts(again, "orders.kept")).toEqual(json(["a", "b", "c"]));
+      else {
+        expect(await again.committed()).toEqual(json(["a"]));
+        expect(again.of().pending.records).toBe(2);
+      }
+      await again.close();
+    }
+    expect([...seen].sort()).toEqual(["false", "true"]);
+  }, 60_000);
+});
