@@ -14,6 +14,8 @@ export interface DeviceConfig {
   /** The address that gives tokens; undefined: this page has no token function. */
   readonly tokens?: string | undefined;
   readonly engine?: "opfs" | "indexeddb" | undefined;
+  /** The tide's name; one for all tabs of a test unless a browser has several. */
+  readonly database?: string | undefined;
   readonly leaderTimeoutMs?: number | undefined;
   /** Pause between two appends. */
   readonly pauseMs?: number | undefined;

@@ -16,6 +16,7 @@ export const TOOLS = [
     commands: [["firefox-esr", "firefox"]],
     suites: [
       ["test/tabs/engines.test.ts", "Firefox"],
+      ["test/sync/engines.test.ts", "Firefox"],
       ["test/package/", "Firefox"],
     ],
   },
@@ -24,7 +25,10 @@ export const TOOLS = [
     // xvfb-run calls xauth, but the package xvfb only recommends it.
     packages: ["webkit2gtk-driver", "xvfb", "xauth", "dbus"],
     commands: [["WebKitWebDriver"], ["xvfb-run"], ["xauth"], ["dbus-run-session"]],
-    suites: [["test/tabs/engines.test.ts", "WebKitGTK"]],
+    suites: [
+      ["test/tabs/engines.test.ts", "WebKitGTK"],
+      ["test/sync/engines.test.ts", "WebKitGTK"],
+    ],
   },
   { name: "strace", packages: ["strace"], commands: [["strace"]], suites: [["test/power/power.test.ts", ""]] },
 ];

@@ -83,8 +83,8 @@ export const page = {
   /** Opens the tide; with an edge, keeps the topic in step with it. */
   async open(given: DeviceConfig): Promise<string> {
     config = given;
-    const { edge, path, tokens, engine, leaderTimeoutMs } = given;
-    tide = await open("sync-test", {
+    const { edge, path, tokens, engine, leaderTimeoutMs, database = "sync-test" } = given;
+    tide = await open(database, {
       segmentBytes: 64 * 1024,
       ...(engine && { engine }),
       ...(leaderTimeoutMs !== undefined && { leaderTimeoutMs }),

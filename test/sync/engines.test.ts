@@ -1,0 +1,86 @@
+/**
+ * Sync in other engines: Firefox over OPFS and over IndexedDB, and WebKitGTK over IndexedDB, sync one topic with the
+ * edge. Each writes offline and online, is told each record's place, and holds what the edge holds; what one engine
+ * wrote the next one reads. When an engine is not installed, its tests are skipped with one line.
+ */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Engine } from "../crash/events.ts";
+import type { EngineBrowser, EngineTab } from "../tabs/engine.ts";
+import { FirefoxBrowser, findFirefox } from "../tabs/firefox.ts";
+import { findWebKit, WebKitBrowser } from "../tabs/webkit.ts";
+import { readEdge } from "./edge.ts";
+import type { DeviceConfig } from "./events.ts";
+import { Fleet } from "./fleet.ts";
+import type { SyncPage } from "./page/main.ts";
+import { FaultProxy } from "./proxy.ts";
+
+const [firefox, webkit] = [findFirefox(), findWebKit()];
+if (!firefox) console.log("Firefox is not installed (apt-get install firefox-esr): sync is not tested in it");
+if (!webkit)
+  console.log(
+    "WebKitGTK is not installed (apt-get install webkit2gtk-driver xvfb xauth dbus): sync is not tested in it",
+  );
+
+const LOG = "shared/engines";
+let fleet: Fleet;
+let network: FaultProxy;
+const written: string[] = [];
+beforeAll(async () => {
+  if (!firefox && !webkit) return;
+  fleet = await Fleet.start();
+  network = await new FaultProxy(fleet.edge.port).start();
+}, 120_000);
+afterAll(async () => {
+  await network?.stop();
+  await fleet?.end();
+});
+
+type Call = <M extends keyof SyncPage>(
+  method: M,
+  ...args: Parameters<SyncPage[M]>
+) => Promise<Awaited<ReturnType<SyncPage[M]>>>;
+/** A tab of the tabs suites' helper, with this suite's page in it. */
+const syncPage = (tab: { call: unknown }): { readonly call: Call } => tab as { readonly call: Call };
+
+async function syncs(browser: EngineBrowser, engine: Engine): Promise<void> {
+  const name = `${browser.version.split(" ")[0]!.toLowerCase()}-${engine}`;
+  const config: DeviceConfig = {
+    name,
+    edge: network.url,
+    path: LOG,
+    tokens: fleet.tokens.urlOf(name),
+    engine,
+    database: name,
+  };
+  const tab: EngineTab = await browser.open(config as DeviceConfig & Parameters<typeof browser.open>[0]);
+  const page = syncPage(tab);
+  await page.call("write", name, 0, 20);
+  await page.call("holds", written.length + 20);
+  network.refuse();
+  await page.call("write", name, 20, 20);
+  expect((await page.call("brief")).status!.topics["orders"]!.pending.records).toBe(20);
+  network.heal();
+  written.push(...Array.from({ length: 40 }, (_, i) => `${name}-${i}`));
+  await page.call("holds", written.length);
+  expect((await page.call("read")).map(([, value]) => value)).toEqual(written);
+  await expect.poll(async () => (await page.call("places")).length).toBe(40);
+  expect((await readEdge(fleet.edge.url, LOG)).map(([, value]) => value)).toEqual(written);
+  await page.call("close");
+  await tab.close();
+}
+
+describe.skipIf(!firefox)("Firefox", () => {
+  let browser: FirefoxBrowser;
+  beforeAll(async () => void (browser = await FirefoxBrowser.start(fleet.stage.url, firefox!)));
+  afterAll(() => browser?.end());
+
+  it.each(["opfs", "indexeddb"] as const)("syncs a topic over %s", (engine) => syncs(browser, engine));
+});
+
+describe.skipIf(!webkit)("WebKitGTK", () => {
+  let browser: WebKitBrowser;
+  beforeAll(async () => void (browser = await WebKitBrowser.start(fleet.stage.url, webkit!)));
+  afterAll(() => browser?.end());
+
+  it("syncs a topic over indexeddb", () => syncs(browser, "indexeddb"));
+});
