@@ -20,23 +20,26 @@ export async function rememberProducers(
   const usable = snapshot !== undefined && loadSnapshot(producers, kernel, snapshot.bytes, snapshot.offset);
   const from = usable ? snapshot.offset : 0;
   const slices = new Slices(breathe);
+  let first: number | undefined;
   for await (const header of store.headers(from)) {
+    first ??= header.baseOffset;
     if (header.producerId >= 0) producers.record(header, header.baseOffset);
     await slices.spent(HEADER_COST_BYTES);
   }
-  for (const unseen of unseenFrom(store, from)) producers.forget(unseen);
+  for (const unseen of unseenFrom(store, from, first ?? store.logEndOffset)) producers.forget(unseen);
 }
 
 /**
  * Offsets below which unknown producers may have written: the ends of damaged ranges and, without a snapshot, those of
- * trimmed and compacted parts.
+ * compacted parts and of what was trimmed and is gone. What was trimmed and is still held was looked at: `first` is
+ * the first offset of it.
  */
-function unseenFrom(store: LogStore, from: number): number[] {
+function unseenFrom(store: LogStore, from: number, first: number): number[] {
   const damaged = store.quarantined.filter(({ to }) => to > from).map(({ to }) => to - 1);
   if (from > 0) return damaged;
   const compacted = store
     .segments()
     .filter((segment) => segment.compacted)
     .map(({ nextOffset }) => nextOffset - 1);
-  return [...damaged, ...compacted, store.logStartOffset - 1];
+  return [...damaged, ...compacted, first - 1];
 }

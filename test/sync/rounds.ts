@@ -85,6 +85,7 @@ class SyncRun {
       await Promise.all(devices.map((device) => this.#fill(device)));
       const isOver = (): boolean => performance.now() - started >= seconds * 1000 && this.#rounds.length >= roundsMin;
       while (!isOver() && problems.length === 0) await this.#round(devices);
+      if (problems.length > 0) await this.fleet.level();
       const { edge, differ } = await this.fleet.compare();
       problems.push(...differ);
       records = edge.length;

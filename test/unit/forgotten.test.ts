@@ -120,6 +120,18 @@ describe("an append of unknown outcome", () => {
     },
   );
 
+  it("is known, or new, after a trim whose batches the log still holds", async () => {
+    const made = await fixture();
+    await others(made, 3);
+    await made.log.trim(made.log.highWatermark);
+    await made.reopen();
+    expect([made.log.logStartOffset, made.log.logEndOffset]).toEqual([3, 3]);
+    const again = await made.log.append(batchOf(["x=1"], { id: 2 }), { resentSince: 0 });
+    expect(again).toMatchObject({ duplicate: true, baseOffset: 1 });
+    const fresh = await made.log.append(batchOf(["x=1"], { id: 9 }), { resentSince: 0 });
+    expect(fresh).toMatchObject({ duplicate: false, baseOffset: 3 });
+  });
+
   it("is appended once when it surely never arrived, although the log has forgotten other producers", async () => {
     const made = await fixture({ producersMax: 10 });
     await others(made, 50);

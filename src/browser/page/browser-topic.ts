@@ -5,6 +5,7 @@ import type { ReadSource } from "../../delivery/reader.ts";
 import type { Kernel } from "../../kernel/types.ts";
 import { DEFAULT_SETTINGS } from "../../log/limits.ts";
 import type { CleanResult, Fetched, FetchOptions, Isolation, StartPosition } from "../../log/types.ts";
+import type { LogRecovery } from "../../store/log-store.ts";
 import { checkOptions, oneOf } from "../../topic/check.ts";
 import { type RecordInput, recordOf, recordsOf } from "../../topic/input.ts";
 import { checkTopicName } from "../../topic/names.ts";
@@ -36,6 +37,8 @@ import type {
   TopicRecord,
   TopicState,
 } from "../api.ts";
+import { PROVISIONAL_FROM } from "../../log/provisional-layout.ts";
+import { outboxName } from "../../sync/log-names.ts";
 import { sleep } from "../platform/timing.ts";
 import type { PageSync } from "../sync/page-sync.ts";
 import { placedAck } from "./placed-ack.ts";
@@ -147,7 +150,7 @@ export class BrowserTopic<V> implements Topic<V> {
       schedule: (work) => queueMicrotask(work),
       newId: () => producerIdOf(crypto.getRandomValues(new BigUint64Array(1))),
       acked: (ack, owner, at) => placedAck(ack, tide, name, owner, at),
-      logEnd: () => tide.opened?.recovery.find(({ log }) => log === name)?.logEndOffset ?? 0,
+      logEnd: () => knownEnd(tide.opened?.recovery ?? [], name),
       codec,
       get batchBytes() {
         return Math.min(batchBytes, batchBytesMax());
@@ -375,4 +378,14 @@ export class BrowserTopic<V> implements Topic<V> {
   exportSegment(baseOffset: number, options?: { readonly leaderEpoch?: number | undefined }): Promise<SegmentExport> {
     return this.#control("look", "exportSegment", { baseOffset, options });
   }
+}
+
+/**
+ * An offset that the log had reached when it was opened last, as appends count it: of a synced topic a position of its
+ * outbox, never an offset of its replica.
+ */
+function knownEnd(recovery: readonly LogRecovery[], topic: string): number {
+  const endOf = (name: string): number | undefined => recovery.find(({ log }) => log === name)?.logEndOffset;
+  const position = endOf(outboxName(topic));
+  return position === undefined ? (endOf(topic) ?? 0) : PROVISIONAL_FROM + position;
 }
