@@ -46,6 +46,8 @@ const playground: ViteUserConfig = {
     outDir: path.join(root, ".cache", "playground"),
     emptyOutDir: true,
     chunkSizeWarningLimit: 2000,
+    // A device of the sync part is a page of its own.
+    rolldownOptions: { input: ["index.html", "device.html"].map((page) => path.join(root, "web", page)) },
   },
   server: { host: "127.0.0.1", fs: { allow: [root] } },
   preview: { host: "127.0.0.1" },
@@ -66,7 +68,12 @@ type Projects = NonNullable<NonNullable<ViteUserConfig["test"]>["projects"]>;
 
 /** Node drives browsers; one file at a time, for each takes all cores. */
 function fromOutside(): Projects {
-  const slow = { fileParallelism: false, testTimeout: 120_000, hookTimeout: 240_000 };
+  const slow = {
+    fileParallelism: false,
+    testTimeout: 120_000,
+    hookTimeout: 240_000,
+    expect: { poll: { timeout: 20_000 } },
+  };
   return [
     {
       extends: true,

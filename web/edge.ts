@@ -49,11 +49,12 @@ function show(origin: string): void {
   });
 }
 
-/** Waits until the edge answers. */
-export async function edgePanel(): Promise<void> {
+/** Waits until the edge answers. Resolves with its address, or undefined where there is none. */
+export async function edgePanel(): Promise<string | undefined> {
   for (let look = 0; look < LOOKS; look++) {
     const url = await edgeUrl();
-    if (url) return show(url);
+    if (url) show(url);
+    if (url) return url;
     if (url === undefined) break;
     byId("edge-state").textContent = "Starting …";
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
@@ -63,4 +64,5 @@ export async function edgePanel(): Promise<void> {
     el("code", {}, "npm start"),
     " runs one.",
   );
+  return undefined;
 }

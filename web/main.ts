@@ -11,6 +11,7 @@ import { Plots } from "./plots.ts";
 import { readPanel } from "./read.ts";
 import { seek, seekPanel } from "./seek.ts";
 import { tellRole, tellStorage } from "./status.ts";
+import { syncPanel } from "./sync-panel.ts";
 import { upkeepPanel } from "./upkeep.ts";
 
 function tellEvents(app: App): void {
@@ -44,7 +45,7 @@ async function tellBeginning(app: App, order: Awaited<ReturnType<typeof carryOut
 }
 
 async function start(): Promise<void> {
-  void edgePanel();
+  void edgePanel().then(syncPanel);
   const order = await carryOut();
   await mayOpen();
   const started = performance.now();
@@ -70,7 +71,7 @@ async function start(): Promise<void> {
 byId("notice-close").addEventListener("click", () => (byId("notice").hidden = true));
 start().catch((thrown: unknown) => {
   byId("storage").textContent = "";
-  const own = "main button:not(#notice-close, [id^=edge])";
+  const own = "main button:not(#notice-close, [id^=edge], [id^=sync])";
   for (const button of document.querySelectorAll<HTMLButtonElement>(own)) button.disabled = true;
   notice("The log can't be opened", thrown instanceof Error ? thrown.message : String(thrown));
 });

@@ -2,8 +2,6 @@
  * The playground as a visitor uses it: a production build in real Chromium with a profile on disk, which is killed and
  * opened again.
  */
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -11,8 +9,7 @@ import { type BrowserContext, chromium, type Page } from "playwright";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript
 import { startPlayground } from "../../tools/run/playground.mjs";
-// @ts-expect-error plain JavaScript, because it also runs before any package is installed
-import { CHROMIUM_ARGS, findChromium } from "../../tools/run/setup.mjs";
+import { chromiumOptions, SHIFT_MAX, shiftOf, violationsIn, visit, watchShifts, tooWide } from "./visitor.ts";
 
 let url = "";
 let server: { url: string; close(): void };
@@ -22,17 +19,7 @@ let page: Page;
 const problems: string[] = [];
 
 async function launch(): Promise<void> {
-  const executablePath = process.env["CHROMIUM_PATH"] ?? (findChromium() as string);
-  context = await chromium.launchPersistentContext(profile, {
-    executablePath,
-    args: CHROMIUM_ARGS as string[],
-    viewport: { width: 1280, height: 900 },
-    acceptDownloads: true,
-  });
-  page = await context.newPage();
-  page.on("pageerror", (error) => problems.push(error.message));
-  page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
-  await page.goto(url);
+  ({ context, page } = await visit(profile, url, problems));
 }
 
 const textOf = (id: string) => page.locator(`#${id}`).innerText();
@@ -231,46 +218,13 @@ describe("playground", () => {
     await page.locator("#seek-offset").press("Enter");
     await says("seek-text", /Offset 201,000,/);
     await page.setViewportSize({ width: 360, height: 740 });
-    const wide = () =>
-      [...document.querySelectorAll("body *")]
-        .filter((each) => each.getBoundingClientRect().right > 361 && !each.closest(".shore, .hex, .records, .u-wrap"))
-        .map((each) => each.id || each.className);
-    await expect.poll(() => page.evaluate(wide)).toEqual([]);
+    await expect.poll(() => tooWide(page, ".shore, .hex, .records, .u-wrap")).toEqual([]);
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360);
     expect(problems).toEqual([]);
   });
 });
 
-/** Bound of the cumulative layout shift, the browser's metric: up to 0.1 is rated "good". */
-const SHIFT_MAX = 0.1;
-const watchShifts = (): void => {
-  const seen = { shift: 0 };
-  Object.assign(window, { seen });
-  const add = (list: PerformanceObserverEntryList): void => {
-    for (const entry of list.getEntries() as (PerformanceEntry & { value: number; hadRecentInput: boolean })[])
-      if (!entry.hadRecentInput) seen.shift += entry.value;
-  };
-  new PerformanceObserver(add).observe({ type: "layout-shift", buffered: true });
-};
-const shiftOf = (): Promise<number> =>
-  page.evaluate(() => (window as typeof window & { seen: { shift: number } }).seen.shift);
-
 describe("playground for everybody", () => {
-  const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-  /** The accessibility rules that are broken, each with the elements that break it. */
-  const violations = async (): Promise<string[]> => {
-    await page.evaluate(axe);
-    return page.evaluate(async () => {
-      // Wait for animations: an element that is still fading in has less contrast.
-      await Promise.all(document.getAnimations().map(({ finished }) => finished));
-      const { axe: tool } = window as typeof window & {
-        axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
-      };
-      const found = (await tool.run()).violations;
-      return found.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(" | ")}`);
-    });
-  };
-
   it.each([
     { width: 1280, height: 900 },
     { width: 390, height: 844 },
@@ -280,8 +234,8 @@ describe("playground for everybody", () => {
     await page.reload();
     await says("progress-text", /Still here/);
     await says("seek-text", /read in/);
-    expect(await violations()).toEqual([]);
-    expect(await shiftOf(), "loaded").toBeLessThanOrEqual(SHIFT_MAX);
+    expect(await violationsIn(page)).toEqual([]);
+    expect(await shiftOf(page), "loaded").toBeLessThanOrEqual(SHIFT_MAX);
     for (const [button, told] of [
       ["leave", /middle of writing/],
       ["tear", /tail was torn/],
@@ -293,8 +247,8 @@ describe("playground for everybody", () => {
       expect(await page.locator("#notice").isVisible()).toBe(true);
       const box = await page.locator("#notice").boundingBox();
       expect(box!.y + Math.min(box!.height, 100), "seen without scrolling").toBeLessThanOrEqual(size.height);
-      expect(await violations()).toEqual([]);
-      expect(await shiftOf(), button).toBeLessThanOrEqual(SHIFT_MAX);
+      expect(await violationsIn(page)).toEqual([]);
+      expect(await shiftOf(page), button).toBeLessThanOrEqual(SHIFT_MAX);
     }
   });
 
@@ -325,8 +279,7 @@ describe("playground for everybody", () => {
 describe("playground in a private window", () => {
   it("says that nothing is kept there", async () => {
     // A context without a profile on disk is what Chromium calls incognito.
-    const executablePath = process.env["CHROMIUM_PATH"] ?? (findChromium() as string);
-    const browser = await chromium.launch({ executablePath, args: CHROMIUM_ARGS as string[] });
+    const browser = await chromium.launch(chromiumOptions);
     try {
       const incognito = await (await browser.newContext()).newPage();
       await incognito.goto(url);

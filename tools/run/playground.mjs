@@ -11,6 +11,7 @@ import { spawn } from "node:child_process";
 import path from "node:path";
 import { build, preview } from "vite";
 import { commandLine, flag, integer, text } from "./command-line.mjs";
+import { deviceLinks } from "./links.mjs";
 import { freePort } from "./ports.mjs";
 import { findNode24, root, runsVitest, SetupError } from "./setup.mjs";
 
@@ -35,7 +36,7 @@ const tellEdge = (edge) => ({
 /** Builds and serves; `close()` ends it. Tests use it as well. `port` must be free. */
 export async function startPlayground({ port = PORT, logLevel = "warn", edge = {} } = {}) {
   await build({ configFile, mode: "production", logLevel });
-  const plugins = [tellEdge(edge)];
+  const plugins = [tellEdge(edge), deviceLinks(edge)];
   const server = await preview({
     configFile,
     mode: "production",

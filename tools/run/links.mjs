@@ -1,0 +1,117 @@
+/**
+ * The links of the playground's two devices: the way of each one to the edge leads through the playground's own server,
+ * which can cut it. A cut is one of the network, so the device meets what it would meet without a network: its socket
+ * is gone, and a new one can't be opened.
+ *
+ *     device ──/link/phone/v1/…──▶ this server ──/v1/…──▶ edge
+ *     GET  /links.json             { "phone": true, "laptop": true }: whether each link is whole
+ *     POST /links/phone?whole=no   cuts it; yes mends it; the answer is as above
+ *
+ * The address of a link is the page's own, whatever port the edge has: a tide keeps the address that it syncs with.
+ */
+import { request } from "node:http";
+import { connect } from "node:net";
+
+export const DEVICES = ["phone", "laptop"];
+
+/** The device and the path at the edge. Undefined: not an address of a link. */
+function linkIn(url) {
+  const [, device, path] = /^\/link\/(\w+)(\/.*)$/.exec(url) ?? [];
+  return DEVICES.includes(device) ? { device, path } : undefined;
+}
+
+class Links {
+  #edge;
+  #cut = new Set();
+  /** Sockets with something under way, by device. */
+  #open = new Map(DEVICES.map((device) => [device, new Set()]));
+
+  constructor(edge) {
+    this.#edge = edge;
+  }
+
+  get state() {
+    return Object.fromEntries(DEVICES.map((device) => [device, !this.#cut.has(device)]));
+  }
+
+  set(device, isWhole) {
+    if (isWhole) return this.#cut.delete(device);
+    this.#cut.add(device);
+    for (const socket of this.#open.get(device)) socket.destroy();
+  }
+
+  /**
+   * True if the device gets through, until `exchange` (an answer, a WebSocket) is closed. Else its socket is gone. A
+   * browser uses one socket for requests of several kinds, one after the other, so only exchanges under way are cut.
+   */
+  #admits(device, socket, exchange) {
+    if (this.#cut.has(device) || !this.#edge.url) {
+      socket.destroy();
+      return false;
+    }
+    const open = this.#open.get(device);
+    open.add(socket);
+    exchange.once("close", () => open.delete(socket));
+    return true;
+  }
+
+  pass({ device, path }, asked, answer) {
+    if (!this.#admits(device, asked.socket, answer)) return;
+    const { hostname, port } = new URL(this.#edge.url);
+    const { method, headers } = asked;
+    const onward = request({ hostname, port, path, method, headers }, (answered) => {
+      answer.writeHead(answered.statusCode, answered.headers);
+      answered.pipe(answer);
+    });
+    onward.on("error", () => asked.socket.destroy());
+    answer.on("close", () => onward.destroy());
+    asked.pipe(onward);
+  }
+
+  /** A WebSocket: its request goes on as it came, then bytes both ways. */
+  passSocket({ device, path }, asked, socket, head) {
+    if (!this.#admits(device, socket, socket)) return;
+    const { hostname, port } = new URL(this.#edge.url);
+    const onward = connect(Number(port), hostname, () => {
+      const lines = [`${asked.method} ${path} HTTP/1.1`];
+      for (let i = 0; i < asked.rawHeaders.length; i += 2)
+        lines.push(`${asked.rawHeaders[i]}: ${asked.rawHeaders[i + 1]}`);
+      onward.write(`${lines.join("\r\n")}\r\n\r\n`);
+      onward.write(head);
+      socket.pipe(onward).pipe(socket);
+    });
+    for (const [one, other] of [
+      [socket, onward],
+      [onward, socket],
+    ])
+      one.on("error", () => undefined).on("close", () => other.destroy());
+  }
+}
+
+/** A plugin for the server that serves the playground. `edge.url` is read each time: the edge starts later. */
+export const deviceLinks = (edge) => ({
+  name: "tidemark-links",
+  configurePreviewServer({ middlewares, httpServer }) {
+    const links = new Links(edge);
+    const tell = (answer) => {
+      answer.setHeader("content-type", "application/json");
+      answer.setHeader("cache-control", "no-store");
+      answer.end(JSON.stringify(links.state));
+    };
+    middlewares.use((asked, answer, next) => {
+      const link = linkIn(asked.url);
+      if (link) return links.pass(link, asked, answer);
+      const { pathname, searchParams } = new URL(asked.url, "http://localhost");
+      if (pathname === "/links.json") return tell(answer);
+      const [, device] = /^\/links\/(\w+)$/.exec(pathname) ?? [];
+      if (asked.method !== "POST" || !DEVICES.includes(device)) return next();
+      links.set(device, searchParams.get("whole") !== "no");
+      tell(answer);
+    });
+    httpServer.on("upgrade", (asked, socket, head) => {
+      const link = linkIn(asked.url);
+      if (link) links.passSocket(link, asked, socket, head);
+      else socket.destroy();
+    });
+  },
+});
