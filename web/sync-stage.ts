@@ -47,10 +47,12 @@ function verdict(edge: EdgeLog, reports: ReadonlyMap<DeviceName, Report>): strin
   if (isEqual && edge.count === 0) return "Level: nobody has written anything yet.";
   if (isEqual) {
     const sum = edge.sum.toString(16).padStart(8, "0");
-    return `Level: the phone, the laptop and the edge hold the same ${number(edge.count)} records in the same order (sum ${sum}).`;
+    const held = `hold the same ${number(edge.count)} records in the same order (sum ${sum})`;
+    return `Level: the phone, the laptop and the edge ${held}.`;
   }
   // A device may have read what this page's own reader has still to get.
-  return "Comparing …";
+  if (devices.some(({ count }) => count > edge.count)) return "Comparing …";
+  return "NOT EQUAL: as many records, and others. Please report this.";
 }
 
 export class Stage {
@@ -113,7 +115,8 @@ export class Stage {
     const [first, last] = this.#frames;
     byId("sync-stage").replaceChildren(first!, edge, last!);
     byId("sync-state").textContent =
-      "Each switch cuts a link for real: this page's server, which carries it, ends the connection and refuses new ones.";
+      "Each switch cuts a link for real: this page's server, which carries it, ends the connection and refuses " +
+      "new ones.";
     const draw = (): void => {
       tide.draw(this.#edge);
       byId("sync-verdict").textContent = this.#edge.isAnswering

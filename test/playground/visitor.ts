@@ -1,4 +1,4 @@
-/** A visitor's browser, and what is checked of every page that it sees: accessibility, and that nothing moves by itself. */
+/** A visitor's browser, and what is checked of each page: accessibility, room, and that nothing moves by itself. */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { type BrowserContext, chromium, type Frame, type Page } from "playwright";
