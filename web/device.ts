@@ -48,6 +48,8 @@ function writePanel(device: DeviceName, topic: Topic<Note>, log: DeviceLog): voi
   let written = 0;
   const sample = (): string => samples[written++ % samples.length]!;
   input.value = sample();
+  // Who types something of their own replaces the sample.
+  input.addEventListener("focus", () => input.select());
   const write = async (texts: readonly string[]): Promise<void> => {
     const started = performance.now();
     const since = (): string => `${number(performance.now() - started)} ms`;

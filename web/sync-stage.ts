@@ -79,6 +79,8 @@ export class Stage {
     if (!button.hidden) {
       button.hidden = true;
       byId("sync-anew").hidden = false;
+      // Where the button was there is no focus any more.
+      stage.#frames[0]!.focus({ preventScroll: true });
       onClick("sync-anew", byId("sync-verdict"), () => this.#anew(url));
     }
   }

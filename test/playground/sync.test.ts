@@ -50,7 +50,8 @@ const says = (device: Device, id: string, text: string): Promise<void> =>
 const level = (text: RegExp): Promise<void> => expect.poll(() => textOf("sync-verdict")).toMatch(text);
 
 async function start(): Promise<void> {
-  await page.click("#sync-start");
+  await page.focus("#sync-start");
+  await page.keyboard.press("Enter");
   for (const device of DEVICES) await expect.poll(() => frameOf(device)?.locator("#one").isEnabled()).toBe(true);
 }
 
@@ -100,6 +101,8 @@ describe("the playground's two devices", () => {
     await page.reload();
     await expect.poll(() => page.locator("#sync-start").isEnabled()).toBe(true);
     await start();
+    await page.keyboard.press("Tab");
+    expect(await frameOf("phone").evaluate(() => document.activeElement?.id)).toBe("link");
     for (const device of DEVICES) await frameOf(device).locator("#one").click();
     await level(/^Level: .* the same 2 records in the same order/);
     for (const device of DEVICES) {
