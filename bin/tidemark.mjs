@@ -27,6 +27,7 @@ const ASSETS = [
   "extras.js",
   "tabs.js",
   "sync.js",
+  "views.js",
   "tunnel.js",
   "answers.js",
   "kernel.wasm",

@@ -6,7 +6,7 @@
  *   kind      the caller …                          codes
  *   fix       corrects the call                     INVALID_ARGUMENT RECORD_TOO_LARGE BATCH_TOO_LARGE INVALID_BATCH
  *                                                   OFFSET_OUT_OF_RANGE UNSUPPORTED_FORMAT UNKNOWN_TOPIC NO_STORAGE
- *                                                   ENGINE_MISMATCH BLOCKED UNSUPPORTED_EDGE OWNER_CHANGED
+ *                                                   ENGINE_MISMATCH BLOCKED UNSUPPORTED_EDGE OWNER_CHANGED VIEW_IMPURE
  *   refresh   looks at the new state and decides    OFFSET_CONFLICT OUT_OF_ORDER_SEQUENCE SEQUENCE_CONFLICT
  *                                                   FENCED_PRODUCER FENCED_LEADER UNKNOWN_OUTBOX OUTBOX_CONFLICT
  *   retry     tries again later, unchanged          BACKPRESSURE LIMIT_EXCEEDED QUOTA_EXCEEDED ALREADY_OPEN TIMEOUT
@@ -29,6 +29,7 @@ const KIND_OF = {
   BLOCKED: "fix",
   UNSUPPORTED_EDGE: "fix",
   OWNER_CHANGED: "fix",
+  VIEW_IMPURE: "fix",
   OFFSET_CONFLICT: "refresh",
   OUT_OF_ORDER_SEQUENCE: "refresh",
   SEQUENCE_CONFLICT: "refresh",

@@ -8,7 +8,8 @@
  */
 // For Symbol.asyncDispose, which a consumer's own libraries may lack.
 /// <reference lib="esnext.disposable" preserve="true" />
-import type { Acks, CleanResult, CompactionSettings, RetentionSettings } from "../log/types.ts";
+import type { Acks, CleanResult, CompactionSettings, RetentionSettings, StartPosition } from "../log/types.ts";
+import type { TopicChange } from "../sync/change-reader.ts";
 import type { RawHeaders, ShownRecord, TextHeaders } from "../delivery/read-record.ts";
 import type { ProducerAck } from "../delivery/producer.ts";
 import type { ReaderOptions as ReadOptions } from "../delivery/reader.ts";
@@ -199,6 +200,54 @@ export interface TopicState {
 export type SegmentExport = KafkaFiles;
 
 /**
+ * What a topic tells of its records: committed ones in the order of offsets, own ones without a place in the order in
+ * which they were appended. In a topic that is not synced all are committed.
+ */
+export type Change<V = unknown> = TopicChange<TopicRecord<V>>;
+
+export interface ChangesOptions {
+  /**
+   * Default "earliest". "latest" is the end of what is committed as of the first next(). Own records without a place
+   * are told all the same.
+   */
+  readonly from?: StartPosition | undefined;
+  /** `abort()` ends the changes as if there were no more. Another reason is thrown. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ViewOptions<S, V = unknown> {
+  /** Names the view among those of its topic; letters as for topics. */
+  readonly name: string;
+  readonly initial: () => S;
+  /** Pure: gives the next state, or the same object where nothing changed. */
+  readonly apply: (state: S, record: TopicRecord<V>) => S;
+  /** For development: the first records are applied twice, once to a copy. A difference is VIEW_IMPURE. */
+  readonly check?: boolean | undefined;
+  /** Records that are not there any more. Default: the state goes on. "restart": initial() again behind the gap. */
+  readonly gap?: ((state: S, gap: { readonly from: number; readonly to: number }) => S | "restart") | undefined;
+  /** If it is aborted, the view is closed. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A state made of a topic's records. Its functions may be passed on as they are. */
+export interface View<S> {
+  /** Committed records, and own ones without a place on top. The same object as long as nothing changed. */
+  readonly current: S;
+  readonly committed: S;
+  /** How far `committed` goes (exclusive), and how many records without a place are in `current`. */
+  readonly at: { readonly offset: number; readonly provisional: number };
+  /**
+   * Resolves when all records of this device are in it; says nothing of the edge. Until then `current` is initial().
+   * Rejects with what ended the view: an error of `apply`, VIEW_IMPURE, CORRUPT_RANGE, LOAD_FAILED, CLOSED.
+   */
+  ready(): Promise<void>;
+  /** Calls after changes of `current`, at most once a turn. Gives back what ends it. Fits useSyncExternalStore. */
+  subscribe(listener: (current: S) => void): () => void;
+  /** Nothing is folded any more; what is shown stays. */
+  close(): void;
+}
+
+/**
  * What became of a record. "committed": it is at `offset`; without one the edge has it, and compaction took it before
  * it came here. "unknown": this device never had it, or has it no more.
  */
@@ -232,6 +281,13 @@ export interface Topic<V = unknown> {
   }>;
   read(options?: ReadOptions): AsyncIterableIterator<TopicRecord<V>>;
   readBatches(options?: ReadOptions): AsyncIterableIterator<TopicBatch<V>>;
+  /**
+   * Records as they come and as they get their places, without an end. After each `level` the reader has seen one state
+   * of the topic.
+   */
+  changes(options?: ChangesOptions): AsyncIterableIterator<Change<V>>;
+  /** Folds records into a state that always shows this device's own records, and follows. */
+  view<S>(options: ViewOptions<S, V>): View<S>;
   /**
    * What became of a record, by its `id`. For after a reload, when no promise waits for it any more. Reads the headers
    * of the whole log where the record is not in the outbox.

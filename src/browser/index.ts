@@ -77,6 +77,8 @@ export type {
   AppendAllOptions,
   AppendOptions,
   BatchAck,
+  Change,
+  ChangesOptions,
   OpenOptions,
   ReadOptions,
   RecordStatus,
@@ -91,6 +93,8 @@ export type {
   TopicOptions,
   TopicRecord,
   TopicState,
+  View,
+  ViewOptions,
 } from "./api.ts";
 export type {
   BlockedBatch,

@@ -90,12 +90,13 @@ async function* fetchAll<V>(
   }
 }
 
-interface Decoded {
+export interface Decoded {
   readonly batches: RecordBatch[];
   readonly nextOffset: number;
 }
 
-async function decodeAll(
+/** Batches of an answer, checked. If they were damaged on their way, the answer is fetched anew. */
+export async function decodeAll(
   source: ReadSource,
   kernel: Kernel,
   fetched: Fetched,

@@ -109,7 +109,17 @@ export interface FetchOptions {
   readonly wait?: boolean | undefined;
   /** Check every checksum of the segment first; a reader asks for it after it met a bad batch. Default false. */
   readonly verify?: boolean | undefined;
+  /** Asks for changes and not for records alone. A log whose records keep their place from the start ignores it. */
+  readonly changes?: ChangesPlace | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** Where a reader of changes stands, besides the offset (src/sync/topic-cut.ts). */
+export interface ChangesPlace {
+  /** Position from which on own records without a place are wanted. */
+  readonly provisional: number;
+  /** What the last answer told; undefined with the first ask. */
+  readonly told?: string | undefined;
 }
 
 export interface Fetched extends FetchedBatches {

@@ -22,7 +22,7 @@ import { Segment } from "./segment.ts";
 import { SegmentReader } from "./segment-reader.ts";
 import { SegmentedLog } from "./segmented-log.ts";
 import { encodeHeaderPage, type Mark, roleOf } from "./slot.ts";
-import type { Beginning, Change, StoreContext } from "./store-context.ts";
+import type { Beginning, CatalogChange, StoreContext } from "./store-context.ts";
 import { CATALOG_SLOTS, type Volume } from "./volume.ts";
 
 /** A topic's name has up to 249 characters (Kafka's rule), followed by "-" and the number of the partition. */
@@ -229,7 +229,11 @@ export class SegmentStore implements StoreContext {
   }
 
   /** Takes a slot, begins a segment in it, and flushes it. */
-  async #beginActive(change: Change, name: string, baseOffset: number): Promise<{ segment: Segment; mark: Mark }> {
+  async #beginActive(
+    change: CatalogChange,
+    name: string,
+    baseOffset: number,
+  ): Promise<{ segment: Segment; mark: Mark }> {
     const slot = await change.takeSlot();
     const segment = new Segment(
       {
@@ -378,9 +382,9 @@ export class SegmentStore implements StoreContext {
 
   // --- structural changes ------------------------------------------------------------------------------------------
 
-  change(work: (change: Change) => Promise<void>): Promise<void> {
+  change(work: (change: CatalogChange) => Promise<void>): Promise<void> {
     const taken: number[] = [];
-    const change: Change = {
+    const change: CatalogChange = {
       takeSlot: async () => {
         const slot = await this.#pool.take();
         taken.push(slot);

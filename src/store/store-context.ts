@@ -13,7 +13,7 @@ import type { Mark } from "./slot.ts";
 import type { Volume } from "./volume.ts";
 
 /** What a structural change may do while it has the store for itself. */
-export interface Change {
+export interface CatalogChange {
   /** Takes a free slot. QUOTA_EXCEEDED if none is free and none can be made; then nothing was changed. */
   takeSlot(): Promise<number>;
   /** The epoch for a segment in this slot: a new one when the slot may hold stale batches, else `current`. */
@@ -50,7 +50,7 @@ export interface StoreContext {
   check(): void;
 
   /** Runs one structural change at a time. A failure poisons the store, except that a refused slot changes nothing. */
-  change(work: (change: Change) => Promise<void>): Promise<void>;
+  change(work: (change: CatalogChange) => Promise<void>): Promise<void>;
 
   /** Called before a log's first batch since it was last closed. Logs that begin at the same time share one commit. */
   beginAppending(log: Beginning): Promise<void>;

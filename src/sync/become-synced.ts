@@ -10,6 +10,7 @@ import type { SegmentStore } from "../store/segment-store.ts";
 import { newOutboxNote } from "./notes.ts";
 import { stored } from "./outbox.ts";
 import { outboxName, replicaName } from "./log-names.ts";
+import { becameSynced } from "./synced-now.ts";
 import type { KeptOptions } from "./topic-options.ts";
 
 export interface BecomeSynced {
@@ -51,10 +52,5 @@ export async function becomeSynced(asked: BecomeSynced): Promise<void> {
   if (!log) return rename();
   await log.alone(rename);
   log.configure({ ...log.settings, retention: {}, compaction: undefined });
-  log.reads.fail(
-    new TidemarkError("OFFSET_OUT_OF_RANGE", `the topic ${topic} is synced now: read it again`, {
-      topic,
-      reason: "synced",
-    }),
-  );
+  log.reads.fail(becameSynced(topic));
 }

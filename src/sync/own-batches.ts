@@ -78,6 +78,14 @@ export class OwnBatches {
     return this.#list[this.#settledTo];
   }
 
+  /** Runs of positions behind the first un-settled one that are settled and not retracted. Mostly there are none. */
+  get settledBehind(): (readonly [from: number, to: number])[] {
+    if (!this.firstUnsettled || this.settled.batches === this.#settledTo) return [];
+    return this.#list
+      .slice(this.#settledTo)
+      .flatMap(({ at, next, isSettled, isRetracted }) => (isSettled && !isRetracted ? [[at, next]] : []));
+  }
+
   /** The own batch that a batch of the edge is (T1), or of which compaction has left that batch (T1c). */
   find(header: BatchHeader): OwnBatch | undefined {
     if (header.producerId < 0) return undefined;

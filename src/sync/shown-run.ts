@@ -12,7 +12,7 @@ import type { Outbox } from "./outbox.ts";
 import { OwnBatches } from "./own-batches.ts";
 import type { Replica } from "./replica.ts";
 
-interface Shown {
+export interface ShownRun {
   readonly bytes: readonly Uint8Array[];
   readonly next: number;
 }
@@ -22,7 +22,7 @@ export async function shownRun(
   of: { readonly outbox: Outbox; readonly replica: Replica | undefined },
   position: number,
   maxBytes: number,
-): Promise<Shown | undefined> {
+): Promise<ShownRun | undefined> {
   const { outbox } = of;
   const run = await outbox.unsettledFrom(position, { bytes: maxBytes, batches: Infinity, records: Infinity });
   const rest = outbox.behindIndex;

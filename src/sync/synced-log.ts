@@ -10,6 +10,7 @@ import { TidemarkError } from "../errors.ts";
 import {
   type LogAppendOptions,
   type AppendResult,
+  type ChangesPlace,
   type CleanResult,
   type Clock,
   type Fetched,
@@ -25,13 +26,13 @@ import type { Log } from "../log/log.ts";
 import { Waiters } from "../log/waiters.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { concat } from "../record/bytes.ts";
-import { type BatchHeader, readHeader, stampBaseOffset } from "../record/format.ts";
+import type { BatchHeader } from "../record/format.ts";
 import type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 import type { RetractedRun } from "./notes.ts";
 import { PROVISIONAL_FROM } from "../log/provisional-layout.ts";
-import { shownRun } from "./shown-run.ts";
+import { type ShownRun, shownRun } from "./shown-run.ts";
 import type { TopicStorage } from "./topic-storage.ts";
-import type { Range } from "./topic-store.ts";
+import { cutOf, type KnownOfTopic, stampProvisional, type TopicCut } from "./topic-cut.ts";
 
 /**
  * From this many un-settled bytes on appends fail as OUTBOX_FULL, until an eighth of them is settled. 256 MiB are
@@ -49,31 +50,6 @@ export interface SyncedLogOptions {
   readonly settings: () => LogSettings;
   readonly outboxBytesMax?: number | undefined;
   readonly breathe?: (() => Promise<void>) | undefined;
-}
-
-export interface ChangesAsk {
-  /** Offset from which committed records are wanted, and position from which provisional ones are. */
-  readonly committed: number;
-  readonly provisional: number;
-  readonly maxBytes?: number | undefined;
-  readonly wait?: boolean | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** One cut of the topic: committed batches up to some watermark, then the positions that are un-settled at it. */
-export interface ChangesAnswer {
-  readonly bytes: Uint8Array;
-  /** The length of the committed batches in `bytes`. The provisional ones follow, with base offsets from 2^52 on. */
-  readonly committedBytes: number;
-  readonly nextCommitted: number;
-  /** A position. */
-  readonly nextProvisional: number;
-  /** A position: everything before it is settled or retracted. */
-  readonly firstUnsettled: number;
-  readonly retracted: readonly RetractedRun[];
-  readonly gap?: Range | undefined;
-  /** Set if the reader was beyond the watermark: another log is here now, and reading begins again at this offset. */
-  readonly reset?: number | undefined;
 }
 
 const synced = (what: string): TidemarkError =>
@@ -94,6 +70,10 @@ export class SyncedLog implements LogApi {
   readonly #retracted: RetractedRun[] = [];
   /** Called when a read has met damage in the replica. */
   onDamage: (() => void) | undefined;
+  /** How many there were. */
+  #retractions = 0;
+  #ended: TidemarkError | undefined;
+  #isLive = false;
 
   constructor(options: SyncedLogOptions) {
     this.#options = options;
@@ -136,8 +116,11 @@ export class SyncedLog implements LogApi {
   }
 
   #settled(changed: () => void): void {
-    for (const run of this.storage.outboxNote.retracted)
-      if (!this.#retracted.some(([from, to]) => from === run[0] && to === run[1])) this.#retracted.push(run);
+    for (const run of this.storage.outboxNote.retracted) {
+      if (this.#retracted.some(([from, to]) => from === run[0] && to === run[1])) continue;
+      this.#retracted.push(run);
+      this.#retractions++;
+    }
     this.#retracted.splice(0, this.#retracted.length - 1000);
     this.#lookFull();
     changed();
@@ -210,7 +193,8 @@ export class SyncedLog implements LogApi {
   // --- read ---
 
   async fetch(from: number, options: FetchOptions = {}): Promise<Fetched> {
-    const { isolation = "committed", wait = false, signal } = options;
+    const { isolation = "committed", wait = false, signal, changes } = options;
+    if (changes) return this.changes(from, changes, options);
     for (;;) {
       signal?.throwIfAborted();
       const version = this.#version;
@@ -222,7 +206,7 @@ export class SyncedLog implements LogApi {
         const { logStartOffset, highWatermark, logEndOffset } = this;
         return { ...found, logStartOffset, highWatermark, logEndOffset };
       }
-      if (this.#version === version) await this.#changed.wait(version, signal);
+      await this.#change(version, signal);
     }
   }
 
@@ -242,22 +226,19 @@ export class SyncedLog implements LogApi {
 
   async #fetchOutbox(position: number, { maxBytes = FETCH_BYTES }: FetchOptions) {
     if (position > this.storage.end) throw this.#outOfRange(PROVISIONAL_FROM + position);
-    const run = await this.storage.alone(() => this.#unsettled(position, maxBytes));
+    const run = await this.storage.alone(() => this.#own(position, maxBytes));
     if (!run) return { bytes: NOTHING, nextOffset: PROVISIONAL_FROM + position };
-    return { bytes: run.bytes, nextOffset: PROVISIONAL_FROM + run.next };
+    return { bytes: concat(stampProvisional(run)), nextOffset: PROVISIONAL_FROM + run.next };
   }
 
   /** Called while no other work of the storage is under way. */
-  async #unsettled(position: number, maxBytes: number) {
-    const run = await shownRun(this.storage, position, maxBytes).catch((thrown: unknown) => {
+  #own(position: number, maxBytes: number): Promise<ShownRun | undefined> {
+    return shownRun(this.storage, position, maxBytes).catch((thrown: unknown) => {
       const error = TidemarkError.from(thrown);
       const { from, to } = error.details;
       if (error.code !== "CORRUPT_RANGE") throw error;
       throw error.with({ from: PROVISIONAL_FROM + Number(from), to: PROVISIONAL_FROM + Number(to) });
     });
-    if (!run) return undefined;
-    for (const batch of run.bytes) stampBaseOffset(batch, PROVISIONAL_FROM + readHeader(batch).baseOffset);
-    return { bytes: concat(run.bytes), next: run.next };
   }
 
   #outOfRange(offset: number): TidemarkError {
@@ -292,57 +273,35 @@ export class SyncedLog implements LogApi {
   }
 
   /** See docs/sync.md, "Reading a synced topic". */
-  async changes(ask: ChangesAsk): Promise<ChangesAnswer> {
+  async changes(from: number, place: ChangesPlace, options: FetchOptions = {}): Promise<TopicCut> {
+    const { wait = false, maxBytes = FETCH_BYTES, signal } = options;
     for (;;) {
-      ask.signal?.throwIfAborted();
+      signal?.throwIfAborted();
       const version = this.#version;
-      const answer = await this.storage.alone(() => this.#cut(ask));
-      const isNews =
-        answer.bytes.length > 0 ||
-        answer.nextCommitted > ask.committed ||
-        answer.gap !== undefined ||
-        answer.reset !== undefined ||
-        answer.firstUnsettled > ask.provisional ||
-        !ask.wait;
-      if (isNews) return answer;
-      if (this.#version === version) await this.#changed.wait(version, ask.signal);
+      const cut = await this.storage.alone(() =>
+        cutOf(this.storage, from, place, this.#known(), maxBytes, (...asked) => this.#own(...asked)),
+      );
+      if (!wait || cut.bytes.length > 0 || cut.nextOffset !== from || cut.told !== place.told) return cut;
+      await this.#change(version, signal);
     }
   }
 
-  async #cut({ committed, provisional, maxBytes = FETCH_BYTES }: ChangesAsk): Promise<ChangesAnswer> {
-    const { storage, logStartOffset, highWatermark } = this;
-    const said = {
-      firstUnsettled: storage.firstUnsettled,
-      retracted: this.#retracted.filter(([, , why]) => why !== "found"),
-    };
-    const none = { bytes: NOTHING, committedBytes: 0, nextProvisional: provisional, ...said };
-    if (committed > highWatermark) return { ...none, nextCommitted: logStartOffset, reset: logStartOffset };
-    if (committed < logStartOffset) return { ...none, nextCommitted: logStartOffset, gap: [committed, logStartOffset] };
-    const gap = storage.replicaNote?.gaps.find(([from, to]) => from <= committed && to > committed);
-    if (gap) return { ...none, nextCommitted: gap[1], gap: [committed, gap[1]] };
-    const parts: Uint8Array[] = [];
-    let nextCommitted = committed;
-    let committedBytes = 0;
-    while (nextCommitted < highWatermark && committedBytes < maxBytes) {
-      const found = await storage.replica!.log.read(nextCommitted, maxBytes - committedBytes, highWatermark);
-      if (found.nextOffset === nextCommitted) break;
-      const gapAhead = storage.replicaNote!.gaps.find(([from]) => from > committed && from < found.nextOffset);
-      if (gapAhead && parts.length > 0) break;
-      parts.push(found.bytes);
-      committedBytes += found.bytes.length;
-      nextCommitted = found.nextOffset;
-    }
-    let nextProvisional = provisional;
-    let bytes = committedBytes;
-    // Provisional batches come only once the reader is at the watermark: nothing un-settled stands below it.
-    while (nextCommitted >= highWatermark && bytes < maxBytes) {
-      const run = await this.#unsettled(nextProvisional, maxBytes - bytes);
-      if (!run) break;
-      parts.push(run.bytes);
-      bytes += run.bytes.length;
-      nextProvisional = run.next;
-    }
-    return { ...said, bytes: concat(parts), committedBytes, nextCommitted, nextProvisional };
+  /** The epoch is in it, because counts begin anew with an opening. */
+  #known(): KnownOfTopic {
+    const { isLive: live, leaderEpoch } = this;
+    const { firstUnsettled } = this.storage;
+    const told = [leaderEpoch, this.#retractions, firstUnsettled, live].join("/");
+    return { live, told, retracted: this.#retracted.filter(([, , why]) => why !== "found") };
+  }
+
+  get isLive(): boolean {
+    return this.#isLive;
+  }
+  /** Whether the device is level with the edge, as its session knows it. Readers of changes are told. */
+  set isLive(isLive: boolean) {
+    if (this.#isLive === isLive) return;
+    this.#isLive = isLive;
+    this.#changed.advance(++this.#version);
   }
 
   // --- upkeep ---
@@ -389,8 +348,20 @@ export class SyncedLog implements LogApi {
     return { ...(await upkeep.run()), rolled };
   }
 
+  /** Ends all waiting reads with this error, and those that would wait later. */
+  end(error: TidemarkError): void {
+    this.#ended ??= error;
+    this.#changed.fail(error);
+  }
+
+  /** Resolves once something has changed since this version. */
+  async #change(version: number, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#ended) throw this.#ended;
+    if (this.#version === version) await this.#changed.wait(version, signal);
+  }
+
   async close(): Promise<void> {
-    this.#changed.fail(new TidemarkError("CLOSED", "the log is closed", { reason: "closed" }));
+    this.end(new TidemarkError("CLOSED", "the log is closed", { reason: "closed" }));
     await this.storage.close();
   }
 }

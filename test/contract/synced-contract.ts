@@ -204,8 +204,8 @@ const receiving: readonly SyncedCase[] = [
       equal(await synced.storage.gap(140, "trimmed"), [100, 140]);
       await synced.reopen();
       equal([synced.storage.replicaNote!.gaps, synced.storage.watermark], [[[100, 140, "trimmed"]], 140]);
-      const { gap, nextCommitted } = await synced.log.changes({ committed: 100, provisional: 0 });
-      equal([gap, nextCommitted], [[100, 140], 140]);
+      const { gap, nextOffset } = await synced.log.changes(100, { provisional: 0 });
+      equal([gap, nextOffset], [[100, 140], 140]);
     },
   },
   {
@@ -305,7 +305,7 @@ const settling: readonly SyncedCase[] = [
         [synced.storage.start, synced.storage.outboxNote.retracted, synced.storage.outboxNote.next],
         [2, [], undefined],
       );
-      const { retracted } = await synced.log.changes({ committed: 0, provisional: 0 });
+      const { retracted } = await synced.log.changes(0, { provisional: 0 });
       equal(retracted.length, 2, "pages that ask late are told all the same");
     },
   },

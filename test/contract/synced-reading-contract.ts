@@ -3,13 +3,21 @@
  * functions, as in synced-contract.ts.
  */
 import { Log } from "../../src/log/log.ts";
-import { readHeader } from "../../src/record/format.ts";
+import type { Kernel } from "../../src/kernel/types.ts";
+import { TidemarkError } from "../../src/errors.ts";
+import { readHeader, stampBaseOffset } from "../../src/record/format.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
 import { becomeSynced } from "../../src/sync/become-synced.ts";
 import { PROVISIONAL_FROM } from "../../src/log/provisional-layout.ts";
 import { check, equal, fails } from "./check.ts";
 import type { SyncedCase } from "./synced-contract.ts";
 import { batchOf, clock, EDGE, ListedEdge, MOST, namesIn, Synced, TOPIC } from "./synced-fixture.ts";
+
+function batchAt(kernel: Kernel, name: string, offset: number): Uint8Array {
+  const batch = batchOf(kernel, [name], 9, offset).slice();
+  stampBaseOffset(batch, offset);
+  return batch;
+}
 
 const claims: readonly SyncedCase[] = [
   {
@@ -122,19 +130,58 @@ const reading: readonly SyncedCase[] = [
       edge.append((await synced.append("a")).batch);
       await synced.append("b");
       await synced.storage.receive(edge.frame(0));
-      const answer = await synced.log.changes({ committed: 0, provisional: 0 });
-      const { committedBytes, nextCommitted, nextProvisional, firstUnsettled } = answer;
+      const answer = await synced.log.changes(0, { provisional: 0 });
+      const { committedBytes, nextOffset, nextProvisional, firstUnsettled, level } = answer;
       equal(namesIn(host.kernel, answer.bytes.subarray(0, committedBytes)), ["x", "a"]);
       const [own] = splitBatches(answer.bytes.subarray(committedBytes));
       equal([readHeader(own!).baseOffset, namesIn(host.kernel, own!)], [PROVISIONAL_FROM + 1, ["b"]]);
-      equal([nextCommitted, nextProvisional, firstUnsettled], [2, 2, 1]);
+      equal([nextOffset, nextProvisional, firstUnsettled, level], [2, 2, 1, true]);
       // Little at a time: nothing provisional before all that is committed.
-      const part = await synced.log.changes({ committed: 0, provisional: 0, maxBytes: 1 });
-      equal([part.nextCommitted, part.nextProvisional, part.bytes.length], [1, 0, part.committedBytes]);
-      const waiting = synced.log.changes({ committed: 2, provisional: 2, wait: true });
+      const part = await synced.log.changes(0, { provisional: 0 }, { maxBytes: 1 });
+      equal([part.nextOffset, part.nextProvisional, part.bytes.length, part.level], [1, 0, part.committedBytes, false]);
+      const waiting = synced.log.changes(2, { provisional: 2, told: answer.told }, { wait: true });
       await synced.append("c");
       equal(namesIn(host.kernel, (await waiting).bytes), ["c"]);
-      equal((await synced.log.changes({ committed: 9, provisional: 0 })).reset, 0);
+      equal((await synced.log.changes(9, { provisional: 0 })).reset, 0);
+    },
+  },
+  {
+    name: "changes wake for a retraction, for being live, and for the log's end; a gap is never read over",
+    async run(host) {
+      const synced = await Synced.make(host);
+      const edge = new ListedEdge(host.kernel);
+      await synced.join();
+      await synced.append("a");
+      await synced.append("b");
+      const { log } = synced;
+      let cut = await log.changes(0, { provisional: 0 });
+      const woken = async (by: () => unknown) => {
+        const waiting = log.changes(
+          cut.nextOffset,
+          { provisional: cut.nextProvisional, told: cut.told },
+          { wait: true },
+        );
+        await by();
+        return (cut = await waiting);
+      };
+      // The last one: neither the first un-settled position nor any end moves.
+      await woken(() => synced.storage.retract(1, 2, "aside"));
+      equal([cut.retracted, cut.firstUnsettled, cut.live], [[[1, 2, "aside"]], 0, false]);
+      equal((await woken(() => (log.isLive = true))).live, true);
+      edge.append(batchOf(host.kernel, ["x"], 9, 0));
+      await synced.storage.receive(edge.frame(0));
+      await synced.storage.gap(5, "trimmed");
+      edge.start = 5;
+      await synced.storage.receive({ bytes: batchAt(host.kernel, "y", 5), from: 5, nextOffset: 6 });
+      const first = await log.changes(0, { provisional: 2 });
+      equal([namesIn(host.kernel, first.bytes), first.nextOffset, first.level], [["x"], 1, false]);
+      const gap = await log.changes(1, { provisional: 2 });
+      equal([gap.gap, gap.nextOffset, gap.bytes.length], [[1, 5], 5, 0]);
+      equal(namesIn(host.kernel, (await log.changes(5, { provisional: 2 })).bytes), ["y"]);
+      const ended = fails("CLOSED", log.changes(6, { provisional: 2, told: cut.told }, { wait: true }));
+      log.end(new TidemarkError("CLOSED", "opened anew"));
+      await ended;
+      await fails("CLOSED", log.changes(6, { provisional: 2, told: cut.told }, { wait: true }));
     },
   },
   {
@@ -170,7 +217,7 @@ const reading: readonly SyncedCase[] = [
       const batches = [];
       for (let i = 0; i < 7; i++) batches.push((await synced.append(`a${i}`)).batch);
       const changed = async (): Promise<string[]> => {
-        const { bytes, committedBytes } = await synced.log.changes({ committed: 0, provisional: 0 });
+        const { bytes, committedBytes } = await synced.log.changes(0, { provisional: 0 });
         return namesIn(host.kernel, bytes.subarray(committedBytes));
       };
       equal(await changed(), ["a0", "a1", "a2", "a3", "a4", "a5", "a6"]);

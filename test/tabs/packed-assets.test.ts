@@ -19,6 +19,7 @@ const FILES = [
   "recovery.js",
   "segments.js",
   "sync.js",
+  "views.js",
   "tunnel.js",
   "answers.js",
   "tabs.js",

@@ -14,6 +14,7 @@
  *   sync.js       sync with an edge              }
  *   tunnel.js     sync over HTTP                 }
  *   answers.js    what sync seldom needs         }
+ *   views.js      changes of topics, views       }
  *   kernel.wasm   the kernel; edge-kernel.wasm the same with one call more, for servers
  *   types/        declarations
  *   licenses/     licences of the packages inside
@@ -52,7 +53,7 @@ const LOADED = {
 };
 /** The parts on demand: each lists the modules in it that the sources import(). */
 const PARTS = Object.fromEntries(
-  ["recovery", "segments", "indexeddb", "extras", "tabs", "sync", "tunnel", "answers"].map((part) => [
+  ["recovery", "segments", "indexeddb", "extras", "tabs", "sync", "tunnel", "answers", "views"].map((part) => [
     part,
     source(`browser/package/${part}.ts`),
   ]),

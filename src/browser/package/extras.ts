@@ -7,6 +7,7 @@ export { tideOfSlots } from "../../store/whose-catalog.ts";
 export { offsetForTimestamp } from "../../store/time-lookup.ts";
 export { absentLog } from "../worker/absent-log.ts";
 export { destroyTide, removeTide } from "../volume/destroy.ts";
+export { deleteNamed } from "../page/delete-topic.ts";
 export { appendAll } from "../page/append-all.ts";
 export { controlOver } from "../port/control-client.ts";
 export { offerControl } from "../worker/control-host.ts";

@@ -33,6 +33,7 @@ const beside = (): Addresses => ({
   sync: installed(new URL("./sync.js", import.meta.url)),
   tunnel: installed(new URL("./tunnel.js", import.meta.url)),
   answers: installed(new URL("./answers.js", import.meta.url)),
+  views: installed(new URL("./views.js", import.meta.url)),
   kernel: installed(new URL("./kernel.wasm", import.meta.url)),
 });
 
@@ -61,6 +62,7 @@ function inFolder(assets: string | URL): Addresses {
     sync: at("sync.js"),
     tunnel: at("tunnel.js"),
     answers: at("answers.js"),
+    views: at("views.js"),
     kernel: at("kernel.wasm"),
   };
 }

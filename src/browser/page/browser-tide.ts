@@ -369,16 +369,8 @@ export class BrowserTide implements Tide, Member, TopicHost {
   }
 
   async deleteTopic(name: string): Promise<void> {
-    checkTopic(name, {});
-    const known = this.#topics.get(name);
-    // Only the first answer counts: a topic that is made later is not meant.
-    let born: number | undefined;
-    await retried(this, async () => {
-      const connection = this.connection!;
-      born ??= (await connection.call<{ readonly born: number | undefined }>({ op: "topic", topic: name })).born;
-      if (born !== undefined) await connection.call({ op: "delete", topic: name, born });
-    });
-    if (born !== undefined) known?.end();
+    const { deleteNamed } = await import("./delete-topic.ts");
+    return deleteNamed(this, name, retried, this.#topics.get(name));
   }
 
   readonly on: Tide["on"] = (...args: unknown[]) => this.#listeners.add(args);

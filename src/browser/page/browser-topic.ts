@@ -1,7 +1,7 @@
 /** A topic as the application sees it: values in, records out. Batches are made and checked here, in the page. */
 import { TidemarkError } from "../../errors.ts";
 import { Producer, type Sent } from "../../delivery/producer.ts";
-import type { ReadSource } from "../../delivery/reader.ts";
+import { BatchReading } from "../../delivery/reading.ts";
 import type { Kernel } from "../../kernel/types.ts";
 import { DEFAULT_SETTINGS } from "../../log/limits.ts";
 import type { CleanResult, Fetched, FetchOptions, Isolation, StartPosition } from "../../log/types.ts";
@@ -14,6 +14,7 @@ import {
   APPEND_OPTIONS,
   BATCH_BYTES,
   PRODUCER_OPTIONS,
+  READ_OPTIONS,
   producerIdOf,
 } from "../../topic/options.ts";
 import { batchesOf, readingOf } from "../../topic/reading.ts";
@@ -26,6 +27,8 @@ import type {
   AppendAllOptions,
   AppendOptions,
   BatchAck,
+  Change,
+  ChangesOptions,
   ReadOptions,
   RecordStatus,
   SeekExplanation,
@@ -36,12 +39,16 @@ import type {
   TopicOptions,
   TopicRecord,
   TopicState,
+  View,
+  ViewOptions,
 } from "../api.ts";
 import { PROVISIONAL_FROM } from "../../log/provisional-layout.ts";
 import { outboxName } from "../../sync/log-names.ts";
 import { sleep } from "../platform/timing.ts";
 import type { PageSync } from "../sync/page-sync.ts";
+import { pageView } from "./page-view.ts";
 import { placedAck } from "./placed-ack.ts";
+import type { ChangingTopic } from "./topic-changes.ts";
 import type { Control } from "../port/envelope.ts";
 import type { PortClient } from "../port/port-client.ts";
 import type { FetchRequest, Opened, ResolveRequest } from "../port/protocol.ts";
@@ -125,6 +132,7 @@ export class BrowserTopic<V> implements Topic<V> {
   #gone: TidemarkError | undefined;
   readonly #serializer: Serializer<V>;
   readonly #producer: Producer;
+  readonly #source: ChangingTopic<V>;
   /** The connection on which the topic is open. */
   #port: PortClient | undefined;
   #opened!: Promise<void>;
@@ -134,6 +142,15 @@ export class BrowserTopic<V> implements Topic<V> {
     this.#tide = tide;
     this.#own = ownOptions(options as TopicOptions<never>);
     this.#serializer = serializerOf<V>(options.serializer);
+    this.#source = {
+      kernel: tide.kernel,
+      serializer: this.#serializer,
+      fetch: (from, { signal, ...options }) => this.#call({ op: "fetch", topic: name, from, ...options }, signal),
+      resolve: async (position, isolation) => {
+        const request: ResolveRequest = { op: "resolve", topic: name, position, ...(isolation && { isolation }) };
+        return (await this.#call<{ readonly offset: number }>(request)).offset;
+      },
+    };
     const { codec, batchBytes, inFlightBytesMax } = this.#own;
     const recordBytesMax = (): number => recordBytesMaxOf(tide.settings.get(name), this.#given);
     // The limit of the volume at the other end. After a change of the leader that may be another one.
@@ -310,20 +327,6 @@ export class BrowserTopic<V> implements Topic<V> {
 
   // --- reading -----------------------------------------------------------------------------------------------------
 
-  readonly #source: ReadSource = {
-    fetch: (from, { signal, ...options }: FetchOptions) =>
-      this.#call({ op: "fetch", topic: this.name, from, ...options }, signal),
-    resolve: async (position: StartPosition, isolation?: Isolation) =>
-      (
-        await this.#call<{ readonly offset: number }>({
-          op: "resolve",
-          topic: this.name,
-          position,
-          ...(isolation && { isolation }),
-        })
-      ).offset,
-  };
-
   #call<T = Fetched>(request: FetchRequest | ResolveRequest, signal?: AbortSignal): Promise<T> {
     const call = async (): Promise<T> => {
       const found = await this.#open().call<T & { readonly born?: number }>({ ...request, born: this.#born }, signal);
@@ -339,6 +342,22 @@ export class BrowserTopic<V> implements Topic<V> {
 
   read(options?: ReadOptions): AsyncIterableIterator<TopicRecord<V>> {
     return readingOf(() => this.#source, this.#tide.kernel, this.#serializer, options);
+  }
+
+  changes(options: ChangesOptions = {}): AsyncIterableIterator<Change<V>> {
+    checkOptions("changes()", options, READ_OPTIONS);
+    const { from = "earliest", signal } = options;
+    const topic = this.#source;
+    const ended = new AbortController();
+    const source = (async function* () {
+      const { changesOf } = await import("./topic-changes.ts");
+      yield* changesOf(topic, from, ended.signal);
+    })();
+    return new BatchReading(source, ended, { follow: true, signal });
+  }
+
+  view<S>(options: ViewOptions<S, V>): View<S> {
+    return pageView(this.#source, options);
   }
 
   // --- upkeep and tools --------------------------------------------------------------------------------------------

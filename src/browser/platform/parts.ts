@@ -27,6 +27,8 @@ export interface Parts {
   readonly tunnel?: string;
   /** Claims, answers of a person, and how a topic becomes synced. */
   readonly answers?: string;
+  /** Changes of topics and views over them, in a page. */
+  readonly views?: string;
 }
 type Part = keyof Parts;
 

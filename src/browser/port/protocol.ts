@@ -9,7 +9,8 @@
  *    │ ◀── hello { version, credit, opened } ─────│   or { failed }
  *    │ ─── { id, op: "append", topic, batch } ───▶│   batch transferred; its bytes count against the credit
  *    │ ◀── { id, ok } or { id, error } ───────────│   the answer gives them back, and a large batch its memory
- *    │ ─── { id, op: "fetch", topic, from … } ───▶│   one answer; with `wait` it may come much later
+ *    │ ─── { id, op: "fetch", topic, from … } ───▶│   one answer; with `wait` it may come much later; of a synced topic
+ *    │                                            │   with `changes` it is a cut (src/sync/topic-cut.ts)
  *    │ ─── { id, op: "cancel" } ─────────────────▶│   ends the request of that id
  *    │ ─── { id, op: "ready" } ──────────────────▶│   answered once a failed store is open again
  *    │ ─── { id, op: "topic", topic, settings } ─▶│   opens it; answered with when it was born, if it exists
@@ -27,7 +28,7 @@
  * answered INVALID_ARGUMENT if it has an id, and dropped if not.
  */
 import type { WireError } from "../../errors.ts";
-import type { Acks, AppendResult, Isolation } from "../../log/types.ts";
+import type { Acks, AppendResult, ChangesPlace, Isolation } from "../../log/types.ts";
 import type { LogRecovery } from "../../store/log-store.ts";
 import type { Engine, VolumeInfo } from "../../store/volume.ts";
 import type { TopicSettings } from "../../topic/settings.ts";
@@ -124,6 +125,7 @@ export interface FetchRequest extends OfTopic {
   readonly isolation?: Isolation | undefined;
   readonly wait?: boolean | undefined;
   readonly verify?: boolean | undefined;
+  readonly changes?: ChangesPlace | undefined;
 }
 export interface ResolveRequest extends OfTopic {
   readonly op: "resolve";

@@ -5,6 +5,7 @@ import type { Log } from "../../log/log.ts";
 import type { SegmentStore } from "../../store/segment-store.ts";
 import { outboxName } from "../../sync/log-names.ts";
 import { asOutboxNote } from "../../sync/notes.ts";
+import { becameSynced } from "../../sync/synced-now.ts";
 import { topicOfOutbox } from "../../sync/places.ts";
 import { checkTopicName } from "../../topic/names.ts";
 import type { TopicSettings } from "../../topic/settings.ts";
@@ -26,6 +27,8 @@ export interface LeadingWorker {
     /** The topic is no more. */
     ended(topic: string): void;
     writable(topic: string): Promise<{ readonly log: Log }>;
+    /** Ends the reads that wait until this topic is made. */
+    end(error: TidemarkError, topic: string): void;
   };
   /** Every tab's port; the leader's own page first. */
   readonly pages: Iterable<{ tell(event: TideEvent): void }>;
@@ -62,7 +65,11 @@ export function leadingSync(worker: LeadingWorker): TideSync {
         });
       return (await topics.writable(topic)).log;
     },
-    open: (topic, asked) => openSynced(volume, topic, asked),
+    async open(topic, asked) {
+      const opened = await openSynced(volume, topic, asked);
+      topics.end(becameSynced(topic), topic);
+      return opened;
+    },
     synced() {
       const topics = store.names().flatMap((name) => topicOfOutbox(name) ?? []);
       return new Map(topics.map((topic) => [topic, asOutboxNote(store.keptOf(outboxName(topic))?.note)]));

@@ -320,6 +320,7 @@ export class TideSync {
   }
 
   #changed(): void {
+    for (const { log, session } of this.#open.values()) log.isLive = session.state.at === "live";
     for (const look of [...this.#waiting]) if (look()) this.#waiting.delete(look);
     if (this.#isTelling || this.#isClosed) return;
     this.#isTelling = true;
@@ -446,6 +447,8 @@ export class TideSync {
     this.#link?.close();
     for (const session of this.#sessions) session.close();
     this.#sessions.clear();
+    const closed = new TidemarkError("CLOSED", "the tide is opened anew", { reason: "reopened" });
+    for (const { log } of this.#open.values()) log.end(closed);
     this.#changed();
   }
 }

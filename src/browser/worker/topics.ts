@@ -266,9 +266,9 @@ export class Topics {
     return run;
   }
 
-  /** Ends the reads that wait for topics with this error. */
-  end(error: TidemarkError): void {
-    for (const readers of this.#readers.values()) readers.fail(error);
+  /** Ends the reads that wait for topics, or for this one, with this error. */
+  end(error: TidemarkError, topic?: string): void {
+    for (const [name, readers] of this.#readers) if ((topic ?? name) === name) readers.fail(error);
   }
 }
 

@@ -63,6 +63,7 @@ export class SyncDevice {
       kernel,
       topics: {
         settings: {},
+        end: () => undefined,
         ended: (topic) => (this.ended.push(topic), this.#producers.delete(topic)),
         writable: async (topic) => ({ log: await this.local(topic) }),
       },

@@ -201,14 +201,11 @@ export class OpenedTopic {
   async shown(): Promise<{ readonly committed: Uint8Array; readonly provisional: Uint8Array }> {
     const committed: Uint8Array[] = [];
     for (let from = this.store.base ?? 0; ;) {
-      const { bytes, committedBytes, nextCommitted } = await this.#log.changes({
-        committed: from,
-        provisional: 0,
-        maxBytes: Number.MAX_SAFE_INTEGER,
-      });
+      const cut = await this.#log.changes(from, { provisional: 0 }, { maxBytes: Number.MAX_SAFE_INTEGER });
+      const { bytes, committedBytes, nextOffset } = cut;
       committed.push(bytes.subarray(0, committedBytes));
-      if (nextCommitted === from) return { committed: concat(committed), provisional: bytes.subarray(committedBytes) };
-      from = nextCommitted;
+      if (nextOffset === from) return { committed: concat(committed), provisional: bytes.subarray(committedBytes) };
+      from = nextOffset;
     }
   }
 

@@ -1,0 +1,166 @@
+/**
+ * A topic's changes in a page: cuts are fetched from the worker that leads, decoded once, and told as changes.
+ *
+ *   changes(), views ─▶ ChangeReader of each ─▶ SharedFetches ── one request for all that stand at one place ─▶ worker
+ *
+ * Nothing is fetched ahead of what is asked for, so who is slow holds up nobody, and no queue grows. Loaded by the
+ * first call.
+ */
+import { TidemarkError } from "../../errors.ts";
+import { decodeAll, type ReadSource } from "../../delivery/reader.ts";
+import { type Deserializer, type PlainRecord, ReadBatch } from "../../delivery/read-record.ts";
+import type { Kernel } from "../../kernel/types.ts";
+import { PROVISIONAL_FROM } from "../../log/provisional-layout.ts";
+import type { ChangesPlace, Fetched, StartPosition } from "../../log/types.ts";
+import { ChangeReader, type DecodedCut, type TopicChange } from "../../sync/change-reader.ts";
+import type { TopicCut } from "../../sync/topic-cut.ts";
+import { refused } from "../../topic/check.ts";
+
+/** What is needed of a topic. */
+export interface ChangingTopic<V> extends ReadSource {
+  readonly kernel: Kernel;
+  readonly serializer: Deserializer<V>;
+}
+
+type Cut<V> = DecodedCut<PlainRecord<V>>;
+/** Of one answer, so that its records are made without holding up the page for long. */
+const MAX_BYTES = 256 * 1024;
+
+/** Records of batches from `from` on. */
+function recordsOf<V>(batches: Awaited<ReturnType<typeof decodeAll>>["batches"], from: number, to: Deserializer<V>) {
+  const records: PlainRecord<V>[] = [];
+  for (const batch of batches) {
+    if (batch.isControl) continue;
+    const part = new ReadBatch<V>(batch, from, Infinity, to);
+    for (let n = 0; n < part.count; n++) records.push(part.plain(n));
+  }
+  return records;
+}
+
+/** A cut of a log whose records keep their place from the start. */
+const plainCut = (fetched: Fetched): TopicCut => ({
+  ...fetched,
+  committedBytes: fetched.bytes.length,
+  nextProvisional: 0,
+  firstUnsettled: 0,
+  retracted: [],
+  level: fetched.nextOffset >= fetched.highWatermark,
+  live: true,
+  told: "local",
+  stream: "local",
+});
+
+/** What became of a reader whose offset is not in the log. */
+function cutWithout(from: number, error: TidemarkError): TopicCut {
+  const { reason, logStartOffset: start, logEndOffset: end } = error.details;
+  if (error.code !== "OFFSET_OUT_OF_RANGE") throw error;
+  const logStartOffset = Number(start ?? 0);
+  const logEndOffset = Number(end ?? 0);
+  const isBehind = reason !== "synced" && from < logStartOffset;
+  return {
+    ...plainCut({
+      bytes: new Uint8Array(0),
+      nextOffset: logStartOffset,
+      logStartOffset,
+      highWatermark: logEndOffset,
+      logEndOffset,
+    }),
+    level: false,
+    // Of a topic that is synced now, which has no log at the edge yet.
+    ...(reason === "synced" && { stream: null }),
+    ...(isBehind ? { gap: [from, logStartOffset] } : { reset: logStartOffset }),
+  };
+}
+
+/** Requests that are under way for a topic, by the place they ask from. */
+class SharedFetches<V> {
+  readonly #topic: ChangingTopic<V>;
+  readonly #running = new Map<
+    string,
+    { readonly cut: Promise<Cut<V>>; readonly stop: AbortController; readers: number }
+  >();
+
+  constructor(topic: ChangingTopic<V>) {
+    this.#topic = topic;
+  }
+
+  /** The next cut for a reader that stands there. */
+  async next({ committed, provisional, told }: ChangeReader<PlainRecord<V>>, signal: AbortSignal): Promise<Cut<V>> {
+    signal.throwIfAborted();
+    const place = `${committed}/${provisional}/${told}`;
+    let shared = this.#running.get(place);
+    if (!shared) {
+      const stop = new AbortController();
+      shared = { stop, readers: 0, cut: this.#fetch(committed, { provisional, told }, stop.signal) };
+      this.#running.set(place, shared);
+      const over = (): unknown => this.#running.get(place) === shared && this.#running.delete(place);
+      shared.cut.then(over, over);
+    }
+    const mine = shared;
+    mine.readers++;
+    let left = (): void => undefined;
+    try {
+      return await new Promise((resolve, reject) => {
+        left = () => reject(signal.reason);
+        signal.addEventListener("abort", left);
+        mine.cut.then(resolve, reject);
+      });
+    } finally {
+      signal.removeEventListener("abort", left);
+      if (--mine.readers === 0) {
+        if (this.#running.get(place) === mine) this.#running.delete(place);
+        mine.stop.abort(new TidemarkError("CLOSED", "nobody reads any more"));
+      }
+    }
+  }
+
+  async #fetch(from: number, changes: ChangesPlace, signal: AbortSignal): Promise<Cut<V>> {
+    const topic = this.#topic;
+    const { kernel, serializer } = topic;
+    const options = { maxBytes: MAX_BYTES, signal };
+    const fetched = await topic
+      .fetch(from, { ...options, wait: changes.told !== undefined, changes })
+      .catch((thrown: unknown) => cutWithout(from, TidemarkError.from(thrown)));
+    const cut = "told" in fetched ? (fetched as TopicCut) : plainCut(fetched);
+    const { bytes, committedBytes, nextProvisional } = cut;
+    const ownFrom = PROVISIONAL_FROM + changes.provisional;
+    const decode = (part: Uint8Array, at: number, nextOffset: number) =>
+      decodeAll(topic, kernel, { ...cut, bytes: part, nextOffset }, at, options);
+    const committed = await decode(bytes.subarray(0, committedBytes), from, cut.nextOffset);
+    const own = await decode(bytes.subarray(committedBytes), ownFrom, PROVISIONAL_FROM + nextProvisional);
+    // What was damaged on its way was fetched anew, up to the damage only. Nothing behind it counts.
+    const isWhole = committed.nextOffset === cut.nextOffset;
+    return {
+      ...cut,
+      committed: recordsOf(committed.batches, from, serializer),
+      nextOffset: committed.nextOffset,
+      provisional: isWhole ? recordsOf(own.batches, ownFrom, serializer) : [],
+      nextProvisional: isWhole ? own.nextOffset - PROVISIONAL_FROM : changes.provisional,
+      level: cut.level && isWhole && own.nextOffset === PROVISIONAL_FROM + nextProvisional,
+    };
+  }
+}
+
+const fetchesOf = new WeakMap<ReadSource, SharedFetches<never>>();
+
+/** Changes by answers of the worker: after the last of each the reader has seen one state of the topic. */
+export async function* changesByCut<V>(
+  topic: ChangingTopic<V>,
+  from: StartPosition,
+  signal: AbortSignal,
+): AsyncGenerator<TopicChange<PlainRecord<V>>[], void> {
+  if (typeof from === "number" && from >= PROVISIONAL_FROM)
+    throw refused("from", from, "an offset of a record that has its place");
+  const fetches = (fetchesOf.get(topic) as SharedFetches<V> | undefined) ?? new SharedFetches(topic);
+  fetchesOf.set(topic, fetches as SharedFetches<never>);
+  const reader = new ChangeReader<PlainRecord<V>>(await topic.resolve(from, "committed"));
+  for (;;) yield reader.take(await fetches.next(reader, signal));
+}
+
+export async function* changesOf<V>(
+  topic: ChangingTopic<V>,
+  from: StartPosition,
+  signal: AbortSignal,
+): AsyncGenerator<TopicChange<PlainRecord<V>>, void> {
+  for await (const changes of changesByCut(topic, from, signal)) yield* changes;
+}

@@ -1,0 +1,167 @@
+/**
+ * Runs a view: takes a topic's changes, answer by answer, folds them in slices, and shows what is whole.
+ *
+ *   changes of one answer ─▶ ViewFold ─▶ stale? made anew, not too often ─▶ shown ─▶ listeners, once a turn
+ */
+import { TidemarkError } from "../../errors.ts";
+import { ViewFold } from "../../sync/view-fold.ts";
+import { callback, checkOptions, flag, signal } from "../../topic/check.ts";
+import { checkTopicName } from "../../topic/names.ts";
+import type { TopicRecord, View, ViewOptions } from "../api.ts";
+import { report } from "../platform/errors.ts";
+import { laterTurn } from "../platform/timing.ts";
+import { changesByCut, type ChangingTopic } from "./topic-changes.ts";
+import { checkedApply } from "./view-check.ts";
+
+/** After this long others have a turn. */
+const SLICE_MS = 8;
+/** The clock is asked after this many records. */
+const SLICE_RECORDS = 16;
+/** While it catches up, the current state is made anew at most this often, and only if that took a tenth of it. */
+const REFOLD_MS = 250;
+const REFOLD_SHARE = 1 / 10;
+/** Beyond this many own records without a place it is made anew only when the view is level. */
+const REFOLD_PENDING_MAX = 100_000;
+/** Up to this many it is made anew at once to show the offsets of those that have their place now. */
+const DATED_PENDING_MAX = 1000;
+
+const VIEW_OPTIONS = { check: flag, gap: callback, signal };
+
+/** What the application holds (page-view.ts). */
+export interface PageView<S> extends View<S> {
+  current: S;
+  committed: S;
+  at: View<S>["at"];
+  readonly listeners: Set<(current: S) => void>;
+  readonly ended: AbortController;
+}
+
+export interface RunningView {
+  /** Resolves once the local copy is folded; rejects with what ended the view. */
+  ready(): Promise<void>;
+}
+
+class Run<S, V> implements RunningView {
+  readonly #view: PageView<S>;
+  readonly #fold: ViewFold<S, TopicRecord<V>>;
+  readonly #topic: ChangingTopic<V>;
+  readonly #signal: AbortSignal;
+  #isReady = false;
+  #failure: { readonly thrown: unknown } | undefined;
+  readonly #waiting: (() => void)[] = [];
+  #isTelling = false;
+  #sliceEnd = 0;
+  #records = 0;
+  #refold = { at: -Infinity, ms: 0 };
+
+  constructor(view: PageView<S>, topic: ChangingTopic<V>, options: ViewOptions<S, V>) {
+    const { initial, gap, check = false } = options;
+    const apply = check ? checkedApply(options.apply) : options.apply;
+    this.#view = view;
+    this.#topic = topic;
+    this.#signal = view.ended.signal;
+    this.#fold = new ViewFold({ initial, apply, gap }, view.committed, 0);
+    const { signal: given } = options;
+    if (given?.aborted) view.close();
+    else given?.addEventListener("abort", view.close, { once: true, signal: this.#signal });
+  }
+
+  async run(): Promise<void> {
+    try {
+      for await (const changes of changesByCut(this.#topic, "earliest", this.#signal)) {
+        this.#sliceEnd = performance.now() + SLICE_MS;
+        for (const change of changes) {
+          // Another log: what is shown stays until that one is folded.
+          if (change.type === "reset") this.#isReady = false;
+          this.#fold.take(change);
+          if (++this.#records % SLICE_RECORDS === 0) await this.#breathe();
+        }
+        await this.#refresh(changes.at(-1)?.type === "level", changes.length);
+      }
+    } catch (thrown) {
+      const closed = new TidemarkError("CLOSED", "the view is closed", { reason: "closed" });
+      this.#failure = { thrown: this.#signal.aborted ? closed : thrown };
+      // Closed by the application, or with its tide: nobody need be told.
+      if (!this.#signal.aborted && !(thrown instanceof TidemarkError && thrown.code === "CLOSED")) report(thrown);
+      this.#settle();
+    }
+  }
+
+  async #breathe(): Promise<void> {
+    if (performance.now() < this.#sliceEnd) return;
+    await laterTurn();
+    this.#signal.throwIfAborted();
+    this.#sliceEnd = performance.now() + SLICE_MS;
+  }
+
+  /** Shows what the changes of one answer have made, if the current state is whole or may be made so now. */
+  async #refresh(isLevel: boolean, changes: number): Promise<void> {
+    const { isStale, isDated, pending } = this.#fold;
+    this.#isReady ||= isLevel;
+    if (!this.#isReady) return;
+    const isDue =
+      performance.now() >= this.#refold.at + REFOLD_MS &&
+      this.#refold.ms < REFOLD_MS * REFOLD_SHARE &&
+      pending.size <= REFOLD_PENDING_MAX;
+    if (isStale && !isLevel && !isDue) return;
+    if (isStale || (isDated && pending.size <= Math.max(changes, DATED_PENDING_MAX))) await this.#makeAnew();
+    this.#show();
+    this.#settle();
+  }
+
+  async #makeAnew(): Promise<void> {
+    const began = performance.now();
+    const steps = this.#fold.refold();
+    for (let step = steps.next(); ; step = steps.next()) {
+      if (step.done) {
+        this.#fold.refolded(step.value);
+        break;
+      }
+      if (++this.#records % SLICE_RECORDS === 0) await this.#breathe();
+    }
+    this.#refold = { at: performance.now(), ms: performance.now() - began };
+  }
+
+  #show(): void {
+    const view = this.#view;
+    const { current, committed, offset, pending } = this.#fold;
+    const { size: provisional } = pending;
+    if (view.at.offset !== offset || view.at.provisional !== provisional)
+      view.at = Object.freeze({ offset, provisional });
+    view.committed = committed;
+    if (Object.is(view.current, current)) return;
+    view.current = current;
+    if (this.#isTelling) return;
+    this.#isTelling = true;
+    void laterTurn().then(() => {
+      this.#isTelling = false;
+      for (const listener of [...view.listeners]) this.#tell(listener);
+    });
+  }
+
+  #tell(listener: (current: S) => void): void {
+    try {
+      listener(this.#view.current);
+    } catch (thrown) {
+      report(thrown);
+    }
+  }
+
+  #settle(): void {
+    for (const settle of this.#waiting.splice(0)) settle();
+  }
+
+  async ready(): Promise<void> {
+    if (!this.#isReady && !this.#failure) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    if (this.#failure) throw this.#failure.thrown;
+  }
+}
+
+export function runView<S, V>(view: PageView<S>, topic: ChangingTopic<V>, options: ViewOptions<S, V>): RunningView {
+  checkOptions("view()", options, VIEW_OPTIONS);
+  checkTopicName(options.name);
+  callback("apply", options.apply);
+  const run = new Run(view, topic, options);
+  void run.run();
+  return run;
+}

@@ -1,0 +1,40 @@
+/** Looks whether a view's function is pure, with the first records: an impure one makes devices differ. */
+import { TidemarkError } from "../../errors.ts";
+
+/** Records that are applied twice. */
+const CHECKED_RECORDS = 100;
+
+function impure(id: string, what: string): TidemarkError {
+  const message = `apply() ${what}: it must give the same for the same state and record, and leave both as they are`;
+  return new TidemarkError("VIEW_IMPURE", message, { id });
+}
+
+/** Whether two values hold the same: plain data, maps, sets, dates and bytes. */
+export function isAlike(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
+  if (Object.getPrototypeOf(a) !== Object.getPrototypeOf(b)) return false;
+  if (a instanceof Date) return a.getTime() === (b as Date).getTime();
+  if (a instanceof Map || a instanceof Set) return isAlike([...a], [...(b as Set<unknown>)]);
+  const [inA, inB] = [Object.keys(a), Object.keys(b)];
+  return (
+    inA.length === inB.length &&
+    inA.every((key) => Object.hasOwn(b, key) && isAlike((a as never)[key], (b as never)[key]))
+  );
+}
+
+/** Applies the first records a second time, to a copy of the state. VIEW_IMPURE where that differs. */
+export function checkedApply<S, R extends { readonly id: string }>(
+  apply: (state: S, record: R) => S,
+): (state: S, record: R) => S {
+  let left = CHECKED_RECORDS;
+  return (state, record) => {
+    if (left <= 0) return apply(state, record);
+    left--;
+    const before = structuredClone(state);
+    const after = apply(state, record);
+    if (!isAlike(state, before)) throw impure(record.id, "changes its state");
+    if (!isAlike(apply(before, record), after)) throw impure(record.id, "gives another state each time");
+    return after;
+  };
+}

@@ -1,0 +1,90 @@
+/**
+ * A view's arithmetic: the committed state C, own records without a place P, and the current state X, which is C with P
+ * on top. docs/sync.md, "Views", has the table; this is it.
+ *
+ *   change                             C             P           X
+ *   own record r without a place                     push r      apply(X, r)
+ *   committed r = P[0], X not stale    apply(C, r)   shift       stays; C once P is empty
+ *   any other committed r              apply(C, r)   without r   stale; C where P is empty
+ *   retract                                          without it  stale; C where P is empty
+ */
+import { PROVISIONAL_FROM } from "../log/provisional-layout.ts";
+import type { ChangedRecord, TopicChange } from "./change-reader.ts";
+
+export interface Folding<S, R> {
+  readonly initial: () => S;
+  readonly apply: (state: S, record: R) => S;
+  readonly gap?: ((state: S, gap: { readonly from: number; readonly to: number }) => S | "restart") | undefined;
+}
+
+export class ViewFold<S, R extends ChangedRecord> {
+  committed: S;
+  current: S;
+  /** How far `committed` goes, exclusive. */
+  offset: number;
+  /** True if `current` must be made anew before it may be shown. */
+  isStale = false;
+  /** True if `current` shows records that have their place as if they had none. */
+  isDated = false;
+  readonly pending = new Map<string, R>();
+  readonly #folding: Folding<S, R>;
+
+  constructor(folding: Folding<S, R>, committed: S, offset: number) {
+    this.#folding = folding;
+    this.committed = this.current = committed;
+    this.offset = offset;
+  }
+
+  take(change: TopicChange<R>): void {
+    const { initial, apply, gap } = this.#folding;
+    switch (change.type) {
+      case "append":
+      case "settle": {
+        const { record } = change;
+        if (change.type === "append" && record.offset >= PROVISIONAL_FROM) {
+          this.pending.set(record.id, record);
+          if (!this.isStale) this.current = apply(this.current, record);
+          return;
+        }
+        const [first] = this.pending.keys();
+        this.committed = apply(this.committed, record);
+        this.offset = record.offset + 1;
+        if (this.pending.delete(record.id) && first === record.id) this.isDated = true;
+        else this.isStale = true;
+        break;
+      }
+      case "retract":
+        this.pending.delete(change.id);
+        this.isStale = true;
+        break;
+      case "gap": {
+        const state = gap ? gap(this.committed, change) : this.committed;
+        if (state !== this.committed) this.isStale = true;
+        this.committed = state === "restart" ? initial() : (state as S);
+        this.offset = change.to;
+        break;
+      }
+      case "reset":
+        this.pending.clear();
+        this.isStale = true;
+        this.committed = initial();
+        this.offset = change.logStartOffset;
+        break;
+      case "level":
+        this.offset = change.watermark;
+    }
+    if (this.pending.size === 0) this.refolded(this.committed);
+  }
+
+  /** fold(C, P), in steps, so that others have a turn between them. Give the result to refolded(). */
+  *refold(): Generator<S, S> {
+    let state = this.committed;
+    for (const record of this.pending.values()) yield (state = this.#folding.apply(state, record));
+    return state;
+  }
+
+  refolded(current: S): void {
+    this.current = current;
+    this.isStale = this.isDated = false;
+  }
+}
