@@ -5,6 +5,7 @@
 import { open, type SyncEvent, type Tide, TidemarkError, type Topic } from "../../../src/browser/index.ts";
 import { Wire } from "../../crash/page/wire.ts";
 import { digestOf } from "../digest.ts";
+import { Examples, type Shown } from "./examples.ts";
 import { type Brief, type DeviceConfig, type Held, type SyncNote, TOPIC } from "../events.ts";
 
 const wire = new Wire(1, crypto.randomUUID());
@@ -23,6 +24,7 @@ let writing: Promise<void> = Promise.resolve();
 const places: (number | undefined)[] = [];
 const events: SyncEvent[] = [];
 let asked = 0;
+let examples: Examples;
 
 /** Timers of a hidden page run once a second; a worker's do not. */
 const pacer = new Worker(URL.createObjectURL(new Blob(["onmessage = ({ data }) => setTimeout(postMessage, data, 0)"])));
@@ -161,6 +163,20 @@ export const page = {
     for await (const { value } of topic.read({ isolation: "provisional" })) found.push(value!);
     return found;
   },
+
+  /** Syncs the topics of the worked examples, and begins their views. */
+  async startExamples(): Promise<void> {
+    const { edge, path, tokens } = config;
+    const topics = Object.fromEntries(["titles", "stock", "tags"].map((name) => [name, { path: `${path}-${name}` }]));
+    await tide.sync({ url: edge!, topics, ...(tokens && { token: () => tokenFrom(tokens) }) });
+    examples = new Examples(tide);
+  },
+  example: <M extends "rename" | "count" | "tag" | "untag">(what: M, ...args: Parameters<Examples[M]>) =>
+    (examples[what] as (...all: readonly unknown[]) => Promise<unknown>)(...args),
+  shows: (wanted: Shown) => examples.shows(wanted),
+  settled: () => examples.settled(),
+  told: () => examples.told,
+  statusOf: (id: string) => tide.topic("titles").statusOf(id),
 
   brief: (): Brief => ({ role: tide.role, status: tide.syncing?.status, unanswered, unplaced, closed }),
   status: () => tide.syncing?.status,
