@@ -236,7 +236,8 @@ export class Session implements Linked {
     if (classOf(code) === "token") this.#options.unauthorized();
     const isFull = error.code === "QUOTA_EXCEEDED" && error.details["edge"] === undefined;
     if (isFull) this.#options.tell({ type: "quota", where: "device" });
-    this.#step({ on: "failed", code, floorMs: isFull ? FULL_MS : 0 });
+    const floorMs = isFull ? FULL_MS : 1000 * Number(error.details["retryAfter"] ?? 0);
+    this.#step({ on: "failed", code, floorMs });
   }
 
   async #talk(talk: Conversation): Promise<void> {

@@ -5,6 +5,7 @@
 import { describe, expect, it } from "vitest";
 import { readHeader } from "../../src/record/format.ts";
 import type { OutboxJoin } from "../../src/sync/sync-frames.ts";
+import { Registrations } from "../../worker/stream/registrations.ts";
 import { Compaction } from "../../worker/log-object/compaction-schedule.ts";
 import { ChunkLog } from "../../worker/store/chunk-log.ts";
 import { bytesOf } from "../../worker/store/chunk-tables.ts";
@@ -315,6 +316,29 @@ describe("bounds", () => {
     expect(await log.push([batchAt(0)])).toMatchObject({ next: 1 });
     await log.open();
     await expect(log.join({ outbox: B })).rejects.toMatchObject({ code: "LIMIT_EXCEEDED" });
+  });
+
+  it("an owner registers so many outboxes a day at a log; those that are known and other owners go on", async () => {
+    let now = 1_000;
+    const today = new Registrations(() => now, 2);
+    for (let i = 0; i < 2; i++) {
+      today.check("ann");
+      today.add("ann");
+    }
+    expect(() => today.check("ann")).toThrow(
+      expect.objectContaining({ code: "TOO_MANY_REQUESTS", details: { registrationsPerDay: 2, retryAfter: 600 } }),
+    );
+    today.check("ben");
+    now += 86_400_000;
+    today.check("ann");
+
+    const log = await edge({ registrationsPerDay: 1 });
+    await log.join();
+    await expect(log.join({ outbox: B })).rejects.toMatchObject({ code: "TOO_MANY_REQUESTS" });
+    const claimed = log.push([batchAt(0)], { outbox: B, readTo: 0 });
+    await expect(claimed).rejects.toMatchObject({ code: "TOO_MANY_REQUESTS" });
+    await log.join();
+    expect(await log.push([batchAt(0)])).toMatchObject({ next: 1 });
   });
 
   it("generations end at 2^31 - 1: no claim goes beyond", async () => {

@@ -31,6 +31,7 @@ import type { RowBook, RowOrigins } from "../store/row-book.ts";
 import { lifeNumber, Lives } from "./lives.ts";
 import { type HotOutbox, later, OutboxMemory } from "./outbox-memory.ts";
 import { Counted } from "./counted-ranges.ts";
+import { Registrations } from "./registrations.ts";
 
 /** Entries in memory, and so in a snapshot, which is one row of 1 MiB. */
 export const HOT_MAX = 16_384;
@@ -50,6 +51,8 @@ export interface OutboxBounds {
   /** Entries that stay in memory after a seal. */
   readonly hotMax?: number;
   readonly registeredMax?: number;
+  /** Of one owner. */
+  readonly registrationsPerDay?: number | undefined;
 }
 
 export interface OutboxesOptions extends OutboxBounds {
@@ -131,12 +134,14 @@ export class Outboxes implements RowBook {
   #isLost = false;
   #sealedTo = 0;
   #registered: number | undefined;
+  readonly #today: Registrations;
 
   constructor(options: OutboxesOptions) {
     this.lives = new Lives(options.random);
     this.#options = options;
     this.#tables = options.tables;
     const { hotMax = HOT_MAX, random } = options;
+    this.#today = new Registrations(options.now, options.registrationsPerDay);
     this.#memory = new OutboxMemory(options.tables, hotMax, lifeNumber(random() >>> 1, 0));
     this.#forgotten = { at: options.forgottenAt ?? 0, generation: 0 };
   }
@@ -256,11 +261,12 @@ export class Outboxes implements RowBook {
       // A registry that has forgotten once can't tell whether this outbox was ever registered.
       if (registered || this.#forgotten.at > 0) return { refusal: "UNKNOWN_OUTBOX", entry: undefined };
       if (!mayRegister) return { refusal: undefined, entry: undefined };
-      this.#checkRoom();
+      this.#checkRoom(owner);
       const seenAt = this.#options.now();
       const fresh = { since: logEndOffset, generation, term, next: first, lastOffset: -1, lastCrc: 0, owner, seenAt };
       this.#tables.save(id, fresh);
       this.#registered!++;
+      this.#today.add(owner);
       this.#memory.put(id, { at: fresh, written: fresh, queued: 0, isChecked: true, isSaved: true });
       return { refusal: undefined, entry: fresh };
     }
@@ -306,7 +312,7 @@ export class Outboxes implements RowBook {
     const mustHaveRead = known ? known.lastOffset + 1 : this.#forgotten.at;
     // A device that has read beyond the log's end knows another past of this log.
     if (readTo < mustHaveRead || readTo > end) return { refusal: "OUTBOX_CONFLICT" };
-    if (!known) this.#checkRoom();
+    if (!known) this.#checkRoom(owner);
     const generation = Math.max(own, known?.generation ?? this.#forgotten.generation) + 1;
     if (generation > GENERATION_MAX)
       throw new EdgeError("LIMIT_EXCEEDED", "this outbox has used up all its generations", {
@@ -332,11 +338,13 @@ export class Outboxes implements RowBook {
     hot.isSaved = false;
     this.#memory.put(id, hot);
     if (isNew) this.#registered!++;
+    if (isNew) this.#today.add(entry.owner);
     this.#queue.push({ note: { id, next, lastOffset, generation, term, crc, records }, hot, entry, isNew });
     return { entry, through: () => void hot.queued-- };
   }
 
-  #checkRoom(): void {
+  #checkRoom(owner: string): void {
+    this.#today.check(owner);
     const { registeredMax = REGISTERED_MAX } = this.#options;
     this.#registered ??= this.#tables.count();
     if (this.#registered >= registeredMax)

@@ -431,6 +431,11 @@ export class TideSync {
     }
   }
 
+  /** Where the topic's log begins at the edge, as it was told last. */
+  edgeStartOf(topic: string): number {
+    return this.#open.get(topic)?.session.edgeStart ?? 0;
+  }
+
   /** What the topic's retention removes from this device's copy; with none, what the edge has removed. */
   async clean(topic: string): Promise<void> {
     const { log, store, session } = await this.#topic(topic, undefined);

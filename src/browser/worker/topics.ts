@@ -79,11 +79,12 @@ export class Topics {
     return Object.fromEntries(this.#settings);
   }
 
-  /** Names of all topics that exist. */
+  /** Names of all topics that exist, but for the library's own, which begin with two underscores. */
   async names(): Promise<readonly string[]> {
     const names = (await this.#host.open()).store.names();
     // A synced topic has an outbox from the start, but its replica comes only later.
-    return [...new Set(names.map((name) => topicOfOutbox(name) ?? topicName(name)))];
+    const topics = new Set(names.map((name) => topicOfOutbox(name) ?? topicName(name)));
+    return [...topics].filter((topic) => !topic.startsWith("__"));
   }
 
   /** The stored log of a topic that exists, for tools. */
