@@ -1,8 +1,11 @@
 /**
- * What a device holds of its synced topic: committed records as they come, by a follow, and those that only this device
- * has, by a read of the log's end.
+ * What a device holds of its synced topic, from the one stream in which `topic.changes()` tells it:
+ *
+ *   append, provisional   stands above the line: only this device has it
+ *   append, committed     another device's, or an own one of an earlier visit: stands below the line
+ *   settle                an own one goes under the line, and has its offset from then on
  */
-import type { Topic, TopicRecord } from "../src/browser/index.ts";
+import type { Change, Topic, TopicRecord } from "../src/browser/index.ts";
 import { add, type Note, NOTHING, titleOf } from "./devices.ts";
 import type { Row, Tide } from "./tide-box.ts";
 
@@ -16,83 +19,59 @@ const rowOf = ({ id, offset, provisional, value }: TopicRecord<Note>): Row => ({
   from: titleOf(value?.from ?? ""),
 });
 
-export interface DeviceLogOptions {
-  /** How far this device's copy of the edge's log goes. */
-  watermark(): number;
-  /** A read has failed, or the tide was closed. */
-  failed(thrown: unknown): void;
-}
-
 export class DeviceLog implements Tide {
-  readonly #topic: Topic<Note>;
-  readonly #options: DeviceLogOptions;
   #committed: Row[] = [];
-  #provisional: Row[] = [];
+  /** By id, in the order in which they were written. */
+  readonly #provisional = new Map<string, Row>();
   count = 0;
   sum = NOTHING;
   end = 0;
-  #changed: () => void = () => undefined;
-  #looking = false;
-  #again = false;
-
-  constructor(topic: Topic<Note>, options: DeviceLogOptions) {
-    this.#topic = topic;
-    this.#options = options;
-  }
 
   get committed(): readonly Row[] {
     return this.#committed;
   }
   get provisional(): readonly Row[] {
-    return this.#provisional;
+    return [...this.#provisional.values()];
   }
 
-  onChange(changed: () => void): void {
-    this.#changed = changed;
-  }
-
-  /** Reads what has no place at the edge yet. A call during a read makes it read once more. */
-  look(): void {
-    this.#again = true;
-    if (!this.#looking) void this.#look();
-  }
-
-  async #look(): Promise<void> {
-    this.#looking = true;
-    try {
-      while (this.#again) {
-        this.#again = false;
-        const found: Row[] = [];
-        for await (const record of this.#topic.read({ from: this.#options.watermark(), isolation: "provisional" }))
-          if (record.provisional) found.push(rowOf(record));
-        this.#provisional = found;
-        this.#tell();
-      }
-    } catch (thrown) {
-      this.#options.failed(thrown);
-    } finally {
-      this.#looking = false;
+  /** Takes changes as they come, until the tide is closed. Changes that came together are shown together. */
+  async follow(topic: Topic<Note>, changed: () => void): Promise<void> {
+    let isDue = false;
+    for await (const change of topic.changes()) {
+      this.#take(change);
+      if (isDue) continue;
+      isDue = true;
+      setTimeout(() => {
+        isDue = false;
+        changed();
+      });
     }
   }
 
-  /** Takes committed records as they come, until the tide is closed. */
-  async follow(): Promise<void> {
-    for await (const batch of this.#topic.readBatches({ from: "earliest", follow: true })) {
-      for (const record of batch) {
-        this.#committed.push(rowOf(record));
-        this.count++;
-        this.sum = add(this.sum, record.value);
-        this.end = record.offset + 1;
-      }
-      this.#committed = this.#committed.slice(-KEPT);
-      this.#tell();
-    }
+  #take(change: Change<Note>): void {
+    if (change.type === "reset") this.#clear();
+    else if (change.type === "append" && change.record.provisional)
+      this.#provisional.set(change.record.id, rowOf(change.record));
+    else if (change.type === "append") this.#commit(change.record);
+    else if (change.type === "settle") {
+      this.#provisional.delete(change.id);
+      this.#commit(change.record);
+    } else if (change.type === "retract") this.#provisional.delete(change.id);
   }
 
-  #tell(): void {
-    // The two reads are not one: what the follow has brought is not shown above the line any more.
-    const known = new Set(this.#committed.map(({ id }) => id));
-    this.#provisional = this.#provisional.filter(({ id }) => !known.has(id));
-    this.#changed();
+  #commit(record: TopicRecord<Note>): void {
+    this.#committed.push(rowOf(record));
+    if (this.#committed.length > 2 * KEPT) this.#committed = this.#committed.slice(-KEPT);
+    this.count++;
+    this.sum = add(this.sum, record.value);
+    this.end = record.offset + 1;
+  }
+
+  #clear(): void {
+    this.#committed = [];
+    this.#provisional.clear();
+    this.count = 0;
+    this.sum = NOTHING;
+    this.end = 0;
   }
 }

@@ -5,7 +5,7 @@
  *
  *     device.html?device=phone&log=<path at the edge>
  */
-import { open, type Sync, type SyncStatus, type Tide, type Topic } from "../src/browser/index.ts";
+import { open, type Sync, type SyncStatus, type Topic } from "../src/browser/index.ts";
 import { DeviceLog } from "./device-log.ts";
 import { DEVICES, type DeviceName, type Note, type Report, samplesOf } from "./devices.ts";
 import { byId, bytes, number } from "./dom.ts";
@@ -42,7 +42,7 @@ function tellStatus({ state, reason, nextTryAt, topics }: SyncStatus): void {
 }
 
 /** The buttons that write. Each append is acknowledged by this device, with a link or without. */
-function writePanel(device: DeviceName, topic: Topic<Note>, log: DeviceLog): void {
+function writePanel(device: DeviceName, topic: Topic<Note>): void {
   const input = byId<HTMLInputElement>("text");
   const samples = samplesOf(device);
   let written = 0;
@@ -56,7 +56,6 @@ function writePanel(device: DeviceName, topic: Topic<Note>, log: DeviceLog): voi
     const what = texts.length === 1 ? `“${texts[0]}”` : `${texts.length} records`;
     try {
       const acks = await Promise.all(texts.map((text) => topic.append({ key: device, value: { text, from: device } })));
-      log.look();
       told(`${what}: acknowledged here after ${since()}.`);
       const { offset } = await acks.at(-1)!.committed;
       const which = texts.length === 1 ? "at" : "the last at";
@@ -90,21 +89,17 @@ function linkPanel(link: Link, sync: Sync): void {
   button.disabled = false;
 }
 
-/** Shows the log's state in the box, and tells the page around this frame, which compares the devices. */
-function show(device: DeviceName, tide: Tide, log: DeviceLog): void {
-  const { title } = DEVICES[device];
-  const box = new TideBox(byId("log"), {
-    label: "tidemark",
-    rows: ROWS,
-    name: `Records of the ${title.toLowerCase()}`,
-  });
-  log.onChange(() => {
+/** Shows the log in the box, and tells the page around this frame, which compares the devices. */
+async function show(device: DeviceName, topic: Topic<Note>): Promise<void> {
+  const name = `Records of the ${DEVICES[device].title.toLowerCase()}`;
+  const box = new TideBox(byId("log"), { label: "tidemark", rows: ROWS, name });
+  const log = new DeviceLog();
+  await log.follow(topic, () => {
     box.draw(log);
     const { count, sum, provisional } = log;
     const report: Report = { device, count, sum, provisional: provisional.length };
     if (parent !== window) parent.postMessage(report, location.origin);
   });
-  tide.on("closed", ({ reason }) => told(`This device was closed: ${reason}`));
 }
 
 async function start(): Promise<void> {
@@ -125,21 +120,14 @@ async function start(): Promise<void> {
   });
   const topic = tide.topic<Note>(TOPIC);
   const sync = tide.syncing!;
-  const log = new DeviceLog(topic, {
-    watermark: () => sync.status.topics[TOPIC]?.watermark ?? 0,
-    failed: (thrown) => told(inWords(thrown)),
-  });
-  show(device, tide, log);
-  sync.subscribe((status) => {
-    tellStatus(status);
-    log.look();
-  });
+  tide.on("closed", ({ reason }) => told(`This device was closed: ${reason}`));
+  sync.subscribe(tellStatus);
   setInterval(() => sync.status.nextTryAt !== undefined && tellStatus(sync.status), TICK_MS);
   tellStatus(sync.status);
   linkPanel(link, sync);
-  writePanel(device, topic, log);
+  writePanel(device, topic);
   told("Every write is acknowledged here first, with the link or without.");
-  await log.follow();
+  await show(device, topic);
 }
 
 start().catch((thrown: unknown) => told(inWords(thrown)));
