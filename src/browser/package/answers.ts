@@ -2,8 +2,8 @@
  * answers.js of the package: what a synced topic seldom needs. It becomes synced, a person answers a block or a stop, a
  * copy of the profile is met (platform/parts.ts).
  */
-export { describeBlock } from "../sync/answers.ts";
+export { checkLeaving, describeBlock, leaveLog, retractBlocked } from "../sync/answers.ts";
 export { detach } from "../../sync/stop-syncing.ts";
 export { claim } from "../../sync/claimer.ts";
-export { standOf } from "../../sync/claim-look.ts";
+export { ownIn, standOf } from "../../sync/claim-look.ts";
 export { becomeSynced } from "../../sync/become-synced.ts";
