@@ -74,6 +74,8 @@ export class Opening {
   link: SyncLink | undefined;
   socket: SimSocket | undefined;
   #producer = { id: 0, sequence: 0 };
+  /** Tokens of which this opening was told that they are refused. */
+  readonly #refused = new Set<string>();
   readonly #world: DeviceWorld;
   readonly #disk: SimDisk;
 
@@ -156,10 +158,16 @@ export class Opening {
       random: () => random.int(1 << 30) / (1 << 30),
       connect: async (_, protocols): Promise<Wire> => {
         await new Promise<void>((resolve) => after(random.int(20), resolve));
-        const bearer = protocols.find((each) => each.startsWith("bearer."));
-        return (this.socket = edge.connect(gate.pass, bearer?.slice("bearer.".length)));
+        const token = protocols.find((each) => each.startsWith("bearer."))?.slice("bearer.".length);
+        if (token !== undefined && this.#refused.has(token))
+          this.#world.fail(`storm: ${device.name} sends a refused token again`);
+        return (this.socket = edge.connect(gate.pass, token));
       },
-      http: ({ method, token }) => edge.http(method, token),
+      http: async ({ method, token }) => {
+        const answer = await edge.http(method, token);
+        if (answer.status === 401 && token !== undefined) this.#refused.add(token);
+        return answer;
+      },
       token: async () => desk?.token(),
       proveTerm: () => this.#proveTerm(),
     };

@@ -9,11 +9,17 @@ export interface SyncMutant extends PlantedBug {
   readonly found: RegExp;
   /** The search begins at this seed, a little before the first one known to catch the bug. */
   readonly from?: number;
+  /** Found within a few histories: `npm test` looks for it. */
+  readonly isQuick?: true;
 }
 
 const STORAGE = "src/sync/topic-storage.ts";
+const SESSION = "src/sync/session.ts";
+const LINK = "src/sync/link.ts";
+const CLAIMER = "src/sync/claimer.ts";
 
 export const SYNC_MUTANTS: readonly SyncMutant[] = [
+  // The storage.
   {
     name: "an answer settles, although what it told of is not here yet",
     file: STORAGE,
@@ -21,13 +27,14 @@ export const SYNC_MUTANTS: readonly SyncMutant[] = [
     replace: "if (!this.#taken) return [];",
     found: /^(invisible|visible twice)/,
     from: 8,
+    isQuick: true,
   },
   {
     name: "a trim takes what nobody has taken yet",
     file: STORAGE,
     find: "await this.outbox.trim(this.firstUnsettled); this.#settleTaken();",
     replace: "await this.outbox.trim(this.end); this.#settleTaken();",
-    found: /^(invisible|lost|device . is stopped.*DIVERGED)/,
+    found: /^(invisible|lost|device . can't be read|liveness.*DIVERGED)/,
   },
   {
     name: "own batches at the edge are not known again",
@@ -35,6 +42,7 @@ export const SYNC_MUTANTS: readonly SyncMutant[] = [
     find: "if (own) found.push([own, header.baseOffset]);",
     replace: "",
     found: /^(visible twice|twice)/,
+    isQuick: true,
   },
   {
     name: "acknowledged before it is flushed",
@@ -50,5 +58,118 @@ export const SYNC_MUTANTS: readonly SyncMutant[] = [
     find: "await this.log.flush();",
     replace: "void this.log.flush();",
     found: /^(invisible|replica|lost)/,
+    isQuick: true,
+  },
+  {
+    name: "no filler for a hole",
+    file: "src/sync/replica.ts",
+    find: "cover(nextOffset); return pieces;",
+    replace: "return pieces;",
+    found: /^(liveness|device . answers no read)/,
+  },
+  {
+    name: "readers see only what the index holds",
+    file: "src/sync/shown-run.ts",
+    find: "if (run || !rest)",
+    replace: "if (run || rest || !rest)",
+    found: /^invisible/,
+    isQuick: true,
+  },
+  {
+    name: "identity without its checksum",
+    file: "src/sync/own-batches.ts",
+    find: "const isSame = own.header!.crc === crc;",
+    replace: "const isSame = false;",
+    found: /^(visible twice|twice|liveness)/,
+    isQuick: true,
+  },
+  // The session.
+  {
+    name: "a gap is filled under an older life",
+    file: SESSION,
+    find: "await this.#store.beginLife(life);",
+    replace: "",
+    found: /^liveness.*DIVERGED/,
+  },
+  {
+    name: "a claim before its owner is noted",
+    file: SESSION,
+    find: 'if (isFine || is === "claim") await store.joined',
+    replace: "if (isFine) await store.joined",
+    found: /^leak/,
+  },
+  {
+    name: "owners are not compared",
+    file: "src/sync/verdict.ts",
+    find: "if (owner !== null && owner !== joined.owner)",
+    replace: "if (owner !== null && owner !== joined.owner && !joined.owner)",
+    found: /^(leak|liveness)/,
+  },
+  {
+    name: "an edge that went back is not noticed",
+    file: "src/sync/verdict.ts",
+    find: 'if (joined.lineage === "back") return stopped',
+    replace: 'if (joined.lineage === "back" && !joined.known) return stopped',
+    found: /^(replica|lost|liveness|invisible)/,
+  },
+  {
+    name: "a refused join settles",
+    file: SESSION,
+    find: "if (isFine && joined.known) store.told",
+    replace: "if (joined.known) store.told",
+    found: /^(lost|invisible)/,
+    isQuick: true,
+  },
+  {
+    name: "a second answer about batches in doubt replaces the first",
+    file: SESSION,
+    find: "this.#again = [...this.#again, ...again];",
+    replace: "this.#again = again;",
+    found: /^liveness/,
+  },
+  {
+    name: "a wait of a session has no timer",
+    file: SESSION,
+    find: 'this.#timer = host.after(state.ms, () => this.#step({ on: "timer" }));',
+    replace: "",
+    found: /^liveness/,
+  },
+  // The link.
+  {
+    name: "a wait of the link has no timer",
+    file: LINK,
+    find: 'else if (action.do === "wait") this.#after(action.ms, signal, () => this.step({ on: "timer" }));',
+    replace: 'else if (action.do === "wait") void signal;',
+    found: /^liveness/,
+    isQuick: true,
+  },
+  {
+    name: "a silent socket is not pinged",
+    file: LINK,
+    find: "if (this.#host.monotonic() - this.#heardAt >= SILENT_MS) this.#ping(PONG_MS);",
+    replace: "",
+    found: /^liveness/,
+  },
+  {
+    name: "a session stays with a socket that has ended",
+    file: LINK,
+    find: "for (const session of this.#options.sessions) session.detach();",
+    replace: "",
+    found: /^liveness/,
+  },
+  {
+    name: "a refused token is sent again",
+    file: "src/sync/link-state.ts",
+    find: "if (token !== undefined && token === refused)",
+    replace: "if (token !== undefined && token === refused && tries < 0)",
+    found: /^storm/,
+  },
+  // The claimer.
+  {
+    name: "batches in doubt are sent without asking",
+    file: CLAIMER,
+    find: "if (stand.inDoubt.length > 0) {",
+    replace: "if (stand.inDoubt.length > 1_000) {",
+    found: /^twice/,
   },
 ];

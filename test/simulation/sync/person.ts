@@ -1,6 +1,9 @@
 /** What a person answers when an outbox is blocked: at first anything, in the end what lets it go on. */
 import type { Opening } from "./device.ts";
+import { namesIn } from "./records.ts";
+import type { OpenedTopic } from "./storage.ts";
 import type { World } from "./world.ts";
+import type { Range } from "../../../src/sync/topic-store.ts";
 
 const THINKS_MS = 5_000;
 
@@ -34,9 +37,8 @@ export class Person {
     if (isDoubt && !this.#isDoubtExplained()) return world.fail(`in doubt without need: ${device.name}`);
     const discards = block.ranges.length > 0 && (world.isHealing ? !isDoubt : world.random.chance(0.5));
     world.count(`${isDoubt ? "doubt" : block.code} ${discards ? "discarded" : "again"}`);
-    const names = device.outbox
-      .filter(({ at }) => block.ranges.some(([from, to]) => at >= from && at < to))
-      .map(({ name }) => name);
+    const names = await this.#named(storage!, block.ranges);
+    if (opening.gate.isOver || session!.block !== block) return;
     if (!discards) {
       if (isDoubt) for (const name of names) world.edge.ledger.mayBeTwice.add(name);
       return session!.unblock(isDoubt ? block.ranges : []);
@@ -47,6 +49,19 @@ export class Person {
     for (const name of names) world.discarded.add(name);
     for (const [from, to] of block.ranges) await storage!.store.retract(from, to, "discarded");
     session!.unblock();
+  }
+
+  /** Also those that nobody was told of: a crash may have come between their flush and the ack. */
+  async #named({ store }: OpenedTopic, ranges: readonly Range[]): Promise<string[]> {
+    const names: string[] = [];
+    for (const [from, to] of ranges)
+      for (let at = from; at < to;) {
+        const run = await store.unsettledFrom(at, { bytes: 1, batches: 1, records: 1 });
+        if (!run || run.at >= to) break;
+        for (const batch of run.batches) for (const [, name] of namesIn(batch)) names.push(name);
+        at = run.next;
+      }
+    return names;
   }
 
   /** Copies, or an edge that forgets, and records that the edge let go. */

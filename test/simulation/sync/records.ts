@@ -24,7 +24,7 @@ export function batchOf(records: readonly NamedRecord[], producer: ProducerIdent
       value: encoder.encode(name),
       timestamp: 1_000,
       // The edge keeps such names for itself.
-      ...(isPoison && { headers: [["ds.x", encoder.encode("")]] }),
+      ...(isPoison && { headers: [["ds.seq", encoder.encode("1")]] }),
     });
   return builder.build(producer);
 }

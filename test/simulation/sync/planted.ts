@@ -1,0 +1,19 @@
+/** Searches a planted bug of sync: history after history, over a bundle of the product that has it. */
+import { importPlanted } from "../../support/bundle-planted.ts";
+import type * as Entry from "./mutant-entry.ts";
+import type { SyncMutant } from "./mutants.ts";
+
+export const ENTRY = "test/simulation/sync/mutant-entry.ts";
+
+export interface Searched {
+  /** Why the first history failed that did; undefined: the bug survived. */
+  readonly why: string | undefined;
+  readonly seed: number | undefined;
+}
+
+export async function searchPlanted(mutant: SyncMutant, seedsMax: number, ops: number): Promise<Searched> {
+  const { runSync } = await importPlanted<typeof Entry>(ENTRY, mutant);
+  const { from = 1 } = mutant;
+  const { failures } = await runSync({ seed: from, seeds: seedsMax, ops, failuresMax: 1 });
+  return { why: failures[0]?.why, seed: failures[0]?.seed };
+}
