@@ -53,6 +53,10 @@ export interface DecodedCut<R> {
   readonly reset?: number | undefined;
 }
 
+/** Own records in the order of their positions. */
+export const inOrder = <R extends ChangedRecord>(pending: ReadonlyMap<string, R>): Map<string, R> =>
+  new Map([...pending].sort(([, a], [, b]) => a.offset - b.offset));
+
 export class ChangeReader<R extends ChangedRecord> {
   /** From where on committed records, and own ones without a place, are wanted. */
   committed: number;
@@ -62,7 +66,7 @@ export class ChangeReader<R extends ChangedRecord> {
   /** Positions below are settled, as far as was told. */
   #settledTo = 0;
   /** Own records that were told and are not settled, in the order of positions. */
-  readonly #pending = new Map<string, R>();
+  #pending = new Map<string, R>();
 
   constructor(from: number) {
     this.committed = from;
@@ -96,11 +100,14 @@ export class ChangeReader<R extends ChangedRecord> {
       return changes;
     }
     this.#settledTo = cut.firstUnsettled;
+    // What is told anew may stand before what stayed.
+    const isAnew = cut.provisional.some(({ id }) => this.#pending.has(id));
     for (const record of cut.provisional) {
       if (this.#pending.has(record.id)) continue;
       this.#pending.set(record.id, record);
       changes.push({ type: "append", record });
     }
+    if (isAnew) this.#pending = inOrder(this.#pending);
     this.provisional = cut.nextProvisional;
     if (cut.level) changes.push({ type: "level", watermark: cut.highWatermark, live: cut.live });
     return changes;
@@ -115,10 +122,11 @@ export class ChangeReader<R extends ChangedRecord> {
   }
 
   #retract({ retracted, firstUnsettled, nextOffset, highWatermark }: DecodedCut<R>, changes: TopicChange<R>[]): void {
-    const [oldest] = this.#pending.values();
-    if (!oldest) return;
     // What is settled may still come among the committed ones, until the reader is at the watermark.
     const settled = nextOffset >= highWatermark ? firstUnsettled : 0;
+    if (settled === 0 && retracted.length === 0) return;
+    const [oldest] = this.#pending.values();
+    if (!oldest) return;
     if (oldest.offset >= PROVISIONAL_FROM + settled && retracted.length === 0) return;
     for (const { id, offset: provisionalOffset } of [...this.#pending.values()]) {
       const position = provisionalOffset - PROVISIONAL_FROM;

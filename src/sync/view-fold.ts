@@ -9,7 +9,7 @@
  *   retract                                          without it  stale; C where P is empty
  */
 import { PROVISIONAL_FROM } from "../log/provisional-layout.ts";
-import type { ChangedRecord, TopicChange } from "./change-reader.ts";
+import { type ChangedRecord, inOrder, type TopicChange } from "./change-reader.ts";
 
 export interface Folding<S, R> {
   readonly initial: () => S;
@@ -26,7 +26,11 @@ export class ViewFold<S, R extends ChangedRecord> {
   isStale = false;
   /** True if `current` shows records that have their place as if they had none. */
   isDated = false;
-  readonly pending = new Map<string, R>();
+  pending = new Map<string, R>();
+  #newest = 0;
+  /** Ids of own records in their order, from `#head` on: a Map from which the first are deleted is slow to begin. */
+  #order: string[] = [];
+  #head = 0;
   readonly #folding: Folding<S, R>;
 
   constructor(folding: Folding<S, R>, committed: S, offset: number) {
@@ -43,13 +47,18 @@ export class ViewFold<S, R extends ChangedRecord> {
         const { record } = change;
         if (change.type === "append" && record.offset >= PROVISIONAL_FROM) {
           this.pending.set(record.id, record);
+          this.#order.push(record.id);
+          // Told anew, before some that stayed.
+          if (record.offset < this.#newest) this.#sort();
+          this.#newest = Math.max(this.#newest, record.offset);
           if (!this.isStale) this.current = apply(this.current, record);
           return;
         }
-        const [first] = this.pending.keys();
+        const isFirst = this.pending.has(record.id) && this.#first() === record.id;
         this.committed = apply(this.committed, record);
         this.offset = record.offset + 1;
-        if (this.pending.delete(record.id) && first === record.id) this.isDated = true;
+        this.pending.delete(record.id);
+        if (isFirst) this.isDated = true;
         else this.isStale = true;
         break;
       }
@@ -66,7 +75,8 @@ export class ViewFold<S, R extends ChangedRecord> {
       }
       case "reset":
         this.pending.clear();
-        this.isStale = true;
+        this.#sort();
+        this.#newest = 0;
         this.committed = initial();
         this.offset = change.logStartOffset;
         break;
@@ -74,6 +84,21 @@ export class ViewFold<S, R extends ChangedRecord> {
         this.offset = change.watermark;
     }
     if (this.pending.size === 0) this.refolded(this.committed);
+  }
+
+  #sort(): void {
+    this.pending = inOrder(this.pending);
+    this.#order = [...this.pending.keys()];
+    this.#head = 0;
+    this.isStale = true;
+  }
+
+  #first(): string | undefined {
+    while (this.#head < this.#order.length && !this.pending.has(this.#order[this.#head]!)) this.#head++;
+    if (this.#head * 2 > this.#order.length) this.#order = this.#order.slice(this.#head);
+    else return this.#order[this.#head];
+    this.#head = 0;
+    return this.#order[0];
   }
 
   /** fold(C, P), in steps, so that others have a turn between them. Give the result to refolded(). */

@@ -20,6 +20,7 @@ import { packageFiles, usePackageFiles } from "../../tools/package/package-files
 import { environment, median, writeReport } from "../support/figures.mjs";
 import { append } from "./appends.mjs";
 import { compaction, seek, topics } from "./logs.mjs";
+import { sync } from "./sync.mjs";
 import { browserOf } from "./tab.mjs";
 import { tabs } from "./tabs.mjs";
 import { judge, verdict } from "./targets.mjs";
@@ -45,6 +46,9 @@ const FULL = {
   tabBatches: { 1: 300, 100: 200, 1000: 60 },
   pour: 200,
   idleSeconds: 30,
+  viewRecords: 1_000_000,
+  viewPending: 10_000,
+  viewRounds: 21,
 };
 const QUICK = {
   rounds: 1,
@@ -64,6 +68,9 @@ const QUICK = {
   tabBatches: { 1: 5, 100: 3, 1000: 2 },
   pour: 4,
   idleSeconds: 1,
+  viewRecords: 20_000,
+  viewPending: 2000,
+  viewRounds: 3,
 };
 
 /** The page, in a browser that can be killed and started again on the same profile. */
@@ -136,6 +143,7 @@ const WORKLOADS = {
     result.figures["crc.kernelMBPerSecond"] = median(rounds.map(({ kernel }) => kernel));
     result.figures["crc.jsTableMBPerSecond"] = median(rounds.map(({ table }) => table));
   },
+  sync,
   seek,
   topics,
   compaction,

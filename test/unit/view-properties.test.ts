@@ -13,6 +13,8 @@ import { TidemarkError } from "../../src/errors.ts";
 import { PROVISIONAL_FROM } from "../../src/log/provisional-layout.ts";
 import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
+import { ChangeReader } from "../../src/sync/change-reader.ts";
+import { ViewFold } from "../../src/sync/view-fold.ts";
 import { serializerOf } from "../../src/topic/serializer.ts";
 import { batchOf, ListedEdge, namesIn, Synced } from "../contract/synced-fixture.ts";
 import { Random } from "../simulation/prng.ts";
@@ -265,6 +267,33 @@ async function history(seed: number, steps: number): Promise<Device> {
   }
   return device;
 }
+
+describe("an opening that has forgotten what was settled", () => {
+  it("is told anew, in the order of positions, before what stayed", () => {
+    const own = (position: number) => ({ id: `r${position}`, offset: PROVISIONAL_FROM + position });
+    const at = { committed: [], nextOffset: 0, highWatermark: 0, retracted: [], live: false, stream: "s", level: true };
+    const cut = (firstUnsettled: number, positions: readonly number[], told: string) => ({
+      ...at,
+      ...{ firstUnsettled, told, provisional: positions.map(own), nextProvisional: 4 },
+    });
+    const reader = new ChangeReader<ReturnType<typeof own>>(0);
+    const fold = new ViewFold<string, ReturnType<typeof own>>(
+      { initial: () => "", apply: (state, { id }) => state + id },
+      "",
+      0,
+    );
+    const take = (each: ReturnType<typeof cut>) => {
+      for (const change of reader.take(each)) fold.take(change);
+      return [...fold.refold()].at(-1);
+    };
+    expect(take(cut(0, [0, 1, 2, 3], "a"))).toBe("r0r1r2r3");
+    expect(take(cut(2, [], "b"))).toBe("r2r3");
+    take(cut(1, [], "c"));
+    expect([reader.provisional, reader.told]).toEqual([1, undefined]);
+    expect(take(cut(1, [1, 2, 3], "c"))).toBe("r1r2r3");
+    expect(take(cut(2, [], "d"))).toBe("r2r3");
+  });
+});
 
 describe("views over random histories", () => {
   const SEEDS = Array.from({ length: 40 }, (_, i) => 7_000 + i);

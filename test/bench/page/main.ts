@@ -11,6 +11,7 @@ import { encodedBytes, fresh, ours, perSecond, pipelined, value } from "./common
 import { logs } from "./logs.ts";
 import { PEERS } from "./peer.ts";
 import { tabs } from "./tabs.ts";
+import { views } from "./views.ts";
 
 async function peer<T>(
   kind: keyof typeof PEERS,
@@ -35,6 +36,7 @@ function packed(count: number, size: number): Uint8Array<ArrayBuffer> {
 }
 
 const workloads = {
+  ...views,
   ...tabs,
   ...logs,
   async appendOurs(batches: number, count: number, size: number, depth?: number): Promise<number> {
