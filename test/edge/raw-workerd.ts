@@ -168,7 +168,7 @@ async function bundle(directory: string, { plants, source, entry }: Bundled): Pr
   copyFileSync(path.join(source, ".cache", "kernel", "release.wasm"), path.join(directory, "release.wasm"));
 }
 
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve) => {
     const server = createServer().listen(0, "127.0.0.1", () => {
       const { port } = server.address() as { port: number };

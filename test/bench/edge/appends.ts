@@ -1,8 +1,8 @@
 /**
  * Appends of 1 KiB over so many connections, each of which awaits its ack: their rate, and the processor time of one,
- * beside a toy Worker that does the same work (toy-worker.ts) and, where it is named, another checkout's worker.
+ * beside a toy Worker that does the same work (toy-worker.ts), the Rust server where it is installed and, where it is
+ * named, another checkout's worker.
  */
-import type { RawWorkerd } from "../../edge/raw-workerd.ts";
 import { median } from "../../support/figures.mjs";
 import { cpuMs } from "./contenders.ts";
 import { keep, note, number, TURNS, versus, type Workload } from "./contest.ts";
@@ -14,9 +14,10 @@ const BYTES = 1024;
 const over =
   (connections: number): Workload =>
   async (result, size, contenders) => {
-    const servers: Record<string, RawWorkerd> = {
+    const servers: Record<string, { readonly url: string; readonly pid?: number | undefined }> = {
       ...(await contenders.pair(`append-${connections}`)),
       toy: await contenders.toy(),
+      ...(await contenders.rust()),
     };
     const names = Object.keys(servers);
     const key = `append.http${connections}`;
@@ -53,6 +54,7 @@ const over =
     });
     // Of its CPU; and how many times as many as before.
     keep(result, `${key}.toy.cpuUs`, cpu["toy"]!, cpu["tidemark"]!);
+    keep(result, `${key}.vsToy`, rates[0]!, rates[names.indexOf("toy")]!);
     if (names.includes("before")) keep(result, `${key}.vsBefore`, rates[0]!, rates[names.indexOf("before")]!);
   };
 

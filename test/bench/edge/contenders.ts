@@ -1,15 +1,17 @@
 /** The workers and the peers that the edge's bench measures, each in a process and a directory of its own. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { RawWorkerd } from "../../edge/raw-workerd.ts";
+import { freePort, type RawOptions, RawWorkerd } from "../../edge/raw-workerd.ts";
 import type { PlantedBug } from "../../support/planted-bug.ts";
+import { note } from "./note.ts";
 
 const kilobytes = (pid: number, file: string, field: RegExp): number =>
   Number(field.exec(readFileSync(`/proc/${pid}/${file}`, "utf8"))?.[1] ?? NaN);
 export const residentMiB = (pid: number): number => kilobytes(pid, "status", /VmRSS:\s+(\d+)/) / 1024;
 export const writtenBytes = (pid: number): number => kilobytes(pid, "io", /^write_bytes: (\d+)/m);
+export const openFiles = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
 /** Processor time that a process has used, over all its threads. The system counts it in steps of 10 ms. */
 export function cpuMs(pid: number): number {
   // The program's name is in parentheses and may contain blanks, so fields are counted behind the last ")".
@@ -26,6 +28,7 @@ export interface Peer {
   end(): Promise<void>;
 }
 
+const RUST_SERVER = "durable-streams-server";
 /** A file system in memory. */
 const MEMORY = "/dev/shm";
 
@@ -33,6 +36,7 @@ export class Contenders {
   readonly #directory = mkdtempSync(path.join(os.tmpdir(), "tidemark-bench-edge-"));
   readonly #workers: RawWorkerd[] = [];
   readonly #children: ChildProcess[] = [];
+  readonly #elsewhere: string[] = [];
 
   /** `before` is the directory of another checkout, whose worker is measured beside this one's. */
   constructor(readonly before?: string) {}
@@ -41,19 +45,26 @@ export class Contenders {
     name: string,
     plants: readonly PlantedBug[] = [],
     inspected = false,
-    source?: string,
+    others: Pick<RawOptions, "source" | "filesMax"> & { readonly inMemory?: boolean } = {},
   ): Promise<RawWorkerd> {
-    const directory = path.join(this.#directory, name);
-    const worker = await RawWorkerd.create({ directory, plants, inspected, ...(source !== undefined && { source }) });
+    const directory = path.join(others.inMemory ? this.#memory() : this.#directory, name);
+    const worker = await RawWorkerd.create({ directory, plants, inspected, ...others });
     await worker.start();
     this.#workers.push(worker);
     return worker;
   }
 
-  /** A Worker that does an append's work and nothing else. */
-  async toy(): Promise<RawWorkerd> {
+  /** A directory in memory, where there is one: syncs cost nothing there. */
+  #memory(): string {
+    const directory = mkdtempSync(path.join(existsSync(MEMORY) ? MEMORY : os.tmpdir(), "tidemark-bench-edge-"));
+    this.#elsewhere.push(directory);
+    return directory;
+  }
+
+  /** A Worker that does an append's work, or a live reader's, and nothing else. */
+  async toy(file: "toy-worker.ts" | "toy-live-worker.ts" = "toy-worker.ts"): Promise<RawWorkerd> {
     const directory = path.join(this.#directory, `toy-${this.#workers.length}`);
-    const worker = await RawWorkerd.create({ directory, entry: path.resolve("test/bench/edge/toy-worker.ts") });
+    const worker = await RawWorkerd.create({ directory, entry: path.resolve("test/bench/edge", file) });
     await worker.start();
     this.#workers.push(worker);
     return worker;
@@ -63,18 +74,52 @@ export class Contenders {
   async pair(name: string): Promise<Record<string, RawWorkerd>> {
     const tidemark = await this.worker(name);
     if (this.before === undefined) return { tidemark };
-    return { tidemark, before: await this.worker(`${name}-before`, [], false, this.before) };
+    return { tidemark, before: await this.worker(`${name}-before`, [], false, { source: this.before }) };
   }
 
-  async peer(directory = path.join(this.#directory, "peer")): Promise<Peer> {
-    const child = spawn(process.execPath, ["durable-streams.js", directory], {
+  #spawn(program: string, args: readonly string[]): ChildProcess {
+    const child = spawn(program, args, {
       cwd: path.join(process.cwd(), "test/bench/peers"),
       stdio: ["ignore", "pipe", "inherit"],
     });
     this.#children.push(child);
     process.once("exit", () => child.kill("SIGKILL"));
+    return child;
+  }
+
+  /**
+   * The Durable Streams server written in Rust, where it is installed (`cargo install --locked durable-streams`). Its
+   * ack means an `fdatasync` of a log that all its streams share.
+   */
+  async rust(): Promise<Record<string, Pick<Peer, "url" | "pid">>> {
+    const program = [...(process.env["PATH"] ?? "").split(path.delimiter), path.join(os.homedir(), ".cargo", "bin")]
+      .map((folder) => path.join(folder, RUST_SERVER))
+      .find((file) => existsSync(file));
+    if (program === undefined) {
+      note(`${RUST_SERVER} is not installed, so it is not measured`);
+      return {};
+    }
+    const port = await freePort();
+    const directory = path.join(this.#directory, `rust-${this.#children.length}`);
+    mkdirSync(directory);
+    const child = this.#spawn(program, ["--port", String(port), "--data-dir", directory]);
+    const url = `http://127.0.0.1:${port}`;
+    for (let tries = 0; tries < 500; tries++) {
+      const isUp = await fetch(`${url}/v1/stream/none`, { method: "HEAD" }).then(
+        () => true,
+        () => false,
+      );
+      if (isUp) return { rust: { url, pid: child.pid! } };
+      // There is no event that says when it listens.
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    throw new Error(`${RUST_SERVER} does not answer`);
+  }
+
+  async peer(directory = path.join(this.#directory, "peer")): Promise<Peer> {
+    const child = this.#spawn(process.execPath, ["durable-streams.js", directory]);
     const url = await new Promise<string>((resolve, reject) => {
-      child.stdout.on("data", (text: Buffer) => {
+      child.stdout!.on("data", (text: Buffer) => {
         const found = /http:\/\/\S+/.exec(String(text));
         if (found) resolve(found[0]);
       });
@@ -94,7 +139,7 @@ export class Contenders {
    * on disk.
    */
   async fillPeer(write: (url: string) => Promise<void>): Promise<void> {
-    const memory = mkdtempSync(path.join(existsSync(MEMORY) ? MEMORY : os.tmpdir(), "tidemark-bench-edge-"));
+    const memory = this.#memory();
     try {
       const writer = await this.peer(memory);
       await write(writer.url);
@@ -108,6 +153,7 @@ export class Contenders {
   async end(): Promise<void> {
     for (const child of this.#children) child.kill("SIGKILL");
     for (const worker of this.#workers) await worker.kill();
-    rmSync(this.#directory, { recursive: true, force: true, maxRetries: 3 });
+    for (const directory of [this.#directory, ...this.#elsewhere])
+      rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
   }
 }

@@ -1,5 +1,7 @@
 /** How the edge's bench measures contenders beside each other: they take turns, round by round. */
+import { median } from "../../support/figures.mjs";
 import type { Contenders } from "./contenders.ts";
+import { note } from "./note.ts";
 
 /** Slices of each contender in a round. */
 export const TURNS = 6;
@@ -13,6 +15,11 @@ export const FULL = {
   appends: 60,
   liveRecords: 20,
   catchUp: 100,
+  streams: 10_000,
+  /** An object sleeps some 10 s after its last request. */
+  asleepMs: 14_000,
+  /** Numbers of live readers, beside `followers`. */
+  growing: [1, 10, 100],
 };
 export const QUICK = {
   rounds: 1,
@@ -24,8 +31,13 @@ export const QUICK = {
   appends: 3,
   liveRecords: 3,
   catchUp: 5,
+  streams: 40,
+  asleepMs: 0,
+  growing: [2],
 };
-export type Size = typeof FULL;
+export type Size = Readonly<Record<Exclude<keyof typeof FULL, "growing">, number>> & {
+  readonly growing: readonly number[];
+};
 
 type Rounds = Record<string, number[]>;
 export interface Result {
@@ -38,7 +50,7 @@ export interface Result {
 }
 
 export const least = (values: readonly number[]): number => Math.min(...values);
-export const note = (text: string): void => void process.stderr.write(`  ${text}\n`);
+export { note };
 export const number = (value: number): string =>
   value >= 1000 ? Math.round(value).toLocaleString("en-US") : value.toFixed(2);
 export type Workload = (result: Result, size: Size, contenders: Contenders) => Promise<void>;
@@ -65,8 +77,9 @@ export async function versus(
   return all;
 }
 
+/** Keeps the median of the rounds' ratios, and each round's. */
 export function keep(result: Result, key: string, ours: readonly number[], theirs: readonly number[]): void {
   const ratios = ours.map((value, i) => value / theirs[i]!);
   result.rounds[key] = ratios;
-  result.ratios[key] = least(ratios);
+  result.ratios[key] = median(ratios);
 }

@@ -1,7 +1,8 @@
 /**
  * Live readers of one log, each on a connection of its own. JSON records of 140 bytes are appended one after the other,
  * and every reader must get each record once and in order. Measured are the times of the deliveries and of the writer's
- * acks, and the server's processor time per delivery.
+ * acks, and the server's processor time per delivery. A toy Worker (toy-live-worker.ts) shows what the runtime takes
+ * for a server-sent event, and the Rust server stands beside where it is installed.
  */
 import { connect as connectTcp } from "node:net";
 import { decodeBatch, splitBatches } from "../../../src/record/record-batch.ts";
@@ -23,7 +24,7 @@ interface Readers {
   readonly took: number[];
   end(): void;
 }
-export type Dialect = "sse" | "longPoll" | "webSocket";
+type Dialect = "sse" | "longPoll" | "webSocket";
 
 /** Records the times of deliveries, and throws where a reader gets a record out of order. */
 class Delivered {
@@ -133,6 +134,10 @@ async function socketReaders(address: string, count: number, delivered: Delivere
 
 const READERS = { sse: sseReaders, longPoll: longPollReaders, webSocket: socketReaders };
 
+interface Server {
+  readonly url: string;
+  readonly pid?: number | undefined;
+}
 interface Run {
   readonly took: readonly number[];
   readonly acks: readonly number[];
@@ -140,9 +145,9 @@ interface Run {
 }
 
 /** Appends records to a new log that has `count` readers, and measures the deliveries. */
-export async function run(
+async function run(
   dialect: Dialect,
-  { url, pid }: { readonly url: string; readonly pid?: number | undefined },
+  { url, pid }: Server,
   address: string,
   { followers, liveRecords }: Size,
 ): Promise<Run> {
@@ -187,7 +192,11 @@ const LABELS = ["p50Ms", "p99Ms", "ackP50Ms", "cpuUs"] as const;
 const live =
   (dialect: Dialect): Workload =>
   async (result: Result, size: Size, contenders: Contenders): Promise<void> => {
-    const servers = await contenders.pair(`live-${dialect}`);
+    const servers: Record<string, Server> = {
+      ...(await contenders.pair(`live-${dialect}`)),
+      ...(dialect === "sse" && { toy: await contenders.toy("toy-live-worker.ts") }),
+      ...(dialect !== "webSocket" && (await contenders.rust())),
+    };
     const names = Object.keys(servers);
     const found: Record<string, Record<(typeof LABELS)[number], number[]>> = {};
     for (const name of names) found[name] = { p50Ms: [], p99Ms: [], ackP50Ms: [], cpuUs: [] };
@@ -208,14 +217,32 @@ const live =
     const key = `live.${dialect}.followers${size.followers}`;
     for (const name of names)
       for (const label of LABELS) result.figures[`${key}.${name}.${label}`] = median(found[name]![label]);
-    // The ratio of the other checkout's figure to this one's.
+    // The ratio of the other one's figure to this one's.
+    if (found["toy"]) keep(result, `${key}.toy.cpuUs`, found["toy"].cpuUs, found["tidemark"]!.cpuUs);
     if (found["before"])
       for (const label of LABELS)
         keep(result, `${key}.before.${label}`, found["before"][label], found["tidemark"]![label]);
+  };
+
+/** How the cost of a delivery grows with the number of readers. One round each. */
+const grows =
+  (dialect: Dialect): Workload =>
+  async (result, size, contenders) => {
+    const server = (await contenders.pair(`live-grows-${dialect}`))["tidemark"]!;
+    for (const followers of size.growing) {
+      const address = `${server.url}/v1/stream/live/${dialect}/${followers}`;
+      const { took, acks, cpuUs } = await run(dialect, server, address, { ...size, followers });
+      const key = `live.${dialect}.followers${followers}.tidemark`;
+      const of = { p50Ms: median(took), p99Ms: quantile(took, 0.99), ackP50Ms: median(acks), cpuUs };
+      for (const label of LABELS) result.figures[`${key}.${label}`] = of[label];
+    }
   };
 
 export const LIVE: Readonly<Record<string, Workload>> = {
   live_sse: live("sse"),
   live_longPoll: live("longPoll"),
   live_webSocket: live("webSocket"),
+  live_grows_sse: grows("sse"),
+  live_grows_longPoll: grows("longPoll"),
+  live_grows_webSocket: grows("webSocket"),
 };
