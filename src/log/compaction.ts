@@ -29,6 +29,7 @@ import type { LogStore, ReplacementSegment, SegmentInfo } from "../store/log-sto
 import { isOver, settledTimes } from "./age.ts";
 import { saneCompaction, TOMBSTONE_RETENTION_MS } from "./limits.ts";
 import { RECORD_COST_BYTES, Slices } from "./slices.ts";
+import { NewestByKey } from "./newest-by-key.ts";
 import type { CleanResult, LogSettings } from "./types.ts";
 
 /**
@@ -205,8 +206,7 @@ function groupsOf(inputs: readonly SegmentInfo[]): SegmentInfo[][] {
 const KEY_UNIT_BYTES = 64;
 
 class Pass {
-  /** By key, whose bytes are kept as Latin-1: the newest offset that has it. */
-  readonly #newest = new Map<string, number>();
+  readonly #newest: NewestByKey;
   #units = 0;
   /** The map, together with the clean part, covers all offsets below this one. */
   mapTo = 0;
@@ -237,6 +237,7 @@ class Pass {
     this.rewrittenTo = resumed?.at ?? 0;
     this.#tombstoneRetentionMs =
       saneCompaction(options.settings.compaction ?? {}).tombstoneRetentionMs ?? TOMBSTONE_RETENTION_MS;
+    this.#newest = new NewestByKey(nowMs);
     this.#slices = new Slices(options.breathe);
     this.#segments = options.store.segments();
     this.#settled = settledTimes(this.#segments, nowMs);
@@ -275,7 +276,7 @@ class Pass {
         if (batch!.offsetAt(i) >= this.#mapEnd) return false;
         const key = keyOf(batch!, i);
         if (key === undefined || batch!.offsetAt(i) < this.cleanTo) continue;
-        if (!this.#newest.has(key)) {
+        if (this.#newest.get(key) === undefined) {
           const units = 1 + Math.floor(key.length / KEY_UNIT_BYTES);
           if (this.#units > 0 && this.#units + units > compactionKeysMax) return false;
           this.#units += units;
@@ -391,10 +392,6 @@ class Pass {
 }
 
 /** The record's key, for the map. Undefined for a record without a key and for a control record; both always stay. */
-function keyOf(batch: RecordBatch, i: number): string | undefined {
-  const key = batch.header.attributes & ATTRIBUTE_CONTROL ? null : batch.keyAt(i);
-  if (key === null) return undefined;
-  let text = "";
-  for (const byte of key) text += String.fromCharCode(byte);
-  return text;
+function keyOf(batch: RecordBatch, i: number): Uint8Array | undefined {
+  return (batch.header.attributes & ATTRIBUTE_CONTROL ? null : batch.keyAt(i)) ?? undefined;
 }

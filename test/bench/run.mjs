@@ -45,7 +45,7 @@ const FULL = {
   compactionMs: 60_000,
   tabBatches: { 1: 300, 100: 200, 1000: 60 },
   pour: 200,
-  idleSeconds: 30,
+  idleSeconds: 15,
   viewRecords: 1_000_000,
   viewPending: 10_000,
   viewRounds: 21,
