@@ -115,6 +115,14 @@ class Device {
     before.end(new TidemarkError("CLOSED", "opened anew", { reason: "reopened" }));
   }
 
+  /** Own records that will be seen nowhere: retracted here, or taken by compaction at the edge. */
+  gone(): string[] {
+    const left = new Set(this.committedBelow(Infinity));
+    return this.own
+      .filter(({ offset, isRetracted }) => isRetracted || offset !== undefined)
+      .flatMap(({ names }) => names.filter((name) => !left.has(name)));
+  }
+
   /** What the edge has below an offset, as names. */
   committedBelow(end: number): string[] {
     return this.edge.batches.flatMap(({ from, to, bytes }) => {
@@ -211,7 +219,8 @@ class Follower {
     if (change.type !== "append") {
       const at = this.records.findIndex(({ id, offset }) => id === change.id && offset === change.provisionalOffset);
       expect(at, "was told before").toBeGreaterThanOrEqual(0);
-      this.records.splice(at, 1);
+      const [before] = this.records.splice(at, 1);
+      if (change.type === "retract") expect(this.device.gone()).toContain(before!.value);
     }
     if (change.type === "retract") return;
     const { id, offset, value, provisional } = change.record;
