@@ -61,6 +61,8 @@ export class SimEdge implements Front {
   /** Refuses requests with this code. */
   refuses: "TOO_MANY_REQUESTS" | "BACKPRESSURE" | "INTERNAL" | undefined;
   clockMs = EPOCH_MS;
+  /** Retention or compaction has begun since the ledger looked; the power may have been cut in the middle of it. */
+  #mayHaveLost = false;
   /** Commits that wait, and messages that are being taken. */
   #busy = 0;
   /** Told of each push that passes, before it is taken. */
@@ -225,8 +227,8 @@ export class SimEdge implements Front {
     // As retention does: to where a batch begins.
     const to = wanted < tail ? readHeader((await stream.readBatches(wanted, tail, 1)).bytes).baseOffset : tail;
     if (to <= start) return false;
+    this.#mayHaveLost = true;
     await stream.log.trim(to);
-    await this.#compare();
     return true;
   }
 
@@ -237,8 +239,8 @@ export class SimEdge implements Front {
     const { log, store } = stream;
     const settings = { ...log.settings, compaction: { minLagMs: 0 }, compactionKeysMax: 1_000 };
     const compactor = new Compactor({ store, kernel, settings, tombstonesLast: true });
+    this.#mayHaveLost = true;
     const { recordsRemoved } = await compactor.run(this.now(), log.highWatermark, (swap) => swap());
-    await this.#compare();
     return recordsRemoved > 0;
   }
 
@@ -273,8 +275,15 @@ export class SimEdge implements Front {
     for (const client of clients) for (const channel of [...client.channels.keys()]) client.endChannel(channel, "GONE");
   }
 
-  /** The ledger gets what was committed since. */
+  /** The ledger gets what was committed since, and learns what is gone. */
   async catchUp(): Promise<void> {
+    await this.#catchUp().catch((thrown: unknown) => {
+      // The power was cut meanwhile: later.
+      if (EdgeError.from(thrown).code !== "CLOSED") throw thrown;
+    });
+  }
+
+  async #catchUp(): Promise<void> {
     // While the object does not open there is nothing new.
     const stream = await this.#stream.catch(() => undefined);
     if (!stream) return;
@@ -285,6 +294,9 @@ export class SimEdge implements Front {
       for (const [offset, name] of namesIn(bytes)) if (offset >= from && offset < tail) this.ledger.add(offset, name);
       if (this.ledger.end === from) throw new Error(`the edge's log can't be read at ${from}`);
     }
+    if (!this.#mayHaveLost) return;
+    this.ledger.left(stream.start, await this.#held());
+    this.#mayHaveLost = false;
   }
 
   async #held(): Promise<Map<number, string>> {
@@ -296,12 +308,6 @@ export class SimEdge implements Front {
       at = nextOffset;
     }
     return held;
-  }
-
-  /** The ledger learns what is gone. */
-  async #compare(): Promise<void> {
-    const stream = await this.#stream;
-    if (stream) this.ledger.left(stream.start, await this.#held());
   }
 
   // --- sockets -----------------------------------------------------------------------------------------------------

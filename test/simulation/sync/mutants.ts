@@ -16,7 +16,9 @@ export interface SyncMutant extends PlantedBug {
 const STORAGE = "src/sync/topic-storage.ts";
 const SESSION = "src/sync/session.ts";
 const LINK = "src/sync/link.ts";
+const PUMP = "src/sync/pump.ts";
 const CLAIMER = "src/sync/claimer.ts";
+const REGISTRY = "worker/stream/outboxes.ts";
 
 export const SYNC_MUTANTS: readonly SyncMutant[] = [
   // The storage.
@@ -57,7 +59,7 @@ export const SYNC_MUTANTS: readonly SyncMutant[] = [
     file: "src/sync/replica.ts",
     find: "await this.log.flush();",
     replace: "void this.log.flush();",
-    found: /^(invisible|replica|lost)/,
+    found: /^(invisible|replica|lost|liveness)/,
     isQuick: true,
   },
   {
@@ -164,6 +166,21 @@ export const SYNC_MUTANTS: readonly SyncMutant[] = [
     replace: "if (token !== undefined && token === refused && tries < 0)",
     found: /^storm/,
   },
+  // The pump.
+  {
+    name: "the chain is left out",
+    file: PUMP,
+    find: "if (found.at !== chain.expected)",
+    replace: "if (found.at < chain.expected)",
+    found: /^blocked at what is good/,
+  },
+  {
+    name: "poison blocks the frame's first batch, not the one that is named",
+    file: PUMP,
+    find: 'const index = Number(error.details["index"] ?? 0);',
+    replace: "const index = 0;",
+    found: /^blocked at what is good/,
+  },
   // The claimer.
   {
     name: "batches in doubt are sent without asking",
@@ -171,5 +188,49 @@ export const SYNC_MUTANTS: readonly SyncMutant[] = [
     find: "if (stand.inDoubt.length > 0) {",
     replace: "if (stand.inDoubt.length > 1_000) {",
     found: /^twice/,
+  },
+  // The edge.
+  {
+    name: "a claim is granted whatever was read",
+    file: REGISTRY,
+    find: "if (readTo < mustHaveRead || readTo > end)",
+    replace: "if (readTo > end)",
+    found: /^twice/,
+  },
+  {
+    name: "an unknown outbox is taken for a new one",
+    file: REGISTRY,
+    find: "if (registered || this.#forgotten.at > 0)",
+    replace: "if (registered && this.#forgotten.at < 0)",
+    found: /^(twice|liveness)/,
+  },
+  {
+    name: "that the edge forgot is not kept",
+    file: REGISTRY,
+    find: "this.#forgotten = { at: nextOffset, generation: Math.max(this.#forgotten.generation, generation) };",
+    replace: "",
+    found: /^(twice|liveness)/,
+  },
+  {
+    name: "the registry is in memory only",
+    file: REGISTRY,
+    find: "hot.at = hot.written = later(hot.at, entryOf(note, hot.at, writtenAt));",
+    replace: "",
+    found: /^(twice|liveness)/,
+    isQuick: true,
+  },
+  {
+    name: "a spilled entry is dropped",
+    file: "worker/stream/outbox-memory.ts",
+    find: "this.#tables.save(id, hot.at); this.#leaving.add(id);",
+    replace: "this.#leaving.add(id);",
+    found: /^(twice|liveness)/,
+  },
+  {
+    name: "what compaction took as a whole disagrees",
+    file: "worker/stream/join.ts",
+    find: "return segment?.compacted ?? true;",
+    replace: "return segment?.compacted ?? false;",
+    found: /^liveness.*DIVERGED/,
   },
 ];
