@@ -7,6 +7,7 @@
  *     npm run bench -- --quick         tiny sizes: shows that everything runs; its figures mean nothing
  *     npm run bench -- --only append   workloads whose names begin with "append"
  *     npm run bench -- --target edge   the edge instead: test/bench/edge/run.ts
+ *     npm run bench -- --only sync     devices in sync with an edge: test/bench/sync/run.ts
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
@@ -166,7 +167,7 @@ export async function main(args) {
       script: "bench",
       about: "Measures Tidemark beside its peers, in turns, in one run.",
       options: {
-        target: choice(["browser", "edge"], { default: "browser", help: "which of the two hosts" }),
+        target: choice(["browser", "edge", "sync"], { default: "browser", help: "which host, or both in sync" }),
         only: text({ sample: "NAME", help: "only workloads whose names begin with NAME" }),
         before: text({ sample: "DIR", help: "edge: also measure the worker of the checkout in DIR" }),
         quick: flag({ help: "tiny sizes: show that everything runs; the figures mean nothing" }),
@@ -174,13 +175,23 @@ export async function main(args) {
       },
       check({ target, only }) {
         const names = Object.keys(WORKLOADS);
-        if (target === "edge" || only === undefined || names.some((name) => name.startsWith(only))) return;
+        if (
+          target !== "browser" ||
+          only === undefined ||
+          only.startsWith("sync") ||
+          names.some((name) => name.startsWith(only))
+        )
+          return;
         throw new UsageError(`--only «${only}»: no workload's name begins so; they are ${names.join(", ")}`);
       },
     },
     args,
   );
   ensurePackages(PEERS);
+  if (values.target === "sync" || values.only?.startsWith("sync")) {
+    if (process.env.TIDEMARK_DIST === undefined) await usePackageFiles();
+    return node([path.join(root, "tools/run/run-ts.mjs"), "test/bench/sync/run.ts", ...args]);
+  }
   if (values.target === "edge")
     return node([path.join(root, "tools/run/run-ts.mjs"), "test/bench/edge/run.ts", ...args]);
   // Figures are those of the files that users get.

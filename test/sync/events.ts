@@ -16,6 +16,10 @@ export interface DeviceConfig {
   readonly engine?: "opfs" | "indexeddb" | undefined;
   /** The tide's name; one for all tabs of a test unless a browser has several. */
   readonly database?: string | undefined;
+  /** Default: 64 KiB, so that a short run has many segments. */
+  readonly segmentBytes?: number | undefined;
+  /** What the topic's values are; default "json". */
+  readonly serializer?: "bytes" | undefined;
   readonly leaderTimeoutMs?: number | undefined;
   /** Pause between two appends. */
   readonly pauseMs?: number | undefined;

@@ -7,6 +7,7 @@ import type { Plant } from "../crash/plants.ts";
 import { setStage, type Stage } from "../crash/stage.ts";
 import type { RawWorkerd } from "../edge/raw-workerd.ts";
 import { Random } from "../simulation/prng.ts";
+import type { PlantedBug } from "../support/planted-bug.ts";
 import { copyProfile, Device, newFolder, removeFolder, type SyncTab } from "./device.ts";
 import { digestOf } from "./digest.ts";
 import { endOf, readEdge, startEdge } from "./edge.ts";
@@ -49,12 +50,12 @@ export class Fleet {
     ({ tokens: this.tokens, directory: this.directory } = parts);
   }
 
-  static async start(plant?: Plant): Promise<Fleet> {
+  static async start(plant?: Plant, edgePlants?: readonly PlantedBug[]): Promise<Fleet> {
     const ledger = new SyncLedger();
     const directory = newFolder("edge");
     const [stage, edge, tokens] = await Promise.all([
       setStage(ledger, plant, "test/sync/page"),
-      startEdge(directory),
+      startEdge(directory, edgePlants),
       TokenServer.start(TOKEN_SECONDS),
     ]);
     return new Fleet({ ledger, stage, edge, tokens, directory });

@@ -28,6 +28,7 @@ import {
   versus,
   type Workload,
 } from "./contest.ts";
+import { COUNTING } from "./counting.ts";
 import { APPENDS } from "./appends.ts";
 import { DIALECTS } from "./dialects.ts";
 import { LIVE } from "./live.ts";
@@ -80,27 +81,6 @@ const NO_GROUP_COMMIT: readonly PlantedBug[] = [
     replace: "await this.#commit(group);",
   },
 ];
-/** The worker counts the rows it writes, as the platform bills them, and answers a request for "/" with the count. */
-const COUNTING: readonly PlantedBug[] = [
-  {
-    name: "rows counted",
-    file: "worker/log-object/platform.ts",
-    find: "exec: (query, ...bindings) => storage.sql.exec(query, ...bindings) as Iterable<SqlRow>,",
-    replace:
-      "exec: (query, ...bindings) => { const cursor = storage.sql.exec(query, ...bindings) as any; const rows = " +
-      "[...cursor]; (globalThis as any).rows = ((globalThis as any).rows ?? 0) + cursor.rowsWritten; return rows " +
-      "as Iterable<SqlRow>; },",
-  },
-  {
-    name: "rows told",
-    file: "worker/index.ts",
-    find: "handle(request, env",
-    replace:
-      'new URL(request.url).pathname === "/rows" ? Promise.resolve(new Response(String((globalThis as any).rows ?? ' +
-      "0))) : handle(request, env",
-  },
-];
-
 /**
  * The size of the heap once garbage is gone. One collection leaves garbage that only the next one finds, so it collects
  * until three in a row have found nothing more. Each look collects once and answers afterwards.

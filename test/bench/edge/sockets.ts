@@ -16,7 +16,7 @@ export async function connect(address: string): Promise<EdgeLog> {
 }
 
 /** Batches of one idempotent producer, each encoded and numbered when it is sent. */
-class Batches {
+export class Batches {
   readonly #builder: BatchBuilder;
   #sequence = 0;
 

@@ -6,6 +6,7 @@ import { open, type SyncEvent, type Tide, TidemarkError, type Topic } from "../.
 import { Wire } from "../../crash/page/wire.ts";
 import { digestOf } from "../digest.ts";
 import { Examples, type Shown } from "./examples.ts";
+import { measures } from "./measures.ts";
 import { type Brief, type DeviceConfig, type Held, type SyncNote, TOPIC } from "../events.ts";
 
 const wire = new Wire(1, crypto.randomUUID());
@@ -82,19 +83,34 @@ async function work(): Promise<void> {
 }
 
 export const page = {
+  ...measures(() => ({ tide, topic: topic as Topic<unknown> as Topic<Uint8Array> })),
+
   /** Opens the tide; with an edge, keeps the topic in step with it. */
   async open(given: DeviceConfig): Promise<string> {
     config = given;
-    const { edge, path, tokens, engine, leaderTimeoutMs, database = "sync-test" } = given;
+    const {
+      edge,
+      path,
+      tokens,
+      engine,
+      leaderTimeoutMs,
+      database = "sync-test",
+      serializer,
+      segmentBytes = 64 * 1024,
+    } = given;
     tide = await open(database, {
-      segmentBytes: 64 * 1024,
+      segmentBytes,
       ...(engine && { engine }),
       ...(leaderTimeoutMs !== undefined && { leaderTimeoutMs }),
       ...(edge !== undefined && {
-        sync: { url: edge, topics: { [TOPIC]: { path } }, ...(tokens && { token: () => tokenFrom(tokens) }) },
+        sync: {
+          url: edge,
+          topics: { [TOPIC]: { path, ...(serializer && { serializer }) } },
+          ...(tokens && { token: () => tokenFrom(tokens) }),
+        },
       }),
     });
-    topic = tide.topic<string>(TOPIC);
+    topic = tide.topic<string>(TOPIC, { ...(serializer && { serializer }) });
     tide.on((event) => {
       if (event.type === "closed") closed = event.reason;
     });
