@@ -22,7 +22,7 @@ const over =
     const names = Object.keys(servers);
     const key = `append.http${connections}`;
     const cpu: Record<string, number[]> = Object.fromEntries(names.map((name) => [name, []]));
-    const rates = await versus(size.rounds, names, async (round) => {
+    const rates = await versus(Math.min(3, size.rounds), names, async (round) => {
       const loads: Record<string, { load: AppendLoad; ms: number }> = {};
       for (const name of names) {
         const address = `${servers[name]!.url}/v1/stream/bench/${round}`;
