@@ -225,8 +225,23 @@ export interface ViewOptions<S, V = unknown> {
   readonly check?: boolean | undefined;
   /** Records that are not there any more. Default: the state goes on. "restart": initial() again behind the gap. */
   readonly gap?: ((state: S, gap: { readonly from: number; readonly to: number }) => S | "restart") | undefined;
+  /** Raise it when `apply` or the state's shape changes: snapshots of other versions do not count. Default 1. */
+  readonly version?: number | undefined;
+  /** Keeps the committed state, so that the next opening resumes there. Default false: it folds from the start. */
+  readonly snapshot?: false | SnapshotOptions<S> | undefined;
   /** If it is aborted, the view is closed. */
   readonly signal?: AbortSignal | undefined;
+}
+
+/** One tab writes, when it is idle; save() writes at once. */
+export interface SnapshotOptions<S> {
+  /** After so many committed records. Default 10,000. */
+  readonly everyRecords?: number | undefined;
+  /** After so long, if there were new ones. Default 60,000. */
+  readonly everyMs?: number | undefined;
+  /** Default: JSON. */
+  readonly serialize?: ((state: S) => Uint8Array | Promise<Uint8Array>) | undefined;
+  readonly deserialize?: ((bytes: Uint8Array) => S | Promise<S>) | undefined;
 }
 
 /** A state made of a topic's records. Its functions may be passed on as they are. */
@@ -243,6 +258,8 @@ export interface View<S> {
   ready(): Promise<void>;
   /** Calls after changes of `current`, at most once a turn. Gives back what ends it. Fits useSyncExternalStore. */
   subscribe(listener: (current: S) => void): () => void;
+  /** Writes a snapshot now; durable when it resolves. INVALID_ARGUMENT without the option `snapshot`. */
+  save(): Promise<void>;
   /** Nothing is folded any more; what is shown stays. */
   close(): void;
 }

@@ -85,6 +85,7 @@ export type {
   SeekExplanation,
   SeekStep,
   SegmentExport,
+  SnapshotOptions,
   StorageReport,
   Tide,
   TideEvent,

@@ -46,6 +46,9 @@ class Device {
   #foreign = 0;
   #pushed = 0;
   readonly source: ChangingTopic<string> = {
+    name: "orders",
+    tide: { name: "test", opened: undefined, topic: () => expect.fail("no snapshots here") },
+    born: () => 1,
     kernel,
     serializer: serializerOf<string>("text"),
     // As a page does: what ends because the log is opened anew is asked again.

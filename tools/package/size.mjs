@@ -28,9 +28,9 @@ import { CHROMIUM_ARGS, ensureChromium, root } from "../run/setup.mjs";
 
 /** `max`: what the README says, plus half a KiB for small fixes. */
 export const BUDGETS = {
-  firstVisit: { target: 40 * 1024, max: 44.7 * 1024 },
-  secondVisit: { target: 32 * 1024, max: 48.9 * 1024 },
-  secondTab: { target: undefined, max: 58.8 * 1024 },
+  firstVisit: { target: 40 * 1024, max: 44.9 * 1024 },
+  secondVisit: { target: 32 * 1024, max: 49.1 * 1024 },
+  secondTab: { target: undefined, max: 59 * 1024 },
 };
 
 const APP = `

@@ -54,7 +54,7 @@ import type { PortClient } from "../port/port-client.ts";
 import type { FetchRequest, Opened, ResolveRequest } from "../port/protocol.ts";
 
 /** What a topic needs of its open tide. */
-export interface TopicHost extends Pick<Tide, "on"> {
+export interface TopicHost extends Pick<Tide, "on" | "name" | "topic"> {
   readonly kernel: Kernel;
   /** Stored settings by topic, for topics that have some. */
   readonly settings: ReadonlyMap<string, TopicSettings>;
@@ -143,8 +143,11 @@ export class BrowserTopic<V> implements Topic<V> {
     this.#own = ownOptions(options as TopicOptions<never>);
     this.#serializer = serializerOf<V>(options.serializer);
     this.#source = {
+      name,
+      tide,
       kernel: tide.kernel,
       serializer: this.#serializer,
+      born: () => this.#born,
       fetch: (from, { signal, ...options }) => this.#call({ op: "fetch", topic: name, from, ...options }, signal),
       resolve: async (position, isolation) => {
         const request: ResolveRequest = { op: "resolve", topic: name, position, ...(isolation && { isolation }) };

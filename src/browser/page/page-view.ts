@@ -24,6 +24,7 @@ export function pageView<S, V>(topic: ChangingTopic<V>, options: ViewOptions<S, 
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    save: () => running.then((run) => run.save()),
     close: () => ended.abort(),
   };
   const running = import("./topic-view.ts").then(({ runView }) => runView(view, topic, options));

@@ -14,14 +14,21 @@ import { PROVISIONAL_FROM } from "../../log/provisional-layout.ts";
 import type { ChangesPlace, Fetched, StartPosition } from "../../log/types.ts";
 import { ChangeReader, type DecodedCut, type TopicChange } from "../../sync/change-reader.ts";
 import type { TopicCut } from "../../sync/topic-cut.ts";
+import type { Tide } from "../api.ts";
 import { refused } from "../../topic/check.ts";
 
 /** What is needed of a topic. */
 export interface ChangingTopic<V> extends ReadSource {
+  readonly name: string;
+  readonly tide: Pick<Tide, "name" | "topic"> & { readonly opened: { readonly batchBytesMax: number } | undefined };
+  /** When the topic was made; undefined while that is not known. */
+  born(): number | undefined;
   readonly kernel: Kernel;
   readonly serializer: Deserializer<V>;
 }
 
+/** The name of a log that is not synced. */
+export const LOCAL = "local";
 type Cut<V> = DecodedCut<PlainRecord<V>>;
 /** Of one answer, so that its records are made without holding up the page for long. */
 const MAX_BYTES = 256 * 1024;
@@ -47,7 +54,7 @@ const plainCut = (fetched: Fetched): TopicCut => ({
   level: fetched.nextOffset >= fetched.highWatermark,
   live: true,
   told: "local",
-  stream: "local",
+  stream: LOCAL,
 });
 
 /** What became of a reader whose offset is not in the log. */
@@ -148,13 +155,19 @@ export async function* changesByCut<V>(
   topic: ChangingTopic<V>,
   from: StartPosition,
   signal: AbortSignal,
+  /** Is told the name of the log before the changes of each answer. */
+  named: (stream: string | null) => void = () => undefined,
 ): AsyncGenerator<TopicChange<PlainRecord<V>>[], void> {
   if (typeof from === "number" && from >= PROVISIONAL_FROM)
     throw refused("from", from, "an offset of a record that has its place");
   const fetches = (fetchesOf.get(topic) as SharedFetches<V> | undefined) ?? new SharedFetches(topic);
   fetchesOf.set(topic, fetches as SharedFetches<never>);
   const reader = new ChangeReader<PlainRecord<V>>(await topic.resolve(from, "committed"));
-  for (;;) yield reader.take(await fetches.next(reader, signal));
+  for (;;) {
+    const cut = await fetches.next(reader, signal);
+    named(cut.stream);
+    yield reader.take(cut);
+  }
 }
 
 export async function* changesOf<V>(

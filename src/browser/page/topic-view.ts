@@ -4,14 +4,16 @@
  *   changes of one answer ─▶ ViewFold ─▶ stale? made anew, not too often ─▶ shown ─▶ listeners, once a turn
  */
 import { TidemarkError } from "../../errors.ts";
-import { ViewFold } from "../../sync/view-fold.ts";
-import { callback, checkOptions, flag, signal } from "../../topic/check.ts";
+import type { TopicChange } from "../../sync/change-reader.ts";
+import { type Folding, ViewFold } from "../../sync/view-fold.ts";
+import { callback, checkOptions, flag, integer, refused, signal } from "../../topic/check.ts";
 import { checkTopicName } from "../../topic/names.ts";
 import type { TopicRecord, View, ViewOptions } from "../api.ts";
 import { report } from "../platform/errors.ts";
 import { laterTurn } from "../platform/timing.ts";
-import { changesByCut, type ChangingTopic } from "./topic-changes.ts";
+import { changesByCut, type ChangingTopic, LOCAL } from "./topic-changes.ts";
 import { checkedApply } from "./view-check.ts";
+import { type Keeping, keepingOf, type KeptState } from "./view-keeping.ts";
 
 /** After this long others have a turn. */
 const SLICE_MS = 8;
@@ -25,7 +27,7 @@ const REFOLD_PENDING_MAX = 100_000;
 /** Up to this many it is made anew at once to show the offsets of those that have their place now. */
 const DATED_PENDING_MAX = 1000;
 
-const VIEW_OPTIONS = { check: flag, gap: callback, signal };
+const VIEW_OPTIONS = { check: flag, gap: callback, signal, version: integer(0) };
 
 /** What the application holds (page-view.ts). */
 export interface PageView<S> extends View<S> {
@@ -39,11 +41,16 @@ export interface PageView<S> extends View<S> {
 export interface RunningView {
   /** Resolves once the local copy is folded; rejects with what ended the view. */
   ready(): Promise<void>;
+  save(): Promise<void>;
 }
 
 class Run<S, V> implements RunningView {
   readonly #view: PageView<S>;
-  readonly #fold: ViewFold<S, TopicRecord<V>>;
+  #fold: ViewFold<S, TopicRecord<V>>;
+  readonly #folding: Folding<S, TopicRecord<V>>;
+  readonly #keeping: Keeping<S> | undefined;
+  /** Names the log; null while it has no name. */
+  #stream: string | null = null;
   readonly #topic: ChangingTopic<V>;
   readonly #signal: AbortSignal;
   #isReady = false;
@@ -60,7 +67,9 @@ class Run<S, V> implements RunningView {
     this.#view = view;
     this.#topic = topic;
     this.#signal = view.ended.signal;
-    this.#fold = new ViewFold({ initial, apply, gap }, view.committed, 0);
+    this.#folding = { initial, apply, gap };
+    this.#fold = new ViewFold(this.#folding, view.committed, 0);
+    this.#keeping = keepingOf(topic, options);
     const { signal: given } = options;
     if (given?.aborted) view.close();
     else given?.addEventListener("abort", view.close, { once: true, signal: this.#signal });
@@ -68,16 +77,8 @@ class Run<S, V> implements RunningView {
 
   async run(): Promise<void> {
     try {
-      for await (const changes of changesByCut(this.#topic, "earliest", this.#signal)) {
-        this.#sliceEnd = performance.now() + SLICE_MS;
-        for (const change of changes) {
-          // Another log: what is shown stays until that one is folded.
-          if (change.type === "reset") this.#isReady = false;
-          this.#fold.take(change);
-          if (++this.#records % SLICE_RECORDS === 0) await this.#breathe();
-        }
-        await this.#refresh(changes.at(-1)?.type === "level", changes.length);
-      }
+      for (const kept of (await this.#keeping?.stored()) ?? []) if (await this.#runFrom(kept)) return;
+      await this.#runFrom(undefined);
     } catch (thrown) {
       const closed = new TidemarkError("CLOSED", "the view is closed", { reason: "closed" });
       this.#failure = { thrown: this.#signal.aborted ? closed : thrown };
@@ -85,6 +86,53 @@ class Run<S, V> implements RunningView {
       if (!this.#signal.aborted && !(thrown instanceof TidemarkError && thrown.code === "CLOSED")) report(thrown);
       this.#settle();
     }
+  }
+
+  /** False if the snapshot is not one of the log that is here now. */
+  async #runFrom(kept: KeptState<S> | undefined): Promise<boolean> {
+    this.#signal.throwIfAborted();
+    const from = kept?.offset ?? "earliest";
+    if (kept) this.#fold = new ViewFold(this.#folding, kept.state, kept.offset);
+    let isFirst = kept !== undefined;
+    const named = (stream: string | null): void => void (this.#stream = this.#nameOf(stream));
+    try {
+      for await (const changes of changesByCut(this.#topic, from, this.#signal, named)) {
+        const [first] = changes;
+        if (isFirst && (this.#stream !== kept!.stream || first?.type === "gap" || first?.type === "reset")) break;
+        isFirst = false;
+        await this.#take(changes);
+      }
+    } catch (thrown) {
+      if (!isFirst || !(thrown instanceof TidemarkError && thrown.code === "OFFSET_OUT_OF_RANGE")) throw thrown;
+    }
+    const { initial } = this.#folding;
+    this.#fold = new ViewFold(this.#folding, initial(), 0);
+    return false;
+  }
+
+  #nameOf(stream: string | null): string | null {
+    const born = this.#topic.born();
+    return stream === LOCAL ? (born === undefined ? null : `${LOCAL}/${born}`) : stream;
+  }
+
+  async #take(changes: readonly TopicChange<TopicRecord<V>>[]): Promise<void> {
+    this.#sliceEnd = performance.now() + SLICE_MS;
+    for (const change of changes) {
+      // Another log: what is shown stays until that one is folded.
+      if (change.type === "reset") this.#isReady = false;
+      this.#fold.take(change);
+      if (++this.#records % SLICE_RECORDS === 0) await this.#breathe();
+    }
+    const isLevel = changes.at(-1)?.type === "level";
+    await this.#refresh(isLevel, changes.length);
+    if (isLevel) this.#keeping?.grown(changes.length - 1, () => this.save(), this.#signal);
+  }
+
+  async save(): Promise<void> {
+    if (!this.#keeping) throw refused("snapshot", undefined, "given, for save()");
+    await this.ready();
+    const { committed, offset } = this.#fold;
+    if (this.#stream !== null) await this.#keeping.write(committed, { stream: this.#stream, offset });
   }
 
   async #breathe(): Promise<void> {

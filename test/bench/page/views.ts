@@ -29,6 +29,15 @@ function batchOf(kernel: Kernel, producerId: number, sequence: number, offset: n
 /** A topic whose log is a list: committed batches below a watermark that the bench moves, own ones behind it. */
 class MadeTopic implements ChangingTopic<number> {
   readonly serializer = serializerOf<number>("json");
+  readonly name = "made";
+  readonly tide = {
+    name: "made",
+    opened: undefined,
+    topic(): never {
+      throw new Error("views are measured without snapshots");
+    },
+  };
+  readonly born = (): number => 1;
   committed: Uint8Array[] = [];
   own: Uint8Array[] = [];
   settled = 0;

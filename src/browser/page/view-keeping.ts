@@ -1,0 +1,87 @@
+/** When a view's committed state is kept, and as what: the options of snapshots (view-snapshots.ts has the bytes). */
+import { callback, checkOptions, positive } from "../../topic/check.ts";
+import type { SnapshotOptions, ViewOptions } from "../api.ts";
+import { laterTurn, sleep } from "../platform/timing.ts";
+import type { ChangingTopic } from "./topic-changes.ts";
+import { type SnapshotPlace, ViewSnapshots } from "./view-snapshots.ts";
+
+const OPTIONS = { everyRecords: positive, everyMs: positive, serialize: callback, deserialize: callback };
+const EVERY_RECORDS = 10_000;
+const EVERY_MS = 60_000;
+
+export interface KeptState<S> extends SnapshotPlace {
+  readonly state: S;
+}
+
+const toJson = (state: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(state));
+const fromJson = <S>(bytes: Uint8Array): S => JSON.parse(new TextDecoder().decode(bytes)) as S;
+
+const idle = (): Promise<unknown> =>
+  "requestIdleCallback" in globalThis ? new Promise((resolve) => requestIdleCallback(resolve)) : laterTurn();
+
+export class Keeping<S> {
+  readonly #snapshots: ViewSnapshots;
+  readonly #options: SnapshotOptions<S>;
+  #isKeeper: boolean | undefined;
+  /** Committed changes since the last snapshot. */
+  #changes = 0;
+  #isDue = false;
+
+  constructor(snapshots: ViewSnapshots, options: SnapshotOptions<S>) {
+    this.#snapshots = snapshots;
+    this.#options = options;
+  }
+
+  /** States that may go on, the newest first. One that can't be read does not count. */
+  async stored(): Promise<KeptState<S>[]> {
+    const { deserialize = fromJson } = this.#options as { deserialize?: (bytes: Uint8Array) => S | Promise<S> };
+    const kept: KeptState<S>[] = [];
+    for (const { stream, offset, bytes } of await this.#snapshots.all()) {
+      try {
+        kept.push({ stream, offset, state: await deserialize(bytes) });
+      } catch {
+        continue;
+      }
+    }
+    return kept;
+  }
+
+  async write(state: S, place: SnapshotPlace): Promise<void> {
+    const { serialize = toJson } = this.#options;
+    this.#changes = 0;
+    await this.#snapshots.write(await serialize(state), place);
+  }
+
+  /** The view is level after so many changes. The one tab that keeps this view saves when it is due. */
+  grown(changes: number, save: () => Promise<void>, signal: AbortSignal): void {
+    const { everyRecords = EVERY_RECORDS, everyMs = EVERY_MS } = this.#options;
+    if (this.#isKeeper === undefined) {
+      this.#isKeeper = false;
+      this.#snapshots.keeper(signal).then(
+        () => (this.#isKeeper = true),
+        () => undefined,
+      );
+    }
+    this.#changes += changes;
+    if (this.#isDue) return;
+    this.#isDue = true;
+    const due = async (): Promise<void> => {
+      for (let waited = 0; this.#changes < everyRecords && waited < everyMs; waited += 1000) {
+        await sleep(Math.min(1000, everyMs));
+        if (signal.aborted) return;
+      }
+      await idle();
+      this.#isDue = false;
+      // Losing a snapshot costs time only.
+      if (this.#isKeeper && this.#changes > 0 && !signal.aborted) await save().catch(() => undefined);
+    };
+    void due();
+  }
+}
+
+export function keepingOf<S, V>(topic: ChangingTopic<V>, options: ViewOptions<S, V>): Keeping<S> | undefined {
+  const { snapshot = false, name, version = 1 } = options;
+  if (snapshot === false) return undefined;
+  checkOptions("snapshot", snapshot, OPTIONS);
+  return new Keeping(new ViewSnapshots(topic as ChangingTopic<never>, name, version), snapshot);
+}
