@@ -202,6 +202,8 @@ describe("a session", () => {
     ["live", { on: "failed", code: "BACKPRESSURE" }, "retrying"],
     ["live", { on: "blocked", code: "INVALID_BATCH" }, "blocked"],
     ["live", { on: "corrupt", details: {} }, "stopped"],
+    ["joining", { on: "trimmed", details: { reason: "trimmed" } }, "stopped"],
+    ["live", { on: "trimmed", details: { reason: "trimmed" } }, "stopped"],
     ["live", { on: "unlinked" }, "waiting"],
     ["blocked", { on: "unblocked" }, "joining"],
     ["blocked", { on: "unlinked" }, "waiting"],
