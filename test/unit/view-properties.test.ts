@@ -5,9 +5,8 @@
  */
 import { describe, expect, it } from "vitest";
 import type { Change, TopicRecord } from "../../src/browser/index.ts";
-import { pageView } from "../../src/browser/page/page-view.ts";
 import { changesOf, type ChangingTopic } from "../../src/browser/page/topic-changes.ts";
-import type { PageView } from "../../src/browser/page/topic-view.ts";
+import { type PageView, type RunningView, runView } from "../../src/browser/page/topic-view.ts";
 import { laterTurn } from "../../src/browser/platform/timing.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import { PROVISIONAL_FROM } from "../../src/log/provisional-layout.ts";
@@ -129,7 +128,7 @@ class Device {
   /** What the edge has below an offset, as names. */
   committedBelow(end: number): string[] {
     return this.edge.batches.flatMap(({ from, to, bytes }) => {
-      if (!bytes || to > end) return [];
+      if (!bytes) return [];
       expect(nextOffsetOf(readHeader(bytes))).toBe(to);
       return from < end ? namesIn(kernel, bytes) : [];
     });
@@ -139,9 +138,39 @@ class Device {
 type Shown = readonly string[];
 const list = (state: Shown, { value }: TopicRecord<string>): Shown => [...state, value!];
 
-/** A view that is judged each time it tells something. */
+/** What a view shows, and a call after each change. */
+class WatchedView implements PageView<Shown> {
+  #shown: { readonly current: Shown; readonly committed: Shown } = { current: [], committed: [] };
+  at = { offset: 0, provisional: 0 };
+  readonly listeners = new Set<(current: Shown) => void>();
+  readonly ended = new AbortController();
+
+  constructor(readonly changed: () => void) {}
+
+  get current(): Shown {
+    return this.#shown.current;
+  }
+  set current(current: Shown) {
+    this.#shown = { ...this.#shown, current };
+    this.changed();
+  }
+  get committed(): Shown {
+    return this.#shown.committed;
+  }
+  set committed(committed: Shown) {
+    this.#shown = { ...this.#shown, committed };
+    this.changed();
+  }
+  readonly ready = async (): Promise<void> => undefined;
+  readonly save = async (): Promise<void> => undefined;
+  readonly subscribe = (): (() => void) => () => undefined;
+  readonly close = (): void => this.ended.abort();
+}
+
+/** A view that is judged each time it shows something. */
 class JudgedView {
   readonly view: PageView<Shown>;
+  readonly #running: RunningView;
   /** How often each committed record was folded. */
   readonly folded = new Map<number, number>();
   #offset = 0;
@@ -154,14 +183,16 @@ class JudgedView {
       if (offset < PROVISIONAL_FROM) this.folded.set(offset, (this.folded.get(offset) ?? 0) + 1);
       return list(state, record);
     };
-    this.view = pageView<Shown, string>(device.source, { name: "list", initial: () => [], apply });
-    this.view.subscribe(() => {
+    // Everything that is shown is judged, also what the next answer replaces before anybody is told.
+    const judge = (): void => {
       try {
         this.judge();
       } catch (thrown) {
         this.failure ??= thrown;
       }
-    });
+    };
+    this.view = new WatchedView(() => queueMicrotask(judge));
+    this.#running = runView<Shown, string>(this.view, device.source, { name: "list", initial: () => [], apply });
   }
 
   judge(): void {
@@ -182,7 +213,7 @@ class JudgedView {
 
   /** Waits until the view shows what the device has, and judges that it is exactly this. */
   async level(): Promise<void> {
-    await this.view.ready();
+    await this.#running.ready();
     const { device, view } = this;
     for (let turns = 0; ; turns++) {
       const { watermark } = device.synced.storage;
