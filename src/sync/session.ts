@@ -386,13 +386,21 @@ export class Session implements Linked {
   async #after(joining: JoinUnderWay, verdict: Verdict, joined: Joined): Promise<void> {
     const { at } = this.#state;
     if (verdict.is === "blocked") this.#setBlock({ code: verdict.code, message: "", ranges: [] });
-    if (verdict.is === "closed" && this.#store.pending.batches > 0)
-      this.#setBlock({ code: "STREAM_CLOSED", message: "the log is closed at the edge", ranges: [] });
+    if (verdict.is === "closed" && at !== "retrying") return this.#closed(joining);
     if (at === "claiming") return this.#claim(joining, joined);
     if (verdict.is !== "fine" || at === "retrying") return;
     if (this.block) this.#step({ on: "blocked", code: this.block.code });
     // Where this is below the outbox's start, the pump finds that positions are missing, and asks for a claim.
     return this.#pump(joining, joined, { expected: joined.next, previous: joined.lastCrc });
+  }
+
+  /** The edge's log is closed. What is pending, or is appended later, waits for a person. */
+  async #closed({ talk, isLeft }: JoinUnderWay): Promise<void> {
+    const isOver = (): boolean => isLeft() || this.#state.at === "joining";
+    while (!isOver() && this.#store.pending.batches === 0) await this.#changed.wait();
+    if (talk.isOver) return;
+    if (isOver()) return this.#step({ on: "rejoin" });
+    this.#setBlock({ code: "STREAM_CLOSED", message: "the log is closed at the edge", ranges: [] });
   }
 
   #setBlock(block: Block): void {
