@@ -21,7 +21,7 @@ import { packageFiles, usePackageFiles } from "../../tools/package/package-files
 import { environment, median, writeReport } from "../support/figures.mjs";
 import { append } from "./appends.mjs";
 import { compaction, seek, topics } from "./logs.mjs";
-import { sync } from "./sync.mjs";
+import { views } from "./views.mjs";
 import { browserOf } from "./tab.mjs";
 import { tabs } from "./tabs.mjs";
 import { judge, verdict } from "./targets.mjs";
@@ -144,7 +144,7 @@ const WORKLOADS = {
     result.figures["crc.kernelMBPerSecond"] = median(rounds.map(({ kernel }) => kernel));
     result.figures["crc.jsTableMBPerSecond"] = median(rounds.map(({ table }) => table));
   },
-  sync,
+  views,
   seek,
   topics,
   compaction,

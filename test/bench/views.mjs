@@ -1,7 +1,7 @@
-/** What views cost in a page: `--only sync`. Targets: hard case H41 of docs/sync.md, and 15 ms for 10,000 records. */
+/** What views cost in a page: `--only views`. Targets: hard case H41 of docs/sync.md, and 15 ms for 10,000 records. */
 import { median } from "../support/figures.mjs";
 
-export async function sync(bench, size, result) {
+export async function views(bench, size, result) {
   await bench.reload();
   const { applyFactor, recordsPerSecond } = await bench.run("viewCatchUp", size.viewRecords, size.viewRecords / 10);
   result.figures["sync.view.applyFactor"] = applyFactor;
