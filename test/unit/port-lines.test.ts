@@ -166,3 +166,15 @@ describe("a data port", () => {
     end();
   });
 });
+
+it.each([
+  [false, 1],
+  [true, 0],
+])("the memory of a large batch comes back with its ack, unless the port copies (%s)", async (copies, back) => {
+  const result = { baseOffset: 0, lastOffset: 0, duplicate: false, leaderEpoch: 1, acks: "flushed" as const };
+  const { client, server, end } = connected({ append: async () => result });
+  server.copies = copies;
+  const ack = await client.append({ topic: "t", batch: new Uint8Array(64 * 1024) });
+  expect(Number("memory" in ack)).toBe(back);
+  end();
+});

@@ -40,13 +40,13 @@ export class PortServer {
   /** Requests under way. When the port ends, they are ended. */
   readonly running = new Map<number, AbortController>();
   #creditUsed = 0;
-  /** True if this port copies bytes and can't transfer them. */
-  readonly #copies: boolean;
+  /** True if bytes are copied on their way: by this port, or because another process is at its other end. */
+  copies: boolean;
 
   /** `opened` is the first thing that the page is told. */
   constructor(port: MessagePort, host: PortHost, opened?: unknown) {
     this.#port = port;
-    this.#copies = "copies" in port;
+    this.copies = "copies" in port;
     this.#host = host;
     port.onmessage = ({ data }: MessageEvent) => void this.#receive(data);
     const hello: Hello = { hello: PROTOCOL_VERSION, creditBytes: CREDIT_BYTES, opened };
@@ -120,7 +120,7 @@ export class PortServer {
         // The log keeps no batch that is flushed. At the other levels it may still have to write it.
         ...(bytes >= LENT_BYTES &&
           result.acks === "flushed" &&
-          !this.#copies && { memory: batch.buffer as ArrayBuffer }),
+          !this.copies && { memory: batch.buffer as ArrayBuffer }),
       };
     } finally {
       this.#creditUsed -= bytes;

@@ -44,6 +44,8 @@ export function admit(host: GuestHost, { port, life }: JoinRequest): void {
     return host.manage(request.op === "control" ? { ...request, port: open(request.port) } : request);
   };
   const server = host.serve(open(port), manage);
+  // A guest is in another process. Memory that an ack brought back would be copied once more.
+  server.copies = true;
   whenFree(life, () => {
     host.servers.delete(server);
     for (const request of server.running.values()) request.abort(new TidemarkError("CLOSED", "its tab is gone"));
