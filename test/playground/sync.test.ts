@@ -58,19 +58,21 @@ async function start(): Promise<void> {
 interface Line {
   readonly text: string;
   readonly isProvisional: boolean;
-  /** Whether the row stands above the line, as it is seen. */
-  readonly isAbove: boolean;
+  /** Where the row stands, as it is seen. The line has a label on it, which no row covers. */
+  readonly at: "above" | "across" | "below";
 }
 
 /** A device's rows from the top, once they have come to rest. */
 const rowsOf = (device: Device): Promise<Line[]> =>
   frameOf(device).evaluate(async () => {
     await Promise.all(document.getAnimations().map(({ finished }) => finished));
-    const line = document.querySelector("#log .mark")!.getBoundingClientRect().bottom;
+    const line = document.querySelector("#log .mark")!.getBoundingClientRect();
+    const at = ({ top, bottom }: DOMRect) =>
+      bottom <= line.top + 0.5 ? "above" : top >= line.bottom - 0.5 ? "below" : "across";
     return [...document.querySelectorAll<HTMLElement>("#log li")].map((row) => ({
       text: [...row.children].map(({ textContent }) => textContent).join(" "),
       isProvisional: row.classList.contains("provisional"),
-      isAbove: row.getBoundingClientRect().bottom <= line,
+      at: at(row.getBoundingClientRect()),
     }));
   });
 
@@ -126,7 +128,7 @@ describe("the playground's two devices", () => {
     ] as const) {
       await expect.poll(async () => (await rowsOf(device)).length).toBe(above + 2);
       const rows = await rowsOf(device);
-      expect(rows.map(({ isAbove }) => isAbove)).toEqual(rows.map((_, i) => i < above));
+      expect(rows.map(({ at }) => at)).toEqual(rows.map((_, i) => (i < above ? "above" : "below")));
       expect(rows.map(({ isProvisional }) => isProvisional)).toEqual(rows.map((_, i) => i < above));
       expect(await told(device, "watermark")).toBe("2");
       expect(await frameOf(device).locator("#log .mark").innerText()).toBe("tidemark 2");
@@ -162,7 +164,7 @@ describe("the playground's two devices", () => {
     await page.keyboard.press("Space");
     await says("phone", "state", "live");
     await says("phone", "watermark", "4");
-    expect((await rowsOf("phone")).some(({ isAbove }) => isAbove)).toBe(false);
+    expect((await rowsOf("phone")).map(({ at }) => at)).toEqual(Array(4).fill("below"));
     await level(/^Not level: the laptop has 10 that nobody else has; the laptop lacks 2 of the edge's\.$/);
     await frameOf("laptop").locator("#link").focus();
     await page.keyboard.press("Enter");
@@ -176,7 +178,7 @@ describe("the playground's two devices", () => {
       await says(device, "behind", "0");
       await says(device, "watermark", "14");
       const rows = await rowsOf(device);
-      expect(rows.filter(({ isAbove, isProvisional }) => isAbove || isProvisional)).toEqual([]);
+      expect(rows.filter(({ at, isProvisional }) => at !== "below" || isProvisional)).toEqual([]);
       const seen = rows.map(({ text }) => text.toLowerCase()).reverse();
       expect(seen).toEqual(held.map((value, offset) => `${offset} ${value}`).slice(-rows.length));
     }
