@@ -1,0 +1,130 @@
+/**
+ * docs/example-app as somebody copies it: outside the repository, with the packed package, built by Vite, its edge in
+ * local workerd, and two devices in Chromium that work offline and become equal.
+ */
+import { execFileSync } from "node:child_process";
+import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import type { Page } from "playwright";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { type LocalWorker, startWorker } from "../edge/local-worker.ts";
+import { type Running, startBrowser } from "../support/chromium.ts";
+import { install } from "./apps.ts";
+
+const root = path.join(import.meta.dirname, "../..");
+const SECRET = "a secret of at least thirty-two characters";
+/** These come from the repository. */
+const LEFT_OUT = ["tidemark", "wrangler", "typescript", "@cloudflare/workers-types"];
+let app = "";
+let edge: LocalWorker;
+let browser: Running;
+const problems: string[] = [];
+
+beforeAll(async () => {
+  app = path.join(inject("packageFolder"), "example-app");
+  const source = path.join(root, "docs/example-app");
+  cpSync(source, app, { recursive: true });
+  const shipped = JSON.parse(readFileSync(path.join(source, "package.json"), "utf8")) as Record<
+    "dependencies" | "devDependencies",
+    Record<string, string>
+  >;
+  const wanted = Object.entries({ ...shipped.dependencies, ...shipped.devDependencies });
+  const packages = wanted.flatMap(([name, range]) => (LEFT_OUT.includes(name) ? [] : [`${name}@${range}`]));
+  writeFileSync(path.join(app, "package.json"), JSON.stringify({ name: "copy", private: true, type: "module" }));
+  await install(app, [inject("tarball"), ...packages]);
+  const types = "node_modules/@cloudflare/workers-types";
+  mkdirSync(path.dirname(path.join(app, types)), { recursive: true });
+  symlinkSync(path.join(root, types), path.join(app, types));
+  const vite = path.join(app, "node_modules/vite/bin/vite.js");
+  execFileSync(process.execPath, [vite, "build", "--logLevel", "warn"], { cwd: app, stdio: "pipe" });
+  edge = await startWorker({ config: path.join(app, "wrangler.jsonc"), settings: { TIDEMARK_JWT_SECRETS: SECRET } });
+  browser = await startBrowser(path.join(inject("packageFolder"), "example-profile"));
+}, 120_000);
+afterAll(async () => {
+  if (browser) process.kill(-browser.child.pid!, "SIGKILL");
+  await edge?.stop();
+  if (app) rmSync(app, { recursive: true, force: true, maxRetries: 5 });
+});
+
+/** A window of one device. */
+class Device {
+  constructor(readonly page: Page) {}
+
+  static async open(name: string): Promise<Device> {
+    const page = await browser.context.newPage();
+    page.on("pageerror", (error) => problems.push(error.message));
+    await page.goto(`${edge.url}/?device=${name}`);
+    return new Device(page);
+  }
+  async signIn(name: string): Promise<void> {
+    await this.page.getByLabel("Your name").fill(name);
+    await this.page.getByRole("button", { name: "Sign in" }).click();
+  }
+  async add(text: string): Promise<void> {
+    await this.page.getByLabel("What is missing?").fill(text);
+    await this.page.getByRole("button", { name: "Add" }).click();
+  }
+  items(): Promise<string[]> {
+    return this.page.locator("#items li span").allTextContents();
+  }
+  status(): Promise<string | null> {
+    return this.page.locator("#status").textContent();
+  }
+  async works(isOffline: boolean): Promise<void> {
+    await this.page.getByLabel("Work offline").setChecked(isOffline);
+    await expect.poll(() => this.status()).toMatch(isOffline ? /^You work offline/ : /^(Everything|Sending)/);
+  }
+  async shows(...texts: string[]): Promise<void> {
+    await expect.poll(() => this.items(), { timeout: 15_000 }).toEqual(texts);
+  }
+}
+
+describe("the example app", () => {
+  it.each([".", "edge"])("type-checks as its own tsconfig.json says: %s", (part) => {
+    const compiler = path.join(root, "node_modules/typescript/bin/tsc");
+    expect(execFileSync(process.execPath, [compiler, "-p", part], { cwd: app, encoding: "utf8" })).toBe("");
+  });
+
+  it("two devices write offline, one is loaded anew, and both become equal", async () => {
+    const laptop = await Device.open("laptop");
+    await laptop.signIn("ann");
+    await laptop.add("milk");
+    await laptop.shows("milk");
+    const phone = await Device.open("phone");
+    await phone.shows("milk");
+    await expect.poll(() => phone.status()).toBe("Everything is on all devices.");
+
+    await Promise.all([laptop.works(true), phone.works(true)]);
+    await laptop.add("bread");
+    await phone.add("apples");
+    await phone.page.getByLabel("milk", { exact: true }).check();
+    await laptop.shows("milk", "bread");
+    await phone.shows("milk", "apples");
+    await expect.poll(() => laptop.status()).toBe("You work offline. 1 change of yours waits.");
+    await expect.poll(() => phone.status()).toBe("You work offline. 2 changes of yours wait.");
+    await phone.page.reload();
+    await phone.shows("milk", "apples");
+    await expect.poll(() => phone.status()).toBe("You work offline. 2 changes of yours wait.");
+
+    await laptop.works(false);
+    await expect.poll(() => laptop.status()).toBe("Everything is on all devices.");
+    await phone.works(false);
+    for (const device of [laptop, phone]) {
+      await device.shows("milk", "bread", "apples");
+      await expect.poll(() => device.status()).toBe("Everything is on all devices.");
+      await expect.poll(() => device.page.getByLabel("milk", { exact: true }).isChecked()).toBe(true);
+    }
+    await laptop.page.getByRole("button", { name: "Remove milk" }).click();
+    await phone.shows("bread", "apples");
+  }, 60_000);
+
+  it("signing out ends it; another person has another log on the same device, and the same list", async () => {
+    const device = await Device.open("laptop");
+    await device.page.getByRole("button", { name: "Sign out" }).click();
+    await device.signIn("ben");
+    await device.shows("bread", "apples");
+    expect((await fetch(`${edge.url}/token`)).status).toBe(401);
+    expect((await fetch(`${edge.url}/v1/stream/lists/groceries`)).status).toBe(401);
+    expect(problems).toEqual([]);
+  }, 60_000);
+});
