@@ -24,9 +24,11 @@ import { appendPayload, decodeFrame, encodeFrame, type Frame, FrameType, jsonFra
 import {
   type Joined,
   type OutboxJoin,
+  type OwnRun,
   type Push,
   type Pushed,
   pushPayload,
+  readOwn,
   readTide,
   SYNC_FEATURE,
   type TidePayload,
@@ -70,6 +72,8 @@ export interface Delivered {
   readonly nextOffset: number;
   /** The log's start and end, which the edge tells a client that has joined. `bytes` is empty then. */
   readonly tide?: TidePayload;
+  /** Own batches that stand at the edge up to `nextOffset`, if the join asked for this. `bytes` is empty then. */
+  readonly own?: OwnRun;
 }
 
 export interface FollowOptions {
@@ -421,6 +425,9 @@ export class EdgeLog {
           if (!tide) continue;
           isLevel = tide.nextOffset >= tide.highWatermark;
           yield { bytes: NOTHING, nextOffset: tide.nextOffset, tide };
+        } else if (frame.type === FrameType.OWN) {
+          const own = readOwn(frame.payload);
+          if (own) yield { bytes: NOTHING, nextOffset: own.offset + own.next - own.position, own };
         } else if (frame.type === FrameType.STARVE) {
           this.#give(id, window.starved(viewOf(frame.payload).getUint32(0)));
         } else if (frame.type === FrameType.PASSED) {

@@ -35,6 +35,7 @@
  *               before it
  *    39 joined  JSON: what the log knows of the outbox, and of itself
  *    40 tide    where the log begins and ends, and where the follow `id` is: sent to clients that have joined
+ *    41 own     where batches stand that the client itself has pushed: sent in place of their bytes, if its join says so
  *
  * A client ignores frames of types that it does not know.
  *
@@ -78,6 +79,7 @@ export const FrameType = {
   PASSED: 38,
   JOINED: 39,
   TIDE: 40,
+  OWN: 41,
 } as const;
 export type FrameType = (typeof FrameType)[keyof typeof FrameType];
 

@@ -12,7 +12,19 @@ export function joinOf(store: TopicStore, term: number, samples: OutboxJoin["sam
   const { outboxNote, replicaNote, watermark: end } = store;
   const { outbox, generation, registered, first, passed } = outboxNote;
   const life = replicaNote?.life ?? null;
-  return { outbox, generation, term, registered, first, end, passed, life, stream: streamOf(store), samples };
+  return {
+    outbox,
+    generation,
+    term,
+    registered,
+    first,
+    end,
+    passed,
+    life,
+    stream: streamOf(store),
+    samples,
+    echo: false,
+  };
 }
 
 export async function judged(

@@ -10,7 +10,7 @@
  * The index holds the oldest INDEX_BATCHES_MAX batches. Later ones are added as those are trimmed.
  */
 import type { BatchHeader } from "../record/format.ts";
-import { showsBatch } from "./settling.ts";
+import { lowerBound, showsBatch } from "./settling.ts";
 
 /** Most batches in the index, which then takes 6 MiB. */
 export const INDEX_BATCHES_MAX = 65_536;
@@ -70,6 +70,14 @@ export class OwnBatches {
     this.#unsettled.records += sign * (next - at);
     this.#unsettled.batches += sign;
     this.#unsettled.bytes += sign * bytes;
+  }
+
+  /** The lowest offset at which an un-settled batch may have been taken; the watermark where nothing is un-settled. */
+  lowestDoubt(doubtFrom: number, watermark: number): number {
+    let lowest = watermark;
+    for (const { isSettled, appendedAt } of this.#list)
+      if (!isSettled) lowest = Math.min(lowest, lowerBound(doubtFrom, appendedAt));
+    return lowest;
   }
 
   /** The first un-settled one. */

@@ -3,9 +3,11 @@
  * when one of them is done is the next frame asked for, which gives the edge its credits back.
  *
  *   follow ─▶ beginLife (another life of the edge's log) ─▶ receive ─▶ watermark ─▶ credits
+ *       ├─ own: where own batches stand; their bytes are taken from the outbox
  *       └─ tide: where the log begins and ends; level once the watermark is there
  */
 import type { EdgeLog } from "./edge-socket.ts";
+import { fetchedBytes } from "./own-echo.ts";
 import type { TidePayload } from "./sync-frames.ts";
 import type { TopicStore } from "./topic-store.ts";
 
@@ -31,7 +33,7 @@ export async function receive(host: ReceiverHost, log: EdgeLog): Promise<void> {
   let failed: unknown;
   let from = store.watermark;
   const options = { windowBytes: FOLLOW_BYTES, windowBytesMax: host.windowBytesMax };
-  for await (const { bytes, nextOffset, tide } of log.follow(from, options)) {
+  for await (const { bytes: sent, nextOffset, tide, own } of log.follow(from, options)) {
     if (failed !== undefined) break;
     if (tide) {
       // A tide comes before the first batch of its life, so `life` is right when that batch is stored.
@@ -41,6 +43,7 @@ export async function receive(host: ReceiverHost, log: EdgeLog): Promise<void> {
       continue;
     }
     const { life } = host;
+    const bytes = own ? ((await store.ownBytes(own)) ?? (await fetchedBytes(log, own.offset, nextOffset))) : sent;
     const frame = { bytes, from, nextOffset };
     from = nextOffset;
     const stored = store

@@ -6,6 +6,8 @@
  *   push    i64 expected │ i64 at │ i64 readTo │ u32 previous │ batches        → ok { generation, next, appended }
  *   joined  JSON: what the edge knows of the outbox, and of itself
  *   tide    i64 log start │ i64 next offset of the follow │ i64 high watermark │ u64 life
+ *   own     i64 position of the first record │ i64 position behind the last │ i64 offset of the first │ u32 CRC of each
+ *           batch
  *
  * Numbers that a client sends are checked here, so code that takes a decoded payload need not fear hostile ones.
  */
@@ -52,6 +54,8 @@ export interface OutboxJoin {
   /** The stream's id as the device knows it; null before the first join. */
   readonly stream: string | null;
   readonly samples: readonly Sample[];
+  /** False: own batches may come back as frames `own`. Left out by older devices, which get all bytes. */
+  readonly echo?: boolean;
 }
 
 export interface Joined {
@@ -111,6 +115,17 @@ export interface TidePayload {
   readonly life: string;
 }
 
+/** Batches of the outbox that stand at the edge as they were pushed, back to back. */
+export interface OwnRun {
+  /** [position, next) in the outbox. */
+  readonly position: number;
+  readonly next: number;
+  /** Of the first record. The others follow without a hole. */
+  readonly offset: number;
+  /** Of each batch: a copy of the device may have pushed others at these positions. */
+  readonly crcs: readonly number[];
+}
+
 export interface Pushed {
   readonly generation: number;
   readonly next: number;
@@ -137,7 +152,7 @@ export const isOutboxId = (value: unknown): value is string =>
   isHex(value) && (value as string) < "8" && value !== "0000000000000000";
 
 /** A check for each field of a join, and what an error says that the field must be. */
-const JOIN_FIELDS: Readonly<Record<keyof OutboxJoin, readonly [Field, string]>> = {
+const JOIN_FIELDS: Readonly<Record<Exclude<keyof OutboxJoin, "echo">, readonly [Field, string]>> = {
   outbox: [orNull(isOutboxId), "16 hex digits of a number from 1 to 2^63 − 1, or null"],
   generation: [(value) => isTerm(value) && value !== 0, "from 1 to 2^31 − 1"],
   term: [isTerm, "from 0 to 2^31 − 1"],
@@ -157,6 +172,8 @@ const JOIN_FIELDS: Readonly<Record<keyof OutboxJoin, readonly [Field, string]>> 
 export function readJoin(fields: Readonly<Record<string, unknown>>): OutboxJoin | { readonly wrong: string } {
   for (const [name, [is, must]] of Object.entries(JOIN_FIELDS))
     if (!Object.hasOwn(fields, name) || !is(fields[name])) return { wrong: `${name} must be ${must}` };
+  const { echo } = fields;
+  if (echo !== undefined && typeof echo !== "boolean") return { wrong: "echo must be true or false, or left out" };
   return fields as typeof fields & OutboxJoin;
 }
 
@@ -206,6 +223,28 @@ export function readTide(payload: Uint8Array): TidePayload | undefined {
   const highWatermark = Number(view.getBigInt64(HIGH_WATERMARK_AT));
   if (![logStartOffset, nextOffset, highWatermark].every(isPosition)) return undefined;
   return { logStartOffset, nextOffset, highWatermark, life: hexOf(view.getBigUint64(LIFE_AT)) };
+}
+
+const CRCS_AT = 24;
+const CRC_BYTES = 4;
+
+export function ownPayload({ position, next, offset, crcs }: OwnRun): Uint8Array {
+  const payload = new Uint8Array(CRCS_AT + crcs.length * CRC_BYTES);
+  const view = viewOf(payload);
+  [position, next, offset].forEach((value, i) => view.setBigInt64(8 * i, BigInt(value)));
+  crcs.forEach((crc, i) => view.setUint32(CRCS_AT + i * CRC_BYTES, crc));
+  return payload;
+}
+
+/** Undefined if the payload is not that of `own`. */
+export function readOwn(payload: Uint8Array): OwnRun | undefined {
+  const count = (payload.length - CRCS_AT) / CRC_BYTES;
+  if (!Number.isInteger(count) || count < 1) return undefined;
+  const view = viewOf(payload);
+  const [position, next, offset] = [0, 8, 16].map((at) => Number(view.getBigInt64(at))) as [number, number, number];
+  if (![position, next, offset].every(isPosition) || next <= position) return undefined;
+  const crcs = Array.from({ length: count }, (_, i) => view.getUint32(CRCS_AT + i * CRC_BYTES));
+  return { position, next, offset, crcs };
 }
 
 /** 16 hex digits. */

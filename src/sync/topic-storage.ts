@@ -23,9 +23,10 @@ import {
 import { outboxName, replicaName } from "./log-names.ts";
 import { Outbox, stored } from "./outbox.ts";
 import type { OwnBatch } from "./own-batches.ts";
+import { ownBytes } from "./own-echo.ts";
 import { type Piece, Replica, type Waiting } from "./replica.ts";
-import { doubtFromAtDraw, flushesBeforeTrim, isReceived, lowerBound, passedAfter, trimForTaken } from "./settling.ts";
-import type { Sample } from "./sync-frames.ts";
+import { doubtFromAtDraw, flushesBeforeTrim, isReceived, passedAfter, trimForTaken } from "./settling.ts";
+import type { OwnRun, Sample } from "./sync-frames.ts";
 import type { TopicStorageOptions } from "./topic-storage-options.ts";
 import type {
   ClaimLook,
@@ -157,15 +158,14 @@ export class TopicStorage implements TopicStore {
   ): Promise<OutboxRun | undefined> {
     return this.alone(() => this.outbox.unsettledFrom(position, most));
   }
+  ownBytes(run: OwnRun): Promise<Uint8Array | undefined> {
+    return this.alone(() => ownBytes(this.outbox, this.#options.kernel, run));
+  }
   samples(): Promise<Sample[]> {
     return this.alone(async () => this.replica?.samples() ?? []);
   }
   get lowestDoubt(): number {
-    const { doubtFrom } = this.outboxNote;
-    let lowest = this.watermark;
-    for (const { isSettled, appendedAt } of this.outbox.batches.all)
-      if (!isSettled) lowest = Math.min(lowest, lowerBound(doubtFrom, appendedAt));
-    return lowest;
+    return this.outbox.batches.lowestDoubt(this.outboxNote.doubtFrom, this.watermark);
   }
 
   // --- notes ---

@@ -11,7 +11,7 @@
  * calls. A rejection without `details.poisoned` has changed nothing; with it the volume must be opened again.
  */
 import type { OutboxNote, ReplicaNote, RetractReason } from "./notes.ts";
-import type { Sample } from "./sync-frames.ts";
+import type { OwnRun, Sample } from "./sync-frames.ts";
 
 /** [from, to) */
 export type Range = readonly [from: number, to: number];
@@ -122,6 +122,11 @@ export interface TopicStore {
     position: number,
     most: { readonly bytes: number; readonly batches: number; readonly records: number },
   ): Promise<OutboxRun | undefined>;
+
+  /**
+   * Own batches as they stand at the edge: with their offsets. Undefined if they are not all here any more, or damaged.
+   */
+  ownBytes(run: OwnRun): Promise<Uint8Array | undefined>;
 
   // --- what the edge said ---
 

@@ -286,6 +286,39 @@ const reading: readonly SyncedCase[] = [
     },
   },
   {
+    name: "own batches are given with the edge's offsets, and only those that are asked for",
+    async run(host) {
+      const synced = await Synced.make(host);
+      await synced.join();
+      const crcs: number[] = [];
+      for (const names of [["a", "b"], ["c"], ["d"]]) crcs.push(readHeader((await synced.append(...names)).batch).crc);
+      const [first, second, third] = crcs as [number, number, number];
+      const { storage } = synced;
+      const bytes = (await storage.ownBytes({ position: 0, next: 3, offset: 5, crcs: [first, second] }))!;
+      equal(
+        splitBatches(bytes).map((batch) => readHeader(batch).baseOffset),
+        [5, 7],
+      );
+      equal(namesIn(host.kernel, bytes), ["a", "b", "c"]);
+      // Not whole batches, not these ones, not here yet: the edge has to send them.
+      for (const [position, next, held] of [
+        [0, 1, [first]],
+        [1, 3, [second]],
+        [0, 3, [first]],
+        [0, 3, [first, second ^ 1]],
+        [3, 9, [third]],
+      ] as const)
+        equal(await storage.ownBytes({ position, next, offset: 0, crcs: held }), undefined);
+      // What was trimmed is not here any more.
+      const edge = new ListedEdge(host.kernel);
+      edge.append((await storage.ownBytes({ position: 0, next: 2, offset: 0, crcs: [first] }))!);
+      await storage.receive(edge.frame(0));
+      await storage.trim();
+      equal(storage.start, 2);
+      equal(await storage.ownBytes({ position: 0, next: 2, offset: 0, crcs: [first] }), undefined);
+    },
+  },
+  {
     name: "trims take the replica only, not beyond what is settled",
     async run(host) {
       const synced = await Synced.make(host);

@@ -9,7 +9,7 @@
  *              batch of another life of the log, so that a device that stores the batch knows its life
  */
 import { encodeFrame, type Frame, FrameType, jsonFrame, jsonOf } from "../../src/sync/frames.ts";
-import { readJoin, readPush, tidePayload } from "../../src/sync/sync-frames.ts";
+import { ownPayload, readJoin, readPush, tidePayload } from "../../src/sync/sync-frames.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 import { askerOf } from "../rpc/join-prefix.ts";
 import { joinOutbox } from "../stream/join.ts";
@@ -19,6 +19,7 @@ import type { EventFields } from "../telemetry/events.ts";
 import { joined as joinTold, pushed as pushTold } from "../telemetry/socket-events.ts";
 import { wireErrorOf } from "../wire/http.ts";
 import type { Counters } from "../telemetry/counters.ts";
+import { sentTo } from "./own-runs.ts";
 
 /** What a socket said when it joined. Plain data, because it is stored. */
 export interface SyncState {
@@ -28,6 +29,8 @@ export interface SyncState {
   readonly owner: string;
   /** The newest life of the log that the socket was told of. */
   readonly life: string;
+  /** True if own batches are told by where they stand. */
+  readonly skipsOwn?: boolean;
 }
 
 /** The part of a socket that is needed here. */
@@ -75,7 +78,8 @@ export class OutboxSessions<Session extends SyncSession> {
     const books = { outboxes, pushes, nowMs: Date.now() };
     const { refusal, joined } = await joinOutbox(stream, books, join, { owner, mayWrite });
     const { outbox, generation, term } = join;
-    session.sync = { outbox, generation, term, owner, life: joined.life };
+    const skipsOwn = join.echo === false;
+    session.sync = { outbox, generation, term, owner, life: joined.life, ...(skipsOwn && { skipsOwn }) };
     this.#host.save(session);
     const { channel } = session;
     this.#host.counters.joins++;
@@ -143,6 +147,19 @@ export class OutboxSessions<Session extends SyncSession> {
     session.sync = { ...sync, life: current };
     this.#host.save(session);
     this.#tide(session, follow, stream);
+  }
+
+  /** The frames that bring a follow these batches, and how many bytes of batches are in them. */
+  framesOf(session: Session, { id }: Follow, stream: Stream, bytes: Uint8Array) {
+    const { sync, channel } = session;
+    const skips = sync?.skipsOwn === true && sync.outbox !== null;
+    const sent = skips ? sentTo(sync.outbox, bytes, stream.pushes.recent) : [{ bytes }];
+    const frames = sent.map((each) =>
+      "own" in each
+        ? encodeFrame({ type: FrameType.OWN, channel, id, payload: ownPayload(each.own) })
+        : encodeFrame({ type: FrameType.BATCHES, channel, id, payload: each.bytes }),
+    );
+    return { frames, bytes: sent.reduce((sum, each) => sum + ("own" in each ? 0 : each.bytes.length), 0) };
   }
 
   /** Called when a follow was sent everything that there is. */

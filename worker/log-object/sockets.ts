@@ -416,11 +416,12 @@ export class LogSockets {
         }
         this.#outboxes.beforeBatches(session, follow, stream);
         stream.touch();
-        this.#host.counters.deliveredBytes += bytes.length;
-        follow.credits -= bytes.length;
+        const sent = this.#outboxes.framesOf(session, follow, stream, bytes);
+        this.#host.counters.deliveredBytes += sent.bytes;
+        follow.credits -= sent.bytes;
         follow.next = bytes === found.bytes ? found.nextOffset : endOf(bytes);
         save(session);
-        this.#send(session, encodeFrame({ type: FrameType.BATCHES, channel, id: follow.id, payload: bytes }));
+        for (const frame of sent.frames) this.#send(session, frame);
       }
       if (follows.get(follow.id) === follow) this.#outboxes.level(session, follow, stream);
       if (stream.closed && follow.next >= stream.log.logEndOffset && follows.delete(follow.id)) {

@@ -10,7 +10,7 @@
 import type { PackingKernel } from "../../src/kernel/types.ts";
 import type { Log } from "../../src/log/log.ts";
 import { validate } from "../../src/log/validate.ts";
-import type { BatchHeader } from "../../src/record/format.ts";
+import { type BatchHeader, readHeader } from "../../src/record/format.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
 import type { Push, Pushed } from "../../src/sync/sync-frames.ts";
 import { badRequest, EdgeError } from "../errors.ts";
@@ -18,6 +18,7 @@ import type { Appends } from "./appends.ts";
 import { checkBatches } from "./batch-check.ts";
 import type { OutboxEntry } from "../store/outbox-bytes.ts";
 import type { Grant, Outboxes, PushAsked, Speaker } from "./outboxes.ts";
+import { RecentPushes } from "./recent-pushes.ts";
 
 export interface PushHost {
   readonly kernel: PackingKernel;
@@ -39,6 +40,7 @@ export interface PushTaken extends Pushed {
 }
 
 export class Pushes {
+  readonly recent = new RecentPushes();
   readonly #host: PushHost;
   /** By outbox: the newest push whose commit is not done. */
   readonly #underway = new Map<string, Promise<unknown>>();
@@ -129,6 +131,10 @@ export class Pushes {
 
   #queue(grant: Grant, batches: readonly Uint8Array[]): Promise<PushTaken> {
     const { log, outboxes, abort } = this.#host;
+    // Read before the log writes offsets over the positions.
+    const pushed = batches
+      .map((batch) => readHeader(batch))
+      .map(({ baseOffset: position, crc }) => ({ outbox: grant.id, position, crc }));
     const [first, ...rest] = batches as [Uint8Array, ...Uint8Array[]];
     // The first batch may still be refused; nothing has changed until then.
     const offered = [log.offer(first, { isCounted: true })];
@@ -138,6 +144,7 @@ export class Pushes {
       const lastOffset = offered[0]!.baseOffset + grant.records - 1;
       const { entry, through } = outboxes.take(grant, lastOffset);
       const appended = (await results).map(({ baseOffset, lastOffset: last }) => ({ baseOffset, lastOffset: last }));
+      appended.forEach(({ baseOffset }, i) => this.recent.add(baseOffset, pushed[i]!));
       through();
       const { generation, next } = entry;
       return { generation, next, appended, duplicate: false, lastOffset, isClaim: grant.isClaim };
