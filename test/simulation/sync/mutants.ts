@@ -233,4 +233,20 @@ export const SYNC_MUTANTS: readonly SyncMutant[] = [
     replace: "return segment?.compacted ?? false;",
     found: /^liveness.*DIVERGED/,
   },
+  // The echo of own batches.
+  {
+    name: "what a copy of the device pushed is taken for the own batches at these positions",
+    file: "src/sync/own-echo.ts",
+    find: "header.baseOffset === at && header.crc === crcs[found.length]",
+    replace: "header.baseOffset === at",
+    found: /^(replica|twice|lost|visible twice)/,
+  },
+  {
+    name: "own batches get offsets that are not theirs",
+    file: "src/sync/own-echo.ts",
+    find: "stampBaseOffset(batch, offset + header.baseOffset - position);",
+    replace: "stampBaseOffset(batch, offset + found.length);",
+    found: /^(replica|liveness)/,
+    isQuick: true,
+  },
 ];
