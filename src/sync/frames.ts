@@ -35,7 +35,7 @@
  *               before it
  *    39 joined  JSON: what the log knows of the outbox, and of itself
  *    40 tide    where the log begins and ends, and where the follow `id` is: sent to clients that have joined
- *    41 own     where batches stand that the client itself has pushed: sent in place of their bytes, if its join says so
+ *    41 own     where batches stand that the client itself has pushed, in place of their bytes, if its join says so
  *
  * A client ignores frames of types that it does not know.
  *

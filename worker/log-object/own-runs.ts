@@ -11,10 +11,10 @@ import { splitBatches } from "../../src/record/record-batch.ts";
 import type { OwnRun } from "../../src/sync/sync-frames.ts";
 import type { RecentPushes } from "../stream/recent-pushes.ts";
 
-export type Sent = { readonly bytes: Uint8Array } | { readonly own: OwnRun };
+export type FollowPart = { readonly bytes: Uint8Array } | { readonly own: OwnRun };
 
-export function sentTo(outbox: string, bytes: Uint8Array, pushes: RecentPushes): Sent[] {
-  const sent: Sent[] = [];
+export function sentTo(outbox: string, bytes: Uint8Array, pushes: RecentPushes): FollowPart[] {
+  const sent: FollowPart[] = [];
   let others: Uint8Array[] = [];
   const flush = (): void => {
     if (others.length > 0) sent.push({ bytes: concat(others) });
