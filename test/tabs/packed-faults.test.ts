@@ -159,6 +159,28 @@ describe("a file of the package that can't be loaded", () => {
     expect(await tab.call("read", name)).toEqual(["1", "2"]);
   });
 
+  it("sync.js: sync() is refused, and a synced topic takes nothing until it is there (H44)", async () => {
+    const name = fresh();
+    const tab = await opened(name);
+    await tab.call("append", name, "1");
+    const lost = (pathname: string) => (pathname.includes("/sync-") ? { status: 404 } : undefined);
+    site.instead = lost;
+    const failed = { typed: true, code: "LOAD_FAILED", details: { file: "sync.js" } };
+    expect(await tab.call("syncRefused", name)).toMatchObject(failed);
+    // Nothing has become synced, so the topic goes on as it was.
+    expect(await tab.call("append", name, "2")).toBe(1);
+    site.instead = undefined;
+    expect(await tab.call("syncRefused", name)).toBeUndefined();
+    expect(await tab.call("append", name, "3")).toBe(2 ** 52 + 2);
+    await tab.leave();
+
+    site.instead = lost;
+    const again = await opened(name);
+    expect(await again.call("tried", name, "4")).toMatchObject(failed);
+    site.instead = undefined;
+    expect(await again.call("append", name, "4")).toBe(2 ** 52 + 3);
+  });
+
   it("segments.js: appends fail that need a new segment, and no other; none is lost or doubled", async () => {
     const name = fresh();
     const tab = await browser.open(site.url);

@@ -35,6 +35,9 @@ window.app = {
   append: async (name, value) => (await tides.get(name).topic.append({ value })).offset,
   /** The error of append(), or the offset. */
   tried: (name, value) => tides.get(name).topic.append({ value }).then(({ offset }) => ({ offset }), typed),
+  /** The error of sync(). Nobody answers at that address: the topic is synced all the same. */
+  syncRefused: (name) =>
+    tides.get(name).tide.sync({ url: "http://127.0.0.1:9", topics: ["t"] }).then(() => undefined, typed),
   async read(name) {
     const values = [];
     for await (const { value } of tides.get(name).topic.read()) values.push(value);
@@ -79,6 +82,7 @@ export type App = {
   refused(name: string, options?: object): Promise<Refusal | undefined>;
   append(name: string, value: string): Promise<number>;
   tried(name: string, value: string): Promise<Partial<Refusal> & { offset?: number }>;
+  syncRefused(name: string): Promise<Refusal | undefined>;
   read(name: string): Promise<string[]>;
   state(name: string): Promise<{ logEndOffset: number }>;
   role(name: string): string;

@@ -9,6 +9,7 @@ import { CLASSED_CODES, classOf } from "../../src/sync/push-answers.ts";
 import { type SessionEvent, sessionNext, type SessionState } from "../../src/sync/session-state.ts";
 import type { Joined } from "../../src/sync/sync-frames.ts";
 import { type JoinSide, verdictOf } from "../../src/sync/verdict.ts";
+import { Random } from "../simulation/prng.ts";
 import { EdgeError } from "../../worker/errors.ts";
 
 const DOC = readFileSync(path.join(import.meta.dirname, "../../docs/sync.md"), "utf8");
@@ -148,6 +149,16 @@ describe("the link", () => {
     const step = linkNext(state, event, 0.5);
     expect([step.state.at, "why" in step.state ? step.state.why : ""].join(" ").trim()).toBe(to);
     expect(step.actions.map((action) => action.do).join(" ")).toBe(actions);
+  });
+
+  it("1,000 devices whose sockets a deployment ends are back within two seconds, evenly spread (H39)", () => {
+    const random = new Random(39, 1);
+    const counts = [0, 0, 0, 0];
+    for (let device = 0; device < 1_000; device++) {
+      const { state } = linkNext(LIVE, { on: "ended", code: 1012 }, random.int(1_000_000) / 1_000_000);
+      counts[Math.floor((state as Extract<LinkState, { at: "backoff" }>).ms / 500)]!++;
+    }
+    for (const count of counts) expect(Math.abs(count - 250)).toBeLessThan(60);
   });
 
   it("a refused token is remembered until another one is there, and never sent twice", () => {

@@ -8,7 +8,6 @@
 import { TidemarkError } from "../../errors.ts";
 import type { Kernel } from "../../kernel/types.ts";
 import { pathInAddress } from "../../sync/http-words.ts";
-import { SyncLink } from "../../sync/link.ts";
 import type { LinkState } from "../../sync/link-state.ts";
 import type { Block } from "../../sync/pump.ts";
 import { saveLinkOptions, saveOptions } from "../../sync/save-options.ts";
@@ -21,6 +20,7 @@ import type { AnswerHost, BlockedContents } from "./answers.ts";
 import { Background } from "./background.ts";
 import { browserHost } from "./browser-host.ts";
 import { Healer } from "./healer.ts";
+import { Links } from "./links.ts";
 import type { SyncedLog } from "../../sync/synced-log.ts";
 import { type AskedTopic, notSynced, type SyncedTopic } from "./open-synced.ts";
 import { blockedOf, endOf, reasonOf, stateOf, topicStatus } from "./sync-status.ts";
@@ -71,7 +71,7 @@ export class TideSync {
   readonly #open = new Map<string, Synced>();
   readonly #sessions = new Set<Session>();
   readonly #healer: Healer;
-  #link: SyncLink | undefined;
+  #links: Links | undefined;
   #url: string | undefined;
   /** Each returns true once what it waits for has happened, and is then removed. */
   readonly #waiting = new Set<() => boolean>();
@@ -89,7 +89,7 @@ export class TideSync {
     this.#background = new Background({
       after,
       monotonic,
-      link: () => this.#link,
+      link: () => this.#links,
       isSeen: () => this.#desk.isSeen(),
       hasWork: () => [...this.#open.values()].some(({ store }) => store.pending.batches > 0),
       keeps: () => this.#linkOptions.background === "keep",
@@ -137,23 +137,23 @@ export class TideSync {
     this.#url = url;
     await Promise.all(Object.entries(topics).map(([topic, options]) => this.#wanted(topic, options)));
     if (background !== undefined) await this.#keepLink({ background });
-    this.#link!.step({ on: "wanted" });
-    if (hasToken) this.#link!.step({ on: "provided" });
+    this.#links!.step({ on: "wanted" });
+    if (hasToken) this.#links!.step({ on: "provided" });
     return this.status();
   }
 
   /** On a connection the sessions hear of the token when it has reached the edge. */
   #authenticate(): void {
-    const isLive = this.#link?.state.at === "live";
-    this.#link?.step({ on: "authenticate" });
+    const isLive = this.#links?.state.at === "live";
+    this.#links?.step({ on: "authenticate" });
     if (!isLive) for (const session of this.#sessions) session.renewed();
   }
 
   /** In the link at once, and then in the notes of all topics: any of them is enough to remember a pause. */
   async #pause(paused: boolean): Promise<void> {
     await this.#opened();
-    if (!this.#link) throw new TidemarkError("INVALID_ARGUMENT", "no topic is synced: sync() begins it", {});
-    this.#link.step(paused ? { on: "pause", why: "user" } : { on: "resume" });
+    if (!this.#links) throw new TidemarkError("INVALID_ARGUMENT", "no topic is synced: sync() begins it", {});
+    this.#links.step(paused ? { on: "pause", why: "user" } : { on: "resume" });
     await this.#keepLink({ paused });
   }
 
@@ -165,7 +165,7 @@ export class TideSync {
   /** Goes on with the topics that were synced in an earlier opening. */
   async resume(): Promise<void> {
     await this.#opened();
-    this.#link?.step({ on: "wanted" });
+    this.#links?.step({ on: "wanted" });
   }
 
   /** A worker that has just begun to lead is asked before its topics are open: none of them may be left out then. */
@@ -219,7 +219,7 @@ export class TideSync {
     const opened = await this.#host.open(topic, asked);
     const { store } = opened;
     this.#url ??= store.outboxNote.url;
-    const link = (this.#link ??= this.#newLink(this.#url));
+    const links = (this.#links ??= this.#newLinks(this.#url));
     const session = new Session(this.#options(topic, opened));
     store.listen({
       settled: (all) => {
@@ -238,6 +238,7 @@ export class TideSync {
     });
     opened.log.onDamage = () => this.#changed();
     this.#sessions.add(session);
+    const link = links.add(session);
     const synced = { ...opened, session };
     this.#open.set(topic, synced);
     if (link.socket) session.attach(link.socket);
@@ -245,18 +246,12 @@ export class TideSync {
     return synced;
   }
 
-  #newLink(url: string): SyncLink {
-    const link = new SyncLink({
-      host: this.#worker,
-      url,
-      sessions: this.#sessions,
-      changed: () => this.#changed(),
-      token: (outcome) => this.#host.tell({ type: "token", outcome }),
-    });
+  #newLinks(url: string): Links {
     const noted = [...this.#host.synced().values()].flatMap(({ link: options }) => options ?? []);
-    this.#linkOptions = { ...noted[0], paused: noted.some(({ paused }) => paused) };
-    if (this.#linkOptions.paused) link.step({ on: "pause", why: "user" });
-    return link;
+    const paused = noted.some((options) => options.paused);
+    this.#linkOptions = { ...noted[0], paused };
+    const told = (outcome: "renewed" | "refused" | "missing"): void => this.#host.tell({ type: "token", outcome });
+    return new Links({ host: this.#worker, url, changed: () => this.#changed(), token: told }, paused);
   }
 
   #options(topic: string, { store }: SyncedTopic): SessionOptions {
@@ -279,14 +274,14 @@ export class TideSync {
       windowBytesMax: Math.min(WINDOW_BYTES, Math.floor(WINDOWS_BYTES / Math.max(1, this.#topics.size))),
       changed: () => this.#changed(),
       tell: (news) => this.#news(topic, news),
-      unauthorized: () => this.#link?.step({ on: "unauthorized" }),
+      unauthorized: () => this.#links?.step({ on: "unauthorized" }),
       failed: (error) => this.#host.failed(error),
     };
   }
 
   /** Makes the edge's log. If there is one already (409), that is as good. */
   async #make(path: string, kept: KeptOptions): Promise<void> {
-    const link = this.#link!.state;
+    const link = this.#links!.state;
     const token = link.at === "live" ? link.token : undefined;
     const url = `${this.#url}/v1/stream/${pathInAddress(path)}`;
     const { status } = await this.#worker.http({ method: "PUT", url, token, headers: creationHeaders(kept) });
@@ -333,15 +328,15 @@ export class TideSync {
   }
 
   status(): SyncStatus {
-    const link: LinkState = this.#link?.state ?? { at: "idle" };
+    const link: LinkState = this.#links?.state ?? { at: "idle" };
     const topics = Object.fromEntries(
       [...this.#open].map(([topic, each]) => [topic, topicStatus(each.session, contentsOf(each))]),
     );
     const states = Object.values(topics).map(({ state }) => state);
     const connected = link.at === "live";
-    const nextTryAt = this.#link?.nextTryAt;
+    const nextTryAt = this.#links?.nextTryAt;
     const reason = reasonOf(link, Object.values(topics));
-    const error = this.#link?.failure ?? [...this.#sessions].find(({ failure }) => failure)?.failure;
+    const error = this.#links?.failure ?? [...this.#sessions].find(({ failure }) => failure)?.failure;
     return {
       state: stateOf(link, states),
       connected,
@@ -408,6 +403,7 @@ export class TideSync {
     const left = (async () => {
       synced.session.close();
       this.#sessions.delete(synced.session);
+      this.#links!.remove(synced.session);
       this.#open.delete(topic);
       await synced.log.close();
       return leaveLog(this.#host, synced, choice);
@@ -449,7 +445,7 @@ export class TideSync {
   close(): void {
     this.#isClosed = true;
     this.#background.close();
-    this.#link?.close();
+    this.#links?.close();
     for (const session of this.#sessions) session.close();
     this.#sessions.clear();
     const closed = new TidemarkError("CLOSED", "the tide is opened anew", { reason: "reopened" });

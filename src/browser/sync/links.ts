@@ -1,0 +1,73 @@
+/**
+ * The links of a tide: one carries as many topics as a socket has channels, further topics get another. To the tide they
+ * are one: what is said to it is said to all, and it is live when all are.
+ */
+import { type LinkOptions, type Linked, SyncLink } from "../../sync/link.ts";
+import type { LinkEvent, LinkState } from "../../sync/link-state.ts";
+
+/** The edge's limit of logs on one socket. */
+export const TOPICS_MAX = 256;
+const IDLE: LinkState = { at: "idle" };
+
+interface OneLink {
+  readonly link: SyncLink;
+  readonly sessions: Set<Linked>;
+}
+
+export class Links {
+  readonly #options: Omit<LinkOptions, "sessions">;
+  /** The state before there is a link. */
+  readonly #begun: LinkState;
+  readonly #links: OneLink[] = [];
+
+  /** `isPaused`: a person has paused sync, in an earlier opening. */
+  constructor(options: Omit<LinkOptions, "sessions">, isPaused: boolean) {
+    this.#options = options;
+    this.#begun = isPaused ? { at: "paused", why: "user" } : IDLE;
+  }
+
+  /** The link that carries this session from now on. A new one does what the others do: waits, or connects. */
+  add(session: Linked): SyncLink {
+    const free = this.#links.find(({ sessions }) => sessions.size < TOPICS_MAX) ?? this.#another();
+    free.sessions.add(session);
+    return free.link;
+  }
+
+  #another(): OneLink {
+    const { state } = this;
+    const sessions = new Set<Linked>();
+    const made = { link: new SyncLink({ ...this.#options, sessions }), sessions };
+    this.#links.push(made);
+    if (state.at === "paused") made.link.step({ on: "pause", why: state.why });
+    else if (state.at !== "idle") made.link.step({ on: "wanted" });
+    return made;
+  }
+
+  remove(session: Linked): void {
+    for (const { sessions } of this.#links) sessions.delete(session);
+  }
+
+  /** Of the first one that is not live; of the first one, if all are. */
+  get state(): LinkState {
+    const states = this.#links.map(({ link }) => link.state);
+    return states.find(({ at }) => at !== "live") ?? states[0] ?? this.#begun;
+  }
+  /** Wall clock: when the next try of any is made. */
+  get nextTryAt(): number | undefined {
+    const times = this.#links.flatMap(({ link }) => link.nextTryAt ?? []);
+    return times.length > 0 ? Math.min(...times) : undefined;
+  }
+  get failure(): SyncLink["failure"] {
+    return this.#links.find(({ link }) => link.failure)?.link.failure;
+  }
+
+  step(event: LinkEvent): void {
+    for (const { link } of this.#links) link.step(event);
+  }
+  hint(): void {
+    for (const { link } of this.#links) link.hint();
+  }
+  close(): void {
+    for (const { link } of this.#links) link.close();
+  }
+}
