@@ -166,7 +166,7 @@ test("planted bug: compaction keeps the oldest record of each key, and the reade
     name: "the oldest stays",
     file: "src/log/compaction.ts",
     find: "this.#newest.set(key, batch!.offsetAt(i));",
-    replace: "if (!this.#newest.has(key)) this.#newest.set(key, batch!.offsetAt(i));",
+    replace: "if (this.#newest.get(key) === undefined) this.#newest.set(key, batch!.offsetAt(i));",
   };
   expect((await run(32, 400, [oldest])).same).toBe(false);
 });

@@ -114,7 +114,7 @@ const PLANTS: readonly (PlantedBug & { readonly breaks: string })[] = [
   {
     name: "credits are not used up",
     file: SOCKETS,
-    find: "follow.credits -= bytes.length;",
+    find: "follow.credits -= sent.bytes;",
     replace: "",
     breaks: "not a byte beyond the credits",
   },
