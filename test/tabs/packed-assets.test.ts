@@ -12,6 +12,7 @@ import { root } from "../../tools/run/setup.mjs";
 import { APP, AppBrowser, type AppTab } from "./packed-tabs.ts";
 
 const FILES = [
+  "answers.js",
   "core.js",
   "extras.js",
   "indexeddb.js",
@@ -19,10 +20,9 @@ const FILES = [
   "recovery.js",
   "segments.js",
   "sync.js",
-  "views.js",
-  "tunnel.js",
-  "answers.js",
   "tabs.js",
+  "tunnel.js",
+  "views.js",
 ];
 const FAIL_OVER_MS = 1_500;
 const page = (script: string): string =>
