@@ -8,8 +8,8 @@ import { FaultProxy, type Way } from "../../sync/proxy.ts";
 import { type LocalWorker, startWorker } from "../local-worker.ts";
 import { SyncDevice } from "./sync-device.ts";
 
-/** Every eighth byte: with 1, every one, in some minutes. */
-const STEP = 8;
+/** Every sixteenth byte: with 1, every one, in some minutes. */
+const STEP = 16;
 const AT_ONCE = 64;
 const VALUES = ["one", "two", "three"];
 

@@ -349,34 +349,3 @@ describe("a damaged copy", () => {
     expect(await device.committed()).toEqual(whole);
   }, 60_000);
 });
-
-describe("more topics than a socket carries", () => {
-  it("go over a second one: 300 topics are pushed, and come to another device (H33)", async () => {
-    const prefix = paths();
-    const names = Array.from({ length: 300 }, (_, i) => `t${i}`);
-    const topics = Object.fromEntries(names.map((name) => [name, { path: `${prefix}/${name}` }]));
-    const before = network.open;
-    const ann = await SyncDevice.open();
-    open.push(ann);
-    await ann.start({ url: edge(), topics });
-    for (const name of names) await ann.writeTo(name, name);
-    await ann.page.drained();
-    await ann.page.caughtUp();
-    expect(ann.status).toMatchObject({ state: "live", connected: true });
-    expect(network.open - before).toBeGreaterThanOrEqual(2);
-    const ben = await SyncDevice.open();
-    open.push(ben);
-    await ben.start({ url: edge(), topics });
-    await ben.page.caughtUp();
-    await ben.until(() => names.every((name) => ben.of(name).watermark === 1));
-    expect(await ben.committed("t299")).toEqual(json(["t299"]));
-    // A pause is of all links, and so is what follows it.
-    await ben.page.pause();
-    expect(ben.status).toMatchObject({ state: "paused", reason: "user" });
-    await ben.writeTo("t0", "first");
-    await ben.writeTo("t299", "last");
-    await ben.page.resume();
-    await ben.page.drained();
-    await ann.until(() => ann.of("t0").watermark === 2 && ann.of("t299").watermark === 2);
-  }, 120_000);
-});

@@ -47,7 +47,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     find: "if (!(await heldLocks()).includes(this.#lock)) return new Promise(this.#leave);",
     replace: "",
     plan: "lease",
-    from: 900,
+    from: 1208,
   },
   {
     name: "term not raised",
@@ -148,6 +148,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     file: LIFE,
     find: '"lost", "seeking", "let go", "queue", "listen"',
     replace: '"lost", "seeking", "let go"',
+    from: 275,
   },
   // The table of a tab's life.
   {
@@ -155,6 +156,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     file: LIFE,
     find: '[RISING, "deposed", "seeking", "drop past", "let go", "queue", "ask"],',
     replace: "",
+    from: 263,
   },
   // Pages that hang when they get the lead.
   {
@@ -172,7 +174,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     find: "meta.add(0, this.#term);",
     replace: "meta.put(0, this.#term);",
     plan: "indexeddb",
-    from: 400,
+    from: 479,
   },
   {
     name: "a transaction that writes waits for an answer",
@@ -195,6 +197,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     find: "const RUNS_AGAIN_MAX = 3;",
     replace: "const RUNS_AGAIN_MAX = 0;",
     plan: "indexeddb",
+    from: 112,
   },
   {
     name: "what a lost connection never answers is waited for",
