@@ -52,7 +52,7 @@ function stage(opens = Infinity, isPaused = false) {
 }
 
 describe("300 topics (H33)", () => {
-  it("are carried by two links, each within what a socket takes; a place that is given back is taken first", async () => {
+  it("are carried by two links, each within what a socket takes; a place given back is taken first", async () => {
     const { links, topics } = stage();
     const carried = topics.map((topic) => links.add(topic));
     const [first, second] = [...new Set(carried)];

@@ -1,6 +1,6 @@
 /**
- * The links of a tide: one carries as many topics as a socket has channels, further topics get another. To the tide they
- * are one: what is said to it is said to all, and it is live when all are.
+ * The links of a tide: one carries as many topics as a socket has channels, further topics get another. To the tide
+ * they are one: what is said to it is said to all, and it is live when all are.
  */
 import { type LinkOptions, type Linked, SyncLink } from "../../sync/link.ts";
 import type { LinkEvent, LinkState } from "../../sync/link-state.ts";
