@@ -59,8 +59,13 @@ export const watchShifts = (): void => {
   new PerformanceObserver(add).observe({ type: "layout-shift", buffered: true });
 };
 
+/** Read once what has changed is drawn: a shift is told behind the frame in which it happened. */
 export const shiftOf = (page: Page | Frame): Promise<number> =>
-  page.evaluate(() => (window as typeof window & { seen: { shift: number } }).seen.shift);
+  page.evaluate(async () => {
+    for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);
+    await new Promise((resolve) => setTimeout(resolve));
+    return (window as typeof window & { seen: { shift: number } }).seen.shift;
+  });
 
 /** Elements that stand out of their page at its right side, but for those that scroll inside of these. */
 export const tooWide = (page: Page | Frame, scrolling: string): Promise<string[]> =>
