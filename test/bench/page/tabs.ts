@@ -29,10 +29,14 @@ export const tabs = {
     }
     return ms;
   },
-  /** Begins to follow the log, batch by batch. */
+  /**
+   * Begins to follow the log, batch by batch, from the end that it has now: "latest" would be found out later, and what
+   * is poured meanwhile would be missing.
+   */
   async tabFollow(): Promise<void> {
+    const { logEndOffset: from } = await topic.state();
     void (async () => {
-      for await (const batch of topic.readBatches({ from: "latest", follow: true })) {
+      for await (const batch of topic.readBatches({ from, follow: true })) {
         for (const { valueBytes } of batch) delivered += Number(valueBytes!.length > 0);
         if (delivered >= until.count) until.done(now());
       }
