@@ -16,6 +16,7 @@
  *   answers.js    what sync seldom needs         }
  *   views.js      changes of topics, views       }
  *   kernel.wasm   the kernel; edge-kernel.wasm the same with one call more, for servers
+ *   NAME.js       `tidemark/NAME`: what side-entries.mjs lists
  *   types/        declarations
  *   licenses/     licences of the packages inside
  *
@@ -36,6 +37,7 @@ import path from "node:path";
 import { rolldown } from "rolldown";
 import { buildKernel, kernelDirectory } from "./build-kernel.mjs";
 import { makeDeclarations } from "./declarations.mjs";
+import { INSIDE_SIDE_ENTRIES, SIDE_ENTRIES } from "./side-entries.mjs";
 import { root } from "../run/setup.mjs";
 
 const dist = path.join(root, "dist");
@@ -214,6 +216,22 @@ async function bundleForApps() {
   return { ...chunksOf(forPages), ...chunksOf(forEdge) };
 }
 
+/** Each side entry alone, with base.js beside it. Not minified: bundlers do that, and Node shows its stack traces. */
+async function bundleSideEntries() {
+  const made = {};
+  for (const [name, { source: file, platform, external = [] }] of Object.entries(SIDE_ENTRIES)) {
+    const isExternal = (id) =>
+      id.startsWith("node:") || external.some((each) => id === each || id.startsWith(`${each}/`));
+    const build = await bundle({ [name]: file }, [inBase], { platform, external: isExternal });
+    Object.assign(
+      made,
+      chunksOf(await build.write({ ...names, format: "esm", sourcemap: "hidden", codeSplitting: false })),
+    );
+    await build.close();
+  }
+  return made;
+}
+
 /** The code of one file, its modules, and the names of others that it uses. `needs`: a part that uses these parts. */
 async function bundleLoaded(name, entry, plugins, needs) {
   const modules = new Map();
@@ -340,13 +358,13 @@ async function writeLoaded() {
 }
 
 /** Packages inside core.js, the parts and worker.js; the bundles do not contain their licence notices. */
-const INSIDE = ["comlink", "idb", "jose", "whatwg-mimetype"];
+const INSIDE = ["comlink", "idb", "jose", "whatwg-mimetype", ...INSIDE_SIDE_ENTRIES];
 
 export async function buildLibrary() {
   await buildKernel();
   await rm(dist, { recursive: true, force: true });
   await mkdir(dist, { recursive: true });
-  const modules = { ...(await bundleForApps()), ...(await writeLoaded()) };
+  const modules = { ...(await bundleForApps()), ...(await writeLoaded()), ...(await bundleSideEntries()) };
   await writeFile(MODULES_FILE, JSON.stringify(modules));
   await mkdir(path.join(dist, "licenses"));
   for (const name of INSIDE) {

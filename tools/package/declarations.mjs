@@ -6,9 +6,15 @@ import { mkdir, readdir, readFile, rm, rmdir, writeFile } from "node:fs/promises
 import path from "node:path";
 import { node } from "../run/child.mjs";
 import { root } from "../run/setup.mjs";
+import { SIDE_ENTRIES } from "./side-entries.mjs";
 
 const types = path.join(root, "dist", "types");
-const ENTRIES = ["src/index.d.ts", "src/browser/index.d.ts", "worker/library.d.ts"];
+const ENTRIES = [
+  "src/index.d.ts",
+  "src/browser/index.d.ts",
+  "worker/library.d.ts",
+  ...Object.values(SIDE_ENTRIES).map(({ source }) => source.replace(/\.tsx?$/, ".d.ts")),
+];
 
 /** Each bundler makes a module of this file in its own way. This declares the one that Workers get. */
 const KERNEL = `/** What a Worker gets for \`import kernel from "tidemark/kernel.wasm"\`. */

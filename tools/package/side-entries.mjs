@@ -1,0 +1,13 @@
+/**
+ * Entries of the package beside the three main ones: `tidemark/NAME` is dist/NAME.js, made of one source file and what
+ * it imports. Each is bundled on its own, so an app downloads only those that it imports. TidemarkError stays in
+ * base.js, which all entries share. package.json has a line for each in `exports`; a test compares the two.
+ *
+ *   source     the entry's file, from the repository's root
+ *   platform   "browser", "node", or "neutral" for code that runs everywhere
+ *   external   packages of the app, which are not bundled: frameworks, optional peers
+ */
+export const SIDE_ENTRIES = {};
+
+/** Packages that are bundled into a side entry; dist/licenses has their licences. */
+export const INSIDE_SIDE_ENTRIES = [];
