@@ -136,9 +136,9 @@ async function tests(): Promise<ViteUserConfig> {
             name: "unit",
             include: ["test/{unit,contract,golden,simulation,checker,bench,types}/**/*.test.ts", "test/*.test.ts"],
             exclude: ["test/bench/peers/**"],
-            // On a loaded machine; no test measures time.
-            testTimeout: 30_000,
-            // Nothing but these tests runs meanwhile, so no core is kept for others.
+            // `npm test` runs them at the lowest priority, beside browsers; no test measures time.
+            testTimeout: 120_000,
+            hookTimeout: 120_000,
             maxWorkers: "100%",
           },
         },

@@ -34,7 +34,7 @@ it("two devices write offline, one is loaded anew, and both become equal; nothin
   bens = await ben.reload(bens);
   await ben.openTide(bens);
   expect(await bens.call("seen")).toEqual([...named("ann", 20), ...named("ben", 100)]);
-  expect((await bens.call("status"))!.topics["orders"]!.pending.records).toBe(100);
+  await expect.poll(async () => (await bens.call("status"))!.topics["orders"]!.pending.records).toBe(100);
   await bens.call("write", "ben", 100, 10);
 
   for (const device of [ann, ben]) fleet.networkOf(device).heal();

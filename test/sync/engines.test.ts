@@ -58,7 +58,8 @@ async function syncs(browser: EngineBrowser, engine: Engine): Promise<void> {
   await page.call("holds", written.length + 20);
   network.refuse();
   await page.call("write", name, 20, 20);
-  expect((await page.call("brief")).status!.topics["orders"]!.pending.records).toBe(20);
+  // The status is told in a later turn than the ack.
+  await expect.poll(async () => (await page.call("brief")).status!.topics["orders"]!.pending.records).toBe(20);
   network.heal();
   written.push(...Array.from({ length: 40 }, (_, i) => `${name}-${i}`));
   await page.call("holds", written.length);

@@ -7,7 +7,7 @@ import { skippedLines, TOOLS } from "../../tools/run/engines.mjs";
 // @ts-expect-error plain JavaScript
 import { root, runsVite, runsVitest } from "../../tools/run/setup.mjs";
 // @ts-expect-error plain JavaScript
-import { tally } from "../../tools/run/suites.mjs";
+import { lanes, tally } from "../../tools/run/suites.mjs";
 
 test.each([
   ["v18.20.0", false, false],
@@ -37,6 +37,16 @@ test("a run counts its tests; no report, no test, a broken file or a bad exit co
   expect(tally(report(3, 0), 1)).toMatchObject({ passed: 3, failed: 1 });
   expect(tally(report(0, 0), 0)).toMatchObject({ passed: 0, failed: 1 });
   expect(tally(undefined, 0)).toMatchObject({ passed: 0, failed: 1 });
+});
+
+test("steps of plain Node run aside where another step runs", () => {
+  expect(lanes(["kernel", "format", "unit", "http", "pages", "sim"])).toEqual({
+    first: ["kernel"],
+    main: ["http", "pages"],
+    aside: ["format", "unit", "sim"],
+  });
+  expect(lanes(["kernel", "unit"])).toEqual({ first: ["kernel", "unit"], main: [], aside: [] });
+  expect(lanes(["pages"])).toEqual({ first: [], main: ["pages"], aside: [] });
 });
 
 const skippedTest = (title: string, ...ancestorTitles: string[]) => ({ status: "pending", title, ancestorTitles });

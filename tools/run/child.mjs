@@ -1,23 +1,34 @@
-/** Child processes of the tools: Node with its output shown, signals passed on. */
+/** Child processes of the tools: Node with its output shown or kept, signals passed on. */
 import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createWriteStream } from "node:fs";
 import { root } from "./setup.mjs";
+
+/** Only what others leave of the processor. Windows has no `nice`. */
+const leastUrgent = (command) => (process.platform === "win32" ? command : ["nice", "-n", "19", ...command]);
 
 /**
  * Runs node with `args` and shows its output. Resolves with the exit code. SIGTERM is passed on before this process
  * ends.
+ *
+ *   binary   which node. Default: this one
+ *   env      its environment. Default: that of this process
+ *   aside    a file: the output goes there instead, and the program runs at the lowest priority
  */
-export function node(args, binary = process.execPath) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(binary, args, { cwd: root, stdio: "inherit", env: process.env });
-    const forward = (signal) => child.kill(signal);
-    // A terminal sends Ctrl-C to the child as well. This handler only keeps this process alive until the child has
-    // ended.
-    const wait = () => {};
-    process.on("SIGTERM", forward).on("SIGINT", wait);
-    child.once("error", reject);
-    child.once("exit", (code, signal) => {
-      process.off("SIGTERM", forward).off("SIGINT", wait);
-      resolve(code ?? (signal === "SIGINT" ? 130 : 1));
-    });
-  });
+export async function node(args, { binary = process.execPath, aside, env = process.env } = {}) {
+  const [command, ...rest] = aside ? leastUrgent([binary, ...args]) : [binary, ...args];
+  const child = spawn(command, rest, { cwd: root, stdio: aside ? ["ignore", "pipe", "pipe"] : "inherit", env });
+  const kept = aside ? createWriteStream(aside, { flags: "a" }) : undefined;
+  for (const stream of [child.stdout, child.stderr]) if (kept) stream.pipe(kept, { end: false });
+  const forward = (signal) => child.kill(signal);
+  // A terminal sends Ctrl-C to the child as well. This handler only keeps this process alive until the child has ended.
+  const wait = () => {};
+  process.on("SIGTERM", forward).on("SIGINT", wait);
+  try {
+    const [code, signal] = await once(child, "close");
+    return code ?? (signal === "SIGINT" ? 130 : 1);
+  } finally {
+    process.off("SIGTERM", forward).off("SIGINT", wait);
+    if (kept) await new Promise((resolve) => kept.end(resolve));
+  }
 }

@@ -100,7 +100,7 @@ async function main([name, ...args]) {
   if (!(task.node24 ? runsVitest() : runsVite())) {
     const binary = findNode24();
     process.env.PATH = path.dirname(binary) + path.delimiter + process.env.PATH;
-    return node([tool("run/run.mjs"), name, ...args], binary);
+    return node([tool("run/run.mjs"), name, ...args], { binary });
   }
   ensurePackages();
   // `--help` needs neither a browser nor a build.

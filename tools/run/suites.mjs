@@ -1,14 +1,16 @@
 /**
- * `npm test` runs every suite, one after the other, even if one fails, and prints each result. The last line is `N
- * passed, N failed`: it counts the tests of the Vitest suites, and every other step as one. A suite in which no test
- * ran counts as failed, and so does one that was cut short. Lines above it name what was skipped, and what is needed to
- * run it.
+ * `npm test` runs every suite, even if one fails, and prints each result. The last line is `N passed, N failed`: it
+ * counts the tests of the Vitest suites, and every other step as one. A suite in which no test ran counts as failed,
+ * and so does one that was cut short. Lines above it name what was skipped, and what is needed to run it.
+ *
+ * Suites that start servers or browsers run one after the other: each waits for much, and a part of the processor stays
+ * free. Suites of plain Node use that part. They run aside, at the lowest priority, and their output comes at the end.
  *
  *     npm test -- unit browser      only these steps
  *     npm test -- --seeds 20000     a larger share of the simulation
  */
 import { existsSync } from "node:fs";
-import { mkdir, readFile, rm } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { node } from "./child.mjs";
 import { commandLine, integer } from "./command-line.mjs";
@@ -17,7 +19,8 @@ import { usePackageFiles } from "../package/package-files.mjs";
 import { SetupError, ensureChromium, root } from "./setup.mjs";
 
 const tool = (name) => path.join(root, "tools", name);
-const run = (name, ...args) => node([tool("run/run.mjs"), name, ...args]);
+const results = path.join(root, ".cache", "results");
+const run = (name, args = [], how = {}) => node([tool("run/run.mjs"), name, ...args], how);
 const one = (code) => (code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 });
 
 /** The result of a Vitest run. `report` is its JSON report; undefined if it wrote none. */
@@ -41,21 +44,12 @@ export function tally(report, exitCode) {
   };
 }
 
-async function vitest(project) {
-  const results = path.join(root, ".cache", "results");
+async function vitest(project, how) {
   const file = path.join(results, `${project}.json`);
-  await mkdir(results, { recursive: true });
   await rm(file, { force: true });
   const bin = path.join(root, "node_modules", "vitest", "vitest.mjs");
-  const code = await node([
-    bin,
-    "run",
-    "--project",
-    project,
-    "--reporter=default",
-    "--reporter=json",
-    `--outputFile.json=${file}`,
-  ]);
+  const reports = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
+  const code = await node([bin, "run", "--project", project, ...reports], how);
   return tally(existsSync(file) ? JSON.parse(await readFile(file, "utf8")) : undefined, code);
 }
 
@@ -80,17 +74,22 @@ async function overPackage(suite) {
   return suite().finally(() => delete process.env.TIDEMARK_DIST);
 }
 
-const quick = async (target) => one(await run("bench", "--target", target, "--quick"));
+const quick = async (target) => one(await run("bench", ["--target", target, "--quick"]));
 const sum = (results) => ({
   passed: results.reduce((total, { passed }) => total + passed, 0),
   failed: results.reduce((total, { failed }) => total + failed, 0),
 });
 
+/** Steps that may run aside. `how` is what child.mjs takes. */
+const OF_NODE = {
+  format: async (_, how) => one(await run("format", ["--check"], how)),
+  typecheck: async (_, how) => one(await run("typecheck", [], how)),
+  unit: (_, how) => vitest("unit", how),
+  sim: async ({ seeds }, how) => one(await run("sim", ["--seeds", String(seeds)], how)),
+};
 const STEPS = {
   kernel: async () => one(await node([tool("package/build-kernel.mjs")])),
-  format: async () => one(await run("format", "--check")),
-  typecheck: async () => one(await run("typecheck")),
-  unit: () => vitest("unit"),
+  ...OF_NODE,
   edge: () => vitest("edge"),
   http: () => vitest("http"),
   size: () => withChromium(async () => one(await run("size"))),
@@ -99,15 +98,14 @@ const STEPS = {
   package: () => withEngines(() => vitest("package")),
   // Runs both once with tiny sizes, to see that they work. Their peers are installed from a lock file of their own.
   bench: () => withChromium(async () => sum([await quick("browser"), await quick("edge")])),
-  sim: async ({ seeds }) => one(await run("sim", "--seeds", String(seeds))),
 };
 
-async function step(name, options) {
-  console.log(`\n── ${name} ──`);
+async function step(name, options, how) {
+  if (!how) console.log(`\n── ${name} ──`);
   const started = performance.now();
   let result;
   try {
-    result = await STEPS[name](options);
+    result = await STEPS[name](options, how);
   } catch (error) {
     result = {
       passed: 0,
@@ -118,29 +116,63 @@ async function step(name, options) {
   return { name, seconds: (performance.now() - started) / 1000, note: "", ...result };
 }
 
+async function inOrder(names, options) {
+  const done = [];
+  for (const name of names) done.push(await step(name, options));
+  return done;
+}
+
+/** Each step writes into a file. Steps that run meanwhile set variables of the environment for themselves only. */
+async function runAside(names, options) {
+  const env = { ...process.env };
+  const done = [];
+  for (const name of names) {
+    const file = path.join(results, `${name}.txt`);
+    await writeFile(file, "");
+    done.push({ ...(await step(name, options, { aside: file, env })), file });
+  }
+  return done;
+}
+
+/** Of all steps, those that run aside: the ones of plain Node, where another one runs meanwhile. */
+export function lanes(names) {
+  const others = names.filter((name) => name !== "kernel" && !(name in OF_NODE));
+  if (others.length === 0) return { first: names, main: [], aside: [] };
+  const first = names.filter((name) => name === "kernel");
+  return { first, main: others, aside: names.filter((name) => name in OF_NODE) };
+}
+
+async function runAll(names, options) {
+  await mkdir(results, { recursive: true });
+  const { first, main, aside } = lanes(names);
+  const begun = await inOrder(first, options);
+  if (aside.length > 0) console.log(`\n${aside.join(", ")} run aside; what they print comes at the end`);
+  const [quiet, shown] = await Promise.all([runAside(aside, options), inOrder(main, options)]);
+  for (const { name, file } of quiet) console.log(`\n── ${name} ──\n${await readFile(file, "utf8")}`);
+  return [...begun, ...quiet, ...shown];
+}
+
 export async function main(args) {
   const values = commandLine(
     {
       script: "test",
-      about: "Runs every suite, one after the other; the last line says how many tests passed and failed.",
+      about: "Runs every suite; the last line says how many tests passed and failed.",
       options: { seeds: integer({ default: 2000, help: "histories of the simulation" }) },
       positionals: { sample: "STEP", help: "only these steps", words: Object.keys(STEPS) },
     },
     args,
   );
-  const results = [];
-  for (const name of values.names.length > 0 ? values.names : Object.keys(STEPS))
-    results.push(await step(name, values));
+  const done = await runAll(values.names.length > 0 ? values.names : Object.keys(STEPS), values);
   console.log("");
-  for (const { name, seconds, passed, failed, note } of results) {
+  for (const { name, seconds, passed, failed, note } of done) {
     console.log(
       `${failed === 0 ? "ok  " : "FAIL"} ${name.padEnd(10)}${String(passed).padStart(6)} ` +
         `passed${String(failed).padStart(5)} failed${seconds.toFixed(1).padStart(8)} s  ${note}`,
     );
   }
-  for (const { skipped = [] } of results) for (const line of skipped) console.log(line);
-  const passed = results.reduce((sum, result) => sum + result.passed, 0);
-  const failed = results.reduce((sum, result) => sum + result.failed, 0);
+  for (const { skipped = [] } of done) for (const line of skipped) console.log(line);
+  const passed = done.reduce((sum, result) => sum + result.passed, 0);
+  const failed = done.reduce((sum, result) => sum + result.failed, 0);
   console.log(`${passed} passed, ${failed} failed`);
   return failed === 0 && passed > 0 ? 0 : 1;
 }
