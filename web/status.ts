@@ -2,7 +2,8 @@
 import type { StorageReport, Tide } from "../src/browser/index.ts";
 import { byId, bytes, number } from "./dom.ts";
 
-const ENGINES = { opfs: "the origin private file system", indexeddb: "IndexedDB", memory: "memory" } as const;
+type Engines = Readonly<Record<string, string>>;
+const ENGINES: Engines = { opfs: "the origin private file system", indexeddb: "IndexedDB", memory: "memory" };
 const WORTH = {
   device:
     "An ack says the record was flushed to the device: it survives a crash of the tab, the browser and, as far as " +

@@ -18,7 +18,7 @@ import type { SerializerChoice } from "../topic/serializer.ts";
 import type { KafkaFiles } from "../store/kafka-files.ts";
 import type { GivenSettings, TopicSettings } from "../topic/settings.ts";
 import type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
-import type { Engine } from "../store/volume.ts";
+import type { Engine, VolumeInfo } from "../store/volume.ts";
 import type { Sync, SyncEvent, SyncOptions } from "./sync-api.ts";
 
 export interface OpenOptions {
@@ -53,7 +53,8 @@ export interface OpenOptions {
 
 /** What storage guarantees in this environment. */
 export interface StorageReport {
-  readonly engine: Engine;
+  /** "files" in Node only. */
+  readonly engine: VolumeInfo["engine"];
   /** What `flushed` means here: see VolumeInfo.durability. */
   readonly durability: "device" | "process" | "none";
   /** The size of this tide's slots, whatever open() asked for. */

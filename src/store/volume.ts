@@ -6,9 +6,9 @@
  *   slot 0   catalog copy A          slot 2 …   segments, or free
  *   slot 1   catalog copy B
  *
- * Implementations: MemoryVolume, OpfsVolume, IdbVolume; CopyingVolume over files that a hung leader keeps locked; at
- * the edge one of a single segment in R2, for reading; those of the simulation and of tests. One writer for each
- * volume.
+ * Implementations: MemoryVolume, OpfsVolume, IdbVolume; FileVolume in Node; CopyingVolume over files that a hung leader
+ * keeps locked; at the edge one of a single segment in R2, for reading; those of the simulation and of tests. One
+ * writer for each volume.
  */
 import { TidemarkError } from "../errors.ts";
 
@@ -20,10 +20,12 @@ export const CATALOG_SLOTS = 2;
  */
 export const SLOTS_MAX = 2 ** 17;
 
+/** Of a browser. */
 export type Engine = "opfs" | "indexeddb" | "memory";
 
 export interface VolumeInfo {
-  readonly engine: Engine;
+  /** "files": a folder, in Node. */
+  readonly engine: Engine | "files";
   /**
    * What a returned flush() guarantees. "device": the bytes survive power loss, as far as the engine's flush does.
    * "process": they survive the end of the tab and the browser, but not power loss. "none": they end with the process

@@ -4,7 +4,7 @@
  * comments and strings cannot mislead them. test/tidy.test.ts applies them to this repository, and to planted
  * violations.
  *
- *   assembly ← kernel ← record ← store ← log ← { sync, delivery ← topic } ← { browser, worker } ← web
+ *   assembly ← kernel ← record ← store ← log ← { sync, delivery ← topic } ← { browser ← node, worker } ← web
  */
 import path from "node:path";
 import { parseAst } from "rolldown/parseAst";
@@ -35,6 +35,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   index: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "errors"],
   browser: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "index", "errors"],
   worker: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "index", "errors"],
+  node: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "browser", "errors"],
   web: ["errors"],
 };
 /** The public API: the playground may import nothing else. */
@@ -42,6 +43,7 @@ const PUBLIC = ["src/index.ts", "src/browser/index.ts"];
 /** Packages that a room may import. Rooms without an entry import none. */
 const PACKAGES: Readonly<Record<string, RegExp>> = {
   browser: /^(comlink|idb)$/,
+  node: /^node:/,
   worker: /^(jose|negotiator|whatwg-mimetype|cloudflare:workers|@cloudflare\/workers-types)$/,
   web: /^(uplot|vega-datasets|tidemark)(\/|$)/,
 };

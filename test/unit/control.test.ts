@@ -4,7 +4,8 @@
  */
 import { expect, test } from "vitest";
 import { type Connected, controlOver } from "../../src/browser/port/control-client.ts";
-import { type Controlled, offerControl } from "../../src/browser/worker/control-host.ts";
+import { offerControl } from "../../src/browser/worker/control-host.ts";
+import type { Controlled } from "../../src/browser/worker/host-control.ts";
 import { BrowserTopic, type TopicHost } from "../../src/browser/page/browser-topic.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import { fails } from "../contract/check.ts";

@@ -219,17 +219,31 @@ async function bundleForApps() {
 /** Each side entry alone, with base.js beside it. Not minified: bundlers do that, and Node shows its stack traces. */
 async function bundleSideEntries() {
   const made = {};
-  for (const [name, { source: file, platform, external = [] }] of Object.entries(SIDE_ENTRIES)) {
-    const isExternal = (id) =>
-      id.startsWith("node:") || external.some((each) => id === each || id.startsWith(`${each}/`));
-    const build = await bundle({ [name]: file }, [inBase], { platform, external: isExternal });
-    Object.assign(
-      made,
-      chunksOf(await build.write({ ...names, format: "esm", sourcemap: "hidden", codeSplitting: false })),
-    );
-    await build.close();
-  }
+  for (const name of Object.keys(SIDE_ENTRIES)) Object.assign(made, await bundleSideEntry(name, dist));
   return made;
+}
+
+/** `into`: the folder, which has base.js or gets it later. Gives the modules of each file. */
+export async function bundleSideEntry(name, into) {
+  const { source: file, platform, external = [], instead = [] } = SIDE_ENTRIES[name];
+  const isExternal = (id) =>
+    id.startsWith("node:") || external.some((each) => id === each || id.startsWith(`${each}/`));
+  const seen = new Set();
+  const replaced = Object.fromEntries(instead.map((pair) => pair.map((each) => path.join(root, each))));
+  const build = await bundle({ [name]: file }, [standIns(replaced, seen), inBase], { platform, external: isExternal });
+  const made = chunksOf(
+    await build.write({ ...names, dir: into, format: "esm", sourcemap: "hidden", codeSplitting: false }),
+  );
+  await build.close();
+  allSeen(Object.keys(replaced), seen);
+  return made;
+}
+
+/** base.js, for a folder with a side entry. */
+export async function bundleBase(into) {
+  const build = await bundle({ base: BASE_ENTRY }, []);
+  await build.write({ ...names, dir: into, format: "esm", codeSplitting: false });
+  await build.close();
 }
 
 /** The code of one file, its modules, and the names of others that it uses. `needs`: a part that uses these parts. */

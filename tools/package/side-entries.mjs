@@ -6,8 +6,20 @@
  *   source     the entry's file, from the repository's root
  *   platform   "browser", "node", or "neutral" for code that runs everywhere
  *   external   packages of the app, which are not bundled: frameworks, optional peers
+ *   instead    modules that have a stand-in there: [module, stand-in]
  */
-export const SIDE_ENTRIES = {};
+export const SIDE_ENTRIES = {
+  node: {
+    source: "src/node/index.ts",
+    platform: "node",
+    instead: [
+      ["src/browser/platform/timing.ts", "src/node/package/timing.ts"],
+      ["src/browser/platform/idle.ts", "src/node/package/idle.ts"],
+      ["src/browser/platform/locks.ts", "src/node/package/locks.ts"],
+      ["src/node/kernel-file.ts", "src/node/package/kernel-file.ts"],
+    ],
+  },
+};
 
 /** Packages that are bundled into a side entry; dist/licenses has their licences. */
 export const INSIDE_SIDE_ENTRIES = [];

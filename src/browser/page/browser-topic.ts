@@ -53,14 +53,17 @@ import type { Control } from "../port/envelope.ts";
 import type { PortClient } from "../port/port-client.ts";
 import type { FetchRequest, Opened, ResolveRequest } from "../port/protocol.ts";
 
+/** The calls of topics, to the worker that leads; in Node straight to the logs. */
+export type TopicCalls = Pick<PortClient, "append" | "call" | "control">;
+
 /** What a topic needs of its open tide. */
 export interface TopicHost extends Pick<Tide, "on" | "name" | "topic"> {
   readonly kernel: Kernel;
   /** Stored settings by topic, for topics that have some. */
   readonly settings: ReadonlyMap<string, TopicSettings>;
-  /** The connection that calls go to, and what the worker there found when it opened. */
-  readonly connection: PortClient | undefined;
-  readonly opened: Opened | undefined;
+  /** Where calls go to, and what was found there when it opened. */
+  readonly connection: TopicCalls | undefined;
+  readonly opened: Pick<Opened, "batchBytesMax" | "recovery"> | undefined;
   readonly ended: TidemarkError | undefined;
   /** Resolves when the logs are open, here or in another tab. Rejects when they never will be. */
   ready(): Promise<void>;
@@ -134,7 +137,7 @@ export class BrowserTopic<V> implements Topic<V> {
   readonly #producer: Producer;
   readonly #source: ChangingTopic<V>;
   /** The connection on which the topic is open. */
-  #port: PortClient | undefined;
+  #port: TopicCalls | undefined;
   #opened!: Promise<void>;
 
   constructor(name: string, options: TopicOptions<V>, tide: TopicHost) {
@@ -252,7 +255,7 @@ export class BrowserTopic<V> implements Topic<V> {
    * Opens the topic once for each leader, and again after a failure, which may pass (a full disk). Messages that are
    * sent next arrive after it and need not wait.
    */
-  #open(): PortClient {
+  #open(): TopicCalls {
     if (this.#gone) throw this.#gone;
     const port = this.#tide.connection!;
     if (this.#port !== port) {
@@ -263,7 +266,7 @@ export class BrowserTopic<V> implements Topic<V> {
     return port;
   }
 
-  async #ask(port: PortClient): Promise<void> {
+  async #ask(port: TopicCalls): Promise<void> {
     const given = this.#given;
     try {
       const { born } = await port.call<{ readonly born: number | undefined }>({

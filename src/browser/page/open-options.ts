@@ -19,7 +19,7 @@ const LEADER_TIMEOUT_MS_MIN = 1_500;
 const LEADER_TIMEOUT_MS_MAX = 86_400_000;
 const NAME = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}$/;
 
-const segmentBytes: Check = (field, value) => {
+export const segmentBytes: Check = (field, value) => {
   const bits = typeof value === "number" ? Math.log2(value) : NaN;
   if (!(bits >= SEGMENT_BITS_MIN && bits <= SEGMENT_BITS_MAX && bits % 1 === 0))
     throw refused(field, value, "a power of two from 64 KiB to 64 MiB");

@@ -1,7 +1,7 @@
 /** When a view's committed state is kept, and as what: the options of snapshots (view-snapshots.ts has the bytes). */
 import { callback, checkOptions, positive } from "../../topic/check.ts";
 import type { SnapshotOptions, ViewOptions } from "../api.ts";
-import { laterTurn, sleep } from "../platform/timing.ts";
+import { idle, idleFor } from "../platform/idle.ts";
 import type { ChangingTopic } from "./topic-changes.ts";
 import { type SnapshotPlace, ViewSnapshots } from "./view-snapshots.ts";
 
@@ -15,9 +15,6 @@ export interface KeptState<S> extends SnapshotPlace {
 
 const toJson = (state: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(state));
 const fromJson = <S>(bytes: Uint8Array): S => JSON.parse(new TextDecoder().decode(bytes)) as S;
-
-const idle = (): Promise<unknown> =>
-  "requestIdleCallback" in globalThis ? new Promise((resolve) => requestIdleCallback(resolve)) : laterTurn();
 
 export class Keeping<S> {
   readonly #snapshots: ViewSnapshots;
@@ -67,7 +64,7 @@ export class Keeping<S> {
     this.#isDue = true;
     const due = async (): Promise<void> => {
       for (let waited = 0; this.#changes < everyRecords && waited < everyMs; waited += 1000) {
-        await sleep(Math.min(1000, everyMs));
+        await idleFor(Math.min(1000, everyMs));
         if (signal.aborted) return;
       }
       await idle();

@@ -56,7 +56,8 @@ export interface HostOptions {
   readonly id?: string | undefined;
 }
 
-export interface Opened extends Pick<StorageReport, "engine" | "rejected"> {
+export interface Opened extends Pick<StorageReport, "rejected"> {
+  readonly engine: Engine;
   readonly durability: VolumeInfo["durability"];
   readonly segmentBytes: number;
   /** Id of the volume. A volume with another id under the same name is another tide. */

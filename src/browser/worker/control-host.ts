@@ -3,76 +3,8 @@
  */
 import { expose } from "comlink";
 import { TidemarkError } from "../../errors.ts";
-import { READ_OPTIONS } from "../../topic/options.ts";
-import type { TopicState } from "../api.ts";
-import { type Call, type Control, methods, type Outcome, type Tool } from "../port/envelope.ts";
-import { explainSeek, exportSegment } from "../tools/inspect.ts";
-import { type NamedRecord, statusOf } from "../tools/find-record.ts";
-import type { Topics } from "./topics.ts";
-
-/** What control calls need of the worker's host. */
-export interface Controlled {
-  readonly topics: Pick<Topics, "names" | "settings" | "stored">;
-  /** Also of topics that are synced. */
-  readonly readable: Topics["readable"];
-}
-
-const TOOLS = { explainSeek, exportSegment };
-
-class HostControl implements Control {
-  readonly #topics: Controlled["topics"];
-
-  readonly #readable: Controlled["readable"];
-
-  constructor({ topics, readable }: Controlled) {
-    this.#topics = topics;
-    this.#readable = readable;
-  }
-
-  async topics(): Promise<readonly string[]> {
-    return this.#topics.names();
-  }
-
-  async state(topic: string, born: number | undefined): Promise<TopicState> {
-    const { log } = await this.#readable(topic, born);
-    const settings = this.#topics.settings[topic] ?? {};
-    const { logStartOffset, highWatermark, logEndOffset, leaderEpoch } = log;
-    const recovery = { ...log.recovery, log: topic };
-    return {
-      name: topic,
-      settings,
-      logStartOffset,
-      highWatermark,
-      logEndOffset,
-      leaderEpoch,
-      segments: log.segments(),
-      quarantined: log.quarantined(),
-      recovery,
-    };
-  }
-
-  async upkeep(
-    topic: string,
-    born: number | undefined,
-    work: "trim" | "roll" | "clean",
-    offset?: number,
-  ): Promise<unknown> {
-    if (work === "trim") READ_OPTIONS.to("offset", offset);
-    const { log } = await this.#readable(topic, born);
-    return log[work](offset!);
-  }
-
-  async look(topic: string, born: number | undefined, tool: Tool, what: unknown): Promise<unknown> {
-    const { log } = await this.#readable(topic, born);
-    const store = await this.#topics.stored(topic);
-    if (tool === "statusOf") return statusOf(what as NamedRecord, log, store);
-    if (store) return TOOLS[tool](store, what as never, log);
-    if (tool === "explainSeek") return undefined;
-    throw new TidemarkError("INVALID_ARGUMENT", "no segment begins there: the topic has no records", {
-      ...(what as { readonly baseOffset: number }),
-    });
-  }
-}
+import { type Call, methods, type Outcome } from "../port/envelope.ts";
+import { type Controlled, HostControl } from "./host-control.ts";
 
 /** Serves control calls on `port`. */
 export function offerControl(port: MessagePort, host: Controlled): void {

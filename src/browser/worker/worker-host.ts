@@ -14,7 +14,7 @@ import { instantiateKernel } from "../../kernel/wasm-kernel.ts";
 import type { Log } from "../../log/log.ts";
 import type { LogRecovery } from "../../store/log-store.ts";
 import { SegmentStore } from "../../store/segment-store.ts";
-import type { Volume } from "../../store/volume.ts";
+import type { Engine, Volume, VolumeInfo } from "../../store/volume.ts";
 import type { StorageReport, TideEvent } from "../api.ts";
 import { type PortHost, PortServer } from "../port/port-server.ts";
 import { laterTurn, sleep } from "../platform/timing.ts";
@@ -103,7 +103,7 @@ export class WorkerHost {
       await alive;
       const recovery = recoveryOf(store);
       this.#opened = {
-        ...volume.info,
+        ...(volume.info as VolumeInfo & { readonly engine: Engine }),
         segmentBytes: volume.slotBytes,
         id: store.id!,
         epoch: store.epoch,

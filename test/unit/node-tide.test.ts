@@ -1,0 +1,188 @@
+/** `tidemark/node`: the API of a page over a folder. */
+import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterAll, describe, expect, it } from "vitest";
+import type { TideEvent, Topic } from "../../src/browser/api.ts";
+import { open } from "../../src/node/index.ts";
+import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
+import { fails } from "../contract/check.ts";
+import { releaseKernel } from "../support/kernels.ts";
+
+const home = mkdtempSync(path.join(os.tmpdir(), "tidemark-node-"));
+afterAll(() => rmSync(home, { recursive: true, force: true }));
+let folders = 0;
+const newFolder = (): string => path.join(home, String(folders++));
+const SMALL = { segmentBytes: 64 * 1024 };
+
+async function valuesOf<V>(topic: Topic<V>): Promise<(V | null)[]> {
+  const values: (V | null)[] = [];
+  for await (const { value } of topic.read()) values.push(value);
+  return values;
+}
+
+describe("records", () => {
+  it("appended singly, in batches and in bulk are read after the next opening", async () => {
+    const folder = newFolder();
+    const tide = await open(folder, SMALL);
+    const orders = tide.topic<number>("orders");
+    const acks = await Promise.all([1, 2, 3].map((value) => orders.append({ key: "k", value })));
+    expect(acks.map(({ offset, acks: level, duplicate }) => [offset, level, duplicate])).toEqual(
+      [0, 1, 2].map((offset) => [offset, "flushed", false]),
+    );
+    expect(await orders.appendBatch([{ value: 4 }, { value: 5 }])).toMatchObject({ baseOffset: 3, offset: 4 });
+    const many = Array.from({ length: 10_000 }, (_, i) => ({ value: i + 6 }));
+    expect(await orders.appendAll(many)).toEqual({ appended: 10_000, firstOffset: 5, lastOffset: 10_004 });
+    await fails("OFFSET_CONFLICT", orders.append({ value: 0 }, { ifEnd: 7 }));
+    await tide.close();
+    await fails("CLOSED", orders.append({ value: 0 }));
+    const again = await open(pathToFileURL(folder));
+    const expected = Array.from({ length: 10_005 }, (_, i) => i + 1);
+    expect(await valuesOf(again.topic<number>("orders"))).toEqual(expected);
+    expect(again.storage).toMatchObject({ engine: "files", durability: "device", segmentBytes: 64 * 1024 });
+    expect([again.role, await again.topics()]).toEqual(["leader", ["orders"]]);
+    const state = await again.topic("orders").state();
+    expect([state.logEndOffset, state.recovery.cleanShutdown, state.segments.length > 1]).toEqual([10_005, true, true]);
+    await again.close();
+  });
+
+  it("reach a reader that follows, and changes; an abort ends both", async () => {
+    await using tide = await open(newFolder());
+    const topic = tide.topic<string>("t");
+    const ended = new AbortController();
+    const reads = (async () => {
+      const seen: (string | null)[] = [];
+      for await (const { value } of topic.read({ follow: true, signal: ended.signal }))
+        if (seen.push(value) === 3) ended.abort();
+      return seen;
+    })();
+    const changed = (async () => {
+      const seen: unknown[] = [];
+      for await (const change of topic.changes({ signal: ended.signal }))
+        if (change.type === "append") seen.push(change.record.value);
+      return seen;
+    })();
+    for (const value of ["a", "b", "c"]) await topic.append({ value });
+    expect(await reads).toEqual(["a", "b", "c"]);
+    expect((await changed).slice(0, 2)).toEqual(["a", "b"]);
+  });
+
+  it("fold into a view, which goes on from its snapshot in the next opening", async () => {
+    const folder = newFolder();
+    let applied = 0;
+    const options = {
+      name: "sum",
+      initial: () => 0,
+      apply: (sum: number, { value }: { value: number | null }) => (applied++, sum + value!),
+      snapshot: {},
+    };
+    const tide = await open(folder);
+    const topic = tide.topic<number>("numbers");
+    for (let value = 1; value <= 100; value++) void topic.append({ value });
+    const { offset } = await topic.append({ value: 0 });
+    const view = topic.view(options);
+    await view.ready();
+    expect([view.current, view.at.offset, applied]).toEqual([5050, offset + 1, 101]);
+    await view.save();
+    await tide.close();
+    applied = 0;
+    await using again = await open(folder);
+    const later = again.topic<number>("numbers").view(options);
+    await later.ready();
+    expect([later.current, applied]).toEqual([5050, 0]);
+    later.close();
+  });
+});
+
+describe("topics", () => {
+  it("keep their settings, are trimmed, deleted and made anew", async () => {
+    const folder = newFolder();
+    const tide = await open(folder, SMALL);
+    const events: TideEvent[] = [];
+    tide.on((event) => events.push(event));
+    const topic = tide.topic<number>("t", { retention: { maxRecords: 10 } });
+    for (let value = 0; value < 5; value++) await topic.append({ value });
+    expect((await topic.state()).settings).toEqual({ retention: { maxRecords: 10 } });
+    await topic.trim(3);
+    expect(await valuesOf(topic)).toEqual([3, 4]);
+    await fails("OFFSET_OUT_OF_RANGE", topic.trim(99));
+    await fails("INVALID_ARGUMENT", topic.trim(-1));
+    await tide.deleteTopic("t");
+    await fails("UNKNOWN_TOPIC", topic.append({ value: 1 }));
+    const anew = tide.topic<number>("t");
+    expect((await anew.append({ value: 7 })).offset).toBe(0);
+    expect(events.map(({ type }) => type)).toEqual(["settings", "deleted"]);
+    await tide.close();
+    expect(events.at(-1)).toEqual({ type: "closed", reason: expect.stringContaining("closed") as string });
+  });
+
+  it("have a browser's tools: seeks, the status of a record, a segment as Kafka's files", async () => {
+    await using tide = await open(newFolder());
+    const topic = tide.topic<string>("t");
+    const ack = await topic.append({ key: "k", value: "v", timestamp: 1000 });
+    expect(await topic.statusOf(ack.id)).toEqual({ state: "committed", offset: 0 });
+    expect((await topic.explainSeek({ timestamp: 1000 }))!.offset).toBe(0);
+    const { name, log } = await topic.exportSegment(0);
+    const batches = splitBatches(log).map((each) => decodeBatch(kernel, each));
+    expect([name, batches.length]).toEqual(["00000000000000000000", 1]);
+    expect(await ack.committed).toEqual({ offset: 0 });
+    await fails("INVALID_ARGUMENT", topic.exportSegment(5));
+  });
+});
+
+describe("refusals", () => {
+  it("of wrong folders, options, names and levels name the field and say what to do", async () => {
+    for (const folder of [undefined, "", 7, "a\0b", new URL("https://example.com")])
+      expect((await fails("INVALID_ARGUMENT", open(folder as string))).message).toContain("folder");
+    const folder = newFolder();
+    await fails("INVALID_ARGUMENT", open(folder, { segmentBytes: 1000 }));
+    await fails("INVALID_ARGUMENT", open(folder, { create: "no" as never }));
+    await fails("INVALID_ARGUMENT", open(folder, { sync: {} } as never));
+    await fails("NO_STORAGE", open(folder, { create: false }));
+    await using tide = await open(folder);
+    expect((await fails("ALREADY_OPEN", open(folder))).message).toContain("this process");
+    await fails("INVALID_ARGUMENT", () => tide.topic("a/b"));
+    await fails("INVALID_ARGUMENT", tide.sync({} as never));
+    const topic = tide.topic("t");
+    expect((await fails("INVALID_ARGUMENT", topic.append({ value: 1 }, { acks: "replicated" }))).message).toContain(
+      "sync",
+    );
+  });
+
+  it("damage is reported where it is, and what is beside it is read", async () => {
+    const folder = newFolder();
+    const tide = await open(folder, SMALL);
+    const topic = tide.topic<string>("t");
+    for (let i = 0; i < 40; i++) await topic.append({ value: `${i} `.repeat(1500) });
+    const [first] = (await topic.state()).segments;
+    await tide.close();
+    const copy = newFolder();
+    cpSync(folder, copy, { recursive: true });
+    const file = path.join(copy, `slot-${String(first!.slot).padStart(4, "0")}`);
+    const bytes = await import("node:fs").then(({ readFileSync }) => readFileSync(file));
+    bytes[4096 + 200] = bytes[4096 + 200]! ^ 1;
+    writeFileSync(file, bytes);
+    await using damaged = await open(copy, { create: false });
+    const error = await fails("CORRUPT_RANGE", valuesOf(damaged.topic("t")));
+    const to = Number(error.details["to"]);
+    let read = 0;
+    for await (const _ of damaged.topic("t").read({ from: to })) read++;
+    expect([Number(error.details["from"]), read]).toEqual([0, 40 - to]);
+  });
+
+  it("a folder that is removed ends the tide", async () => {
+    const folder = newFolder();
+    const tide = await open(folder, SMALL);
+    const topic = tide.topic("t");
+    const closed = new Promise((resolve) => tide.on("closed", resolve));
+    rmSync(folder, { recursive: true });
+    await topic.append({ value: 1 }).catch(() => undefined);
+    await closed;
+    await fails("CLOSED", topic.append({ value: 2 }));
+    await tide.close();
+    expect(() => readdirSync(folder)).toThrow("ENOENT");
+  });
+});
+
+const kernel = await releaseKernel();
