@@ -15,7 +15,9 @@ export interface TokenAsk {
 
 /**
  * Gives a token each time one is needed. A token that was refused is never sent again. null: nobody is signed in, and
- * sync waits for authenticate(). A rejection means "not now": asked again after a back-off.
+ * sync waits for authenticate(); it asks again, too, when a page is seen or online again, or opens anew. A rejection
+ * means "not now": asked again after a back-off. The leader's page is asked first, so each tab's function should know
+ * of a sign-in on another tab.
  */
 export type TokenProvider = string | ((ask: TokenAsk) => string | null | Promise<string | null>);
 
@@ -128,12 +130,15 @@ export interface Sync {
    * is blocked or stopped, or with the signal's reason.
    */
   drained(options?: SyncWaitOptions): Promise<void>;
-  /** Resolves when each topic has been level with the edge once since this call. */
+  /**
+   * Resolves when this device holds all that the edge had at some moment after this call. The edge is asked, so this
+   * waits for a connection. Rejects as `drained()` does.
+   */
   caughtUp(options?: SyncWaitOptions): Promise<void>;
   /** In all tabs, and in later openings, until resume(). */
   pause(): Promise<void>;
   resume(): Promise<void>;
-  /** Another provider; or without one: ask again now. */
+  /** Another provider; or without one: ask again now. What this page gives counts, whatever other tabs would say. */
   authenticate(token?: TokenProvider): Promise<void>;
   /**
    * Answers a blocked topic. "retry": the same bytes again. "setAside": into the local topic `<name>.aside`, the reason

@@ -1,8 +1,12 @@
 /** What a device says of a topic when it joins, and how it judges the answer. */
-import type { JoinReply } from "./edge-socket.ts";
-import type { OutboxJoin } from "./sync-frames.ts";
+import { TidemarkError } from "../errors.ts";
+import type { EdgeLog, JoinReply } from "./edge-socket.ts";
+import type { SyncHost } from "./sync-host.ts";
+import type { Joined, OutboxJoin } from "./sync-frames.ts";
 import type { TopicStore } from "./topic-store.ts";
 import { type Verdict, verdictOf } from "./verdict.ts";
+
+const JOIN_MS = 10_000;
 
 /** The edge's log that was joined here before; null if none was. */
 export const streamOf = ({ outboxNote, replicaNote }: TopicStore): string | null =>
@@ -25,6 +29,22 @@ export function joinOf(store: TopicStore, term: number, samples: OutboxJoin["sam
     samples,
     echo: false,
   };
+}
+
+/** Sends a join. If it is not answered in time, the channel is left. */
+export async function joinIn(log: EdgeLog, join: OutboxJoin, { after }: SyncHost): Promise<JoinReply> {
+  const cancel = after(JOIN_MS, () =>
+    log.leave(new TidemarkError("TIMEOUT", "the edge has not answered the join", { ms: JOIN_MS })),
+  );
+  return log.join(join).finally(cancel);
+}
+
+/** Joins once more, in the middle of a conversation, to learn what the edge knows now. */
+export async function standNow(
+  log: EdgeLog,
+  { store, term, host }: { readonly store: TopicStore; readonly term: number; readonly host: SyncHost },
+): Promise<Joined> {
+  return (await joinIn(log, joinOf(store, term, await store.samples()), host)).joined;
 }
 
 export async function judged(

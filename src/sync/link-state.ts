@@ -39,9 +39,13 @@ export type LinkEvent =
   | { readonly on: "ended"; readonly code: number }
   /** The socket has lived for 10 s. */
   | { readonly on: "settled" }
+  /** A topic has become level with the edge. */
+  | { readonly on: "served" }
   | { readonly on: "timer" }
-  /** The page is online or visible again, or something was appended. The last try is at least 1 s old. */
+  /** Something was appended. The last try is at least 1 s old. */
   | { readonly on: "hint" }
+  /** A page is seen or online again. The last try is at least 1 s old. */
+  | { readonly on: "returned" }
   /** A token was refused while the socket was open. */
   | { readonly on: "unauthorized" }
   | { readonly on: "pause"; readonly why: PauseWhy }
@@ -70,6 +74,8 @@ const BACK_OFF_MS_MIN = 100;
 /** Longest wait when there is no token, or only a refused one: somebody may have to sign in first. */
 const TOKEN_MS_MAX = 60_000;
 const RESTART_MS = 2_000;
+/** After a connection that served, the back-off begins with this many tries at most, however soon it ended. */
+const SERVED_TRIES = 1;
 
 const stay = (state: LinkState): LinkStep => ({ state, actions: [] });
 const ask = (tries: number, reason: TokenReason, refused?: string): LinkStep => ({
@@ -129,6 +135,22 @@ function whileConnecting(state: Extract<LinkState, { at: "connecting" }>, event:
   return later(tries, random, undefined, refused);
 }
 
+const isHint = ({ on }: LinkEvent): boolean => on === "hint" || on === "returned";
+/** True if another token ends the pause. */
+const isUnsigned = ({ why }: Extract<LinkState, { at: "paused" }>): boolean =>
+  why === "signed-out" || why === "forbidden";
+
+function whilePaused(state: Extract<LinkState, { at: "paused" }>, event: LinkEvent): LinkStep {
+  const isEnd =
+    event.on === "resume"
+      ? state.why === "user" || state.why === "hidden"
+      : state.why === "hidden"
+        ? isHint(event) || event.on === "timer"
+        : // The person may have signed in elsewhere meanwhile. Appends say nothing of that.
+          isUnsigned(state) && event.on === "returned";
+  return isEnd ? ask(0, "connect", state.refused) : stay(state);
+}
+
 /** Events that count whatever is under way. */
 function always(state: LinkState, event: LinkEvent): LinkStep | undefined {
   if (event.on === "close") return { state: { at: "closed" }, actions: [{ do: "drop" }] };
@@ -138,8 +160,8 @@ function always(state: LinkState, event: LinkEvent): LinkStep | undefined {
       ? stay(state)
       : ask(0, "connect", "refused" in state ? state.refused : undefined);
   }
-  // Nobody could be asked before.
-  const isTokenless = state.at === "paused" ? state.why === "signed-out" : state.at === "connecting" && !state.token;
+  // Nobody could be asked before, or nobody had a token that is allowed to.
+  const isTokenless = state.at === "paused" ? isUnsigned(state) : state.at === "connecting" && !state.token;
   return event.on === "provided" && isTokenless
     ? ask(0, "connect", "refused" in state ? state.refused : undefined)
     : undefined;
@@ -151,7 +173,7 @@ export function linkNext(state: LinkState, event: LinkEvent, random: number): Li
   if (said) return said;
   switch (state.at) {
     case "idle":
-      return event.on === "wanted" || event.on === "hint" ? ask(0, "connect") : stay(state);
+      return event.on === "wanted" || isHint(event) ? ask(0, "connect") : stay(state);
     case "token":
       if (event.on === "token") return withToken(state, event.token, random);
       return event.on === "no-token" ? later(state.tries + 1, random, TOKEN_MS_MAX, state.refused) : stay(state);
@@ -160,19 +182,19 @@ export function linkNext(state: LinkState, event: LinkEvent, random: number): Li
     case "live":
       if (event.on === "ended") return afterEnd(state, event.code, random);
       if (event.on === "settled") return stay({ ...state, tries: 0 });
+      if (event.on === "served") return stay(state.tries > SERVED_TRIES ? { ...state, tries: SERVED_TRIES } : state);
       if (event.on !== "unauthorized") return stay(state);
       return {
         ...ask(state.tries, "refused", state.token),
         actions: [{ do: "drop" }, { do: "ask", reason: "refused" }],
       };
-    case "backoff":
-      return event.on === "timer" || event.on === "hint"
-        ? ask(state.tries + 1, state.refused === undefined ? "connect" : "refused", state.refused)
-        : stay(state);
+    case "backoff": {
+      if (event.on !== "timer" && !isHint(event)) return stay(state);
+      // A try that a hint makes early says nothing of how long the edge is away: it makes no later wait longer.
+      const tries = event.on === "timer" ? state.tries + 1 : state.tries;
+      return ask(tries, state.refused === undefined ? "connect" : "refused", state.refused);
+    }
     case "paused":
-      if (state.why === "user") return event.on === "resume" ? ask(0, "connect") : stay(state);
-      return state.why === "hidden" && (event.on === "hint" || event.on === "resume" || event.on === "timer")
-        ? ask(0, "connect")
-        : stay(state);
+      return whilePaused(state, event);
   }
 }

@@ -120,13 +120,13 @@ export class SyncLink {
   }
 
   /**
-   * Called when the page is online or visible again, or something was appended. Tries sooner, or checks by a ping that
-   * the socket lives. Hints may come by the thousand: one ping a second answers them all.
+   * Called when a page is online or visible again ("returned"), or something was appended. Tries sooner, or checks by a
+   * ping that the socket lives. Hints may come by the thousand: one ping a second answers them all.
    */
-  hint(): void {
+  hint(on: "hint" | "returned" = "hint"): void {
     const now = this.#host.monotonic();
     if (this.#state.at !== "live") {
-      if (now - this.#triedAt >= HINT_MS) this.step({ on: "hint" });
+      if (now - this.#triedAt >= HINT_MS) this.step({ on });
       return;
     }
     if (this.#isPingDue) return;
@@ -162,10 +162,12 @@ export class SyncLink {
   }
 
   async #ask(reason: TokenReason, signal: AbortSignal): Promise<void> {
+    this.#triedAt = this.#host.monotonic();
     this.#leave();
     const cancel = this.#after(TOKEN_MS, signal, () => this.step({ on: "no-token" }));
+    const refused = this.#state.at === "token" ? this.#state.refused : undefined;
     try {
-      const token = await this.#host.token(reason);
+      const token = await this.#host.token(reason, refused);
       cancel();
       if (!signal.aborted) this.step({ on: "token", token });
     } catch {
@@ -298,7 +300,7 @@ export class SyncLink {
     const state = this.#state;
     const socket = this.#socket;
     try {
-      const token = await this.#host.token(reason);
+      const token = await this.#host.token(reason, state.at === "live" ? state.token : undefined);
       if (signal.aborted || !socket || state.at !== "live") return;
       if (token === null && reason === "connect") {
         this.#options.token("missing");

@@ -23,6 +23,8 @@ export interface SessionOptions {
   tell(event: SessionNews): void;
   /** The edge wants another token. */
   unauthorized(): void;
+  /** The topic has become level: this connection was of use. */
+  served(): void;
   /** The volume must be opened again. */
   failed(error: TidemarkError): void;
 }

@@ -11,7 +11,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import { libraryCodeOf } from "./edge-codes.ts";
-import { joinOf, judged, streamOf } from "./joining.ts";
+import { joinIn, joinOf, judged, standNow, streamOf } from "./joining.ts";
 import type { Conversation, JoinUnderWay } from "./conversation.ts";
 import type { ClaimHost } from "./claimer.ts";
 import { type EdgeLog, type EdgeSocket, type JoinReply, takesSync } from "./edge-socket.ts";
@@ -27,7 +27,6 @@ import type { OutboxJoin, Joined, Pushed, TidePayload } from "./sync-frames.ts";
 import type { OutboxRun, Range, TopicStore } from "./topic-store.ts";
 import type { Verdict } from "./verdict.ts";
 
-const JOIN_MS = 10_000;
 /** If the device is full, the session waits at least this long before it tries again. */
 const FULL_MS = 30_000;
 /** After this many bad frames with no good one in between the session stops as CORRUPT_RANGE. */
@@ -139,6 +138,7 @@ export class Session implements Linked {
     }
     // The tide that shows this may have come before this state.
     if (state.at === "catching-up") this.#lookLevel();
+    if (state.at === "live") this.#options.served();
     this.#changed.set();
     this.#options.changed();
   }
@@ -258,7 +258,7 @@ export class Session implements Linked {
     const samples = await this.#store.samples();
     // The notes are read in the turn in which the join is sent.
     const asked = joinOf(this.#store, this.#options.term, samples);
-    const reply = await this.#timed(talk.log, talk.log.join(asked));
+    const reply = await joinIn(talk.log, asked, host);
     if (talk.isOver) return;
     const { outbox } = asked;
     const isLeft = this.#isOver(talk, talk.joins, outbox);
@@ -276,13 +276,6 @@ export class Session implements Linked {
     if (isLeft()) return;
     this.#step({ on: "verdict", verdict: counted, isRepeat });
     await this.#after({ talk, isLeft }, counted, joined);
-  }
-
-  async #timed<T>(log: EdgeLog, asked: Promise<T>): Promise<T> {
-    const cancel = this.#options.host.after(JOIN_MS, () =>
-      log.leave(new TidemarkError("TIMEOUT", "the edge has not answered the join", { ms: JOIN_MS })),
-    );
-    return asked.finally(cancel);
   }
 
   /**
@@ -454,11 +447,22 @@ export class Session implements Linked {
     this.#options.changed();
   }
 
-  /** A claim that this device begins by itself joins first, to learn what the edge knows. */
+  /** Asked before a claim that this device begins by itself, and by whoever wants to know how far the edge is now. */
   async #stand(talk: Conversation): Promise<Joined> {
-    const asked = joinOf(this.#store, this.#options.term, await this.#store.samples());
-    const { joined } = await this.#timed(talk.log, talk.log.join(asked));
+    const joined = await standNow(talk.log, this.#options);
+    if (talk.isOver) return joined;
+    // The edge does not tell this life a second time.
+    this.#life = joined.life;
+    this.edgeEnd = Math.max(this.edgeEnd ?? 0, joined.logEndOffset);
     return joined;
+  }
+
+  /** The end of the edge's log at a moment after this call; undefined if the topic is not live then. */
+  async askEnd(): Promise<number | undefined> {
+    const talk = this.#conversation;
+    if (!talk || this.#state.at !== "live") return undefined;
+    const joined = await this.#stand(talk).catch((thrown: unknown) => this.#failed(talk, TidemarkError.from(thrown)));
+    return talk.isOver ? undefined : joined?.logEndOffset;
   }
 
   async #claim(joining: JoinUnderWay, joined: Joined): Promise<void> {

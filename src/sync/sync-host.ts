@@ -28,9 +28,9 @@ export interface SyncHost {
   }): Promise<{ readonly status: number }>;
   /**
    * undefined: no page has a provider, and the edge may want no token. null: nobody is signed in. Rejects if there is
-   * none for now.
+   * none for now. `refused` is a token that the edge has refused: it is given only if no page has another one.
    */
-  token(reason: TokenReason): Promise<string | null | undefined>;
+  token(reason: TokenReason, refused?: string): Promise<string | null | undefined>;
   /** Resolves once the life lock was seen to be held. If the lock is gone, the program ends and this never resolves. */
   proveTerm(): Promise<void>;
 }

@@ -89,9 +89,16 @@ export class Device {
     return tab;
   }
   async openTide(tab: SyncTab, more: Partial<DeviceConfig> = {}): Promise<void> {
+    await tab.call("open", this.#configOf(tab, more));
+  }
+  /** Milliseconds until the tide is open and the topic's last record is read. */
+  openTimed(tab: SyncTab, more: Partial<DeviceConfig> = {}): Promise<number> {
+    return tab.call("openTimed", this.#configOf(tab, more));
+  }
+  #configOf(tab: SyncTab, more: Partial<DeviceConfig>): DeviceConfig {
     const name = `${this.name}.${tab.number}`;
     this.#options.ledger.writes(name, this.line);
-    await tab.call("open", { ...this.#options.config, name, ...more });
+    return { ...this.#options.config, name, ...more };
   }
 
   /** The page is loaded anew; its tide is not open yet. */

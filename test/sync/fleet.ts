@@ -11,7 +11,7 @@ import type { PlantedBug } from "../support/planted-bug.ts";
 import { copyProfile, Device, newFolder, removeFolder, type SyncTab } from "./device.ts";
 import { digestOf } from "./digest.ts";
 import { endOf, readEdge, startEdge } from "./edge.ts";
-import type { DeviceConfig } from "./events.ts";
+import { type Brief, type DeviceConfig, TOPIC } from "./events.ts";
 import { SyncLedger } from "./ledger.ts";
 import { FaultProxy, type Way } from "./proxy.ts";
 import { TokenServer } from "./tokens.ts";
@@ -20,6 +20,7 @@ export const LOG = "shared/orders";
 export const TOKEN_SECONDS = 20;
 /** A wait for something that must come by itself. */
 const PATIENCE_MS = 60_000;
+const LOOK_MS = 1_000;
 
 export async function within<T>(promise: Promise<T>, what: string, ms = PATIENCE_MS): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -99,27 +100,44 @@ export class Fleet {
     return this.devices.flatMap((device) => device.tabs.map((tab) => ({ device, tab })));
   }
 
+  /**
+   * The person signs in, on every device that has the same account: a copy of the profile may have been the one that
+   * was told that nobody is. A tab that is killed meanwhile has nobody in front of it.
+   */
+  async signIn(device: Device): Promise<void> {
+    const network = this.networkOf(device);
+    const theirs = this.tabs.filter((each) => this.networkOf(each.device) === network);
+    await Promise.all(theirs.map(({ tab }) => tab.call("authenticate").catch(() => undefined)));
+  }
+
   // --- level -------------------------------------------------------------------------------------------------------
 
-  /** Waits until every tab has stopped writing, all is at the edge, and every device holds what the edge holds. */
-  async level(ms = PATIENCE_MS): Promise<void> {
-    await within(
-      this.#all((tab) => tab.call("rest")),
-      "an append",
-      ms,
-    );
-    await within(
-      this.#all((tab) => tab.call("holds", 0)),
-      "sending what was written",
-      ms,
-    );
-    const end = await endOf(this.edge.url, LOG);
-    await within(
-      this.#all((tab) => tab.call("holds", end)),
-      "receiving what the edge has",
-      ms,
-    );
-    await within(this.#all(placed), "telling each record its place", ms);
+  /**
+   * Waits until every tab has stopped writing, all is at the edge, and every device holds what the edge holds. Returns
+   * what was waited for, and what each device said of itself then, once a second.
+   */
+  async level(ms = PATIENCE_MS): Promise<string[]> {
+    const started = performance.now();
+    const waits: string[] = [];
+    let now = "";
+    const timer = setInterval(() => {
+      const at = `${((performance.now() - started) / 1000).toFixed(0)} s, ${now}`;
+      void this.standing().then((all) => waits.push(...all.map((each) => `${at}: ${each}`)));
+    }, LOOK_MS);
+    const wait = (what: string, work: (tab: SyncTab) => Promise<unknown>): Promise<void> => {
+      now = what;
+      return within(this.#all(work), what, ms);
+    };
+    try {
+      await wait("an append", (tab) => tab.call("rest"));
+      await wait("sending what was written", (tab) => tab.call("holds", 0));
+      const end = await endOf(this.edge.url, LOG);
+      await wait("receiving what the edge has", (tab) => tab.call("holds", end));
+      await wait("telling each record its place", placed);
+    } finally {
+      clearInterval(timer);
+    }
+    return waits;
   }
 
   async #all(work: (tab: SyncTab) => Promise<unknown>): Promise<void> {
@@ -130,8 +148,8 @@ export class Fleet {
   async standing(): Promise<string[]> {
     return Promise.all(
       this.tabs.map(async ({ device, tab }) => {
-        const brief = await within(tab.call("brief"), "", 2_000).catch(() => "no answer");
-        return `${device.name}.${tab.number}: ${JSON.stringify(brief)}`;
+        const brief = await within(tab.call("brief"), "", 2_000).catch(() => undefined);
+        return `${device.name}.${tab.number}: ${brief ? briefly(brief) : "no answer"}`;
       }),
     );
   }
@@ -167,6 +185,23 @@ interface AddOptions {
   readonly config?: Partial<DeviceConfig>;
   readonly beside?: Device;
   readonly profile?: string;
+}
+
+/** In one line. What goes without saying is left out. */
+function briefly({ role, status, unanswered, unplaced, closed }: Brief): string {
+  const { state = "no sync", reason, error, nextTryAt } = status ?? {};
+  const topic = status?.topics[TOPIC];
+  const parts = [
+    `${role}, ${state}${reason ? ` (${reason})` : ""}`,
+    topic && `topic ${topic.state}, ${topic.pending.records} pending, at ${topic.watermark}`,
+    topic?.behind && `${topic.behind.records} behind`,
+    unanswered > 0 && `${unanswered} unanswered`,
+    unplaced > 0 && `${unplaced} unplaced`,
+    nextTryAt !== undefined && `next try in ${((nextTryAt - Date.now()) / 1000).toFixed(1)} s`,
+    error && `${error.code}: ${error.message}`,
+    closed !== undefined && `closed: ${closed}`,
+  ];
+  return parts.filter(Boolean).join(", ");
 }
 
 async function placed(tab: SyncTab): Promise<void> {

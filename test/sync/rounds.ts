@@ -24,6 +24,8 @@ const RTT_MS = 100;
 const STEP_MS = 60_000;
 /** A fault of the network waits at most this long for a connection. */
 const OPEN_MS = 3_000;
+/** After this long it is told what a round waited for. */
+const LONG_MS = 5_000;
 
 export interface SyncRunOptions {
   readonly seconds: number;
@@ -42,6 +44,8 @@ export interface SyncRunOptions {
 export interface Round {
   readonly faults: readonly SyncFault[];
   readonly convergeMs: number;
+  /** Where it was long: what each device said of itself, second by second. */
+  readonly waits?: readonly string[];
 }
 
 export interface SyncRunResult extends SyncVerdict {
@@ -130,10 +134,11 @@ class SyncRun {
       }),
     );
     const healed = performance.now();
-    await this.fleet.level();
+    const waits = await this.fleet.level();
     const convergeMs = performance.now() - healed;
-    this.#rounds.push({ faults, convergeMs });
+    this.#rounds.push({ faults, convergeMs, ...(convergeMs > LONG_MS && { waits }) });
     this.options.onStep?.(`  level after ${Math.round(convergeMs)} ms, ${this.fleet.ledger.acked} records acked`);
+    if (convergeMs > LONG_MS) for (const wait of waits) this.options.onStep?.(`    ${wait}`);
     for (const device of [...this.fleet.devices]) if (!devices.includes(device)) await this.fleet.remove(device);
   }
 
@@ -194,9 +199,7 @@ class SyncRun {
     await sleep(lastsMs / 2);
     tokens.heal();
     this.#count(given() > before ? fault : `${fault}, and nobody noticed`);
-    if (fault !== "nobody") return;
-    // Sync waits for the person to sign in.
-    for (const tab of device.tabs) await tab.call("authenticate");
+    if (fault === "nobody") await this.fleet.signIn(device);
   }
 
   async #edge({ lastsMs }: PlannedFault): Promise<void> {

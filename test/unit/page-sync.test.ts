@@ -201,6 +201,32 @@ describe("the desk of tokens", () => {
     expect(asked).toEqual(["leader", "second"]);
   });
 
+  it("asks on where a page has the refused token only, and gives that if none has another; null ends it", async () => {
+    const deskOf = (...tokens: readonly (string | null | undefined)[]): TokenDesk => {
+      const desk: TokenDesk = new TokenDesk(() => tokens.map((token) => page((id) => desk.answered(id, { token }))));
+      return desk;
+    };
+    expect(await deskOf("old", undefined, "new").token("refused", "old")).toBe("new");
+    expect(await deskOf("old", undefined).token("refused", "old")).toBe("old");
+    expect(await deskOf("old", null, "new").token("refused", "old")).toBeNull();
+  });
+
+  it("takes what a page said by itself before what others know, for a second, unless it is refused", async () => {
+    vi.useFakeTimers();
+    try {
+      const desk: TokenDesk = new TokenDesk(() => [page((id) => desk.answered(id, { token: "others" }))]);
+      desk.said("mine");
+      expect([await desk.token("connect"), await desk.token("connect")]).toEqual(["mine", "mine"]);
+      expect(await desk.token("refused", "mine")).toBe("others");
+      await vi.advanceTimersByTimeAsync(1_000);
+      expect(await desk.token("connect")).toBe("others");
+      desk.said(null);
+      expect(await desk.token("connect")).toBeNull();
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   it("tells nobody's provider from nobody signed in, and that from one that failed", async () => {
     const deskOf = (answer: object): TokenDesk => {
       const desk: TokenDesk = new TokenDesk(() => [page((id) => desk.answered(id, answer))]);

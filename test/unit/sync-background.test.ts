@@ -10,7 +10,7 @@ class Scene {
   #timers: { at: number; work: () => void }[] = [];
   state: LinkState = { at: "live", tries: 0, token: undefined };
   readonly steps: string[] = [];
-  hints = 0;
+  readonly hints: string[] = [];
   isSeen = false;
   hasWork = false;
   keeps = false;
@@ -21,7 +21,11 @@ class Scene {
       return () => (this.#timers = this.#timers.filter((each) => each !== timer));
     },
     monotonic: () => this.now,
-    link: () => ({ state: this.state, step: (event) => this.step(event), hint: () => void this.hints++ }),
+    link: () => ({
+      state: this.state,
+      step: (event) => this.step(event),
+      hint: (on) => void this.hints.push(on ?? "hint"),
+    }),
     isSeen: async () => this.isSeen,
     hasWork: () => this.hasWork,
     keeps: () => this.keeps,
@@ -64,7 +68,7 @@ describe("with all tabs hidden", () => {
     await scene.pass(10 * MINUTE);
     expect(scene.steps).toEqual(["pause"]);
     scene.background.seen();
-    expect(scene.hints).toBe(1);
+    expect(scene.hints).toEqual(["returned"]);
   });
 
   it("a tab that is seen within the minute, or one that says so when asked, keeps it", async () => {
@@ -102,8 +106,8 @@ describe("with all tabs hidden", () => {
   it("what is appended while it rests goes out after a quarter of an hour, and at most each quarter", async () => {
     const scene = await new Scene().rest();
     scene.hasWork = true;
-    scene.background.woken();
-    scene.background.woken();
+    scene.background.appended();
+    scene.background.online();
     await scene.pass(15 * MINUTE - 1);
     expect(scene.steps).toEqual(["pause"]);
     await scene.pass(1);
@@ -113,7 +117,16 @@ describe("with all tabs hidden", () => {
     expect(scene.steps).toEqual(["pause", "timer", "pause"]);
     await scene.pass(15 * MINUTE);
     expect(scene.steps).toEqual(["pause", "timer", "pause", "timer"]);
-    expect(scene.hints).toBe(0);
+    expect(scene.hints).toEqual([]);
+  });
+
+  it("a link without a token hears of a page that is seen or online as such, and of appends", () => {
+    const scene = new Scene();
+    scene.state = { at: "paused", why: "signed-out" };
+    scene.background.appended();
+    scene.background.online();
+    scene.background.seen();
+    expect(scene.hints).toEqual(["hint", "returned", "returned"]);
   });
 
   it("\"keep\" keeps it, and a person's pause stays a person's", async () => {

@@ -85,6 +85,31 @@ test("a thousand hints in two seconds are three pings, and the last hint is answ
   expect(link.state.at).toBe("live");
 });
 
+test("signed out, the link asks again when a page returns, at most once a second, and not for appends", async () => {
+  const world = new World();
+  let asked = 0;
+  let token: string | null = null;
+  const host = { ...world.host, token: async () => (asked++, token) };
+  const options = { url: "http://edge", sessions: new Set<never>(), changed: () => undefined, token: () => undefined };
+  const link = new SyncLink({ host, ...options });
+  link.step({ on: "wanted" });
+  await world.pass(5_000);
+  expect([link.state, asked]).toMatchObject([{ at: "paused", why: "signed-out" }, 1]);
+  link.hint();
+  await world.pass(5_000);
+  expect(asked).toBe(1);
+  for (let i = 0; i < 100; i++) {
+    link.hint("returned");
+    await world.pass(25);
+  }
+  expect(asked).toBe(4);
+  token = "t";
+  await world.pass(1_000);
+  link.hint("returned");
+  await world.pass(0);
+  expect(link.state.at).toBe("live");
+});
+
 test("a hint within a second of a ping that was answered finds out that the socket has died since", async () => {
   const world = new World();
   const link = await liveLink(world);

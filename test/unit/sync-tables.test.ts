@@ -130,6 +130,8 @@ describe("the link", () => {
     [LIVE, { on: "pause", why: "hidden" }, "paused hidden", "drop"],
     [BACKOFF, { on: "timer" }, "token", "ask"],
     [BACKOFF, { on: "hint" }, "token", "ask"],
+    [BACKOFF, { on: "returned" }, "token", "ask"],
+    [LIVE, { on: "served" }, "live", ""],
     [BACKOFF, { on: "authenticate" }, "token", "ask"],
     [{ at: "paused", why: "user" }, { on: "hint" }, "paused user", ""],
     [{ at: "paused", why: "user" }, { on: "pause", why: "hidden" }, "paused user", ""],
@@ -139,6 +141,15 @@ describe("the link", () => {
     [{ at: "paused", why: "signed-out" }, { on: "hint" }, "paused signed-out", ""],
     [{ at: "paused", why: "signed-out" }, { on: "authenticate" }, "token", "ask"],
     [{ at: "paused", why: "signed-out" }, { on: "provided" }, "token", "ask"],
+    [{ at: "paused", why: "signed-out" }, { on: "returned" }, "token", "ask"],
+    [{ at: "paused", why: "signed-out" }, { on: "timer" }, "paused signed-out", ""],
+    [{ at: "paused", why: "forbidden" }, { on: "hint" }, "paused forbidden", ""],
+    [{ at: "paused", why: "forbidden" }, { on: "returned" }, "token", "ask"],
+    [{ at: "paused", why: "forbidden" }, { on: "provided" }, "token", "ask"],
+    [{ at: "paused", why: "version" }, { on: "returned" }, "paused version", ""],
+    [{ at: "paused", why: "version" }, { on: "resume" }, "paused version", ""],
+    [{ at: "paused", why: "user" }, { on: "returned" }, "paused user", ""],
+    [{ at: "paused", why: "hidden" }, { on: "returned" }, "token", "ask"],
     [{ at: "paused", why: "user" }, { on: "provided" }, "paused user", ""],
     [{ at: "connecting", tries: 0, token: undefined }, { on: "provided" }, "token", "ask"],
     [{ at: "connecting", tries: 0, token: "t" }, { on: "provided" }, "connecting", ""],
@@ -176,6 +187,28 @@ describe("the link", () => {
     expect([0, 1, 2, 6, 60].map((tries) => backOffMs(tries, 1))).toEqual([500, 1_000, 2_000, 30_000, 30_000]);
     expect(backOffMs(9, 0)).toBe(100);
     expect(backOffMs(0, 0.5, 30_000, 7_000)).toBe(7_000);
+  });
+
+  /** The longest wait behind each of these tries to connect, none of which succeeds. */
+  const waitsOf = (by: "timer" | "hint", tries: number): number[] => {
+    let state: LinkState = linkNext(LIVE, { on: "ended", code: 1006 }, 1).state;
+    return Array.from({ length: tries }, () => {
+      state = linkNext(state, { on: by }, 1).state;
+      state = linkNext(state, { on: "token", token: "t" }, 1).state;
+      state = linkNext(state, { on: "not-open", status: 0 }, 1).state;
+      return (state as Extract<LinkState, { at: "backoff" }>).ms;
+    });
+  };
+  it("an app that appends while the edge is away is not made to wait the longer for its early tries", () => {
+    expect(waitsOf("timer", 5)).toEqual([4_000, 8_000, 16_000, 30_000, 30_000]);
+    expect(waitsOf("hint", 5)).toEqual([2_000, 2_000, 2_000, 2_000, 2_000]);
+  });
+
+  it("a connection that served is followed by a short wait, however soon it ends and whatever failed before", () => {
+    let state: LinkState = { ...LIVE, tries: 9 };
+    state = linkNext(state, { on: "served" }, 0.5).state;
+    expect(linkNext(state, { on: "ended", code: 1006 }, 1).state).toMatchObject({ at: "backoff", ms: 1_000 });
+    expect(linkNext({ ...LIVE, tries: 0 }, { on: "served" }, 0.5).state).toEqual({ ...LIVE, tries: 0 });
   });
 
   it("reads how long a token lives, where it says so", () => {

@@ -81,7 +81,7 @@ describe("a session", () => {
     const session = source("session.ts");
     // The opening's limit is the socket's own.
     expect(source("edge-socket.ts")).toContain("const cancel = after(helloMs, () =>");
-    expect(session).toContain("this.#options.host.after(JOIN_MS, () =>");
+    expect(source("joining.ts")).toContain("const cancel = after(JOIN_MS, () =>");
     expect(session).toContain('host.after(state.ms, () => this.#step({ on: "timer" }))');
   });
 });

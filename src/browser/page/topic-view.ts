@@ -19,9 +19,13 @@ import { type Keeping, keepingOf, type KeptState } from "./view-keeping.ts";
 const SLICE_MS = 8;
 /** The clock is asked after this many records. */
 const SLICE_RECORDS = 16;
-/** While it catches up, the current state is made anew at most this often, and only if that took a tenth of it. */
+/**
+ * While it catches up, the current state is made anew at most this often, and only if that took a tenth of it, and if
+ * that applies at most a fifth as many records as have come since.
+ */
 const REFOLD_MS = 250;
 const REFOLD_SHARE = 1 / 10;
+const REFOLD_RECORDS_SHARE = 1 / 5;
 /** Beyond this many own records without a place it is made anew only when the view is level. */
 const REFOLD_PENDING_MAX = 100_000;
 /** Up to this many it is made anew at once to show the offsets of those that have their place now. */
@@ -60,6 +64,8 @@ class Run<S, V> implements RunningView {
   #sliceEnd = 0;
   #records = 0;
   #refold = { at: -Infinity, ms: 0 };
+  /** Changes since the current state was made anew. */
+  #fresh = 0;
 
   constructor(view: PageView<S>, topic: ChangingTopic<V>, options: ViewOptions<S, V>) {
     const { initial, gap, check = false } = options;
@@ -145,11 +151,13 @@ class Run<S, V> implements RunningView {
   /** Shows what the changes of one answer have made, if the current state is whole or may be made so now. */
   async #refresh(isLevel: boolean, changes: number): Promise<void> {
     const { isStale, isDated, pending } = this.#fold;
+    this.#fresh += changes;
     this.#isReady ||= isLevel;
     if (!this.#isReady) return;
     const isDue =
       performance.now() >= this.#refold.at + REFOLD_MS &&
       this.#refold.ms < REFOLD_MS * REFOLD_SHARE &&
+      pending.size <= this.#fresh * REFOLD_RECORDS_SHARE &&
       pending.size <= REFOLD_PENDING_MAX;
     if (isStale && !isLevel && !isDue) return;
     if (isStale || (isDated && pending.size <= Math.max(changes, DATED_PENDING_MAX))) await this.#makeAnew();
@@ -168,6 +176,7 @@ class Run<S, V> implements RunningView {
       if (++this.#records % SLICE_RECORDS === 0) await this.#breathe();
     }
     this.#refold = { at: performance.now(), ms: performance.now() - began };
+    this.#fresh = 0;
   }
 
   #show(): void {

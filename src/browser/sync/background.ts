@@ -11,7 +11,7 @@ export interface BackgroundHost {
   after(ms: number, work: () => void): () => void;
   monotonic(): number;
   /** The link; undefined until something is synced. */
-  link(): { readonly state: LinkState; step(event: LinkEvent): void; hint(): void } | undefined;
+  link(): { readonly state: LinkState; step(event: LinkEvent): void; hint(on?: "returned"): void } | undefined;
   /** True if a page says that it is seen. */
   isSeen(): Promise<boolean>;
   /** True if something waits to be sent. */
@@ -48,11 +48,17 @@ export class Background {
 
   seen(): void {
     this.close();
-    this.#host.link()?.hint();
+    this.#host.link()?.hint("returned");
   }
 
-  /** A network is there again, or something was appended. That alone does not wake a link that rests. */
-  woken(): void {
+  /** A network is there again. That alone does not wake a link that rests. */
+  online(): void {
+    if (this.#isPaused) return this.#later();
+    this.#host.link()?.hint("returned");
+  }
+
+  /** Something was appended, which does not wake it either. */
+  appended(): void {
     if (this.#isPaused) return this.#later();
     this.#host.link()?.hint();
   }

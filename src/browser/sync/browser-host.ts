@@ -4,12 +4,12 @@
 import { TidemarkError } from "../../errors.ts";
 import type { Wire } from "../../sync/edge-socket.ts";
 import type { HttpAnswer, HttpRequest } from "../../sync/http-wire.ts";
-import type { SyncHost, TokenReason } from "../../sync/sync-host.ts";
+import type { SyncHost } from "../../sync/sync-host.ts";
 
 const REQUEST_MS = 10_000;
 
 export interface BrowserHostOptions {
-  token(reason: TokenReason): Promise<string | null | undefined>;
+  token: SyncHost["token"];
   proveTerm(): Promise<void>;
 }
 

@@ -64,8 +64,8 @@ export class Links {
   step(event: LinkEvent): void {
     for (const { link } of this.#links) link.step(event);
   }
-  hint(): void {
-    for (const { link } of this.#links) link.hint();
+  hint(on?: "returned"): void {
+    for (const { link } of this.#links) link.hint(on);
   }
   close(): void {
     for (const { link } of this.#links) link.close();

@@ -112,7 +112,8 @@ export class PageSync implements Sync {
   async authenticate(token?: TokenProvider): Promise<void> {
     checkToken(token);
     this.#token = token ?? this.#token;
-    await this.#host.ask({ ask: "authenticate" });
+    const own = await this.#tokenFor({ reason: "connect" }).catch(() => undefined);
+    await this.#host.ask({ ask: "authenticate", token: own });
   }
   async unblock(topic: string, choice: "retry" | "setAside" | "discard"): Promise<void> {
     checkChoice(topic, choice, "retry", "setAside", "discard");
@@ -157,12 +158,15 @@ export class PageSync implements Sync {
     }
   }
 
-  async #giveToken(id: number, ask: TokenAsk): Promise<void> {
+  async #tokenFor(ask: TokenAsk): Promise<string | null | undefined> {
     const provider = this.#token;
+    return typeof provider === "function" ? provider(ask) : provider;
+  }
+
+  async #giveToken(id: number, ask: TokenAsk): Promise<void> {
     let answer: SyncAsk;
     try {
-      const token = typeof provider === "function" ? await provider(ask) : provider;
-      answer = { ask: "token", id, token };
+      answer = { ask: "token", id, token: await this.#tokenFor(ask) };
     } catch {
       answer = { ask: "token", id, failed: true };
     }

@@ -21,6 +21,13 @@ export function endOf(topic: string, { state, block }: Session): TidemarkError {
   });
 }
 
+/** The topic was detached or began anew while something waited for it. */
+export const leftTopic = (topic: string): TidemarkError =>
+  new TidemarkError("CLOSED", `sync of ${topic} has ended or begun anew: wait again, if it is still synced`, {
+    topic,
+    reason: "left",
+  });
+
 export function stateOf(link: LinkState, topics: readonly TopicSyncStatus["state"][]): SyncStatus["state"] {
   if (topics.includes("blocked")) return "blocked";
   switch (link.at) {

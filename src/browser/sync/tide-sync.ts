@@ -23,7 +23,8 @@ import { Healer } from "./healer.ts";
 import { Links } from "./links.ts";
 import type { SyncedLog } from "../../sync/synced-log.ts";
 import { type AskedTopic, notSynced, type SyncedTopic } from "./open-synced.ts";
-import { blockedOf, endOf, reasonOf, stateOf, topicStatus } from "./sync-status.ts";
+import { blockedOf, endOf, leftTopic, reasonOf, stateOf, topicStatus } from "./sync-status.ts";
+import { drainedNow, levelSince } from "./waits.ts";
 import { TokenDesk, type TokenPage } from "./token-desk.ts";
 import type { SyncAsk, SyncNews } from "./words.ts";
 
@@ -84,7 +85,10 @@ export class TideSync {
     this.#host = host;
     this.#healer = new Healer(host.kernel, (topic, [from, to]) => host.tell({ type: "healed", topic, from, to }));
     this.#desk = new TokenDesk(() => host.pages());
-    this.#worker = browserHost({ token: (reason) => this.#desk.token(reason), proveTerm: () => host.proveTerm() });
+    this.#worker = browserHost({
+      token: (reason, refused) => this.#desk.token(reason, refused),
+      proveTerm: () => host.proveTerm(),
+    });
     const { after, monotonic } = this.#worker;
     this.#background = new Background({
       after,
@@ -107,9 +111,10 @@ export class TideSync {
       case "resume":
         return this.#pause(false);
       case "authenticate":
+        if (ask.token !== undefined) this.#desk.said(ask.token);
         return this.#authenticate();
       case "hint":
-        return ask.hint === "online" ? this.#background.woken() : this.#background[ask.hint]();
+        return this.#background[ask.hint]();
       case "seen":
         return this.#desk.answered(ask.id, ask);
       case "wait":
@@ -231,7 +236,7 @@ export class TideSync {
       },
       appended: () => {
         this.#changed();
-        this.#background.woken();
+        this.#background.appended();
       },
       risen: () => this.#host.due(topic),
       full: (isFull) => isFull && this.#host.tell({ type: "outboxfull", topic }),
@@ -275,6 +280,7 @@ export class TideSync {
       changed: () => this.#changed(),
       tell: (news) => this.#news(topic, news),
       unauthorized: () => this.#links?.step({ on: "unauthorized" }),
+      served: () => this.#links?.step({ on: "served" }),
       failed: (error) => this.#host.failed(error),
     };
   }
@@ -347,25 +353,26 @@ export class TideSync {
     };
   }
 
-  /** "drained" counts as of this call: what is appended later is not waited for. */
+  /** Counts as of this call: what is appended later, here or elsewhere, is not waited for. */
   async #wait(until: "drained" | "level", topic: string | undefined): Promise<void> {
     await this.#opened();
     const topics = [...this.#open].filter(([name]) => topic === undefined || name === topic);
     if (topic !== undefined && topics.length === 0)
       throw new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} is not synced`, { topic });
-    const ends = topics.map(([name, { session, store }]) => ({ name, session, store, end: store.end }));
+    const waits = topics.map(([name, { session }]) => {
+      const isDone = until === "drained" ? drainedNow(session) : levelSince(session, () => this.#changed());
+      return { name, session, isDone };
+    });
     return new Promise((resolve, reject) => {
       const look = (): boolean => {
-        for (const { name, session, store, end } of ends) {
-          const { state } = session;
-          const isDone = until === "drained" ? store.firstUnsettled >= end : state.at === "live";
-          if (isDone) continue;
-          if (this.#isClosed) reject(new TidemarkError("CLOSED", "the tide is opened anew", { reason: "reopened" }));
-          else if (state.at === "blocked" || state.at === "stopped") reject(endOf(name, session));
-          else return false;
-          return true;
-        }
-        resolve();
+        const left = waits.filter(({ isDone }) => !isDone());
+        const over = left.find(({ session: { state } }) => state.at === "blocked" || state.at === "stopped");
+        const gone = left.find(({ session }) => !this.#sessions.has(session));
+        if (left.length === 0) resolve();
+        else if (this.#isClosed) reject(new TidemarkError("CLOSED", "the tide is opened anew", { reason: "reopened" }));
+        else if (over) reject(endOf(over.name, over.session));
+        else if (gone) reject(leftTopic(gone.name));
+        else return false;
         return true;
       };
       if (!look()) this.#waiting.add(look);

@@ -1,10 +1,13 @@
 /**
- * Asks pages for a token, the leader's own first, then each other tab in turn. A page that has no provider says so at
- * once; one that does not answer within ten seconds is passed over. All are asked at once whether they are seen.
+ * Asks pages for a token, the leader's own first, then each other tab in turn, until one says null or gives a
+ * token that the edge has not refused. A page that has no provider says so at once; one that does not answer within ten
+ * seconds is passed over. All are asked at once whether they are seen.
  *
  *   undefined   no page has a provider: the edge may want no token
  *   null        nobody is signed in
  *   rejection   a provider failed, or none answered
+ *
+ * A page on which somebody has signed in or out says so by itself (`said`). That counts before what other pages know.
  */
 import { TidemarkError } from "../../errors.ts";
 import type { TokenReason } from "../../sync/sync-host.ts";
@@ -12,6 +15,8 @@ import type { SyncNews } from "./words.ts";
 
 const PAGE_MS = 10_000;
 const SEEN_MS = 1_000;
+/** For this long what a page has said answers all links that ask. */
+const SAID_MS = 1_000;
 
 /** What is needed of a tab's port. */
 export interface TokenPage {
@@ -28,18 +33,31 @@ export class TokenDesk {
   readonly #pages: () => Iterable<TokenPage>;
   readonly #waiting = new Map<number, (answer: Answer | undefined) => void>();
   #nextId = 1;
+  #said: string | null | undefined;
 
   constructor(pages: () => Iterable<TokenPage>) {
     this.#pages = pages;
   }
 
-  async token(reason: TokenReason): Promise<string | null | undefined> {
+  /** What a page's provider gives now. Others are not asked at once after this. */
+  said(token: string | null): void {
+    this.#said = token;
+    setTimeout(() => (this.#said = undefined), SAID_MS);
+  }
+
+  /** `refused` is given only if no page has another token. */
+  async token(reason: TokenReason, refused?: string): Promise<string | null | undefined> {
+    if (this.#said !== undefined && this.#said !== refused) return this.#said;
     let isSilent = false;
+    let isRefused = false;
     for (const page of [...this.#pages()]) {
       const answer = await this.#ask(page, reason);
-      if (answer && !answer.failed && answer.token !== undefined) return answer.token;
-      isSilent ||= answer === undefined || answer.failed === true;
+      const { token, failed } = answer ?? { failed: true };
+      if (failed) isSilent = true;
+      else if (token === refused) isRefused ||= token !== undefined;
+      else if (token !== undefined) return token;
     }
+    if (isRefused) return refused;
     if (isSilent) throw new TidemarkError("TIMEOUT", "no page gave a token", { reason });
     return undefined;
   }

@@ -24,7 +24,9 @@ export type SyncAsk =
       readonly token?: string | null | undefined;
       readonly failed?: boolean;
     }
-  | { readonly ask: "pause" | "resume" | "authenticate" | "status" }
+  | { readonly ask: "pause" | "resume" | "status" }
+  /** `token` is what the page's provider gives now; undefined if it has none, or it failed. */
+  | { readonly ask: "authenticate"; readonly token: string | null | undefined }
   | { readonly ask: "hint"; readonly hint: PageHint }
   /** The answer to "ask-seen". */
   | { readonly ask: "seen"; readonly id: number; readonly isHidden: boolean }

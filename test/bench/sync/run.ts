@@ -20,6 +20,7 @@ import { tokenOf } from "../../sync/tokens.ts";
 import { COUNTING } from "../edge/counting.ts";
 import { least, note, number } from "../edge/contest.ts";
 import { Batches } from "../edge/sockets.ts";
+import { joinBytes } from "./join.ts";
 
 const BYTES = 100;
 const RECORDS = 1_000;
@@ -28,8 +29,15 @@ const IN_FLIGHT = 8;
 const OF_TOPIC = { serializer: "bytes", segmentBytes: 8 * 1024 * 1024 } as const;
 const HOUR_MS = 3_600_000;
 
-const FULL = { rounds: 3, push: 100, catchUp: 1_000, live: 200, liveFar: 30, cuts: 5, idleMs: 52_000, local: 100 };
-const QUICK = { rounds: 1, push: 3, catchUp: 5, live: 5, liveFar: 3, cuts: 1, idleMs: 500, local: 3 };
+const FULL = {
+  ...{ rounds: 3, push: 100, catchUp: 1_000, live: 200, liveFar: 30, cuts: 5, idleMs: 52_000, local: 100 },
+  /** Batches of the topic that is opened: 1 GiB. How often it is opened. */
+  ...{ open: 10_000, openings: 9 },
+};
+const QUICK: Size = {
+  ...{ rounds: 1, push: 3, catchUp: 5, live: 5, liveFar: 3, cuts: 1, idleMs: 500, local: 3 },
+  ...{ open: 5, openings: 1 },
+};
 type Size = typeof FULL;
 
 /** For a ratio or a rate the smallest value that meets the target, for everything else the largest one. */
@@ -47,6 +55,8 @@ const AT_MOST: Readonly<Record<string, number>> = {
   "sync.reconnect.p50Ms": 400,
   "sync.reconnect.maxMs": 800,
   "sync.idle.bytesPerHour": 2_048,
+  "sync.join.bytes": 1_536,
+  "sync.open.addedMs": 10,
   "sync.edge.rowsPerMillion": 1_110,
   "sync.edge.rowsPerLiveAppend": 1,
 };
@@ -224,6 +234,41 @@ async function append(bench: SyncBench): Promise<void> {
   await bench.clear();
 }
 
+/** The same records in a local topic and in a synced one: how long until it is open and its last record is read. */
+async function opening(bench: SyncBench): Promise<void> {
+  const { open: batches, openings } = bench.size;
+  const path = bench.newLog();
+  await bench.bareRate(path, batches);
+  const [plain, synced] = [await bench.device(bench.newLog(), ""), await bench.device(path)];
+  await plain.call("pour", batches, RECORDS, BYTES);
+  await synced.call("reach", batches * RECORDS);
+  const times: [number[], number[]] = [[], []];
+  let tabs = [plain, synced];
+  for (let i = 0; i < openings; i++)
+    for (const [which, device] of bench.fleet.devices.entries()) {
+      await tabs[which]!.call("close");
+      const tab = await device.reload(tabs[which]!);
+      tabs = tabs.with(which, tab);
+      times[which]!.push(await device.openTimed(tab, which === 0 ? { edge: undefined } : {}));
+    }
+  const [local, both] = times.map(median) as [number, number];
+  bench.keep("sync.open.localMs", times[0], local);
+  bench.keep("sync.open.addedMs", times[1], both - local);
+  await bench.clear();
+}
+
+/** The frames of one join. */
+async function join(bench: SyncBench): Promise<void> {
+  const path = bench.newLog();
+  const batches = Math.min(bench.size.push, 100);
+  const log = await bench.bare(path);
+  const source = new Batches(await releaseKernel(), 1, BYTES, 1);
+  for (let i = 0; i < batches * 50; i++) await log.append([source.next()]);
+  log.socket.close();
+  const bytes = await joinBytes({ name: "joiner", edge: bench.fleet.edge.url, path }, batches * 50);
+  bench.keep("sync.join.bytes", [bytes], bytes);
+}
+
 /** A connection that is cut; then one on which nothing happens. */
 async function link(bench: SyncBench): Promise<void> {
   const { cuts, idleMs } = bench.size;
@@ -256,6 +301,8 @@ const WORKLOADS: Readonly<Record<string, (bench: SyncBench) => Promise<void>>> =
   "sync.catchup": catchUp,
   "sync.live": live,
   "sync.append": append,
+  "sync.open": opening,
+  "sync.join": join,
   "sync.link": link,
 };
 

@@ -119,6 +119,64 @@ describe("tides in sync", () => {
   }, 60_000);
 });
 
+describe("a person who signs in elsewhere", () => {
+  it("finds what was written meanwhile at the edge, as soon as a page is seen again", async () => {
+    const path = paths();
+    const device = await SyncDevice.open();
+    open.push(device);
+    let token: string | null = null;
+    await device.start({ url: edge(), token: () => token, topics: { orders: { path } } });
+    await device.until(() => device.status.state === "paused");
+    expect(device.status.reason).toBe("signed-out");
+    await device.write("out");
+    token = "anything: this edge asks for none";
+    await device.sync.ask({ ask: "hint", hint: "seen" });
+    // The hint may come within a second of the last try.
+    const again = setInterval(() => void device.sync.ask({ ask: "hint", hint: "seen" }), 200);
+    await device.level().finally(() => clearInterval(again));
+    expect(await device.committed()).toEqual(json(["out"]));
+  }, 60_000);
+});
+
+describe("caughtUp()", () => {
+  it("holds all that was at the edge when it was called, also where the topic was live and did not know", async () => {
+    const path = paths();
+    const near = await SyncDevice.open();
+    open.push(near);
+    await near.start({ url: worker.url, topics: { orders: { path } } });
+    await near.level();
+    const far = await deviceAt(path);
+    await far.level();
+    network.weather.latencyMs = 300;
+    await near.write("a", "b");
+    await near.page.drained();
+    expect(far.of()).toMatchObject({ state: "live", watermark: 0, behind: { records: 0 } });
+    await far.page.caughtUp();
+    expect(far.of()).toMatchObject({ state: "live", watermark: 2, behind: { records: 0 } });
+    expect(await far.committed()).toEqual(json(["a", "b"]));
+    // A connection that ends while the edge is asked is no answer.
+    await near.write("c");
+    await near.page.drained();
+    const told = far.page.caughtUp();
+    network.heal();
+    network.cut();
+    await told;
+    expect(far.of().watermark).toBe(3);
+  }, 60_000);
+
+  it("ends when the topic is synced no more", async () => {
+    const device = await deviceAt(paths());
+    await device.page.pause();
+    const waits = [device.page.caughtUp(), device.page.drained(), device.page.caughtUp()];
+    await device.write("left");
+    waits[1] = device.page.drained();
+    const over = waits.slice(1).map((wait) => expect(wait).rejects.toMatchObject({ code: "CLOSED" }));
+    await device.page.detach("orders", { force: true });
+    await Promise.all(over);
+    await expect(waits[0]).rejects.toMatchObject({ code: "CLOSED", details: { topic: "orders", reason: "left" } });
+  }, 60_000);
+});
+
 describe("what sync() was told", () => {
   const head = async (path: string): Promise<Headers> =>
     (await fetch(`${worker.url}/v1/stream/${path}`, { method: "HEAD" })).headers;

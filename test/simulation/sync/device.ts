@@ -134,6 +134,7 @@ export class Opening {
       changed: () => {},
       tell: (news) => world.hear(this, news.type),
       unauthorized: () => link.step({ on: "unauthorized" }),
+      served: () => link.step({ on: "served" }),
       failed: () => world.hear(this, "failed"),
     });
     this.link = link;

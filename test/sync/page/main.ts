@@ -123,6 +123,16 @@ export const page = {
     return tide.role;
   },
 
+  /** Milliseconds until the tide is open and the topic's last record is read. */
+  async openTimed(given: DeviceConfig): Promise<number> {
+    const started = performance.now();
+    await page.open(given);
+    let found = 0;
+    for await (const _ of topic.read({ from: { last: 1 } })) found++;
+    if (found !== 1) throw new Error(`${found} records were read`);
+    return performance.now() - started;
+  },
+
   /** Writes until `rest`. */
   work() {
     if (!resting) return;
