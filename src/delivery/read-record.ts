@@ -6,7 +6,19 @@
  */
 import { TidemarkError } from "../errors.ts";
 import { PROVISIONAL_FROM } from "../log/provisional-layout.ts";
-import type { RecordBatch } from "../record/record-batch.ts";
+
+/** A checked batch, whoever has checked it: the kernel (record-batch.ts), or a client without one (src/client). */
+export interface CheckedBatch {
+  readonly baseOffset: number;
+  readonly nextOffset: number;
+  readonly count: number;
+  offsetAt(i: number): number;
+  idAt(i: number): string;
+  timestampAt(i: number): number;
+  keyAt(i: number): Uint8Array | null;
+  valueAt(i: number): Uint8Array | null;
+  headersAt(i: number): RawHeaders;
+}
 
 /** The part of a serializer that a reader needs. */
 export interface Deserializer<T> {
@@ -33,7 +45,7 @@ const textOf = (bytes: Uint8Array | null): string | null => (bytes === null ? nu
 const NO_RAW_HEADERS: RawHeaders = Object.freeze([]);
 const NO_HEADERS: TextHeaders = Object.freeze(Object.create(null) as TextHeaders);
 
-function rawHeadersAt(batch: RecordBatch, at: number): RawHeaders {
+function rawHeadersAt(batch: CheckedBatch, at: number): RawHeaders {
   const headers = batch.headersAt(at);
   return headers.length === 0 ? NO_RAW_HEADERS : headers;
 }
@@ -69,11 +81,11 @@ const shownOf = <V>({ offset, timestamp, key, value, headers }: ShownRecord<V>):
 const INSPECT = Symbol.for("nodejs.util.inspect.custom");
 
 export class ReadRecord<V> {
-  readonly #batch: RecordBatch;
+  readonly #batch: CheckedBatch;
   readonly #at: number;
   readonly #serializer: Deserializer<V>;
 
-  constructor(batch: RecordBatch, at: number, serializer: Deserializer<V>) {
+  constructor(batch: CheckedBatch, at: number, serializer: Deserializer<V>) {
     this.#batch = batch;
     this.#at = at;
     this.#serializer = serializer;
@@ -128,7 +140,7 @@ export class PlainRecord<V> {
   readonly valueBytes: Uint8Array | null;
   readonly rawHeaders: RawHeaders;
 
-  constructor(batch: RecordBatch, at: number, serializer: Deserializer<V>) {
+  constructor(batch: CheckedBatch, at: number, serializer: Deserializer<V>) {
     const offset = batch.offsetAt(at);
     const keyBytes = batch.keyAt(at);
     const valueBytes = batch.valueAt(at);
@@ -159,14 +171,14 @@ export class PlainRecord<V> {
 
 /** The records of one batch that are inside the read's range. */
 export class ReadBatch<V> implements Iterable<ReadRecord<V>> {
-  readonly #batch: RecordBatch;
+  readonly #batch: CheckedBatch;
   readonly #serializer: Deserializer<V>;
   readonly #first: number;
   readonly #end: number;
   readonly baseOffset: number;
   readonly nextOffset: number;
 
-  constructor(batch: RecordBatch, from: number, to: number, serializer: Deserializer<V>) {
+  constructor(batch: CheckedBatch, from: number, to: number, serializer: Deserializer<V>) {
     this.#batch = batch;
     this.#serializer = serializer;
     let first = 0;

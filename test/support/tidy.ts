@@ -4,7 +4,7 @@
  * comments and strings cannot mislead them. test/tidy.test.ts applies them to this repository, and to planted
  * violations.
  *
- *   assembly ← kernel ← record ← store ← log ← { sync, delivery ← topic } ← { browser ← node, worker } ← web
+ *   assembly ← kernel ← record ← store ← log ← { sync, delivery ← topic } ← { browser ← node, worker, client } ← web
  */
 import path from "node:path";
 import { parseAst } from "rolldown/parseAst";
@@ -36,10 +36,11 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   browser: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "index", "errors"],
   worker: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "index", "errors"],
   node: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "browser", "errors"],
+  client: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "errors"],
   web: ["errors"],
 };
 /** The public API: the playground may import nothing else. */
-const PUBLIC = ["src/index.ts", "src/browser/index.ts"];
+const PUBLIC = ["src/index.ts", "src/browser/index.ts", "src/client/index.ts"];
 /** Packages that a room may import. Rooms without an entry import none. */
 const PACKAGES: Readonly<Record<string, RegExp>> = {
   browser: /^(comlink|idb)$/,

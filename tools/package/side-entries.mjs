@@ -19,6 +19,7 @@ export const SIDE_ENTRIES = {
       ["src/node/kernel-file.ts", "src/node/package/kernel-file.ts"],
     ],
   },
+  client: { source: "src/client/index.ts", platform: "neutral" },
 };
 
 /** Packages that are bundled into a side entry; dist/licenses has their licences. */

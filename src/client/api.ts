@@ -1,0 +1,182 @@
+/**
+ * The public API of `tidemark/client`: topics of an edge, from a page, a service worker, Node, Deno or a Worker.
+ *
+ *     const edge = connect("https://logs.example.com", { token });
+ *     const orders = edge.topic<Order>("orders");
+ *     const { offset } = await orders.append({ key: "o-17", value: { total: 42 } });
+ *     for await (const record of orders.read({ from: "earliest", follow: true })) { … }
+ *
+ * Nothing is stored on this side. An append counts once the edge has it; until then it is sent again across drops, and
+ * is in the log once. `tidemark/browser` with sync is for apps that also work offline.
+ */
+// For Symbol.asyncDispose, which a consumer's own libraries may lack.
+/// <reference lib="esnext.disposable" preserve="true" />
+import type { TidemarkError } from "../errors.ts";
+import type { PlainRecord, ReadBatch } from "../delivery/read-record.ts";
+import type { ReaderOptions } from "../delivery/reader.ts";
+import type { CompactionSettings, RetentionSettings } from "../log/types.ts";
+import type { TokenReason } from "../sync/sync-host.ts";
+import type { RecordInput } from "../topic/input.ts";
+import type { SerializerChoice } from "../topic/serializer.ts";
+
+export interface ConnectOptions {
+  /**
+   * The bearer token (a JWT), or a function that gives one. The function is called before the first request
+   * ("connect"), again after a 401 ("refused"), and before a socket's token ends ("expiring"); undefined means no
+   * token, as for an edge with open access.
+   */
+  readonly token?: string | ((reason: TokenReason) => string | undefined | Promise<string | undefined>) | undefined;
+  /**
+   * "auto" (default): live records and appends go over a WebSocket where one opens, and over requests and long-polls
+   * where none does. "http": no WebSocket is tried.
+   */
+  readonly transport?: "auto" | "http" | undefined;
+  /** Default: the platform's. Without one (Node 20), everything goes over HTTP. The class of the package ws fits. */
+  readonly WebSocket?: WebSocketClass | undefined;
+  /** Default: the platform's. */
+  readonly fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined;
+  /**
+   * How long a call tries: an append until it is acked, a read without progress, state(), create(), delete(). Only a
+   * read that follows goes on trying. Default 30,000 milliseconds.
+   */
+  readonly timeoutMs?: number | undefined;
+  /**
+   * Bytes of each topic's appends that may be without an ack. Beyond it appendAll() waits; beyond twice this an append
+   * is BACKPRESSURE. Default 8 MiB.
+   */
+  readonly inFlightBytesMax?: number | undefined;
+  /** Called before each new try, with what went wrong and the pause until the try. For "connecting …" in a UI. */
+  readonly onRetry?: ((error: TidemarkError, pauseMs: number) => void) | undefined;
+  /** If it is aborted, everything ends at once, without waiting for acks. close() waits. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A class that opens WebSockets as the platform's does. */
+export type WebSocketClass = new (url: string, protocols: string[]) => WebSocketLike;
+export interface WebSocketLike {
+  binaryType: string;
+  send(data: Uint8Array<ArrayBuffer> | string): void;
+  close(code?: number, reason?: string): void;
+  addEventListener(type: "open" | "error", listener: () => void): void;
+  addEventListener(type: "message", listener: (event: { data: unknown }) => void): void;
+  addEventListener(type: "close", listener: (event: { code: number; reason: string }) => void): void;
+}
+
+export interface ClientTopicOptions<V = unknown> {
+  /**
+   * "json" (default), "text", "bytes", or your own. A topic that an append makes has the content type that fits:
+   * application/json, text/plain or application/octet-stream.
+   */
+  readonly serializer?: SerializerChoice<V> | undefined;
+  /** Default true: the first append makes a topic that does not exist. false: it is UNKNOWN_TOPIC then. */
+  readonly create?: boolean | undefined;
+  /** Of a topic that is made by this handle. A topic that exists keeps its own. */
+  readonly retention?: RetentionSettings | undefined;
+  readonly compaction?: CompactionSettings | boolean | undefined;
+}
+
+/** If the signal is aborted, the call rejects with its reason. What was sent may have been done all the same. */
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ClientAppendOptions extends CallOptions {
+  /** Append only if the log's end is still this offset, else OFFSET_CONFLICT. */
+  readonly ifEnd?: number | undefined;
+}
+
+export interface ClientAck {
+  readonly offset: number;
+  readonly timestamp: number;
+  /** The edge answers once a record is durable there. */
+  readonly acks: "flushed";
+  /** True if the edge had the record already, from an earlier try. */
+  readonly duplicate: boolean;
+  /** The record's name: `record.id` of whoever reads it. */
+  readonly id: string;
+  /** Resolves at once: an ack of the edge is a commit. Here so that code for a browser's topic runs unchanged. */
+  readonly committed: Promise<{ readonly offset: number }>;
+}
+
+/** The ack of records that are appended whole or not at all; `offset` and `id` are the last one's. */
+export interface ClientBatchAck extends ClientAck {
+  /** Offset of the first record. */
+  readonly baseOffset: number;
+}
+
+export interface ClientAppendAllOptions extends CallOptions {
+  readonly onProgress?: ((progress: { readonly appended: number; readonly acked: number }) => void) | undefined;
+}
+
+export interface AppendedAll {
+  readonly appended: number;
+  readonly firstOffset: number | undefined;
+  readonly lastOffset: number | undefined;
+}
+
+export interface ClientTopicState {
+  readonly name: string;
+  readonly logStartOffset: number;
+  /** Exclusive. At the edge all records are committed, so it is also the log's end. */
+  readonly highWatermark: number;
+  readonly logEndOffset: number;
+  /** True if nothing can be appended any more. */
+  readonly closed: boolean;
+  readonly contentType: string;
+  readonly retention: RetentionSettings | undefined;
+  readonly compaction: CompactionSettings | undefined;
+  /** Of a topic that ends by itself: seconds after its last use, or a time (RFC 3339). */
+  readonly ttlSeconds: number | undefined;
+  readonly expiresAt: string | undefined;
+}
+
+export interface ClientTopic<V = unknown> {
+  readonly name: string;
+  /**
+   * Resolves when the record is durable at the edge. Calls that are not awaited share batches and keep their order.
+   * Rejects with what the edge refused (then nothing was appended), BACKPRESSURE, TIMEOUT (not sent), or
+   * OUTCOME_UNKNOWN: it was sent, and no answer came in time.
+   */
+  append(record: RecordInput<V>, options?: ClientAppendOptions): Promise<ClientAck>;
+  /** Appends all records or none, with one ack. They must fit one batch of 1,048,588 bytes. */
+  appendBatch(records: readonly RecordInput<V>[], options?: ClientAppendOptions): Promise<ClientBatchAck>;
+  /**
+   * Appends a whole (async) iterable with back-pressure; resolves when all is acked. Ends with the first append that
+   * fails; those before it are in the log.
+   */
+  appendAll(
+    records: Iterable<RecordInput<V>> | AsyncIterable<RecordInput<V>>,
+    options?: ClientAppendAllOptions,
+  ): Promise<AppendedAll>;
+  /**
+   * As in the browser. A read that follows goes on across drops, at the offset behind the last record that it gave, and
+   * ends when the topic is closed. A topic that does not exist is empty; a read that follows waits for it.
+   */
+  read(options?: ClientReadOptions): AsyncIterableIterator<PlainRecord<V>>;
+  readBatches(options?: ClientReadOptions): AsyncIterableIterator<ReadBatch<V>>;
+  /** Undefined for a topic that does not exist. */
+  state(options?: CallOptions): Promise<ClientTopicState | undefined>;
+  /** Makes the topic. False if it exists with these settings; INVALID_ARGUMENT if it has others. */
+  create(options?: CallOptions): Promise<boolean>;
+  /** Closes the topic for good: nothing can be appended any more, and readers end behind the last record. */
+  end(options?: CallOptions): Promise<void>;
+  /** Removes the topic with its records. False if there was none. Needs the right `admin`. */
+  delete(options?: CallOptions): Promise<boolean>;
+}
+
+/** `isolation` and `maxBytes` of other hosts mean nothing here: all is committed, and the edge pages by itself. */
+export type ClientReadOptions = Pick<ReaderOptions, "from" | "to" | "follow" | "signal">;
+
+export interface EdgeClient {
+  /** The edge's address, without a slash at its end. */
+  readonly url: string;
+  /** Returns the same object for the same name. INVALID_ARGUMENT if it was asked for with another serializer. */
+  topic<V = unknown>(name: string, options?: ClientTopicOptions<V>): ClientTopic<V>;
+  /**
+   * Waits for unanswered appends, each at most `timeoutMs`. Reads end with CLOSED. Further calls return the same
+   * promise, which never rejects.
+   */
+  close(): Promise<void>;
+  /** close(), for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
+}

@@ -1,0 +1,372 @@
+/** A topic of an edge: what a caller passes is checked here, and becomes batches and requests. */
+import { TidemarkError } from "../errors.ts";
+import type { ProducerRecord } from "../delivery/producer.ts";
+import { type PlainRecord, ReadBatch } from "../delivery/read-record.ts";
+import { type BatchReading, RecordReading } from "../delivery/reading.ts";
+import type { CompactionSettings, RetentionSettings, StartPosition } from "../log/types.ts";
+import { recordId } from "../record/record-id.ts";
+import { BATCHES_TYPE, formatOffset, offsetInHeader } from "../sync/http-words.ts";
+import { callback, checkOptions, integer, signal } from "../topic/check.ts";
+import { type RecordInput, recordOf, recordsOf } from "../topic/input.ts";
+import { producerIdOf, READ_OPTIONS } from "../topic/options.ts";
+import { type Serializer, serializerOf } from "../topic/serializer.ts";
+import type {
+  AppendedAll,
+  CallOptions,
+  ClientAck,
+  ClientAppendAllOptions,
+  ClientAppendOptions,
+  ClientBatchAck,
+  ClientReadOptions,
+  ClientTopic,
+  ClientTopicOptions,
+  ClientTopicState,
+} from "./api.ts";
+import { type Page, type PageSource, readPages } from "./read-topic.ts";
+import { type EdgeReply, type EdgeAsk, POLL_SILENT_MS, errorIn, type EdgeRequests } from "./requests.ts";
+import { type Placed, type Posted, Sender } from "./sender.ts";
+import { pauseFor } from "./waiting.ts";
+
+const TYPES = { json: "application/json", text: "text/plain", bytes: "application/octet-stream" } as const;
+/** How often a read that follows looks for a topic that does not exist. */
+const MISSING_MS = 2_000;
+const NOTHING = new Uint8Array(0);
+const NEXT = "stream-next-offset";
+const START = "tidemark-start-offset";
+const CLOSED = "stream-closed";
+const RETENTION = "tidemark-retention-";
+const COMPACTION = "tidemark-compaction";
+
+const CALL = { signal };
+const APPEND = { ifEnd: integer(0), signal };
+const APPEND_ALL = { signal, onProgress: callback };
+
+export interface RemoteHost {
+  readonly requests: EdgeRequests;
+  readonly inFlightBytesMax: number;
+  /** Aborted once the client closes: reads end. */
+  readonly closing: AbortSignal;
+}
+
+/** A copy, so that the caller may reuse its bytes as soon as append() has returned. */
+const copyOf = <T extends Uint8Array | null>(bytes: T): T => (bytes && bytes.slice()) as T;
+const kept = ({ key, value, headers, timestamp }: ProducerRecord): ProducerRecord => ({
+  key: copyOf(key),
+  value: copyOf(value),
+  timestamp,
+  ...(headers && { headers: headers.map(([name, bytes]) => [name, copyOf(bytes)] as const) }),
+});
+
+const idAt = ({ owner, at }: Placed, i: number): string => recordId(owner, at + i);
+const isClosed = ({ headers }: EdgeReply): boolean => headers.get(CLOSED) === "true";
+const offsetOf = ({ headers }: EdgeReply, name: string): number => offsetInHeader(headers.get(name));
+
+export class RemoteTopic<V> implements ClientTopic<V> {
+  readonly name: string;
+  readonly sender: Sender;
+  readonly #host: RemoteHost;
+  readonly #options: ClientTopicOptions<V>;
+  readonly #serializer: Serializer<V>;
+
+  constructor(host: RemoteHost, name: string, options: ClientTopicOptions<V>) {
+    this.name = name;
+    this.#host = host;
+    this.#options = options;
+    this.#serializer = serializerOf<V>(options.serializer);
+    const { requests, inFlightBytesMax } = host;
+    this.sender = new Sender({
+      timeoutMs: requests.timeoutMs,
+      inFlightBytesMax,
+      begin: (over) => this.#begin(over),
+      post: (batch, asked, over) => this.#post(batch, asked, over),
+      pause: (error, failures, over) => requests.pause(error, failures, over),
+      newId: () => producerIdOf(crypto.getRandomValues(new BigUint64Array(1))),
+    });
+  }
+
+  // --- requests ----------------------------------------------------------------------------------------------------
+
+  #ask(ask: Omit<EdgeAsk, "path">): Promise<EdgeReply> {
+    return this.#host.requests.ask({ ...ask, path: this.name });
+  }
+
+  /** The answer if it is a success or has one of these statuses, else the error that it says. */
+  async #asked(ask: Omit<EdgeAsk, "path">, ...allowed: readonly number[]): Promise<EdgeReply> {
+    const answer = await this.#ask(ask);
+    if (answer.status >= 300 && !allowed.includes(answer.status)) throw errorIn(answer);
+    return answer;
+  }
+
+  /** The same, as a call of its own: tried again until its time is over. */
+  async #call(options: CallOptions, ask: Omit<EdgeAsk, "path">, ...allowed: readonly number[]): Promise<EdgeReply> {
+    checkOptions("a call", options, CALL);
+    const { signal } = options;
+    return this.#host.requests.again((over) => this.#asked({ ...ask, signal: over }, ...allowed), { signal });
+  }
+
+  // --- append ------------------------------------------------------------------------------------------------------
+
+  async append(record: RecordInput<V>, options: ClientAppendOptions = {}): Promise<ClientAck> {
+    checkOptions("append()", options, APPEND);
+    this.#checkOpen();
+    const encoded = kept(recordOf(record, this.#serializer, Date.now));
+    return this.#ack(await this.sender.add([encoded], options), encoded.timestamp, 0);
+  }
+
+  async appendBatch(records: readonly RecordInput<V>[], options: ClientAppendOptions = {}): Promise<ClientBatchAck> {
+    checkOptions("appendBatch()", options, APPEND);
+    this.#checkOpen();
+    const encoded = recordsOf(records, this.#serializer, Date.now).map(kept);
+    const last = encoded.at(-1);
+    if (!last) throw new TidemarkError("INVALID_ARGUMENT", "a batch has at least one record", { field: "records" });
+    const placed = await this.sender.add(encoded, options);
+    const ack = this.#ack(placed, last.timestamp, encoded.length - 1);
+    return { ...ack, baseOffset: ack.offset - encoded.length + 1 };
+  }
+
+  #ack(placed: Placed, timestamp: number, i: number): ClientAck {
+    const offset = placed.baseOffset + placed.at + i;
+    const committed = Promise.resolve({ offset });
+    return { offset, timestamp, acks: "flushed", duplicate: placed.duplicate, id: idAt(placed, i), committed };
+  }
+
+  async appendAll(
+    records: Iterable<RecordInput<V>> | AsyncIterable<RecordInput<V>>,
+    options: ClientAppendAllOptions = {},
+  ): Promise<AppendedAll> {
+    checkOptions("appendAll()", options, APPEND_ALL);
+    const { signal, onProgress } = options;
+    let [appended, acked] = [0, 0];
+    let [firstOffset, lastOffset]: (number | undefined)[] = [];
+    let failure: { readonly thrown: unknown } | undefined;
+    for await (const record of records) {
+      await this.sender.drained(this.#host.inFlightBytesMax);
+      if (failure) break;
+      appended++;
+      this.append(record, { signal }).then(
+        ({ offset }) => {
+          acked++;
+          firstOffset ??= offset;
+          lastOffset = offset;
+          onProgress?.({ appended, acked });
+        },
+        (thrown: unknown) => (failure ??= { thrown }),
+      );
+    }
+    await this.sender.drained();
+    // The last acks' own callbacks run before this goes on.
+    await Promise.resolve();
+    if (failure) throw failure.thrown;
+    return { appended, firstOffset, lastOffset };
+  }
+
+  #checkOpen(): void {
+    if (this.#host.closing.aborted) throw this.#host.closing.reason as Error;
+  }
+
+  /** A token that may only append is not told where the log ends: offset 0 is the only end that is known then. */
+  async #begin(over: AbortSignal): Promise<number> {
+    const answer = await this.#asked({ method: "HEAD", signal: over }, 404, 403);
+    if (answer.status === 403) return 0;
+    if (answer.status !== 404) return offsetOf(answer, NEXT);
+    if (this.#options.create === false) throw missing(this.name);
+    return offsetOf(await this.#create(over), NEXT);
+  }
+
+  /** An answer of 409 means that the topic exists with another type or other settings. */
+  #create(over: AbortSignal): Promise<EdgeReply> {
+    const { serializer = "json", retention, compaction } = this.#options;
+    const type = typeof serializer === "string" ? TYPES[serializer] : TYPES.bytes;
+    const headers = { "content-type": type, ...retentionHeaders(retention), ...compactionHeaders(compaction) };
+    return this.#asked({ method: "PUT", headers, signal: over }, 409);
+  }
+
+  async #post(
+    batch: Uint8Array<ArrayBuffer>,
+    { ifEnd, since }: { readonly ifEnd: number | undefined; readonly since: number | undefined },
+    over: AbortSignal,
+  ): Promise<Posted> {
+    const headers = {
+      "content-type": BATCHES_TYPE,
+      "tidemark-sequences": "from-zero",
+      ...(ifEnd !== undefined && { "stream-expected-offset": formatOffset(ifEnd) }),
+      ...(since !== undefined && { "tidemark-resent-since": formatOffset(since) }),
+    };
+    const answer = await this.#asked({ method: "POST", headers, body: batch, signal: over });
+    try {
+      const { appended } = JSON.parse(new TextDecoder().decode(answer.bytes)) as { appended: readonly Posted[] };
+      if (Number.isSafeInteger(appended[0]!.baseOffset)) return appended[0]!;
+    } catch {
+      // Something between has answered in the edge's stead.
+    }
+    throw notOfTheEdge(answer);
+  }
+
+  // --- read --------------------------------------------------------------------------------------------------------
+
+  readonly #pages: PageSource = {
+    resolve: (position, over) => this.#resolve(position, over),
+    page: (from, over) => this.#page(`?offset=${formatOffset(from)}`, from, over),
+    live: (from, over) => this.#live(from, over),
+  };
+
+  async #page(query: string, from: number, over: AbortSignal, silentMs?: number): Promise<Page> {
+    const headers = { accept: BATCHES_TYPE };
+    const ask = { method: "GET", query, headers, ...(silentMs !== undefined && { silentMs }) };
+    const answer = await this.#host.requests.again((signal) => this.#asked({ ...ask, signal }, 404), {
+      signal: over,
+      ms: silentMs === undefined ? this.#host.requests.timeoutMs : Infinity,
+    });
+    if (answer.status === 404) return { bytes: NOTHING, nextOffset: from, isLevel: true, ended: false };
+    if (answer.headers.get(NEXT) === null) throw notOfTheEdge(answer);
+    const nextOffset = offsetOf(answer, NEXT);
+    const isLevel = answer.headers.get("stream-up-to-date") === "true";
+    return { bytes: answer.bytes, nextOffset, isLevel, ended: isLevel && isClosed(answer) };
+  }
+
+  /** Long-polls. A topic that does not exist is looked for. */
+  async *#live(from: number, over: AbortSignal): AsyncGenerator<Page> {
+    for (let at = from; ;) {
+      const page = await this.#page(`?offset=${formatOffset(at)}&live=long-poll`, at, over, POLL_SILENT_MS);
+      if (page.nextOffset > at || page.ended) yield page;
+      else if (page.bytes === NOTHING) await pauseFor(MISSING_MS, over);
+      at = page.nextOffset;
+    }
+  }
+
+  async #resolve(position: StartPosition, over: AbortSignal): Promise<number> {
+    if (typeof position === "number") return position;
+    if (typeof position === "object" && "timestamp" in position) {
+      const query = `?timestamp=${Math.ceil(position.timestamp)}`;
+      const answer = await this.#call(
+        { signal: over },
+        { method: "GET", query, headers: { accept: BATCHES_TYPE } },
+        404,
+      );
+      return offsetOf(answer, "tidemark-from-offset");
+    }
+    const { logStartOffset = 0, logEndOffset = 0 } = (await this.state({ signal: over })) ?? {};
+    if (position === "earliest") return logStartOffset;
+    return position === "latest" ? logEndOffset : Math.max(logStartOffset, logEndOffset - position.last);
+  }
+
+  readBatches(options: ClientReadOptions = {}): BatchReading<ReadBatch<V>> {
+    let [source, asked] = [this.#pages, options];
+    try {
+      checkOptions("read()", options, READ_OPTIONS);
+      this.#checkOpen();
+    } catch (thrown) {
+      // Reported by the first next(), like every other error of a read.
+      source = { ...source, resolve: () => Promise.reject(thrown as Error) };
+      asked = {};
+    }
+    return readPages(source, this.#serializer, asked, this.#host.closing);
+  }
+
+  read(options?: ClientReadOptions): AsyncIterableIterator<PlainRecord<V>> {
+    return new RecordReading(this.readBatches(options));
+  }
+
+  // --- admin -------------------------------------------------------------------------------------------------------
+
+  async state(options: CallOptions = {}): Promise<ClientTopicState | undefined> {
+    const answer = await this.#call(options, { method: "HEAD" }, 404);
+    if (answer.status === 404) return undefined;
+    const { headers } = answer;
+    if (headers.get(NEXT) === null) throw notOfTheEdge(answer);
+    const logEndOffset = offsetOf(answer, NEXT);
+    const ttl = headers.get("stream-ttl");
+    return {
+      name: this.name,
+      logStartOffset: offsetOf(answer, START),
+      highWatermark: logEndOffset,
+      logEndOffset,
+      closed: isClosed(answer),
+      contentType: headers.get("content-type") ?? "",
+      retention: retentionIn(headers),
+      compaction: compactionIn(headers),
+      ttlSeconds: ttl === null ? undefined : Number(ttl),
+      expiresAt: headers.get("stream-expires-at") ?? undefined,
+    };
+  }
+
+  async create(options: CallOptions = {}): Promise<boolean> {
+    checkOptions("create()", options, CALL);
+    const { status } = await this.#host.requests.again(
+      async (over) => {
+        const answer = await this.#create(over);
+        if (answer.status === 409) throw errorIn(answer);
+        return answer;
+      },
+      { signal: options.signal },
+    );
+    return status === 201;
+  }
+
+  async end(options: CallOptions = {}): Promise<void> {
+    await this.#call(options, { method: "POST", headers: { [CLOSED]: "true" } });
+  }
+
+  async delete(options: CallOptions = {}): Promise<boolean> {
+    const { status } = await this.#call(options, { method: "DELETE" }, 404, 410);
+    return status < 300;
+  }
+}
+
+const missing = (name: string): TidemarkError =>
+  new TidemarkError("UNKNOWN_TOPIC", `there is no topic ${name} at this edge; create() makes it`, { topic: name });
+
+const notOfTheEdge = ({ status }: EdgeReply): TidemarkError =>
+  new TidemarkError("CLOSED", `an answer of ${status} that is not an edge's: is the address right?`, {
+    reason: "network",
+    status,
+  });
+
+// --- settings as headers ---------------------------------------------------------------------------------------------
+
+const BOUNDS = [
+  ["bytes", "maxBytes", 1],
+  ["records", "maxRecords", 1],
+  ["seconds", "maxAgeMs", 1000],
+] as const;
+const TIMES = [
+  ["-lag-seconds", "minLagMs"],
+  ["-tombstone-seconds", "tombstoneRetentionMs"],
+] as const;
+
+function retentionHeaders(retention: RetentionSettings = {}): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const [name, field, unit] of BOUNDS) {
+    const value = retention[field];
+    if (value !== undefined) headers[RETENTION + name] = String(Math.ceil(value / unit));
+  }
+  return headers;
+}
+
+function retentionIn(headers: Headers): RetentionSettings | undefined {
+  const found = BOUNDS.flatMap(([name, field, unit]) => {
+    const text = headers.get(RETENTION + name);
+    return text === null ? [] : [[field, Number(text) * unit]];
+  });
+  return found.length > 0 ? Object.fromEntries(found) : undefined;
+}
+
+function compactionHeaders(compaction: CompactionSettings | boolean | undefined): Record<string, string> {
+  if (!compaction) return {};
+  const headers: Record<string, string> = { [COMPACTION]: "key" };
+  for (const [name, field] of TIMES) {
+    const value = compaction === true ? undefined : compaction[field];
+    if (value !== undefined) headers[COMPACTION + name] = String(Math.ceil(value / 1000));
+  }
+  return headers;
+}
+
+function compactionIn(headers: Headers): CompactionSettings | undefined {
+  if (headers.get(COMPACTION) === null) return undefined;
+  return Object.fromEntries(
+    TIMES.flatMap(([name, field]) => {
+      const text = headers.get(COMPACTION + name);
+      return text === null ? [] : [[field, Number(text) * 1000]];
+    }),
+  );
+}

@@ -1,0 +1,229 @@
+/**
+ * `tidemark/client` in Node against real workerd: what each call does, and what becomes of appends and reads when the
+ * network between them fails.
+ */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { connect, type ConnectOptions, type EdgeClient, TidemarkError } from "../../../src/client/index.ts";
+import { FaultProxy } from "../../sync/proxy.ts";
+import { type LocalWorker, startWorker } from "../local-worker.ts";
+
+let worker: LocalWorker;
+let proxy: FaultProxy;
+const clients: EdgeClient[] = [];
+
+beforeAll(async () => {
+  worker = await startWorker();
+  proxy = await new FaultProxy(Number(new URL(worker.url).port)).start();
+}, 60_000);
+afterAll(async () => {
+  for (const client of clients) await client.close();
+  await proxy.stop();
+  await worker.stop();
+});
+
+let made = 0;
+const fresh = (): string => `client/${++made} ü`;
+function client(options: ConnectOptions = {}, url = worker.url): EdgeClient {
+  const opened = connect(url, options);
+  clients.push(opened);
+  return opened;
+}
+
+async function allOf<T>(records: AsyncIterable<T>, most = Infinity): Promise<T[]> {
+  const found: T[] = [];
+  for await (const record of records) if (found.push(record) >= most) break;
+  return found;
+}
+
+describe("a topic", () => {
+  it("takes records with keys, headers and times, and gives them back whole", async () => {
+    const topic = client().topic<{ n: number }>(fresh());
+    expect(await topic.state()).toBeUndefined();
+    expect(await allOf(topic.read())).toEqual([]);
+    const ack = await topic.append({
+      key: "k",
+      value: { n: 1 },
+      headers: { trace: "a1" },
+      timestamp: 1_700_000_000_001,
+    });
+    expect(ack).toMatchObject({ offset: 0, timestamp: 1_700_000_000_001, acks: "flushed", duplicate: false });
+    expect(await ack.committed).toEqual({ offset: 0 });
+    const batch = await topic.appendBatch([{ value: { n: 2 } }, { key: "gone", value: null, timestamp: -5 }]);
+    expect(batch).toMatchObject({ baseOffset: 1, offset: 2 });
+    const [first, second, third] = await allOf(topic.read());
+    expect({ ...first }).toMatchObject({ offset: 0, id: ack.id, key: "k", value: { n: 1 }, provisional: false });
+    expect(first!.timestamp).toBe(1_700_000_000_001);
+    expect({ ...first!.headers }).toEqual({ trace: "a1" });
+    expect(second).toMatchObject({ offset: 1, key: null, value: { n: 2 } });
+    expect(third).toMatchObject({ offset: 2, id: batch.id, key: "gone", value: null, timestamp: -5 });
+    expect(await topic.state()).toMatchObject({ logStartOffset: 0, logEndOffset: 3, closed: false });
+  });
+
+  it("reads from each position, up to the end as of the call", async () => {
+    const topic = client().topic<number>(fresh());
+    for (let n = 0; n < 10; n++) await topic.append({ value: n, timestamp: 1_000 * n });
+    const from = async (options: Parameters<typeof topic.read>[0]) =>
+      (await allOf(topic.read(options))).map(({ value }) => value);
+    expect(await from({ from: 7 })).toEqual([7, 8, 9]);
+    expect(await from({ from: { last: 2 } })).toEqual([8, 9]);
+    expect(await from({ from: { timestamp: 8_500 } })).toEqual([9]);
+    expect(await from({ from: "latest" })).toEqual([]);
+    expect(await from({ from: 2, to: 4 })).toEqual([2, 3]);
+    await expect(from({ from: 11 })).rejects.toMatchObject({ code: "OFFSET_OUT_OF_RANGE" });
+    const batches = await allOf(topic.readBatches());
+    expect(batches.flatMap((batch) => [...batch].map(({ value }) => value))).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  });
+
+  it("10,000 appends that nobody awaits are in order, each once, in few batches", async () => {
+    const topic = client().topic<number>(fresh());
+    const acks = await Promise.all(Array.from({ length: 10_000 }, (_, n) => topic.append({ value: n })));
+    expect(acks.map(({ offset }) => offset)).toEqual(acks.map((_, n) => n));
+    const batches = await allOf(topic.readBatches());
+    expect(batches.length).toBeLessThan(20);
+    expect(batches.flatMap((batch) => [...batch].map(({ value }) => value))).toEqual(acks.map((_, n) => n));
+  });
+
+  it("a read that follows waits for the topic, gets what comes, and ends when the topic is closed", async () => {
+    const topic = client().topic<string>(fresh());
+    const followed = allOf(topic.read({ follow: true }));
+    await topic.append({ value: "a" });
+    await topic.append({ value: "b" });
+    await topic.end();
+    expect((await followed).map(({ value }) => value)).toEqual(["a", "b"]);
+    await expect(topic.append({ value: "c" })).rejects.toMatchObject({
+      code: "CLOSED",
+      details: { edge: "STREAM_CLOSED" },
+    });
+    expect(await topic.state()).toMatchObject({ closed: true });
+    await topic.end();
+    expect(await topic.delete()).toBe(true);
+    expect(await topic.delete()).toBe(false);
+  });
+
+  it("a record that the edge refuses fails alone, among others of its batch", async () => {
+    const path = fresh();
+    const edge = client();
+    await edge.topic(path).create();
+    const topic = client().topic<string>(path, { serializer: "text" });
+    const results = await Promise.allSettled(
+      ["1", "{ no JSON", "3", "4", "nor this", "6"].map((value) => topic.append({ value })),
+    );
+    expect(results.map(({ status }) => status)).toEqual([
+      "fulfilled",
+      "rejected",
+      "fulfilled",
+      "fulfilled",
+      "rejected",
+      "fulfilled",
+    ]);
+    expect((await allOf(topic.read())).map(({ value }) => value)).toEqual(["1", "3", "4", "6"]);
+  });
+});
+
+describe("the network", () => {
+  it("each append is in the log once, wherever the connection breaks", async () => {
+    const path = fresh();
+    await client().topic(path).create();
+    const topic = client({}, proxy.url).topic<number>(path);
+    let n = 0;
+    // Through the head of a request, its body, and the answer.
+    for (const way of ["up", "down"] as const)
+      for (const bytes of [1, 40, 150, 300, 420, 600]) {
+        proxy.stopAfter(way, bytes);
+        await Promise.all([topic.append({ value: n++ }), topic.append({ value: n++ })]);
+        proxy.heal();
+      }
+    expect((await allOf(client().topic<number>(path).read())).map(({ value }) => value)).toEqual(
+      Array.from({ length: n }, (_, i) => i),
+    );
+  });
+
+  it("an append that can't be sent is TIMEOUT, one that got no answer is OUTCOME_UNKNOWN", async () => {
+    const path = fresh();
+    await client().topic(path).create();
+    const topic = client({ timeoutMs: 300 }, proxy.url).topic<string>(path);
+    proxy.refuse();
+    await expect(topic.append({ value: "a" })).rejects.toMatchObject({
+      code: "TIMEOUT",
+      details: { reason: "network" },
+    });
+    proxy.heal();
+    await topic.append({ value: "b" });
+    proxy.swallow("down");
+    await expect(topic.append({ value: "c" })).rejects.toMatchObject({ code: "OUTCOME_UNKNOWN" });
+    proxy.heal();
+    // The next one begins a new epoch, whatever became of the one before.
+    expect(await topic.append({ value: "d" })).toMatchObject({ duplicate: false });
+    const values = (await allOf(client().topic(path).read())).map(({ value }) => value);
+    expect(values).toEqual(["b", "c", "d"]);
+  });
+
+  it("a follow goes on behind a drop, without a gap and without a repetition", async () => {
+    const path = fresh();
+    const writer = client().topic<number>(path);
+    await writer.append({ value: 0 });
+    const seen: number[] = [];
+    for await (const { value } of client({}, proxy.url).topic<number>(path).read({ follow: true })) {
+      seen.push(value!);
+      if (seen.length === 5) break;
+      proxy.cut();
+      await writer.append({ value: seen.length });
+    }
+    expect(seen).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  it("an address that is not an edge's says so, within its time", async () => {
+    const away = client({ timeoutMs: 300 }, "http://127.0.0.1:9");
+    await expect(away.topic("a").state()).rejects.toMatchObject({ code: "TIMEOUT", details: { reason: "network" } });
+    await expect(allOf(away.topic("a").read())).rejects.toMatchObject({ code: "TIMEOUT" });
+  });
+});
+
+describe("the end", () => {
+  it("a signal ends an append, a call and a follow with its reason", async () => {
+    const topic = client({}, proxy.url).topic<string>(fresh());
+    await topic.append({ value: "a" });
+    proxy.swallow("up", "down");
+    const over = new AbortController();
+    const { signal } = over;
+    const calls = [
+      topic.append({ value: "b" }, { signal }),
+      topic.state({ signal }),
+      topic.appendAll(
+        ["c"].map((value) => ({ value })),
+        { signal },
+      ),
+    ];
+    const follow = allOf(topic.read({ from: "earliest", follow: true, signal }));
+    const reason = new Error("enough");
+    setTimeout(() => over.abort(reason), 20);
+    for (const call of [...calls, follow]) await expect(call).rejects.toBe(reason);
+    proxy.heal();
+  });
+
+  it("close() waits for acks and ends reads; a call afterwards is CLOSED", async () => {
+    const edge = client();
+    const topic = edge.topic<number>(fresh());
+    const acks = [topic.append({ value: 1 }), topic.append({ value: 2 })];
+    await acks[0];
+    const follow = allOf(topic.read({ follow: true }));
+    const failed = expect(follow).rejects.toMatchObject({ code: "CLOSED" });
+    await Promise.all([edge.close(), edge.close(), failed]);
+    expect((await Promise.all(acks)).map(({ offset }) => offset)).toEqual([0, 1]);
+    await expect(topic.append({ value: 3 })).rejects.toMatchObject({ code: "CLOSED" });
+    await expect(topic.state()).rejects.toMatchObject({ code: "CLOSED" });
+    await expect(topic.read().next()).rejects.toMatchObject({ code: "CLOSED" });
+  });
+
+  it("a client that is aborted ends everything at once", async () => {
+    const over = new AbortController();
+    const topic = client({ signal: over.signal }, proxy.url).topic<string>(fresh());
+    await topic.append({ value: "a" });
+    proxy.swallow("up", "down");
+    const calls = [topic.append({ value: "b" }), topic.state(), allOf(topic.read({ follow: true }))];
+    const codes = Promise.all(calls.map((call) => call.catch((thrown: TidemarkError) => thrown.code)));
+    setTimeout(() => over.abort(), 20);
+    expect(await codes).toEqual(["OUTCOME_UNKNOWN", "CLOSED", "CLOSED"]);
+    proxy.heal();
+  });
+});
