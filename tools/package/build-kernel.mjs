@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const sources = path.join(root, "assembly");
 export const kernelDirectory = path.join(root, ".cache", "kernel");
-/** The largest size of the release build, as the README promises it. */
+/** The largest size of the release build, as docs/status.md promises it. */
 export const RELEASE_BYTES_MAX = 12 * 1024;
 /** What is built: its entry, and its target in asconfig.json. Browsers get `browser`, all others the whole. */
 const BUILDS = {

@@ -8,7 +8,7 @@
  *   second tab     the same beside a tab that leads
  *   kernel         bytes of the release build, inside each of these              at most 12 KiB
  *
- * Both targets are missed, and the last lines say so. The script fails if the size grows beyond what the README says
+ * Both targets are missed, and the last lines say so. The script fails if the size grows beyond what docs/status.md says
  * today. The app's own script is a few lines around open(). It is counted as well, because the package's entry is
  * bundled into it.
  *
@@ -26,7 +26,7 @@ import { RELEASE_BYTES_MAX } from "./build-kernel.mjs";
 import { commandLine, jsonFile } from "../run/command-line.mjs";
 import { CHROMIUM_ARGS, ensureChromium, root } from "../run/setup.mjs";
 
-/** `max`: what the README says, plus half a KiB for small fixes. */
+/** `max`: what docs/status.md says, plus half a KiB for small fixes. */
 export const BUDGETS = {
   firstVisit: { target: 40 * 1024, max: 44.9 * 1024 },
   secondVisit: { target: 32 * 1024, max: 49.1 * 1024 },
