@@ -8,7 +8,8 @@
  *   second tab     the same beside a tab that leads
  *   kernel         bytes of the release build, inside each of these              at most 12 KiB
  *
- * Both targets are missed, and the last lines say so. The script fails if the size grows beyond what docs/status.md says
+ * Both targets are missed, and the last lines say so. The script fails if the size grows beyond what docs/status.md
+ * says
  * today. The app's own script is a few lines around open(). It is counted as well, because the package's entry is
  * bundled into it.
  *
