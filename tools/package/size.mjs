@@ -9,8 +9,7 @@
  *   kernel         bytes of the release build, inside each of these              at most 12 KiB
  *
  * Both targets are missed, and the last lines say so. The script fails if the size grows beyond what docs/status.md
- * says
- * today. The app's own script is a few lines around open(). It is counted as well, because the package's entry is
+ * says today. The app's own script is a few lines around open(). It is counted as well, because the package's entry is
  * bundled into it.
  *
  *     npm run size -- --json FILE

@@ -87,6 +87,7 @@ const TASKS = {
       ),
   },
   conformance: { kernel: true, node24: true, run: program("test/conformance/run.ts") },
+  reference: { run: (args) => runTool("reference/run.mjs", args) },
   size: { kernel: true, chromium: true, run: (args) => runTool("package/size.mjs", args) },
 };
 
