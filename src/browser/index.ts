@@ -110,8 +110,8 @@ export type {
   TopicSyncStatus,
 } from "./sync-api.ts";
 export type { HeadersInput, HeaderValue, RecordInput } from "../topic/input.ts";
-export type { Serializer } from "../topic/serializer.ts";
-export type { RawHeaders, ShownRecord } from "../delivery/read-record.ts";
+export type { Serializer, SerializerChoice } from "../topic/serializer.ts";
+export type { RawHeaders, ShownRecord, TextHeaders } from "../delivery/read-record.ts";
 export type { GivenSettings, TopicSettings } from "../topic/settings.ts";
 export type {
   Acks,
@@ -123,7 +123,9 @@ export type {
 } from "../log/types.ts";
 export type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 export type { Engine } from "../store/volume.ts";
-export type { ErrorCode, ErrorKind } from "../errors.ts";
+export type { KafkaFiles } from "../store/kafka-files.ts";
+export type { TopicChange } from "../sync/change-reader.ts";
+export type { ErrorCode, ErrorDetails, ErrorKind, WireError } from "../errors.ts";
 
 export { isProvisional } from "./platform/provisional.ts";
 

@@ -8,6 +8,7 @@ import { EdgeRequests } from "./requests.ts";
 
 export { type ErrorCode, type ErrorKind, TidemarkError, type WireError } from "../errors.ts";
 export type * from "./api.ts";
+export type { TokenReason } from "../sync/sync-host.ts";
 export type { HeadersInput, HeaderValue, RecordInput } from "../topic/input.ts";
 export type { Serializer, SerializerChoice } from "../topic/serializer.ts";
 export type { PlainRecord, RawHeaders, ReadBatch, TextHeaders } from "../delivery/read-record.ts";

@@ -10,6 +10,23 @@ import { ensurePackages, root } from "../run/setup.mjs";
 import { SIDE_ENTRIES } from "../package/side-entries.mjs";
 
 const here = path.join(root, "tools", "reference");
+/** Between the objects of one Worker, and inside the log: no application calls these. */
+const INTERNAL = [
+  ...["Answer", "AppendCall", "Background", "ForkAnswer", "Peer", "SigningKey", "SourceAnswer", "StreamPeer"],
+  ...["StreamTold", "SubscriptionPeer", "Beginning", "CatalogChange", "LogEntry", "LogReads", "Mark", "Pending"],
+  ...[
+    "Segment",
+    "SegmentReader",
+    "StoreContext",
+    "KIND_OF",
+    "RollingLog",
+    "ReadRecord",
+    "Header",
+    "ChangesPlace",
+    "Acked",
+  ],
+  ...["IndexState", "Result", "Made", "Sent", "StoredSettings"],
+];
 const ENTRIES = ["src/browser/index.ts", "worker/library.ts", "src/index.ts"];
 
 export async function main(args) {
@@ -22,6 +39,7 @@ export async function main(args) {
     ...["--tsconfig", path.join(here, "tsconfig.json")],
     ...["--out", path.join(root, ".cache", "reference"), "--readme", "none"],
     ...["--name", "Tidemark", "--disableSources", "--treatWarningsAsErrors", "--skipErrorChecking"],
+    ...INTERNAL.flatMap((name) => ["--intentionallyNotExported", name]),
     ...entries.map((entry) => path.join(root, entry)),
   ]);
 }

@@ -84,6 +84,7 @@ const sum = (results) => ({
 const OF_NODE = {
   format: async (_, how) => one(await run("format", ["--check"], how)),
   typecheck: async (_, how) => one(await run("typecheck", [], how)),
+  reference: async (_, how) => one(await run("reference", [], how)),
   unit: (_, how) => vitest("unit", how),
   sim: async ({ seeds }, how) => one(await run("sim", ["--seeds", String(seeds)], how)),
 };
