@@ -368,8 +368,12 @@ export class Session implements Linked {
     this.#trimming?.();
     this.#trimming = undefined;
     if (store.trimmable.batches === 0) return;
+    // A trim makes room in the index, and then there may be more to send.
     const trim = (): void => {
-      store.trim().catch((thrown: unknown) => this.#options.failed(TidemarkError.from(thrown)));
+      store.trim().then(
+        () => this.#changed.set(),
+        (thrown: unknown) => this.#options.failed(TidemarkError.from(thrown)),
+      );
     };
     if (store.firstUnsettled === store.end) trim();
     else this.#trimming = this.#options.host.after(TRIM_MS, trim);

@@ -115,6 +115,12 @@ export class Disk {
     pending.push({ position, bytes: bytes.slice(), handedOver: false });
   }
 
+  /** True if these bytes stand somewhere as durable ones. */
+  holds(bytes: Uint8Array): boolean {
+    const wanted = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    return this.#slots.findLast(({ durable }) => Buffer.from(durable.buffer).includes(wanted)) !== undefined;
+  }
+
   handOver(slot: number): void {
     for (const write of this.#slots[slot]!.pending) write.handedOver = true;
   }

@@ -16,11 +16,16 @@ import type { SyncHost } from "../../../src/sync/sync-host.ts";
 import type { Random } from "../prng.ts";
 import type { SimEdge } from "./edge.ts";
 import type { SimSocket } from "./network.ts";
+import type { MadeBatches } from "./made-batches.ts";
 import { batchOf, type NamedRecord } from "./records.ts";
 import { type DeviceSettings, EDGE_URL, OpenedTopic, type SimDisk } from "./storage.ts";
 import { PATH } from "./edge.ts";
 import type { SimTime } from "./time.ts";
 import type { TokenDesk } from "./tokens.ts";
+import { streamOf } from "../../../src/sync/joining.ts";
+import type { Range, TakenTo } from "../../../src/sync/topic-store.ts";
+import type { TopicStorage } from "../../../src/sync/topic-storage.ts";
+import { type Speaking, WINDOW_BYTES, WireJudge } from "./wire-judge.ts";
 
 /** An operation of a volume takes less than so long. */
 const PAUSE_MS = 4;
@@ -32,6 +37,8 @@ export interface DeviceWorld {
   readonly time: SimTime;
   readonly edge: SimEdge;
   readonly desk: TokenDesk | undefined;
+  readonly made: MadeBatches;
+  readonly isLateForMessages: boolean;
   newId(): string;
   fail(why: string): void;
   /** A session blocked or stopped, or its volume must be opened again. */
@@ -41,11 +48,17 @@ export interface DeviceWorld {
 /** What an opening sees of the world. */
 class Gate {
   isOver = false;
-  #asleep: (() => void)[] | undefined;
+  #asleep: { readonly work: () => void; readonly isMessage: boolean }[] | undefined;
+  readonly #isLateForMessages: boolean;
 
-  readonly pass = (work: () => void): void => {
+  /** `isLateForMessages`: once it wakes, its timers are due before it hears what came meanwhile. */
+  constructor(isLateForMessages: boolean) {
+    this.#isLateForMessages = isLateForMessages;
+  }
+
+  readonly pass = (work: () => void, isMessage = false): void => {
     if (this.isOver) return;
-    if (this.#asleep) this.#asleep.push(work);
+    if (this.#asleep) this.#asleep.push({ work, isMessage });
     else work();
   };
   sleep(): void {
@@ -54,7 +67,8 @@ class Gate {
   wake(): void {
     const waiting = this.#asleep ?? [];
     this.#asleep = undefined;
-    for (const work of waiting) this.pass(work);
+    const order = this.#isLateForMessages ? waiting.toSorted((a, b) => +a.isMessage - +b.isMessage) : waiting;
+    for (const { work, isMessage } of order) this.pass(work, isMessage);
   }
   get isAsleep(): boolean {
     return this.#asleep !== undefined;
@@ -68,12 +82,15 @@ export interface OpeningOptions {
 
 export class Opening {
   readonly device: Device;
-  readonly gate = new Gate();
+  readonly gate: Gate;
+  readonly #judge: WireJudge;
+  #proved = { end: 0, at: -Infinity };
   storage: OpenedTopic | undefined;
   session: Session | undefined;
   link: SyncLink | undefined;
   socket: SimSocket | undefined;
   #producer = { id: 0, sequence: 0 };
+  #underway = 0;
   /** Tokens of which this opening was told that they are refused. */
   readonly #refused = new Set<string>();
   readonly #world: DeviceWorld;
@@ -83,6 +100,8 @@ export class Opening {
     this.device = device;
     this.#world = device.world;
     this.#disk = device.disk;
+    this.gate = new Gate(this.#world.isLateForMessages);
+    this.#judge = new WireJudge(this.#speaking());
     // What was not acknowledged before a crash nobody sends again here.
     this.#newProducer();
     this.#open().catch((thrown: unknown) => {
@@ -91,6 +110,26 @@ export class Opening {
       if (code === "QUOTA_EXCEEDED") this.#world.hear(this, "failed");
       else this.#world.fail(`${device.name} does not open: ${String(thrown)}`);
     });
+  }
+
+  get #bytesMax(): number {
+    return this.device.options.settings.outboxBytesMax;
+  }
+
+  #speaking(): Speaking {
+    const opening = this;
+    const world = this.#world;
+    const disk = this.#disk;
+    return {
+      name: this.device.name,
+      get proved() {
+        return opening.#proved;
+      },
+      now: () => world.time.ms,
+      isDurable: (batch) => disk.isDurable(batch),
+      made: world.made,
+      fail: (why) => world.fail(why),
+    };
   }
 
   get isOpen(): boolean {
@@ -118,9 +157,10 @@ export class Opening {
     });
     if (this.gate.isOver) return storage.stop();
     this.storage = storage;
+    this.#watchTold(storage.store);
     const sessions = new Set<Session>();
     const host = this.#host();
-    const link = new SyncLink({ host, url: EDGE_URL, sessions, changed: () => {}, token: () => {} });
+    const link = new SyncLink({ host, url: EDGE_URL, sessions, changed: () => this.#looked(link), token: () => {} });
     const session = new Session({
       host,
       store: storage.store,
@@ -130,7 +170,7 @@ export class Opening {
       create: () => this.#make(),
       onTrimmed: "skip",
       fits: () => true,
-      windowBytesMax: 1 << 20,
+      windowBytesMax: WINDOW_BYTES,
       changed: () => {},
       tell: (news) => world.hear(this, news.type),
       unauthorized: () => link.step({ on: "unauthorized" }),
@@ -140,11 +180,50 @@ export class Opening {
     this.link = link;
     this.session = session;
     sessions.add(session);
-    storage.store.listen({ appended: () => link.hint() });
+    storage.store.listen({ appended: () => link.hint(), drawn: () => this.#judge.excuse() });
     link.step({ on: "wanted" });
   }
 
+  /**
+   * Once the edge has said that positions are taken up to an offset, and the replica then passes that offset, no crash
+   * brings them back on top (T2).
+   */
+  #watchTold(store: TopicStorage): void {
+    const { device } = this;
+    device.lookPassed(store.watermark);
+    device.armed = undefined;
+    const told = store.told.bind(store);
+    const forgetTold = store.forgetTold.bind(store);
+    store.told = (taken) => {
+      if (this.isCurrent && taken.next >= (device.armed?.next ?? 0))
+        device.armed = store.watermark <= taken.lastOffset ? taken : undefined;
+      told(taken);
+    };
+    store.forgetTold = () => {
+      if (this.isCurrent) {
+        device.lookPassed(store.watermark);
+        device.armed = undefined;
+      }
+      forgetTold();
+    };
+  }
+
+  /** The link has given up a socket for its silence only if it has heard all that came. */
+  #looked({ failure }: SyncLink): void {
+    if (failure?.message !== "the connection has ended (0)" || this.#judge.unheardAt !== this.#world.time.ms) return;
+    this.#world.fail(`storm: ${this.device.name} gives up a socket that has answered`);
+  }
+
+  /** A person answers: the session joins at once. */
+  unblock(again: readonly Range[] = []): void {
+    this.#judge.excuse();
+    this.session!.unblock(again);
+  }
+
   async #make(): Promise<void> {
+    const stream = streamOf(this.storage!.store);
+    if (stream !== null)
+      this.#world.fail(`wipe: ${this.device.name} makes the log anew that it has joined (${stream})`);
     await this.#world.edge.http("PUT", undefined);
   }
 
@@ -162,7 +241,7 @@ export class Opening {
         const token = protocols.find((each) => each.startsWith("bearer."))?.slice("bearer.".length);
         if (token !== undefined && this.#refused.has(token))
           this.#world.fail(`storm: ${device.name} sends a refused token again`);
-        return (this.socket = edge.connect(gate.pass, token));
+        return (this.socket = edge.connect({ pass: gate.pass, watcher: this.#judge }, token));
       },
       http: async ({ method, token }) => {
         const answer = await edge.http(method, token);
@@ -175,9 +254,11 @@ export class Opening {
   }
 
   async #proveTerm(): Promise<void> {
+    const { end } = this.storage!.store;
     await new Promise<void>((resolve) =>
       this.#world.time.after(this.#world.random.int(PROOF_MS), () => this.gate.pass(resolve)),
     );
+    this.#proved = { end, at: this.#world.time.ms };
     if (this.isCurrent) return;
     this.end();
     await new Promise<never>(() => undefined);
@@ -192,11 +273,19 @@ export class Opening {
     const producer = this.#producer;
     const batch = batchOf(records, { producerId: producer.id, producerEpoch: 0, baseSequence: producer.sequence });
     producer.sequence += records.length;
-    const position = await this.storage!.append(batch).catch((thrown: unknown) => {
-      // What follows a refused append would be out of order.
-      if (this.#producer === producer) this.#newProducer();
-      throw thrown;
-    });
+    this.#world.made.add(batch);
+    const { store } = this.storage!;
+    // What waits for an id, or behind such an append, is looked at later.
+    const isFull = this.#underway === 0 && !store.needsName && store.pending.bytes >= this.#bytesMax;
+    this.#underway++;
+    const position = await this.storage!.append(batch)
+      .catch((thrown: unknown) => {
+        // What follows a refused append would be out of order.
+        if (this.#producer === producer) this.#newProducer();
+        throw thrown;
+      })
+      .finally(() => this.#underway--);
+    if (isFull) this.#world.fail(`bounds: ${this.device.name} takes an append although its outbox is full`);
     if (!this.isCurrent || this.gate.isOver) return false;
     this.device.acked(records, position);
     return true;
@@ -229,11 +318,20 @@ export class Device {
   /** Acknowledged, in the order of the outbox, by position. */
   outbox: { readonly at: number; readonly name: string }[] = [];
 
+  /** What the edge has said in this connection of positions that the replica had not passed. */
+  armed: Pick<TakenTo, "next" | "lastOffset"> | undefined;
+  /** Positions below are never provisional again. */
+  passedTo = 0;
+
   constructor(world: DeviceWorld, name: string, disk: SimDisk, options: OpeningOptions) {
     this.world = world;
     this.name = name;
     this.disk = disk;
     this.options = options;
+  }
+
+  lookPassed(watermark: number): void {
+    if (this.armed && watermark > this.armed.lastOffset) this.passedTo = Math.max(this.passedTo, this.armed.next);
   }
 
   get isOpen(): boolean {

@@ -8,6 +8,7 @@
  */
 import { Compactor } from "../../../src/log/compaction.ts";
 import { readHeader } from "../../../src/record/format.ts";
+import { decodeFrame, type Frame, FrameType } from "../../../src/sync/frames.ts";
 import { EdgeError } from "../../../worker/errors.ts";
 import { LogSockets, type SocketHost } from "../../../worker/log-object/sockets.ts";
 import { Telling } from "../../../worker/log-object/telling.ts";
@@ -18,9 +19,10 @@ import { Counters } from "../../../worker/telemetry/counters.ts";
 import { kernel } from "../../unit/outbox-edge.ts";
 import { CONFIG } from "../../unit/outbox-world.ts";
 import { Ledger } from "./ledger.ts";
-import { type Front, type ObjectSocket, SimSocket } from "./network.ts";
+import { type DeviceEnd, type Front, type ObjectSocket, SimSocket } from "./network.ts";
 import { batchOf, namesIn, type NamedRecord } from "./records.ts";
 import { type DatabaseState, SimSql } from "./sim-sql.ts";
+import { StandingJudge } from "./standing-judge.ts";
 import type { SimTime } from "./time.ts";
 import { tokenOf } from "./tokens.ts";
 
@@ -47,6 +49,7 @@ export class SimEdge implements Front {
   readonly ledger: Ledger;
   readonly #settings: EdgeSettings;
   readonly #sql = new SimSql();
+  readonly #standing: StandingJudge;
   #sockets!: LogSockets;
   #telling!: Telling;
   #stream: Promise<Stream | undefined> = Promise.resolve(undefined);
@@ -60,11 +63,17 @@ export class SimEdge implements Front {
   cutAfter = Infinity;
   /** Refuses requests with this code. */
   refuses: "TOO_MANY_REQUESTS" | "BACKPRESSURE" | "INTERNAL" | undefined;
+  /** So many joins, or their answers, are lost on sockets that go on. */
+  losesJoins = 0;
+  /** At the next push the log is sealed, and the power is cut after so many writes. */
+  sealsAtPush: number | undefined;
   clockMs = EPOCH_MS;
-  /** Retention or compaction has begun since the ledger looked; the power may have been cut in the middle of it. */
-  #mayHaveLost = false;
+  /** What has begun since the ledger looked; the power may have been cut in the middle of it. */
+  #mayHaveLost: "nothing" | "trimmed" | "more" = "nothing";
   /** Commits that wait, and messages that are being taken. */
   #busy = 0;
+  /** Told of a fault that waited for its moment. */
+  onStruck: (name: string) => void = () => undefined;
   /** Told of each push that passes, before it is taken. */
   onPush: (socket: SimSocket, owner: string) => void = () => undefined;
 
@@ -72,6 +81,8 @@ export class SimEdge implements Front {
     this.time = time;
     this.#settings = settings;
     this.ledger = new Ledger(fail);
+    this.#standing = new StandingJudge(fail);
+    this.#sql.onWritten = (query, values) => this.#standing.wrote(query, values);
   }
 
   now(): number {
@@ -200,6 +211,8 @@ export class SimEdge implements Front {
     this.#sql.isFull = false;
     this.#sql.writesLeft = undefined;
     this.refuses = undefined;
+    this.losesJoins = 0;
+    this.sealsAtPush = undefined;
   }
 
   // --- the log -----------------------------------------------------------------------------------------------------
@@ -227,7 +240,7 @@ export class SimEdge implements Front {
     // As retention does: to where a batch begins.
     const to = wanted < tail ? readHeader((await stream.readBatches(wanted, tail, 1)).bytes).baseOffset : tail;
     if (to <= start) return false;
-    this.#mayHaveLost = true;
+    if (this.#mayHaveLost === "nothing") this.#mayHaveLost = "trimmed";
     await stream.log.trim(to);
     return true;
   }
@@ -239,7 +252,7 @@ export class SimEdge implements Front {
     const { log, store } = stream;
     const settings = { ...log.settings, compaction: { minLagMs: 0 }, compactionKeysMax: 1_000 };
     const compactor = new Compactor({ store, kernel, settings, tombstonesLast: true });
-    this.#mayHaveLost = true;
+    this.#mayHaveLost = "more";
     const { recordsRemoved } = await compactor.run(this.now(), log.highWatermark, (swap) => swap());
     return recordsRemoved > 0;
   }
@@ -261,6 +274,7 @@ export class SimEdge implements Front {
   async putBack({ state, names }: EdgeBackup): Promise<void> {
     await this.catchUp();
     this.#sql.putBack(state);
+    this.#standing.forget();
     this.reset(true);
     this.ledger.putBack(names, (await this.#stream)!.start, await this.#held());
   }
@@ -269,6 +283,7 @@ export class SimEdge implements Front {
   async remove(): Promise<void> {
     await this.catchUp();
     this.#sql.putBack(undefined);
+    this.#standing.forget();
     this.ledger.madeAnew();
     const clients = [...this.#clients];
     this.wake();
@@ -294,9 +309,9 @@ export class SimEdge implements Front {
       for (const [offset, name] of namesIn(bytes)) if (offset >= from && offset < tail) this.ledger.add(offset, name);
       if (this.ledger.end === from) throw new Error(`the edge's log can't be read at ${from}`);
     }
-    if (!this.#mayHaveLost) return;
-    this.ledger.left(stream.start, await this.#held());
-    this.#mayHaveLost = false;
+    if (this.#mayHaveLost === "nothing") return;
+    this.ledger.left(stream.start, await this.#held(), this.#mayHaveLost === "trimmed");
+    this.#mayHaveLost = "nothing";
   }
 
   async #held(): Promise<Map<number, string>> {
@@ -324,9 +339,9 @@ export class SimEdge implements Front {
     }
   }
 
-  connect(onDevice: (work: () => void) => void, text: string | undefined): SimSocket {
+  connect(device: DeviceEnd, text: string | undefined): SimSocket {
     if (!this.isReachable || (text !== undefined && !this.#isGood(text))) throw new Error("refused");
-    const socket = new SimSocket(this, onDevice, text);
+    const socket = new SimSocket(this, device, text);
     this.#clients.add(socket);
     return socket;
   }
@@ -373,6 +388,24 @@ export class SimEdge implements Front {
   async message(object: ObjectSocket, data: Uint8Array<ArrayBuffer>): Promise<void> {
     this.#busy++;
     await this.#sockets.message(object, data).finally(() => this.#busy--);
+    if (this.sealsAtPush !== undefined && decodeFrame(data)?.type === FrameType.PUSH) await this.#sealWithoutPower();
+  }
+
+  async #sealWithoutPower(): Promise<void> {
+    this.losePower(this.sealsAtPush!);
+    this.sealsAtPush = undefined;
+    this.onStruck("power in seal");
+    const stream = await this.#stream.catch(() => undefined);
+    // The power may be gone by then.
+    await stream?.log.roll().catch(() => undefined);
+  }
+
+  loses({ type }: Frame): boolean {
+    const isJoin = type === FrameType.JOIN || type === FrameType.JOINED;
+    if (!isJoin || this.losesJoins === 0 || this.time.random.chance(0.5)) return false;
+    this.losesJoins--;
+    this.onStruck("join lost");
+    return true;
   }
 
   left(object: ObjectSocket): void {

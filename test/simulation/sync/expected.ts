@@ -1,9 +1,9 @@
 /** What a run of a few hundred histories must count at least once: every fault, and what must come of them. */
 import { FAULTS } from "./faults.ts";
+import { isWideOnly, type SyncPlan } from "./kinds.ts";
 import { TOKEN_FAULTS } from "./tokens.ts";
 
-export const EXPECTED: readonly string[] = [
-  ...FAULTS.map(({ name }) => name),
+const OUTCOMES: readonly string[] = [
   ...TOKEN_FAULTS,
   "poison",
   "BAD_REQUEST again",
@@ -15,4 +15,9 @@ export const EXPECTED: readonly string[] = [
   "stopped",
   "gap",
   "OUTBOX_FULL",
+];
+
+export const expectedOf = (plan: SyncPlan): readonly string[] => [
+  ...FAULTS.filter(({ when }) => plan === "wide" || !isWideOnly(when)).map(({ name }) => name),
+  ...OUTCOMES,
 ];

@@ -75,6 +75,8 @@ function restore(world: World): boolean {
   world.backups.delete(device);
   device.crash("process");
   device.disk = backup.disk;
+  device.armed = undefined;
+  device.passedTo = 0;
   device.outbox = backup.outbox;
   device.open();
   return true;
@@ -143,6 +145,39 @@ export const FAULTS: readonly Fault[] = [
   { name: "power", share: 4, strike: (world) => crash(world, "power") },
   { name: "hang", share: 3, strike: hang },
   { name: "sleep", share: 2, strike: sleep },
+  {
+    name: "inside",
+    share: 6,
+    when: "inside",
+    strike(world) {
+      const device = anyOpen(world);
+      if (!device) return false;
+      const how = world.random.pick(["process", "power"] as const);
+      const { disk } = device;
+      disk.trap = {
+        left: world.random.between(1, 24),
+        spring: () => {
+          if (!device.isUp || device.disk !== disk) return;
+          device.crash(how);
+          world.count("inside");
+          world.time.after(world.random.int(DOWN_MS), () => device.open());
+        },
+      };
+      return false;
+    },
+  },
+  {
+    name: "power in seal",
+    share: 3,
+    when: "seals",
+    strike: ({ edge, random }) => ((edge.sealsAtPush = random.int(9)), false),
+  },
+  {
+    name: "join lost",
+    share: 2,
+    when: "drops",
+    strike: ({ edge, random }) => ((edge.losesJoins = random.between(1, 2)), false),
+  },
   { name: "copy", share: 2, when: "copies", strike: copy },
   { name: "restore", share: 3, when: "copies", strike: restore },
   {

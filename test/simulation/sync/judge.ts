@@ -6,8 +6,13 @@
  *   I6   an own record is in one place                                   invisible, visible twice
  *        nothing acknowledged is missing at the edge, or twice           lost, twice
  *        a device's records stand there in the order of its outbox       order
+ *        a record whose place the replica has passed stays gone (T2)      back
+ *        what is missing in a replica because the edge let it go is noted unnamed gap
+ *        what was set aside stands there once                             aside
+ *   I11  runs and gaps of the notes stay within their limits              bounds
  */
 import type { Device } from "./device.ts";
+import type { MadeBatches } from "./made-batches.ts";
 import type { SimEdge } from "./edge.ts";
 import { namesIn } from "./records.ts";
 import type { OpenedTopic } from "./storage.ts";
@@ -24,6 +29,9 @@ export interface JudgeWorld {
   fail(why: string): void;
   /** Records that a person has discarded. */
   readonly discarded: ReadonlySet<string>;
+  /** Records that a person has set aside, or has begun to. */
+  readonly aside: ReadonlySet<string>;
+  readonly made: MadeBatches;
 }
 
 interface Shown {
@@ -31,7 +39,11 @@ interface Shown {
   readonly above: ReadonlySet<string>;
   readonly acked: readonly string[];
   readonly watermark: number;
+  readonly aside: ReadonlySet<string>;
 }
+
+/** docs/sync.md, "What is stored where": runs of the notes. What a claim has found does not count. */
+const RUNS_MAX = 16;
 
 export class Judge {
   readonly #world: JudgeWorld;
@@ -50,12 +62,38 @@ export class Judge {
     for (const record of acked) {
       if (below.has(record) && above.has(record)) world.fail(`visible twice: ${device.name}'s ${record}`);
       if (below.has(record) || above.has(record) || edge.ledger.isGone(record) || world.discarded.has(record)) continue;
+      if (world.aside.has(record) && shown.aside.has(record)) continue;
       const at = edge.ledger.now.at.get(record);
       // Its replica begins later, and it was settled by what was there.
       if (at !== undefined && at < (device.opening?.storage?.store.base ?? 0)) continue;
-      world.fail(`invisible: ${device.name}'s ${record} (${this.#where(device, record, shown)})`);
+      const what = world.aside.has(record) ? "aside" : "invisible";
+      world.fail(`${what}: ${device.name}'s ${record} (${this.#where(device, record, shown)})`);
     }
+    for (const { at, name } of device.outbox)
+      if (at < device.passedTo && above.has(name)) world.fail(`back: ${device.name}'s ${name} at position ${at}`);
+    this.#gaps(device, shown);
+    this.#bounds(device);
     return shown;
+  }
+
+  /** What only a trim of the edge can have taken, and what is missing here, lies in a gap of the note. */
+  #gaps(device: Device, { below, watermark }: Shown): void {
+    const { now, hasPast, mayBeTwice } = this.#world.edge.ledger;
+    const { base = 0, replicaNote } = device.opening?.storage?.store ?? {};
+    if (hasPast || !replicaNote) return;
+    for (const offset of now.trimmed) {
+      const name = now.names[offset]!;
+      if (offset < base || offset >= watermark || below.get(name) === offset || mayBeTwice.has(name)) continue;
+      if (!replicaNote.gaps.some(([from, to]) => from <= offset && offset < to))
+        this.#world.fail(`unnamed gap: ${device.name} lacks ${name} at ${offset}`);
+    }
+  }
+
+  #bounds({ name, opening }: Device): void {
+    const { outboxNote, replicaNote } = opening?.storage?.store ?? {};
+    const runs = outboxNote?.retracted.filter(([, , why]) => why !== "found").length ?? 0;
+    const gaps = replicaNote?.gaps.length ?? 0;
+    if (runs > RUNS_MAX || gaps > RUNS_MAX) this.#world.fail(`bounds: ${name} notes ${runs} runs, ${gaps} gaps`);
   }
 
   #where(device: Device, record: string, { watermark }: Shown): string {
@@ -86,13 +124,21 @@ export class Judge {
       if (watermark > now.names.length)
         this.#world.fail(`watermark: ${device.name} is at ${watermark}, the edge ends at ${now.names.length}`);
     }
-    return { below, above, acked, watermark };
+    const changed = this.#world.made.changed(found.committed);
+    if (changed !== undefined) this.#world.fail(`changed: ${device.name}'s batch at ${changed} is not what was made`);
+    const aside = new Set(found.aside);
+    if (aside.size < found.aside.length) this.#world.fail(`aside: a record of ${device.name} stands aside twice`);
+    return { below, above, acked, watermark, aside };
   }
 
   async #read(device: Device, storage: OpenedTopic) {
     const { time } = this.#world;
-    let shown: Awaited<ReturnType<OpenedTopic["shown"]>> | undefined;
-    storage.shown().then(
+    let shown: (Awaited<ReturnType<OpenedTopic["shown"]>> & { readonly aside: readonly string[] }) | undefined;
+    const all = async () => ({
+      ...(await storage.shown()),
+      aside: this.#world.aside.size > 0 ? await storage.namesAside() : [],
+    });
+    all().then(
       (found) => (shown = found),
       (thrown: unknown) => device.isOpen && this.#world.fail(`${device.name} can't be read: ${String(thrown)}`),
     );
@@ -113,7 +159,7 @@ export class Judge {
     const { now } = edge.ledger;
     let last = -1;
     for (const { name } of device.outbox) {
-      if (world.discarded.has(name)) continue;
+      if (world.discarded.has(name) || (world.aside.has(name) && !now.at.has(name))) continue;
       const at = now.at.get(name);
       if (at === undefined) return world.fail(`lost: ${device.name}'s ${name}`);
       if (at < last && !edge.ledger.mayBeTwice.has(name))

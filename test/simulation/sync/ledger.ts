@@ -11,10 +11,12 @@ export interface EdgeHistory {
   readonly names: string[];
   readonly at: Map<string, number>;
   readonly gone: Set<number>;
+  /** Of those that are gone: those that only a trim can have taken. */
+  readonly trimmed: Set<number>;
   start: number;
 }
 
-const fresh = (): EdgeHistory => ({ names: [], at: new Map(), gone: new Set(), start: 0 });
+const fresh = (): EdgeHistory => ({ names: [], at: new Map(), gone: new Set(), trimmed: new Set(), start: 0 });
 
 export class Ledger {
   readonly #fail: (why: string) => void;
@@ -60,13 +62,15 @@ export class Ledger {
     if (before === undefined) at.set(name, offset);
   }
 
-  /** What is left of [0, end) in the log. */
-  left(start: number, held: ReadonlyMap<number, string>): void {
-    const { names, gone } = this.#now;
+  /** What is left of [0, end) in the log. `isTrim`: nothing but trims has happened since it was said last. */
+  left(start: number, held: ReadonlyMap<number, string>, isTrim: boolean): void {
+    const { names, gone, trimmed } = this.#now;
     this.#now.start = start;
     for (let offset = 0; offset < names.length; offset++) {
-      if (!held.has(offset)) gone.add(offset);
-      else if (held.get(offset) !== names[offset]) this.#fail(`edge: offset ${offset} holds another record`);
+      if (!held.has(offset)) {
+        if (isTrim && !gone.has(offset)) trimmed.add(offset);
+        gone.add(offset);
+      } else if (held.get(offset) !== names[offset]) this.#fail(`edge: offset ${offset} holds another record`);
     }
   }
 
@@ -78,7 +82,7 @@ export class Ledger {
       this.#now.names.push(name);
       if (!this.#now.at.has(name)) this.#now.at.set(name, offset);
     });
-    this.left(start, held);
+    this.left(start, held, false);
   }
 
   madeAnew(): void {

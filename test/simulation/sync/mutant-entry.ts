@@ -1,3 +1,3 @@
 /** The exports of a bundle of the simulation of sync: over the product in it, which may have a planted bug. */
-export { EXPECTED } from "./expected.ts";
+export { expectedOf } from "./expected.ts";
 export { runSync } from "./seeds.ts";

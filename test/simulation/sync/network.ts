@@ -64,15 +64,33 @@ export interface Front {
   delivered(socket: SimSocket): void;
   /** A push passes the front under this owner. */
   passed(socket: SimSocket, owner: string): void;
+  /** True: this frame is lost, although the socket goes on. */
+  loses(frame: Frame): boolean;
   readonly path: string;
+}
+
+/** Who looks at what a device says and hears (wire-judge.ts). */
+export interface SocketWatcher {
+  sent(frame: Frame): void;
+  heard(frame: Frame): void;
+  /** The device closes it. `waitedMs`: how long what it has not heard has waited for it. */
+  closed(waitedMs: number): void;
+}
+
+export interface DeviceEnd {
+  /** Runs the device's part of a message: it may sleep, or be no more. */
+  readonly pass: (work: () => void, isMessage: true) => void;
+  readonly watcher: SocketWatcher;
 }
 
 export class SimSocket implements Wire {
   readonly #listeners = { message: [] as ((event: never) => void)[], close: [] as ((event: never) => void)[] };
   readonly channels = new Map<number, ObjectSocket>();
   readonly #front: Front;
-  /** Runs the device's part of a message: it may sleep, or be no more. */
-  readonly #onDevice: (work: () => void) => void;
+  readonly #onDevice: (work: () => void, isMessage: true) => void;
+  readonly #watcher: SocketWatcher;
+  /** When each message came that the device has not heard. */
+  readonly #unheard: number[] = [];
   isOpen = true;
   /** What the device sends waits in its machine, or on its way. */
   #held: Sent[] | undefined;
@@ -86,9 +104,10 @@ export class SimSocket implements Wire {
   #token: Token | undefined;
   #expiry: () => void = () => undefined;
 
-  constructor(front: Front, onDevice: (work: () => void) => void, text: string | undefined) {
+  constructor(front: Front, { pass, watcher }: DeviceEnd, text: string | undefined) {
     this.#front = front;
-    this.#onDevice = onDevice;
+    this.#onDevice = pass;
+    this.#watcher = watcher;
     this.#take(text);
   }
 
@@ -119,6 +138,8 @@ export class SimSocket implements Wire {
   send(data: Sent): void {
     if (!this.isOpen) return;
     const copy = typeof data === "string" ? data : data.slice();
+    const frame = typeof copy === "string" ? undefined : decodeFrame(copy);
+    if (frame) this.#watcher.sent(frame);
     if (this.#held) this.#held.push(copy);
     else this.#travel(copy);
   }
@@ -144,7 +165,7 @@ export class SimSocket implements Wire {
     this.#front.delivered(this);
     if (data === "ping") return this.tell("pong");
     const frame = decodeFrame(data);
-    if (!frame) return;
+    if (!frame || this.#front.loses(frame)) return;
     try {
       await this.#route(frame, data as Uint8Array<ArrayBuffer>);
     } catch (thrown) {
@@ -208,12 +229,17 @@ export class SimSocket implements Wire {
     time.after(this.#lastDown - time.ms, () => {
       if (!this.isOpen || this.isHalfOpen) return;
       this.#front.delivered(this);
-      if (!this.isOpen) return;
+      const sent = typeof data === "string" ? undefined : decodeFrame(data);
+      if (!this.isOpen || (sent && this.#front.loses(sent))) return;
       const message =
         typeof data === "string" ? data : data.buffer.slice(data.byteOffset, data.byteOffset + data.length);
+      this.#unheard.push(time.ms);
       this.#onDevice(() => {
+        this.#unheard.shift();
+        const frame = typeof message === "string" ? undefined : decodeFrame(message);
+        if (frame) this.#watcher.heard(frame);
         for (const listener of this.#listeners.message) listener({ data: message } as never);
-      });
+      }, true);
     });
   }
 
@@ -229,6 +255,8 @@ export class SimSocket implements Wire {
   }
 
   close(): void {
+    const { ms } = this.#front.time;
+    if (this.isOpen) this.#watcher.closed(ms - (this.#unheard[0] ?? ms));
     this.end(1000);
   }
 
@@ -254,7 +282,7 @@ export class SimSocket implements Wire {
     this.#front.time.after(1, () =>
       this.#onDevice(() => {
         for (const listener of this.#listeners.close) listener({ code, reason: "" } as never);
-      }),
+      }, true),
     );
   }
 }

@@ -3,6 +3,8 @@ import type { Opening } from "./device.ts";
 import { namesIn } from "./records.ts";
 import type { OpenedTopic } from "./storage.ts";
 import type { World } from "./world.ts";
+import type { Block } from "../../../src/sync/pump.ts";
+import { blockedRuns } from "../../../src/sync/set-aside.ts";
 import type { Range } from "../../../src/sync/topic-store.ts";
 
 const THINKS_MS = 5_000;
@@ -28,6 +30,7 @@ export class Person {
   async #answer(opening: Opening): Promise<void> {
     const world = this.#world;
     const { session, storage, device } = opening;
+    const { random } = world;
     const { block } = session!;
     // A log that is closed stays closed.
     if (!block || (world.isHealing && block.code === "STREAM_CLOSED")) return;
@@ -37,18 +40,33 @@ export class Person {
     if (isDoubt && !this.#isDoubtExplained()) return world.fail(`in doubt without need: ${device.name}`);
     const discards = block.ranges.length > 0 && (world.isHealing ? !isDoubt : world.random.chance(0.5));
     world.count(`${isDoubt ? "doubt" : block.code} ${discards ? "discarded" : "again"}`);
+    if (world.kind.asides && random.chance(world.isHealing ? 0.2 : 0.5)) return this.#setAside(opening, block);
     const names = await this.#named(storage!, block.ranges);
     if (opening.gate.isOver || session!.block !== block) return;
     if (!discards) {
       if (isDoubt) for (const name of names) world.edge.ledger.mayBeTwice.add(name);
-      return session!.unblock(isDoubt ? block.ranges : []);
+      return opening.unblock(isDoubt ? block.ranges : []);
     }
     if (!isDoubt && names.some((name) => !name.startsWith("p")))
       return world.fail(`blocked at what is good: ${device.name}'s ${names.join()} ${block.code}`);
     // As of the call: a crash may come before the note says it.
     for (const name of names) world.discarded.add(name);
     for (const [from, to] of block.ranges) await storage!.store.retract(from, to, "discarded");
-    session!.unblock();
+    opening.unblock();
+  }
+
+  /** Of a closed log that is all that waits. */
+  async #setAside(opening: Opening, block: Block): Promise<void> {
+    const world = this.#world;
+    const { session, storage } = opening;
+    const runs = await blockedRuns(storage!.store, block);
+    const names = await this.#named(storage!, runs);
+    if (opening.gate.isOver || session!.block !== block) return;
+    world.count("set aside");
+    // As of the call: a crash may come before the note says it.
+    for (const name of names) world.aside.add(name);
+    await storage!.setAside(runs, block);
+    opening.unblock();
   }
 
   /** Also those that nobody was told of: a crash may have come between their flush and the ack. */

@@ -1,7 +1,8 @@
 /** Searches a planted bug of sync: history after history, over a bundle of the product that has it. */
 import { importPlanted } from "../../support/bundle-planted.ts";
 import type * as Entry from "./mutant-entry.ts";
-import type { SyncMutant } from "./mutants.ts";
+import { SYNC_MUTANTS, type SyncMutant } from "./mutants.ts";
+import { RULE_MUTANTS } from "./rule-mutants.ts";
 
 export const ENTRY = "test/simulation/sync/mutant-entry.ts";
 
@@ -13,7 +14,9 @@ export interface Searched {
 
 export async function searchPlanted(mutant: SyncMutant, seedsMax: number, ops: number): Promise<Searched> {
   const { runSync } = await importPlanted<typeof Entry>(ENTRY, mutant);
-  const { from = 1 } = mutant;
-  const { failures } = await runSync({ seed: from, seeds: seedsMax, ops, failuresMax: 1 });
+  const { from = 1, plan = "first" } = mutant;
+  const { failures } = await runSync({ seed: from, seeds: seedsMax, ops, plan, failuresMax: 1 });
   return { why: failures[0]?.why, seed: failures[0]?.seed };
 }
+
+export const ALL_MUTANTS: readonly SyncMutant[] = [...SYNC_MUTANTS, ...RULE_MUTANTS];

@@ -12,16 +12,18 @@ export interface NamedRecord {
   readonly key: string | undefined;
   /** The edge will never take it. */
   readonly isPoison: boolean;
+  /** So many bytes more of its value. */
+  readonly padding?: number;
 }
 
 type ProducerIdentity = Parameters<BatchBuilder["build"]>[0];
 
 export function batchOf(records: readonly NamedRecord[], producer: ProducerIdentity): Uint8Array {
   const builder = new BatchBuilder(kernel);
-  for (const { name, key, isPoison } of records)
+  for (const { name, key, isPoison, padding = 0 } of records)
     builder.tryAppend({
       key: key === undefined ? null : encoder.encode(key),
-      value: encoder.encode(name),
+      value: encoder.encode(name.padEnd(name.length + padding)),
       timestamp: 1_000,
       // The edge keeps such names for itself.
       ...(isPoison && { headers: [["ds.seq", encoder.encode("1")]] }),
@@ -39,7 +41,7 @@ export function namesIn(bytes: Uint8Array): (readonly [offset: number, name: str
     if (batch.isControl) return [];
     return Array.from(
       { length: batch.count },
-      (_, i) => [batch.offsetAt(i), decoder.decode(batch.valueAt(i)!)] as const,
+      (_, i) => [batch.offsetAt(i), decoder.decode(batch.valueAt(i)!).trimEnd()] as const,
     );
   });
 }

@@ -1,25 +1,31 @@
 /**
- * `npm run sim -- --sync --seeds N --seed S --ops N --planted WORDS --json FILE`
+ * `npm run sim -- --sync --seeds N --seed S --ops N --plan PLAN --jobs N --planted WORDS --json FILE`
  *
- * Runs N histories of devices and an edge from seed S on (world.ts). A failure is printed with its seed; the exit code
- * is then 1, as it is when a kind of fault never occurred. With `--planted` each bug of mutants.ts whose name holds one
- * of the words ("all": every bug) is looked for in N histories, and must be found by its check.
+ * Runs N histories of devices and an edge from seed S on (world.ts; PLAN is one of kinds.ts). A failure is printed with
+ * its seed and the fewest steps that still fail; the exit code is then 1, as it is when a kind of fault never occurred.
+ * With `--planted` each bug of mutants.ts whose name holds one of the words ("all": every bug) is looked for in N
+ * histories, and must be found by its check.
  */
-import { commandLine, integer, jsonFile, seedNumber, text } from "../../../tools/run/command-line.mjs";
+import { fileURLToPath } from "node:url";
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { choice, commandLine, integer, jsonFile, seedNumber, text } from "../../../tools/run/command-line.mjs";
 import { writeReport } from "../../support/figures.mjs";
-import { SYNC_MUTANTS } from "./mutants.ts";
-import { searchPlanted } from "./planted.ts";
-import { runSync } from "./seeds.ts";
-import { EXPECTED } from "./expected.ts";
+import { expectedOf } from "./expected.ts";
+import { SYNC_PLANS, type SyncPlan } from "./kinds.ts";
+import { ALL_MUTANTS, searchPlanted } from "./planted.ts";
+import { type FailedSeed, fewestSteps, runSync, type SyncRun, type SyncSeeds } from "./seeds.ts";
 
 /** From this many seeds on, every kind of fault must have occurred. */
 const SEEDS_FOR_EXPECTED = 150;
 const FAILURES_SHOWN = 5;
+const PROGRESS_SEEDS = 500;
+
+type OnSeed = (failed: FailedSeed | undefined) => void;
 
 async function planted(words: string, seeds: number, ops: number): Promise<number> {
   const asked = words === "all" ? [""] : words.split(",");
   let survived = 0;
-  for (const mutant of SYNC_MUTANTS.filter(({ name }) => asked.some((word) => name.includes(word)))) {
+  for (const mutant of ALL_MUTANTS.filter(({ name }) => asked.some((word) => name.includes(word)))) {
     const { why, seed } = await searchPlanted(mutant, seeds, ops);
     const isFound = why !== undefined && mutant.found.test(why);
     if (!isFound) survived++;
@@ -29,40 +35,93 @@ async function planted(words: string, seeds: number, ops: number): Promise<numbe
   return survived === 0 ? 0 : 1;
 }
 
+function inWorker(share: SyncRun, onSeed: OnSeed): Promise<SyncSeeds> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(fileURLToPath(new URL("../../../tools/run/run-ts.mjs", import.meta.url)), {
+      argv: [fileURLToPath(import.meta.url)],
+      workerData: share,
+    });
+    worker.on("message", ({ failed, all }: { failed?: FailedSeed; all?: SyncSeeds }) =>
+      all ? resolve(all) : onSeed(failed),
+    );
+    worker.on("error", reject);
+    worker.on("exit", (code) => reject(new Error(`a worker ended with ${code}`)));
+  });
+}
+
+async function serve(): Promise<void> {
+  const all = await runSync(workerData as SyncRun, (failed) => parentPort!.postMessage({ failed }));
+  parentPort!.postMessage({ all });
+}
+
+function merged(parts: readonly SyncSeeds[]): SyncSeeds {
+  const counts: Record<string, number> = {};
+  for (const part of parts)
+    for (const [name, times] of Object.entries(part.counts)) counts[name] = (counts[name] ?? 0) + times;
+  return {
+    seeds: parts.reduce((sum, { seeds }) => sum + seeds, 0),
+    records: parts.reduce((sum, { records }) => sum + records, 0),
+    failures: parts.flatMap(({ failures }) => failures),
+    counts: Object.fromEntries(Object.entries(counts).sort(([a], [b]) => (a < b ? -1 : 1))),
+  };
+}
+
+/** Prints failures as they come, and from time to time how far the run is. */
+function progress(run: Required<Omit<SyncRun, "failuresMax">>): { readonly onSeed: OnSeed; seconds(): number } {
+  const from = Date.now();
+  const seconds = (): number => (Date.now() - from) / 1000;
+  let [done, shown] = [0, 0];
+  const onSeed: OnSeed = (failed) => {
+    if (++done % PROGRESS_SEEDS === 0)
+      process.stderr.write(`${done} of ${run.seeds} histories, ${(done / seconds()).toFixed(1)} a second\n`);
+    if (!failed || ++shown > FAILURES_SHOWN) return;
+    console.log(`\nseed ${failed.seed} failed: ${failed.why}`);
+    console.log(`again: npm run sim -- --sync --seed ${failed.seed} --seeds 1 --ops ${run.ops} --plan ${run.plan}`);
+  };
+  return { onSeed, seconds };
+}
+
 async function main(): Promise<number> {
-  const {
-    seeds,
-    seed,
-    ops,
-    json,
-    planted: words,
-  } = commandLine({
+  const values = commandLine({
     script: "sim -- --sync",
     about: "Runs seeded histories of devices that write offline, an edge, and a network that cuts.",
     options: {
       seeds: integer({ default: 500, help: "histories" }),
       seed: seedNumber(),
       ops: integer({ default: 100, help: "steps of a history" }),
+      plan: choice([...SYNC_PLANS] as SyncPlan[], { default: "wide", help: "which histories" }),
+      jobs: integer({ default: 1, max: 64, help: "threads" }),
       planted: text({ help: "words of planted bugs, with commas between them, or all" }),
       json: jsonFile(),
     },
   });
-  if (words !== undefined) return planted(words, seeds, ops);
-  const from = Date.now();
-  let shown = 0;
-  const { failures, counts, records } = await runSync({ seed, seeds, ops }, ({ seed: each, why }) => {
-    if (++shown > FAILURES_SHOWN) return;
-    console.log(`\nseed ${each} failed: ${why}`);
-    console.log(`again: npm run sim -- --sync --seed ${each} --seeds 1 --ops ${ops}`);
-  });
-  const seconds = (Date.now() - from) / 1000;
+  const { seeds, seed, ops, plan, json } = values;
+  if (values.planted !== undefined) return planted(values.planted, seeds, ops);
+  const run = { seed, seeds, ops, plan };
+  const { onSeed, seconds } = progress(run);
+  const jobs = Math.min(values.jobs, seeds);
+  const size = Math.ceil(seeds / jobs);
+  const shares = Array.from({ length: jobs }, (_, i) => ({ ...run, seed: seed + i * size })).map((share) => ({
+    ...share,
+    seeds: Math.min(size, seed + seeds - share.seed),
+  }));
+  const all = merged(
+    jobs === 1 ? [await runSync(run, onSeed)] : await Promise.all(shares.map((share) => inWorker(share, onSeed))),
+  );
+  const { counts, records, failures } = all;
+  for (const { seed: failed } of failures.slice(0, FAILURES_SHOWN)) {
+    const fewest = await fewestSteps({ ...run, seed: failed });
+    console.log(`\nseed ${failed}: fails with --ops ${fewest.ops}: ${fewest.why}`);
+  }
   for (const [name, times] of Object.entries(counts)) console.log(`${String(times).padStart(10)}  ${name}`);
-  const missing = seeds >= SEEDS_FOR_EXPECTED ? EXPECTED.filter((name) => !counts[name]) : [];
+  const missing = seeds >= SEEDS_FOR_EXPECTED ? expectedOf(plan).filter((name) => !counts[name]) : [];
   if (missing.length > 0) console.log(`never happened: ${missing.join(", ")}`);
-  const failed = failures.length;
-  writeReport(json, { seeds, seed, ops, seconds, records, failed, counts, missing, failures });
-  console.log(`${seeds} seeds of ${ops} steps in ${seconds.toFixed(1)} s; ${records} records; ${failed} failed`);
-  return failed === 0 && missing.length === 0 ? 0 : 1;
+  writeReport(json, { ...run, seconds: seconds(), records, failed: failures.length, counts, missing, failures });
+  console.log(
+    `${all.seeds} seeds of ${ops} steps in ${seconds().toFixed(1)} s; ${records} records; ${failures.length} failed`,
+  );
+  return failures.length === 0 && missing.length === 0 ? 0 : 1;
 }
 
-process.exitCode = await main();
+if (isMainThread) process.exitCode = await main();
+else await serve();

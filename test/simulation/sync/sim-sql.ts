@@ -28,6 +28,9 @@ export class SimSql {
   writesLeft: number | undefined;
   isFull = false;
   onCut: () => void = () => undefined;
+  /** Told of each write whose transaction is through, in their order. */
+  onWritten: (query: string, values: readonly SqlValue[]) => void = () => undefined;
+  #inTransaction: (readonly [string, readonly SqlValue[]])[] | undefined;
   #life = 0;
   /** Power cuts and refused writes that happened. */
   readonly strikes = { cut: 0, full: 0 };
@@ -42,8 +45,12 @@ export class SimSql {
     return {
       exec: (query, ...bindings) => {
         check();
-        if (isWrite(query)) this.#strike(query);
-        return this.#exec(query, bindings);
+        if (!isWrite(query)) return this.#exec(query, bindings);
+        this.#strike(query);
+        const rows = this.#exec(query, bindings);
+        if (this.#inTransaction) this.#inTransaction.push([query, bindings]);
+        else this.onWritten(query, bindings);
+        return rows;
       },
       transaction: (work) => {
         check();
@@ -72,14 +79,19 @@ export class SimSql {
   }
 
   #transaction<T>(work: () => T): T {
-    this.#database.exec("BEGIN");
+    const written: (readonly [string, readonly SqlValue[]])[] = (this.#inTransaction = []);
+    this.#exec("BEGIN", []);
     try {
       const result = work();
-      this.#database.exec("COMMIT");
+      this.#exec("COMMIT", []);
+      this.#inTransaction = undefined;
+      for (const [query, values] of written) this.onWritten(query, values);
       return result;
     } catch (thrown) {
-      this.#database.exec("ROLLBACK");
+      this.#exec("ROLLBACK", []);
       throw thrown;
+    } finally {
+      this.#inTransaction = undefined;
     }
   }
 

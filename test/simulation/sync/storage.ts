@@ -11,10 +11,16 @@ import { TidemarkError } from "../../../src/errors.ts";
 import type { SegmentStore as Store } from "../../../src/store/segment-store.ts";
 import { SegmentStore } from "../../../src/store/segment-store.ts";
 import type { Volume, VolumeInfo } from "../../../src/store/volume.ts";
+import { Log } from "../../../src/log/log.ts";
 import { withDefaults } from "../../../src/log/limits.ts";
 import { becomeSynced } from "../../../src/sync/become-synced.ts";
+import { replicaName } from "../../../src/sync/log-names.ts";
+import { setAside } from "../../../src/sync/set-aside.ts";
+import type { Range } from "../../../src/sync/topic-store.ts";
+import { namesIn } from "./records.ts";
 import { SyncedLog } from "../../../src/sync/synced-log.ts";
 import { TopicStorage } from "../../../src/sync/topic-storage.ts";
+import { readHeader } from "../../../src/record/format.ts";
 import { kernel } from "../../unit/outbox-edge.ts";
 import { concat } from "../../../src/record/bytes.ts";
 import { Counters } from "../counters.ts";
@@ -38,6 +44,8 @@ await Promise.all([
   import("../../../src/store/whose-catalog.ts"),
 ]);
 
+/** A log writes offset and epoch into a batch's first bytes. */
+const STAMPED_BYTES = 16;
 const SLOT_BYTES = 16 * 1024;
 const TOPIC = "t";
 export const EDGE_URL = "http://edge";
@@ -53,6 +61,9 @@ export class SimDisk {
   readonly disk: Disk;
   /** A full disk has no room for another slot. */
   isFull = false;
+  /** The process ends before the next operation but so many. */
+  trap: { left: number; readonly spring: () => void } | undefined;
+  readonly #durable = new Set<number>();
 
   constructor(disk: Disk) {
     this.disk = disk;
@@ -69,6 +80,15 @@ export class SimDisk {
       staleAcrossLives: false,
     };
     return new SimDisk(new Disk(options, new Counters()));
+  }
+
+  /** True if these bytes, but for what a log stamps, are on the disk even when power is lost. */
+  isDurable(batch: Uint8Array): boolean {
+    const { crc } = readHeader(batch);
+    if (this.#durable.has(crc)) return true;
+    if (!this.disk.holds(batch.subarray(STAMPED_BYTES))) return false;
+    this.#durable.add(crc);
+    return true;
   }
 
   /** As a copy of the files, made while they are written. */
@@ -99,6 +119,11 @@ class SimVolume implements Volume {
   #do<T>(work: () => T): Promise<T> {
     const done = this.#last.then(async () => {
       await this.#pause();
+      const { trap } = this.#sim;
+      if (trap && !this.isDead && --trap.left < 0) {
+        this.#sim.trap = undefined;
+        trap.spring();
+      }
       if (this.isDead) await new Promise<never>(() => undefined);
       return work();
     });
@@ -149,6 +174,8 @@ export interface OpenTopic {
   readonly settings: DeviceSettings;
 }
 
+type Made = Pick<Parameters<typeof Log.open>[0], "kernel" | "clock" | "breathe">;
+
 /** A synced topic of one opening of a disk. */
 export class OpenedTopic {
   readonly store: TopicStorage;
@@ -156,8 +183,18 @@ export class OpenedTopic {
   readonly #segments: Store;
   readonly #volume: SimVolume;
   readonly #disk: SimDisk;
+  readonly #made: Made;
+  #aside: Promise<Log> | undefined;
 
-  private constructor(disk: SimDisk, volume: SimVolume, segments: Store, store: TopicStorage, log: SyncedLog) {
+  private constructor(
+    disk: SimDisk,
+    volume: SimVolume,
+    segments: Store,
+    store: TopicStorage,
+    log: SyncedLog,
+    made: Made,
+  ) {
+    this.#made = made;
     this.#disk = disk;
     this.#volume = volume;
     this.#segments = segments;
@@ -184,7 +221,7 @@ export class OpenedTopic {
     });
     const limits = withDefaults({});
     const log = new SyncedLog({ storage: store, kernel, clock, settings: () => limits, breathe, outboxBytesMax });
-    return new OpenedTopic(disk, volume, segments, store, log);
+    return new OpenedTopic(disk, volume, segments, store, log, { kernel, clock, breathe });
   }
 
   get term(): number {
@@ -207,6 +244,35 @@ export class OpenedTopic {
       if (nextOffset === from) return { committed: concat(committed), provisional: bytes.subarray(committedBytes) };
       from = nextOffset;
     }
+  }
+
+  /** The log beside the topic, where records are set aside. */
+  aside(): Promise<Log> {
+    this.#aside ??= (async () => {
+      const { kernel, clock, breathe } = this.#made;
+      const settings = withDefaults({});
+      const store = await this.#segments.log(replicaName(`${TOPIC}.aside`), {});
+      return Log.open({ store, kernel, clock, breathe, settings });
+    })();
+    return this.#aside;
+  }
+
+  /** Names of the records that stand aside. */
+  async namesAside(): Promise<string[]> {
+    if (this.#segments.bornOf(replicaName(`${TOPIC}.aside`)) === undefined) return [];
+    const log = await this.aside();
+    const found: string[] = [];
+    for (let from = log.logStartOffset; from < log.highWatermark;) {
+      const { bytes, nextOffset } = await log.fetch(from, {});
+      found.push(...namesIn(bytes).map(([, name]) => name));
+      from = nextOffset;
+    }
+    return found;
+  }
+
+  async setAside(runs: readonly Range[], reason: { readonly code: string; readonly message: string }): Promise<void> {
+    await setAside({ storage: this.store, kernel, log: await this.aside(), reason }, runs);
+    for (const [from, to] of runs) await this.store.retract(from, to, "aside");
   }
 
   /** The process ends: nothing reaches the disk any more, and nothing is answered. */

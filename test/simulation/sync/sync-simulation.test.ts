@@ -4,23 +4,27 @@
  */
 import { describe, expect, it } from "vitest";
 import { importPlanted } from "../../support/bundle-planted.ts";
+import { SYNC_PLANS } from "./kinds.ts";
 import type * as Entry from "./mutant-entry.ts";
-import { SYNC_MUTANTS } from "./mutants.ts";
-import { ENTRY, searchPlanted } from "./planted.ts";
+import { ALL_MUTANTS, ENTRY, searchPlanted } from "./planted.ts";
 
 const SEEDS = 150;
 const STEPS = 100;
 /** A planted bug that survives this many seeds fails the test. */
 const PLANTED_SEEDS = 100;
 
-const { runSync, EXPECTED } = await importPlanted<typeof Entry>(ENTRY, undefined);
+const { runSync, expectedOf } = await importPlanted<typeof Entry>(ENTRY, undefined);
 
 describe("histories", () => {
-  it(`${SEEDS} from seed 1: each acknowledged record is at the edge once, in order, and on every device`, async () => {
-    const { failures, counts } = await runSync({ seed: 1, seeds: SEEDS, ops: STEPS });
-    expect(failures).toEqual([]);
-    expect(EXPECTED.filter((name) => !counts[name])).toEqual([]);
-  }, 120_000);
+  it.each(SYNC_PLANS)(
+    `%s: ${SEEDS} from seed 1: each acknowledged record is at the edge once, in order, and on every device`,
+    async (plan) => {
+      const { failures, counts } = await runSync({ seed: 1, seeds: SEEDS, ops: STEPS, plan });
+      expect(failures).toEqual([]);
+      expect(expectedOf(plan).filter((name) => !counts[name])).toEqual([]);
+    },
+    120_000,
+  );
 
   it("a seed is its history", async () => {
     const [one, two] = [await runSync({ seed: 5, seeds: 2, ops: 40 }), await runSync({ seed: 5, seeds: 2, ops: 40 })];
@@ -28,7 +32,7 @@ describe("histories", () => {
   });
 
   // `npm run sim -- --sync --planted all` looks for the others as well.
-  const quick = SYNC_MUTANTS.filter(({ isQuick }) => isQuick);
+  const quick = ALL_MUTANTS.filter(({ isQuick }) => isQuick);
   it.each(quick.map((mutant) => [mutant.name, mutant] as const))(
     "found: %s",
     async (_, mutant) => {

@@ -10,24 +10,14 @@ import { Random } from "../prng.ts";
 import { Device, type Opening, type OpeningOptions } from "./device.ts";
 import { type EdgeBackup, SimEdge } from "./edge.ts";
 import { FAULTS } from "./faults.ts";
+import { kindOf, type SyncPlan, Wide, type WorldKind } from "./kinds.ts";
+import { MadeBatches } from "./made-batches.ts";
 import { Judge } from "./judge.ts";
 import type { NamedRecord } from "./records.ts";
 import { SimDisk } from "./storage.ts";
 import { Person } from "./person.ts";
 import { SimTime } from "./time.ts";
 import { OWNER, TokenDesk } from "./tokens.ts";
-
-/** Which faults this history may have beside those of all. */
-export interface WorldKind {
-  readonly copies: boolean;
-  readonly trims: boolean;
-  readonly compacts: boolean;
-  readonly forgets: boolean;
-  readonly goesBack: boolean;
-  readonly closes: boolean;
-  readonly tokens: boolean;
-  readonly poison: boolean;
-}
 
 export interface HistoryResult {
   readonly failed: string | undefined;
@@ -48,21 +38,13 @@ const LOOK_SHARE = 0.25;
 const REFUSALS: ReadonlySet<string> = new Set(["OUTBOX_FULL", "QUOTA_EXCEEDED", "OUT_OF_ORDER_SEQUENCE"]);
 /** A volume that failed is opened again within so long. */
 const REOPEN_MS = 1_000;
+/** After these, what is done at the edge may fail. */
+const TROUBLES_EDGE: ReadonlySet<string> = new Set(["edge power", "edge full", "power in seal"]);
 const KEYS = 4;
+/** Every so-manieth record is large where any is. */
+const LARGE_EACH = 5;
+const LARGE_BYTES = 700;
 const AGE_MS = 60_000;
-
-function kindOf(random: Random): WorldKind {
-  return {
-    copies: random.chance(0.5),
-    trims: random.chance(0.2),
-    compacts: random.chance(0.25),
-    forgets: random.chance(0.25),
-    goesBack: random.chance(0.15),
-    closes: random.chance(0.05),
-    tokens: random.chance(0.4),
-    poison: random.chance(0.25),
-  };
-}
 
 export class World {
   readonly random: Random;
@@ -74,6 +56,10 @@ export class World {
   readonly backups = new Map<Device, Pick<Device, "disk" | "outbox">>();
   edgeBackup: EdgeBackup | undefined;
   readonly discarded = new Set<string>();
+  /** Records that a person has set aside, or has begun to. */
+  readonly aside = new Set<string>();
+  readonly made = new MadeBatches();
+  readonly isLateForMessages: boolean;
   readonly counts: Record<string, number> = {};
   failed: string | undefined;
   isHealing = false;
@@ -82,14 +68,19 @@ export class World {
   #records = 0;
   #ids = 0;
   #isEdgeTroubled = false;
+  readonly #wide: Wide | undefined;
 
-  constructor(seed: number) {
+  constructor(seed: number, plan: SyncPlan) {
     this.random = new Random(seed, 0x5c);
     const { random } = this;
-    this.kind = kindOf(random);
+    this.#wide = plan === "wide" ? new Wide(seed) : undefined;
+    const kind = kindOf(random);
+    this.kind = this.#wide?.kind(kind) ?? kind;
+    this.isLateForMessages = this.kind.late;
     this.time = new SimTime(random);
     const outboxes = { hotMax: random.pick([1, 2, 16_384]), ...(this.kind.forgets && { maxAgeMs: AGE_MS }) };
     this.edge = new SimEdge(this.time, { outboxes }, (why) => this.fail(why));
+    this.edge.onStruck = (name) => this.count(name);
     this.edge.onPush = (socket, owner) => this.#checkOwner(socket, owner);
     this.#judge = new Judge(this);
     this.person = new Person(this);
@@ -106,7 +97,8 @@ export class World {
 
   newRecord(isPoison = false): NamedRecord {
     const name = `${isPoison ? "p" : "r"}${this.#records++}`;
-    return { name, key: this.kind.compacts ? `k${this.random.int(KEYS)}` : undefined, isPoison };
+    const key = this.kind.compacts ? `k${this.random.int(KEYS)}` : undefined;
+    return { name, key, isPoison, padding: this.kind.large && this.#records % LARGE_EACH === 0 ? LARGE_BYTES : 0 };
   }
   newId(): string {
     return (++this.#ids).toString(16).padStart(16, "0");
@@ -186,9 +178,10 @@ export class World {
       return;
     }
     const faults = FAULTS.filter(({ when }) => !when || this.kind[when]);
-    let roll = random.int(faults.reduce((sum, { share }) => sum + share, 0));
-    const fault = faults.find(({ share }) => (roll -= share) < 0)!;
-    if (fault.name === "edge power" || fault.name === "edge full") this.#isEdgeTroubled = true;
+    const shares = faults.map(({ name, share }) => share * (this.#wide?.times(name) ?? 1));
+    let roll = random.int(shares.reduce((sum, share) => sum + share, 0));
+    const fault = faults.find((_, i) => (roll -= shares[i]!) < 0)!;
+    if (TROUBLES_EDGE.has(fault.name)) this.#isEdgeTroubled = true;
     try {
       if (await this.time.until(Promise.resolve(fault.strike(this)))) this.count(fault.name);
     } catch (thrown) {

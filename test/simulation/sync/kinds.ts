@@ -1,0 +1,93 @@
+/**
+ * What kind of history a seed has: which faults it may have beside those of all, and how often each comes.
+ *
+ *   first   each fault by its own share
+ *   wide    the same and more; in each history some faults never come, and some come six times as often
+ */
+import { Random } from "../prng.ts";
+
+export const SYNC_PLANS = ["first", "wide"] as const;
+export type SyncPlan = (typeof SYNC_PLANS)[number];
+
+export interface WorldKind {
+  readonly copies: boolean;
+  readonly trims: boolean;
+  readonly compacts: boolean;
+  readonly forgets: boolean;
+  readonly goesBack: boolean;
+  readonly closes: boolean;
+  readonly tokens: boolean;
+  readonly poison: boolean;
+  /** Devices end inside an operation of their volume, not between two steps. */
+  readonly inside: boolean;
+  /** The edge's power is cut in a seal while pushes wait. */
+  readonly seals: boolean;
+  /** A join, or its answer, is lost on a socket that goes on. */
+  readonly drops: boolean;
+  /** A person sets records aside. */
+  readonly asides: boolean;
+  /** A device that has slept finds its timers due before it hears what came meanwhile. */
+  readonly late: boolean;
+  /** Some records are large, so that segments and windows fill. */
+  readonly large: boolean;
+}
+
+export function kindOf(random: Random): WorldKind {
+  return {
+    copies: random.chance(0.5),
+    trims: random.chance(0.2),
+    compacts: random.chance(0.25),
+    forgets: random.chance(0.25),
+    goesBack: random.chance(0.15),
+    closes: random.chance(0.05),
+    tokens: random.chance(0.4),
+    poison: random.chance(0.25),
+    inside: false,
+    seals: false,
+    drops: false,
+    asides: false,
+    late: false,
+    large: false,
+  };
+}
+
+const TIMES = [0, 1, 1, 1, 6] as const;
+
+/** Draws of its own, so that the seed's other draws are those of "first". */
+export class Wide {
+  readonly #random: Random;
+  readonly #times = new Map<string, number>();
+
+  constructor(seed: number) {
+    this.#random = new Random(seed, 0x5d);
+  }
+
+  kind(kind: WorldKind): WorldKind {
+    const random = this.#random;
+    return {
+      ...kind,
+      inside: random.chance(0.5),
+      seals: random.chance(0.3),
+      drops: random.chance(0.3),
+      asides: random.chance(0.5),
+      late: random.chance(0.5),
+      large: random.chance(0.3),
+    };
+  }
+
+  /** How many times as often as by its share a fault comes in this history. */
+  times(fault: string): number {
+    let times = this.#times.get(fault);
+    if (times === undefined) this.#times.set(fault, (times = this.#random.pick(TIMES)));
+    return times;
+  }
+}
+
+const WIDE_ONLY: ReadonlySet<string> = new Set([
+  "inside",
+  "seals",
+  "drops",
+  "asides",
+  "late",
+] satisfies (keyof WorldKind)[]);
+export const isWideOnly = (kind: keyof WorldKind | undefined): boolean => WIDE_ONLY.has(kind ?? "");

@@ -1,0 +1,209 @@
+/**
+ * Bugs planted against the rules that docs/sync.md says hold at every moment (I2, I7, I8, I10, I11), and against those
+ * that only narrow windows show. Found in the histories of "wide", which have such windows.
+ */
+import type { SyncMutant } from "./mutants.ts";
+
+const STORAGE = "src/sync/topic-storage.ts";
+const SESSION = "src/sync/session.ts";
+const LINK = "src/sync/link.ts";
+const PUMP = "src/sync/pump.ts";
+const PUSH = "worker/stream/push.ts";
+
+export const RULE_MUTANTS: readonly SyncMutant[] = [
+  {
+    name: "a push before its flush",
+    file: "src/log/log.ts",
+    find: 'await this.#store.flush(); } catch (thrown) { const error = TidemarkError.from(thrown, "STORAGE_FAILED");',
+    replace: `
+      if (this.onFlushed && (this.isLate = !this.isLate)) this.reads.raiseHighWatermark(this.#store.logEndOffset);
+      else await this.#store.flush(); } catch (thrown) { const error = TidemarkError.from(thrown, "STORAGE_FAILED");`,
+    found: /^(unflushed|unproved)/,
+    plan: "wide",
+  },
+  {
+    name: "a push without a proof of the term",
+    file: PUMP,
+    find: "await this.#host.proveTerm(); if (this.#host.isOver() || this.#refused) return",
+    replace: "if (this.#host.isOver() || this.#refused) return",
+    found: /^unproved/,
+    plan: "wide",
+  },
+  {
+    name: "what is sent again is encoded anew",
+    file: STORAGE,
+    find: "return this.alone(() => this.outbox.unsettledFrom(position, most));",
+    replace: `return this.alone(async () => {
+      const run = await this.outbox.unsettledFrom(position, most);
+      for (const batch of run?.batches ?? []) {
+        const view = new DataView(batch.buffer, batch.byteOffset, batch.length);
+        if (Number(view.getBigInt64(0)) >= (this.tried ?? 0)) continue;
+        view.setBigInt64(35, view.getBigInt64(35) + 1n);
+        view.setUint32(17, this.#options.kernel.crc32c(batch.subarray(21)));
+      }
+      if (run) this.tried = run.next;
+      return run;
+    });`,
+    found: /^changed/,
+    plan: "wide",
+  },
+  {
+    name: "terms are not compared",
+    file: "worker/stream/outboxes.ts",
+    find: 'if (compare(speaker, known) !== 0) return { refusal: "FENCED_LEADER" };',
+    replace: 'if (speaker.generation !== known.generation) return { refusal: "FENCED_LEADER" };',
+    found: /^standing/,
+    plan: "wide",
+  },
+  {
+    name: "a log is made anew over the one of the note",
+    file: SESSION,
+    find: "const making = isMissing && streamOf(this.#store) === null && this.#options.create();",
+    replace: "const making = isMissing && this.#options.create();",
+    found: /^wipe/,
+    plan: "wide",
+  },
+  // Bounds.
+  {
+    name: "frames on their way have no limit",
+    file: PUMP,
+    find: "const FRAMES_IN_FLIGHT = 8;",
+    replace: "const FRAMES_IN_FLIGHT = 80;",
+    found: /^bounds.*on their way/,
+    plan: "wide",
+  },
+  {
+    name: "a window creeps",
+    file: "src/sync/follow-window.ts",
+    find: "this.#taken += bytes + more;",
+    replace: "this.#taken += 2 * bytes + more;",
+    found: /^bounds.*credits/,
+    plan: "wide",
+  },
+  {
+    name: "an outbox is full at four times its limit",
+    file: "src/sync/synced-log.ts",
+    find: "(this.#isFull ? 7 / 8 : 1) * this.#bytesMax",
+    replace: "(this.#isFull ? 7 / 8 : 1) * 4 * this.#bytesMax",
+    found: /^bounds.*full/,
+    plan: "wide",
+  },
+  // Claims.
+  {
+    name: "a claim takes no batch",
+    file: PUSH,
+    find: "grant = verdict.grant; return undefined;",
+    replace: `
+      grant = verdict.grant;
+      const entry = outboxes.entryOf(grant.id);
+      if (!grant.isClaim || !entry) return undefined;
+      const { owner, generation, term } = grant.entry;
+      const standing = { outbox: grant.id, generation, term, owner, registered: true, first: 0, mayRegister: true };
+      if (outboxes.queuedOf(grant.id) === 0) outboxes.join(standing, highWatermark);
+      const { next, lastOffset } = entry;
+      return Promise.resolve({ generation, next, lastOffset, appended: [], duplicate: false, isClaim: true });`,
+    found: /^(liveness|invisible|twice|lost)/,
+    plan: "wide",
+  },
+  {
+    name: "a claim has not read",
+    file: "src/sync/claimer.ts",
+    find: "while (store.watermark < goal && !host.isOver()) await host.changed.wait();",
+    replace: "",
+    found: /^unread claim/,
+    plan: "wide",
+  },
+  // Settling.
+  {
+    name: "T2's trim behind the append",
+    file: STORAGE,
+    find: "await this.outbox.trim(to, { passed: passedAfter(this.outboxNote.passed, taken.lastOffset) });",
+    replace: `
+      await replica.append(pieces.slice(appended));
+      appended = pieces.length;
+      await this.#flush();
+      await this.outbox.trim(to, { passed: passedAfter(this.outboxNote.passed, taken.lastOffset) });`,
+    found: /^back/,
+    plan: "wide",
+  },
+  {
+    name: "what was told is kept over a new connection",
+    file: STORAGE,
+    find: "forgetTold(): void { this.#taken = undefined; }",
+    replace: "forgetTold(): void {}",
+    found: /^(lost|invisible|visible twice|twice|back)/,
+    plan: "wide",
+  },
+  {
+    name: "a gap is noted behind its filler",
+    file: STORAGE,
+    find: "await this.#append(pieces, to, note); await this.#flush();",
+    replace: "await this.#append(pieces, to); await this.#flush(); await note();",
+    found: /^unnamed gap/,
+    plan: "wide",
+  },
+  {
+    name: "a record leaves the outbox before it stands aside",
+    file: "src/sync/set-aside.ts",
+    find: 'await log.append(batch, { acks: "flushed" });',
+    replace: 'await log.append(batch, { acks: "written" });',
+    found: /^aside/,
+    plan: "wide",
+  },
+  // Answers.
+  {
+    name: "a conflict is answered while others are on their way",
+    file: PUMP,
+    find: "if (this.#refused && this.#flights.length === 0) {",
+    replace: "if (this.#refused) {",
+    found: /^early/,
+    plan: "wide",
+  },
+  {
+    name: "a join has no limit",
+    file: SESSION,
+    find: 'log.leave(new TidemarkError("TIMEOUT", "the edge has not answered the join", { ms: JOIN_MS })),',
+    replace: "undefined,",
+    found: /^liveness/,
+    plan: "wide",
+  },
+  {
+    name: "a ping is judged by a late timer",
+    file: LINK,
+    find: "if (this.#host.monotonic() - asked > ms * LATE) return this.#ping(ms);",
+    replace: "",
+    found: /^storm/,
+    plan: "wide",
+  },
+  {
+    name: "nobody hears that a trim has made room in the index",
+    file: SESSION,
+    find: "store.trim().then(() => this.#changed.set(),",
+    replace: "store.trim().then(() => undefined,",
+    found: /^liveness/,
+    plan: "wide",
+  },
+  // The edge.
+  {
+    name: "a push is taken without its bad batch",
+    file: PUSH,
+    find: "if (bad) throw bad;",
+    replace: `
+      if (bad && batches.length === 1) throw bad;
+      if (bad) {
+        const at = headers.length;
+        batches.splice(at, 1);
+        headers.push(...batches.slice(at).map((each) => readHeader(each)));
+      }`,
+    found: /^(invisible|order|lost|twice|blocked at what is good|liveness)/,
+    plan: "wide",
+  },
+  {
+    name: "a snapshot of what is queued",
+    file: "worker/stream/outbox-memory.ts",
+    find: ".map(([id, { written }]) => [id, written!] as const);",
+    replace: ".map(([id, { at }]) => [id, at] as const);",
+    found: /^(lost|invisible|liveness|standing)/,
+    plan: "wide",
+  },
+];

@@ -1,0 +1,150 @@
+/**
+ * What a device may say on a socket, judged frame by frame (docs/sync.md, "What holds at every moment").
+ *
+ *   push   I2: it is on the disk, and the term was proved after that, a lease ago at most          unflushed, unproved
+ *          I7: its bytes are the page's                                                              changed
+ *          a claim has read to the end of the answer that it follows                                 unread claim
+ *          nothing goes out between a refusal and the last answer                                    early
+ *   all    I11: frames, batches, samples and credits stay within their limits                        bounds
+ *   close  a socket is not given up for its silence while something that it brought waits            storm
+ */
+import { LEASE_MS } from "../../../src/browser/platform/terms.ts";
+import { type Frame, FrameType, jsonOf } from "../../../src/sync/frames.ts";
+import { readPush, SAMPLES_MAX } from "../../../src/sync/sync-frames.ts";
+import { nextOffsetOf, readHeader } from "../../../src/record/format.ts";
+import { splitBatches } from "../../../src/record/record-batch.ts";
+import type { MadeBatches } from "./made-batches.ts";
+
+/** docs/sync.md, "Limits". */
+const FRAME_BYTES = 1024 * 1024;
+const FRAME_BATCHES = 1_000;
+const FRAMES_IN_FLIGHT = 8;
+/** A timer that is later than this shows that the device slept (src/sync/link.ts: PONG_MS, LATE). */
+const SLEPT_MS = 20_000;
+/** So small that a window that creeps is seen. */
+export const WINDOW_BYTES = 64 * 1024;
+
+/** What the judge knows of the device that speaks. */
+export interface Speaking {
+  readonly name: string;
+  /** The end of what was flushed when the newest proof of the term began, and when that proof ended. */
+  readonly proved: { readonly end: number; readonly at: number };
+  now(): number;
+  /** True if these bytes outlive the loss of power. */
+  isDurable(batch: Uint8Array): boolean;
+  readonly made: MadeBatches;
+  fail(why: string): void;
+}
+
+interface Channel {
+  /** Pushes without an answer, since the last join. */
+  readonly pushes: Set<number>;
+  isRefused: boolean;
+  /** Where a claim must have read to, by the last answer. */
+  goal: number;
+  /** Credits of each follow that the edge has not used. */
+  readonly credits: Map<number, number>;
+}
+
+export class WireJudge {
+  readonly #by: Speaking;
+  readonly #channels = new Map<number, Channel>();
+  /** When a socket was closed that had brought something which nobody has heard for so long. */
+  unheardAt = -1;
+
+  constructor(by: Speaking) {
+    this.#by = by;
+  }
+
+  #fail(why: string): void {
+    this.#by.fail(`${why} (${this.#by.name})`);
+  }
+
+  #channelOf({ channel }: Frame): Channel {
+    let known = this.#channels.get(channel);
+    if (!known)
+      this.#channels.set(channel, (known = { pushes: new Set(), isRefused: false, goal: 0, credits: new Map() }));
+    return known;
+  }
+
+  /** A person has answered, or another id was drawn: the session may join at once. */
+  excuse(): void {
+    for (const channel of this.#channels.values()) channel.isRefused = false;
+  }
+
+  sent(frame: Frame): void {
+    // Numbers of channels come again, on another socket at the latest.
+    if (frame.type === FrameType.OPEN) this.#channels.delete(frame.channel);
+    const channel = this.#channelOf(frame);
+    if (frame.type === FrameType.JOIN) this.#joins(channel, frame);
+    else if (frame.type === FrameType.PUSH) this.#pushes(channel, frame);
+    else if (frame.type === FrameType.FOLLOW || frame.type === FrameType.CREDIT) this.#credits(channel, frame);
+  }
+
+  #joins(channel: Channel, frame: Frame): void {
+    this.#checkEarly(channel, "join");
+    channel.pushes.clear();
+    const samples = jsonOf(frame)?.["samples"] as readonly unknown[];
+    if (samples.length > SAMPLES_MAX) this.#fail(`bounds: a join with ${samples.length} samples`);
+  }
+
+  #checkEarly({ pushes, isRefused }: Channel, what: string): void {
+    if (isRefused && pushes.size > 0) this.#fail(`early: a ${what} while ${pushes.size} pushes have no answer`);
+  }
+
+  #pushes(channel: Channel, frame: Frame): void {
+    const { batches, readTo } = readPush(frame.payload)!;
+    this.#checkEarly(channel, "push");
+    channel.pushes.add(frame.id);
+    const all = splitBatches(batches);
+    if (channel.pushes.size > FRAMES_IN_FLIGHT) this.#fail(`bounds: ${channel.pushes.size} pushes on their way`);
+    if (all.length > FRAME_BATCHES || (all.length > 1 && batches.length > FRAME_BYTES))
+      this.#fail(`bounds: a push of ${all.length} batches, ${batches.length} bytes`);
+    if (readTo !== undefined && readTo < channel.goal)
+      this.#fail(`unread claim: it has read to ${readTo}, and the edge said ${channel.goal}`);
+    const changed = this.#by.made.changed(batches);
+    if (changed !== undefined) this.#fail(`changed: the push at ${changed} is not what its page made`);
+    this.#checkFlushed(all);
+  }
+
+  #checkFlushed(batches: readonly Uint8Array[]): void {
+    const { proved } = this.#by;
+    const end = nextOffsetOf(readHeader(batches.at(-1)!));
+    if (end > proved.end || this.#by.now() - proved.at > LEASE_MS)
+      this.#fail(`unproved: a push to ${end}; up to ${proved.end} was flushed at the proof of ${proved.at}`);
+    for (const batch of batches)
+      if (!this.#by.isDurable(batch)) return this.#fail(`unflushed: a push of ${readHeader(batch).baseOffset}`);
+  }
+
+  #credits({ credits }: Channel, { id, credits: more }: Frame): void {
+    const left = (credits.get(id) ?? 0) + more;
+    credits.set(id, left);
+    if (left > WINDOW_BYTES) this.#fail(`bounds: a follow with ${left} credits`);
+  }
+
+  /** A frame that the device takes now. */
+  heard(frame: Frame): void {
+    const channel = this.#channelOf(frame);
+    const { type, id, payload } = frame;
+    if (type === FrameType.BATCHES && channel.credits.has(id))
+      channel.credits.set(id, channel.credits.get(id)! - payload.length);
+    if (type !== FrameType.JOINED && type !== FrameType.OK && type !== FrameType.ERROR) return;
+    const body = jsonOf(frame) ?? {};
+    const details = (body["details"] ?? {}) as Record<string, unknown>;
+    if (type === FrameType.JOINED) channel.goal = Number(body["logEndOffset"]);
+    // A refused join tells the same.
+    else if (details["stream"] !== undefined) channel.goal = Number(details["logEndOffset"]);
+    if (!channel.pushes.delete(id)) return;
+    if (type === FrameType.ERROR) {
+      channel.isRefused = true;
+      const told = Math.max(Number(details["lastOffset"] ?? -1) + 1, Number(details["logEndOffset"] ?? 0));
+      if (body["code"] === "OUTBOX_CONFLICT") channel.goal = Math.max(channel.goal, told);
+    }
+    if (channel.pushes.size === 0) channel.isRefused = false;
+  }
+
+  /** The device closes its socket. */
+  closed(waitedMs: number): void {
+    if (waitedMs > SLEPT_MS) this.unheardAt = this.#by.now();
+  }
+}
