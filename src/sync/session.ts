@@ -370,10 +370,8 @@ export class Session implements Linked {
     if (store.trimmable.batches === 0) return;
     // A trim makes room in the index, and then there may be more to send.
     const trim = (): void => {
-      store.trim().then(
-        () => this.#changed.set(),
-        (thrown: unknown) => this.#options.failed(TidemarkError.from(thrown)),
-      );
+      const trimmed = store.trim().then(() => this.#changed.set());
+      trimmed.catch((thrown: unknown) => this.#options.failed(TidemarkError.from(thrown)));
     };
     if (store.firstUnsettled === store.end) trim();
     else this.#trimming = this.#options.host.after(TRIM_MS, trim);
@@ -478,7 +476,8 @@ export class Session implements Linked {
       again: this.#again,
       setBlock: (block) => this.#setBlock(block),
       proveTerm: () => host.proveTerm(),
-      isOver: isLeft,
+      // Without a follow the watermark does not rise: the edge may have let go of what comes next.
+      isOver: () => isLeft() || this.#state.at === "joining",
       pause: (ms) => new Promise((resolve) => host.after(ms, resolve)),
       random: () => host.random(),
       claimed: ({ generation, found }) => tell({ type: "claimed", generation, found }),

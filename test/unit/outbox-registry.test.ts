@@ -16,6 +16,20 @@ import { A, B, batchAt, Edge, edge, kernel } from "./outbox-edge.ts";
 
 const DAY_MS = 86_400_000;
 
+/** A database that takes no rows while it is full. */
+function fillable(): { readonly sql: Sql; fill(isFull: boolean): void } {
+  const inner = nodeSql();
+  let isFull = false;
+  const sql: Sql = {
+    exec(query, ...bindings) {
+      if (isFull && query.startsWith("INSERT")) throw new Error("database or disk is full: SQLITE_FULL");
+      return inner.exec(query, ...bindings);
+    },
+    transaction: (work) => inner.transaction(work),
+  };
+  return { sql, fill: (now) => (isFull = now) };
+}
+
 describe("a registry that forgets", () => {
   it.each([
     ["in memory", 10],
@@ -353,29 +367,34 @@ describe("bounds", () => {
   });
 
   it("a full database refuses a join as QUOTA_EXCEEDED, and nothing has changed", async () => {
-    const inner = nodeSql();
-    let isFull = false;
-    const sql: Sql = {
-      exec(query, ...bindings) {
-        if (isFull && query.startsWith("INSERT")) throw new Error("database or disk is full: SQLITE_FULL");
-        return inner.exec(query, ...bindings);
-      },
-      transaction: (work) => inner.transaction(work),
-    };
+    const { sql, fill } = fillable();
     const log = await new Edge(sql).open();
     for (const other of [A, B]) {
-      isFull = true;
+      fill(true);
       await expect(log.join({ outbox: other })).rejects.toMatchObject({ code: "QUOTA_EXCEEDED" });
       expect(log.outboxes.entryOf(other)).toBeUndefined();
-      isFull = false;
+      fill(false);
       expect(await log.join({ outbox: other })).toMatchObject({ known: true });
     }
-    isFull = true;
+    fill(true);
     await expect(log.push([batchAt(0)])).rejects.toMatchObject({ code: "QUOTA_EXCEEDED" });
     // What is in memory is ahead of the log.
     expect(log.aborted).toMatch(/QUOTA_EXCEEDED/);
-    isFull = false;
+    fill(false);
     await log.open();
     expect(log.outboxes.entryOf(A)).toMatchObject({ next: 0, lastOffset: -1 });
+  });
+
+  it("a log whose very first join met a full database is taken for the same one after its next opening", async () => {
+    const { sql, fill } = fillable();
+    const log = await new Edge(sql).open();
+    fill(true);
+    await expect(log.join()).rejects.toMatchObject({ code: "QUOTA_EXCEEDED" });
+    fill(false);
+    await log.append();
+    const { life } = await log.join();
+    await log.append();
+    await log.open();
+    expect(await log.join({ registered: true, life, end: 2 })).toMatchObject({ lineage: "same", life });
   });
 });

@@ -20,8 +20,8 @@ export class Lives {
   readonly #random: () => number;
   #all: readonly LogLife[] = [];
   #dropped = 0;
-  /** The lives before the transaction that is under way. */
-  #before: readonly LogLife[] | undefined;
+  /** As it was before the transaction that is under way. */
+  #before: { readonly all: readonly LogLife[]; readonly isDue: boolean } | undefined;
   /** True if this opening becomes a life as soon as it writes a row. */
   #isDue = false;
   #epoch = 0;
@@ -58,7 +58,7 @@ export class Lives {
 
   /** Starts to keep lives. This opening is one at once. The caller writes it, or undoes it. */
   begin(logEndOffset: number): void {
-    this.#before = this.#all;
+    this.#before = { all: this.#all, isDue: this.#isDue };
     this.#add(this.#drawn(logEndOffset));
     this.#isDue = false;
   }
@@ -79,9 +79,10 @@ export class Lives {
 
   /** Ends the transaction: what was begun is now written, or is undone. */
   done(isThrough: boolean): void {
+    // If not even the first life could be written, none is due: rows have none before there is a snapshot.
     if (!isThrough && this.#before) {
-      this.#all = this.#before;
-      this.#isDue = true;
+      this.#all = this.#before.all;
+      this.#isDue = this.#before.isDue;
     }
     this.#before = undefined;
   }

@@ -161,7 +161,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
   },
   {
     name: "a join has no limit",
-    file: SESSION,
+    file: "src/sync/joining.ts",
     find: 'log.leave(new TidemarkError("TIMEOUT", "the edge has not answered the join", { ms: JOIN_MS })),',
     replace: "undefined,",
     found: /^liveness/,
@@ -178,12 +178,28 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
   {
     name: "nobody hears that a trim has made room in the index",
     file: SESSION,
-    find: "store.trim().then(() => this.#changed.set(),",
-    replace: "store.trim().then(() => undefined,",
+    find: "store.trim().then(() => this.#changed.set());",
+    replace: "store.trim();",
+    found: /^liveness/,
+    plan: "wide",
+  },
+  {
+    name: "a claim waits on although its follow has ended",
+    file: SESSION,
+    find: 'isOver: () => isLeft() || this.#state.at === "joining", pause:',
+    replace: "isOver: isLeft, pause:",
     found: /^liveness/,
     plan: "wide",
   },
   // The edge.
+  {
+    name: "a first life that could not be written is due",
+    file: "worker/stream/lives.ts",
+    find: "this.#isDue = this.#before.isDue;",
+    replace: "this.#isDue = true;",
+    found: /^liveness.*DIVERGED/,
+    plan: "wide",
+  },
   {
     name: "a push is taken without its bad batch",
     file: PUSH,
