@@ -314,7 +314,7 @@ describe("the repository", () => {
   test("the top level is the house's", () => {
     const allowed =
       `package.json package-lock.json tsconfig.json vite.config.ts assembly src worker web test tools docs README.md
-      LICENSE CHANGELOG.md bin .ci .gitignore`.split(/\s+/);
+      LICENSE CHANGELOG.md bin skills templates cli .ci .gitignore`.split(/\s+/);
     const local = [...SKIPPED];
     expect(
       readdirSync(root).filter((name) => !allowed.includes(name) && !local.includes(name) && !name.endsWith(".tgz")),

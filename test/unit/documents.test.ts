@@ -31,6 +31,7 @@ const documents = [
   ...readdirSync(path.join(root, "docs"))
     .filter((name) => name.endsWith(".md"))
     .map((name) => `docs/${name}`),
+  ...readdirSync(path.join(root, "skills")).map((name) => `skills/${name}/SKILL.md`),
 ];
 const isProgram = (code: string): boolean => /^(const|let|await|for|import) ?/m.test(code);
 
@@ -62,7 +63,7 @@ function complaints(files: Readonly<Record<string, string>>): string[] {
   }
 }
 
-test("every program in README and docs compiles", () => {
+test("every program in README, docs and skills compiles", () => {
   const files: Record<string, string> = { "around.d.ts": AROUND };
   for (const document of documents)
     for (const { code, line } of blocksOf(readDoc(document)))
