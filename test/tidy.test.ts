@@ -207,10 +207,10 @@ describe("HTTP", () => {
 
 describe("names", () => {
   const programs = {
-    browser: /^src\/(?!browser\/package\/|node\/)/,
-    edge: /^(src\/(?!browser\/|node\/)|worker\/)/,
+    browser: /^src\/(?!browser\/package\/|node\/|bindings\/(vue|svelte|solid)\.ts)/,
+    edge: /^(src\/(?!browser\/|node\/|bindings\/)|worker\/)/,
     // It has an open() of its own, and none of the browser's entry.
-    node: /^src\/(?!(browser|node)\/package\/|browser\/index\.ts$)/,
+    node: /^src\/(?!(browser|node)\/package\/|browser\/index\.ts$|bindings\/)/,
   };
   const doubled = (program: RegExp): string[] =>
     doubledNames(new Map(sources.filter((file) => program.test(file)).map((file) => [file, read(file)]))).sort();

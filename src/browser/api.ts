@@ -257,7 +257,10 @@ export interface View<S> {
    * Rejects with what ended the view: an error of `apply`, VIEW_IMPURE, CORRUPT_RANGE, LOAD_FAILED, CLOSED.
    */
   ready(): Promise<void>;
-  /** Calls after changes of `current`, at most once a turn. Gives back what ends it. Fits useSyncExternalStore. */
+  /**
+   * Calls after changes of `current`, at most once a turn, and when the view has ended by itself: ready() rejects then.
+   * Gives back what ends it. Fits useSyncExternalStore.
+   */
   subscribe(listener: (current: S) => void): () => void;
   /** Writes a snapshot now; durable when it resolves. INVALID_ARGUMENT without the option `snapshot`. */
   save(): Promise<void>;

@@ -4,7 +4,8 @@
  * comments and strings cannot mislead them. test/tidy.test.ts applies them to this repository, and to planted
  * violations.
  *
- *   assembly ← kernel ← record ← store ← log ← { sync, delivery ← topic } ← { browser ← node, worker, client } ← web
+ *   assembly ← kernel ← record ← store ← log ← { sync, delivery ← topic }
+ *            ← { browser ← { node, bindings }, worker, client } ← web
  */
 import path from "node:path";
 import { parseAst } from "rolldown/parseAst";
@@ -37,6 +38,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   worker: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "index", "errors"],
   node: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "browser", "errors"],
   client: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "errors"],
+  bindings: ["browser"],
   web: ["errors"],
 };
 /** The public API: the playground may import nothing else. */
@@ -46,6 +48,7 @@ const PACKAGES: Readonly<Record<string, RegExp>> = {
   browser: /^(comlink|idb)$/,
   node: /^node:/,
   worker: /^(jose|negotiator|whatwg-mimetype|cloudflare:workers|@cloudflare\/workers-types)$/,
+  bindings: /^(react|vue|svelte|solid-js|@tanstack\/db)(\/|$)/,
   web: /^(uplot|vega-datasets|tidemark)(\/|$)/,
 };
 /** Rooms that run on any host: clock, randomness, scheduling and storage are handed in. */

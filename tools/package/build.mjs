@@ -183,6 +183,15 @@ const inBase = {
   },
 };
 
+/** A side entry over an open tide uses the app's own browser.js: the address of its files is beside that one. */
+const besideBrowser = {
+  name: "tidemark-beside-browser",
+  async resolveId(name, importer, options) {
+    const found = importer && (await this.resolve(name, importer, { ...options, skipSelf: true }));
+    return found?.id === source("browser/index.ts") ? { id: "./browser.js", external: true } : null;
+  },
+};
+
 function allSeen(wanted, seen) {
   for (const each of wanted) if (!seen.has(each)) throw new Error(`nothing in the sources imports ${each}`);
 }
@@ -216,7 +225,10 @@ async function bundleForApps() {
   return { ...chunksOf(forPages), ...chunksOf(forEdge) };
 }
 
-/** Each side entry alone, with base.js beside it. Not minified: bundlers do that, and Node shows its stack traces. */
+/**
+ * Each side entry alone, with base.js and browser.js beside it. Not minified: bundlers do that, and Node shows its
+ * stack traces.
+ */
 async function bundleSideEntries() {
   const made = {};
   for (const name of Object.keys(SIDE_ENTRIES)) Object.assign(made, await bundleSideEntry(name, dist));
@@ -230,7 +242,10 @@ export async function bundleSideEntry(name, into) {
     id.startsWith("node:") || external.some((each) => id === each || id.startsWith(`${each}/`));
   const seen = new Set();
   const replaced = Object.fromEntries(instead.map((pair) => pair.map((each) => path.join(root, each))));
-  const build = await bundle({ [name]: file }, [standIns(replaced, seen), inBase], { platform, external: isExternal });
+  // "use client" stays at the beginning of the file; a test of the package looks for it.
+  const onLog = (level, log, handle) => log.code === "MODULE_LEVEL_DIRECTIVE" || handle(level, log);
+  const plugins = [standIns(replaced, seen), inBase, besideBrowser];
+  const build = await bundle({ [name]: file }, plugins, { platform, external: isExternal, onLog });
   const made = chunksOf(
     await build.write({ ...names, dir: into, format: "esm", sourcemap: "hidden", codeSplitting: false }),
   );

@@ -7,6 +7,7 @@
  *   platform   "browser", "node", or "neutral" for code that runs everywhere
  *   external   packages of the app, which are not bundled: frameworks, optional peers
  *   instead    modules that have a stand-in there: [module, stand-in]
+ *   gzipMax    bytes that an app downloads of it, minified and in gzip; `npm run size` fails beyond
  */
 export const SIDE_ENTRIES = {
   node: {
@@ -19,6 +20,7 @@ export const SIDE_ENTRIES = {
       ["src/node/kernel-file.ts", "src/node/package/kernel-file.ts"],
     ],
   },
+  react: { source: "src/bindings/react.ts", platform: "browser", external: ["react"], gzipMax: 3 * 1024 },
   client: { source: "src/client/index.ts", platform: "neutral" },
 };
 

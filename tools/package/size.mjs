@@ -7,6 +7,7 @@
  *   second visit   the same over the existing log                                target 32 KiB
  *   second tab     the same beside a tab that leads
  *   kernel         bytes of the release build, inside each of these              at most 12 KiB
+ *   tidemark/NAME  a side entry with a limit, by itself: without the app's packages, base.js and browser.js
  *
  * Both targets are missed, and the last lines say so. The script fails if the size grows beyond what docs/status.md
  * says today. The app's own script is a few lines around open(). It is counted as well, because the package's entry is
@@ -20,9 +21,11 @@ import os from "node:os";
 import path from "node:path";
 import { gzipSync } from "node:zlib";
 import { chromium } from "playwright";
+import { rolldown } from "rolldown";
 import { build } from "vite";
 import { buildLibrary } from "./build.mjs";
 import { RELEASE_BYTES_MAX } from "./build-kernel.mjs";
+import { SIDE_ENTRIES } from "./side-entries.mjs";
 import { commandLine, jsonFile } from "../run/command-line.mjs";
 import { CHROMIUM_ARGS, ensureChromium, root } from "../run/setup.mjs";
 
@@ -115,8 +118,29 @@ async function visit(context, url) {
   };
 }
 
+/** What each side entry with a limit adds to an app that has tidemark/browser. */
+async function measureEntries() {
+  const found = {};
+  for (const [name, { gzipMax: max }] of Object.entries(SIDE_ENTRIES)) {
+    if (max === undefined) continue;
+    const input = path.join(root, "dist", `${name}.js`);
+    const bundle = await rolldown({
+      input,
+      external: (id) => id !== input,
+      platform: "neutral",
+      onLog: () => undefined,
+    });
+    const { output } = await bundle.generate({ format: "esm", minify: true, comments: false });
+    await bundle.close();
+    const gzipBytes = gzipSync(output[0].code, { level: 9 }).length;
+    found[name] = { gzipBytes, max, ok: gzipBytes <= max };
+  }
+  return found;
+}
+
 export async function measure() {
   await buildLibrary();
+  const entries = await measureEntries();
   const folder = await mkdtemp(path.join(os.tmpdir(), "tidemark-size-"));
   let server, context;
   try {
@@ -143,6 +167,7 @@ export async function measure() {
       secondVisit: told(second, BUDGETS.secondVisit),
       secondTab: told(tab, BUDGETS.secondTab),
       kernel: { bytes: kernelBytes, max: RELEASE_BYTES_MAX, ok: kernelBytes <= RELEASE_BYTES_MAX },
+      entries,
     };
   } finally {
     await context?.close();
@@ -169,6 +194,8 @@ export async function main(args) {
     console.log(`${name.padEnd(14)}${kib(gzipBytes)} KiB gzip of ${kib(max)}: ${verdict(result[key])}${aim}`);
   }
   console.log(`kernel        ${result.kernel.bytes} of ${result.kernel.max} bytes: ${verdict(result.kernel)}`);
+  for (const [name, entry] of Object.entries(result.entries))
+    console.log(`tidemark/${name} ${kib(entry.gzipBytes)} KiB gzip of ${kib(entry.max)}: ${verdict(entry)}`);
   // A visit in another role than expected measures something else.
   const roles = Object.keys(NAMES)
     .map((key) => result[key].role)
@@ -177,5 +204,7 @@ export async function main(args) {
   if (values.json !== undefined) {
     await writeFile(values.json, `${JSON.stringify(result, null, 2)}\n`);
   }
-  return Object.values(result).every(({ ok }) => ok) && roles === "leader leader follower" ? 0 : 1;
+  const { entries, ...visits } = result;
+  const judged = [...Object.values(visits), ...Object.values(entries)];
+  return judged.every(({ ok }) => ok) && roles === "leader leader follower" ? 0 : 1;
 }

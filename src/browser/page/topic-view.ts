@@ -42,6 +42,11 @@ export interface PageView<S> extends View<S> {
   readonly ended: AbortController;
 }
 
+/** Whether the tide was closed, or the topic deleted. */
+const isOver = (thrown: unknown): boolean =>
+  thrown instanceof TidemarkError &&
+  (thrown.code === "CLOSED" || (thrown.code === "UNKNOWN_TOPIC" && thrown.details["deleted"] === true));
+
 export interface RunningView {
   /** Resolves once the local copy is folded; rejects with what ended the view. */
   ready(): Promise<void>;
@@ -88,9 +93,11 @@ class Run<S, V> implements RunningView {
     } catch (thrown) {
       const closed = new TidemarkError("CLOSED", "the view is closed", { reason: "closed" });
       this.#failure = { thrown: this.#signal.aborted ? closed : thrown };
-      // Closed by the application, or with its tide: nobody need be told.
-      if (!this.#signal.aborted && !(thrown instanceof TidemarkError && thrown.code === "CLOSED")) report(thrown);
       this.#settle();
+      if (this.#signal.aborted) return;
+      // It has ended with its tide or its topic, which is no fault of anybody's.
+      if (!isOver(thrown)) report(thrown);
+      this.#tellAll();
     }
   }
 
@@ -192,8 +199,12 @@ class Run<S, V> implements RunningView {
     this.#isTelling = true;
     void laterTurn().then(() => {
       this.#isTelling = false;
-      for (const listener of [...view.listeners]) this.#tell(listener);
+      this.#tellAll();
     });
+  }
+
+  #tellAll(): void {
+    for (const listener of [...this.#view.listeners]) this.#tell(listener);
   }
 
   #tell(listener: (current: S) => void): void {

@@ -1,0 +1,97 @@
+/**
+ * Appends of a component: what waits for its ack, what has failed, and another try.
+ *
+ *   append(record) ─▶ pending ─┬ ack ──▶ gone from the list
+ *                              └ error ▶ stays in it with its error ── retry() ─▶ pending │ dismiss() ─▶ gone
+ */
+import { type Ack, type AppendOptions, type RecordInput, TidemarkError } from "../browser/index.ts";
+import { topicIn, type TopicRef } from "./followers.ts";
+import type { TideSource } from "./page-tide.ts";
+import { nothing, shared, type Source } from "./shared.ts";
+
+/** A record without its ack. */
+export interface PendingAppend<V = unknown> {
+  readonly record: RecordInput<V>;
+  /** Why it was not appended; undefined while it is under way. */
+  readonly error?: TidemarkError | undefined;
+}
+
+export interface AppendState<V = unknown> {
+  /** In the order of the calls: those under way, and those that have failed. For what the page shows before the ack. */
+  readonly pending: readonly PendingAppend<V>[];
+  /** Of the first that has failed. */
+  readonly error?: TidemarkError | undefined;
+}
+
+/** Calls that may be passed on as they are. */
+export interface AppendCalls<V = unknown> {
+  /**
+   * Appends in the order of the calls, also before the tide is open. The promise may be left alone: a failure is in
+   * `error` as well.
+   */
+  readonly append: (record: RecordInput<V>, options?: AppendOptions) => Promise<Ack>;
+  /**
+   * Appends what has failed again, in its order. Records whose outcome is unknown are left out, because they may be in
+   * the log: look there, and dismiss() them or append() them anew.
+   */
+  readonly retry: () => void;
+  /** Forgets what has failed. */
+  readonly dismiss: () => void;
+}
+
+export interface Appending<V> extends Source<AppendState<V>> {
+  readonly calls: AppendCalls<V>;
+}
+
+interface Sent<V> extends PendingAppend<V> {
+  readonly options: AppendOptions | undefined;
+}
+
+export const NOTHING_PENDING: AppendState<never> = { pending: [] };
+
+export function appendingTo<V>(tide: TideSource, topic: TopicRef<V>): Appending<V> {
+  /** By a key of the call's own, which keeps its place. */
+  const sent = new Map<object, Sent<V>>();
+  const state = shared<AppendState<V>>(NOTHING_PENDING, () => nothing);
+  let isTelling = false;
+  /** Once for all that changes in one turn of promises. */
+  const tell = (): void => {
+    if (isTelling) return;
+    isTelling = true;
+    queueMicrotask(() => {
+      isTelling = false;
+      const pending = [...sent.values()];
+      state.set(pending.length === 0 ? NOTHING_PENDING : { pending, error: pending.find(({ error }) => error)?.error });
+    });
+  };
+  const append: AppendCalls<V>["append"] = (record, options) => {
+    const key = {};
+    const one: Sent<V> = { record, options };
+    sent.set(key, one);
+    tell();
+    const acked = tide.whenOpen().then((opened) => topicIn(opened, topic).append(record, options));
+    acked
+      .then(
+        () => sent.delete(key),
+        (thrown: unknown) => sent.set(key, { ...one, error: TidemarkError.from(thrown) }),
+      )
+      .then(tell);
+    return acked;
+  };
+  const takeFailed = (isTaken: (error: TidemarkError) => boolean): Sent<V>[] => {
+    const failed = [...sent].filter(([, { error }]) => error && isTaken(error));
+    for (const [key] of failed) sent.delete(key);
+    tell();
+    return failed.map(([, one]) => one);
+  };
+  return Object.assign(state, {
+    calls: {
+      append,
+      retry() {
+        for (const { record, options } of takeFailed(({ code }) => code !== "OUTCOME_UNKNOWN"))
+          void append(record, options);
+      },
+      dismiss: () => void takeFailed(() => true),
+    },
+  });
+}

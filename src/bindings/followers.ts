@@ -1,0 +1,290 @@
+/**
+ * What components show of topics: views, the last records, and the status of sync. Each is followed once for a tide,
+ * while a component shows it.
+ *
+ *   a component ─▶ source: before it is mounted the initial value, then ─▶ the follower that all of them share
+ */
+import { TidemarkError, type SyncStatus, type Tide, type Topic, type TopicOptions } from "../browser/index.ts";
+import type { TopicRecord, View, ViewOptions } from "../browser/index.ts";
+import { type Begin, nothing, type Shared, shared, type Source } from "./shared.ts";
+import type { PageTide, TideSource } from "./page-tide.ts";
+
+/** A topic with its options, made once and used wherever the topic is shown or appended to. */
+export interface TopicDefinition<V = unknown> {
+  readonly name: string;
+  readonly options: TopicOptions<V> | undefined;
+}
+export type TopicRef<V = unknown> = string | TopicDefinition<V>;
+
+export const defineTopic = <V = unknown>(name: string, options?: TopicOptions<V>): TopicDefinition<V> => ({
+  name,
+  options,
+});
+
+/**
+ * A view of a topic. Components that name the same topic, view and version, with functions of the same text, share one.
+ */
+export interface ViewDefinition<S, V = unknown> extends Omit<ViewOptions<S, V>, "signal"> {
+  readonly topic: TopicRef<V>;
+}
+
+export const defineView = <S, V = unknown>(
+  topic: TopicRef<V>,
+  options: Omit<ViewOptions<S, V>, "signal">,
+): ViewDefinition<S, V> => ({ topic, ...options });
+
+/** What is known of the state that a component shows. */
+export interface ViewInfo {
+  /** False until all records of this device are in it; until then it is initial(). */
+  readonly isReady: boolean;
+  /** How far its committed part goes (exclusive), and how many records without a place are in it. */
+  readonly at: { readonly offset: number; readonly provisional: number };
+}
+
+export interface Followed<T> extends ViewInfo {
+  readonly value: T;
+  /** What has ended it. */
+  readonly error: TidemarkError | undefined;
+}
+
+/** What a component shows of a view's state. */
+export interface ViewSelection<S, T> {
+  /** Default: the state itself. */
+  readonly select?: ((state: S, info: ViewInfo) => T) | undefined;
+  /** The component is told only of selections that differ. Default Object.is. */
+  readonly equals?: ((a: T, b: T) => boolean) | undefined;
+}
+
+export const selected = <S, T>(followed: Followed<S>, select: ViewSelection<S, T>["select"]): T =>
+  select ? select(followed.value, followed) : (followed.value as S | T as T);
+
+const START = { isReady: false, at: { offset: 0, provisional: 0 }, error: undefined };
+export const nameOfTopic = (topic: string | { readonly name: string }): string =>
+  typeof topic === "string" ? topic : topic.name;
+export const topicIn = <V>(tide: Tide, topic: TopicRef<V>): Topic<V> =>
+  typeof topic === "string" ? tide.topic<V>(topic) : tide.topic<V>(topic.name, topic.options);
+
+/** Where a component stands: `initial` until it is mounted, and on a server. */
+export interface FollowedSource<T> extends Source<Followed<T>> {
+  readonly initial: Followed<T>;
+}
+
+type Start<T> = (tide: Tide, show: (next: Followed<T>) => void, fail: (thrown: unknown) => void) => () => void;
+
+/** Runs while the tide is open, and begins anew on a topic that was deleted. */
+function whileOpen<T>(page: PageTide, initial: Followed<T>, start: Start<T>): Begin<Followed<T>> {
+  return (set) => {
+    let now: Tide | undefined;
+    let shown = initial;
+    let stop = nothing;
+    const show = (next: Followed<T>): void => set((shown = next));
+    const begin = (tide: Tide): void => {
+      let isOver = false;
+      let end = nothing;
+      stop = () => {
+        isOver = true;
+        end();
+      };
+      const fail = (thrown: unknown): void => {
+        if (isOver) return;
+        stop();
+        const error = TidemarkError.from(thrown);
+        // A topic of this name that is made later is another one, and begins with nothing.
+        if (error.code === "UNKNOWN_TOPIC" && error.details["deleted"]) {
+          show(initial);
+          begin(tide);
+          // The tide's own end is told by its status, with the reason.
+        } else if (error.code !== "CLOSED") show({ ...shown, error });
+      };
+      try {
+        end = start(tide, (next) => isOver || show(next), fail);
+      } catch (thrown) {
+        fail(thrown);
+      }
+    };
+    const look = (): void => {
+      const { tide, error } = page.current;
+      if (error) show({ ...shown, error });
+      if (tide === now) return;
+      stop();
+      now = tide;
+      if (tide) begin(tide);
+    };
+    const leave = page.subscribe(look);
+    look();
+    return () => {
+      leave();
+      stop();
+    };
+  };
+}
+
+/** What all components that ask for `key` share. */
+function sharedSource<T>(tide: TideSource, key: string, value: () => T, start: Start<T>): FollowedSource<T> {
+  const initial: Followed<T> = { ...START, value: value() };
+  const known = (page: PageTide | undefined) => page?.followers.get(key) as Shared<Followed<T>> | undefined;
+  return {
+    initial,
+    get current() {
+      return known(tide.known())?.current ?? initial;
+    },
+    subscribe(listener) {
+      const page = tide.needed();
+      let follower = known(page);
+      if (!follower) {
+        follower = shared(initial, whileOpen(page, initial, start), () => page.followers.delete(key));
+        page.followers.set(key, follower);
+      }
+      return follower.subscribe(listener);
+    },
+  };
+}
+
+// --- views ---------------------------------------------------------------------------------------------------------
+
+/** Shows a view until `end`; closing it is the caller's. */
+function showView<S>(view: View<S>, show: (next: Followed<S>) => void, fail: (thrown: unknown) => void): () => void {
+  let isReady = false;
+  const look = (): void => {
+    show({ value: view.current, isReady, at: view.at, error: undefined });
+    // It is told when the view has ended, too.
+    if (isReady) view.ready().catch(fail);
+  };
+  const end = view.subscribe(look);
+  view.ready().then(() => {
+    isReady = true;
+    look();
+  }, fail);
+  return end;
+}
+
+function isView<S, V>(view: ViewDefinition<S, V> | View<S>): view is View<S> {
+  const { subscribe, initial } = Object(view) as Partial<View<S> & ViewDefinition<S, V>>;
+  if (typeof subscribe !== "function" && typeof initial !== "function")
+    throw new TidemarkError("INVALID_ARGUMENT", "view must be one of defineView() or topic.view()", { field: "view" });
+  return typeof subscribe === "function";
+}
+const liveViews = new WeakMap<object, unknown>();
+
+/** A view that the application has made, and will close. */
+function liveSource<S>(view: View<S>): FollowedSource<S> {
+  const known = liveViews.get(view) as FollowedSource<S> | undefined;
+  if (known) return known;
+  const initial: Followed<S> = { ...START, value: view.current };
+  const own = shared(initial, (set) =>
+    showView(view, set, (thrown) => set({ ...own.current, error: TidemarkError.from(thrown) })),
+  );
+  const source = Object.assign(own, { initial });
+  liveViews.set(view, source);
+  return source;
+}
+
+/** Names what components share, so that they may write the definition where they use it. */
+export function viewKey<S, V>(view: ViewDefinition<S, V> | View<S>): unknown {
+  if (isView(view)) return view;
+  const { topic, name, version, initial, apply } = view;
+  return ["view", nameOfTopic(topic), name, version, initial, apply].join("\n");
+}
+
+export function viewSource<S, V>(tide: TideSource, view: ViewDefinition<S, V> | View<S>): FollowedSource<S> {
+  if (isView(view)) return liveSource(view);
+  const { topic, ...options } = view;
+  return sharedSource<S>(tide, viewKey(view) as string, options.initial, (opened, show, fail) => {
+    const running = topicIn(opened, topic).view(options);
+    const end = showView(running, show, fail);
+    return () => {
+      end();
+      running.close();
+    };
+  });
+}
+
+// --- records -------------------------------------------------------------------------------------------------------
+
+export interface RecordsOptions {
+  /** How many of the newest are shown. Default 100. */
+  readonly last?: number | undefined;
+  /** false: as of when it is mounted. Default true. */
+  readonly follow?: boolean | undefined;
+}
+
+const LAST = 100;
+/** While it catches up, what has come is shown after this many changes. */
+const CHANGES_MAX = 4096;
+
+const newest = <T>(all: readonly T[], last: number): T[] => all.slice(Math.max(0, all.length - last));
+
+/** The newest records of a topic: committed ones by offset, then own ones without a place. */
+async function showNewest<V>(
+  topic: Topic<V>,
+  last: number,
+  signal: AbortSignal,
+  /** False once it has seen enough. */
+  show: (next: Followed<readonly TopicRecord<V>[]>) => boolean,
+): Promise<void> {
+  let committed: TopicRecord<V>[] = [];
+  const own = new Map<string, TopicRecord<V>>();
+  let changes = 0;
+  for await (const change of topic.changes({ from: { last }, signal })) {
+    const isReady = change.type === "level";
+    if (change.type === "append" && change.record.provisional) own.set(change.record.id, change.record);
+    else if ("record" in change) {
+      own.delete(change.record.id);
+      committed.push(change.record);
+      if (committed.length >= 2 * last) committed = newest(committed, last);
+    } else if (change.type === "retract") own.delete(change.id);
+    else if (change.type === "reset") {
+      committed = [];
+      own.clear();
+    }
+    if (++changes % CHANGES_MAX !== 0 && !isReady) continue;
+    const at = { offset: (committed.at(-1)?.offset ?? -1) + 1, provisional: own.size };
+    if (!show({ value: newest([...committed, ...own.values()], last), isReady, at, error: undefined })) return;
+  }
+}
+
+/** Names what components share. */
+export const recordsKey = <V>(topic: TopicRef<V>, { last = LAST, follow = true }: RecordsOptions = {}): string =>
+  ["records", nameOfTopic(topic), last, follow].join("\n");
+
+export function recordsSource<V>(
+  tide: TideSource,
+  topic: TopicRef<V>,
+  options: RecordsOptions = {},
+): FollowedSource<readonly TopicRecord<V>[]> {
+  const { last = LAST, follow = true } = options;
+  return sharedSource<readonly TopicRecord<V>[]>(
+    tide,
+    recordsKey(topic, options),
+    () => [],
+    (opened, show, fail) => {
+      const left = new AbortController();
+      const more = (next: Followed<readonly TopicRecord<V>[]>): boolean => {
+        show(next);
+        return follow || !next.isReady;
+      };
+      showNewest<V>(topicIn(opened, topic), last, left.signal, more).catch(fail);
+      return () => left.abort();
+    },
+  );
+}
+
+// --- sync ----------------------------------------------------------------------------------------------------------
+
+const IDLE: SyncStatus = { state: "idle", connected: false, topics: {} };
+
+/** "idle" until something is synced. */
+export const syncSource = (tide: TideSource): FollowedSource<SyncStatus> =>
+  sharedSource<SyncStatus>(
+    tide,
+    "sync",
+    () => IDLE,
+    (opened, show) => {
+      const look = (): void => {
+        const { syncing } = opened;
+        if (syncing) show({ ...START, isReady: true, value: syncing.status });
+      };
+      look();
+      return opened.on("sync", look);
+    },
+  );

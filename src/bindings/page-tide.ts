@@ -1,0 +1,141 @@
+/**
+ * The tides of a page: opened by the first component that needs one, closed when the last one is gone.
+ *
+ *   provider, hooks ─▶ TideSource (a name) ─▶ PageTide: one open(), its status, and what is followed in its topics
+ *
+ * A TideSource is only a name with options, so that one made by a render that came to nothing, or on a server, leaves
+ * nothing behind.
+ */
+import { open, type OpenOptions, type StorageReport, type Tide, TidemarkError } from "../browser/index.ts";
+import { nothing, type Shared, shared, type Source } from "./shared.ts";
+
+/** What open() takes, but for the signal: the binding has its own. */
+export type TideOptions = Omit<OpenOptions, "signal">;
+
+export interface TideStatus {
+  /**
+   * "opening": also on a server, and until the page has hydrated. "failed": open() has failed. "closed": it has ended
+   * for this page, because another tab destroyed it or its storage was cleared. `error` has the reason of both.
+   */
+  readonly state: "opening" | "open" | "failed" | "closed";
+  readonly error?: TidemarkError | undefined;
+  /** Whether this tab leads; undefined until it is open. */
+  readonly role?: Tide["role"] | undefined;
+  /** False while the last leader is gone and no other leads: appends wait. */
+  readonly hasLeader: boolean;
+  readonly storage?: StorageReport | undefined;
+  /** Opens it again after "failed" and "closed". */
+  readonly reopen: () => void;
+}
+
+export interface OpenedStatus extends TideStatus {
+  readonly tide?: Tide | undefined;
+}
+
+/** What hydration shows, and a server. */
+export const OPENING: OpenedStatus = { state: "opening", hasLeader: false, reopen: nothing };
+
+export interface PageTide extends Shared<OpenedStatus> {
+  /** What is followed here, by what it is: one follower, however many components show it. */
+  readonly followers: Map<string, unknown>;
+}
+
+/** Tides that some component of this page needs: by name, or as the application has opened them. */
+const pageTides = new Map<string | Tide, PageTide>();
+/** By name: the closing of a tide. The next open() waits for it. */
+const closings = new Map<string, Promise<void>>();
+
+/** Tells the status of an open tide from now on. */
+function watch(tide: Tide, set: (next: OpenedStatus) => void, reopen: () => void): () => void {
+  let now: OpenedStatus = { state: "open", tide, hasLeader: true, storage: tide.storage, reopen };
+  const show = (change?: Partial<OpenedStatus>): void => set((now = { ...now, role: tide.role, ...change }));
+  show();
+  return tide.on((event) => {
+    if (event.type === "leaderchange") show({ hasLeader: true });
+    else if (event.type === "leaderlost") show({ hasLeader: false });
+    else if (event.type === "closed") {
+      const error = new TidemarkError("CLOSED", event.reason, { reason: "closed" });
+      show({ state: "closed", tide: undefined, error, hasLeader: false });
+    }
+  });
+}
+
+function made(tide: string | Tide, options: TideOptions | undefined): PageTide {
+  const page = shared(
+    OPENING,
+    (set) => {
+      const left = new AbortController();
+      const { signal } = left;
+      let unwatch = nothing;
+      const opening =
+        typeof tide === "string"
+          ? Promise.resolve(closings.get(tide)).then(() => open(tide, { ...options, signal }))
+          : Promise.resolve(tide);
+      const reopen = (): void => page.restart(OPENING);
+      opening.then(
+        (opened) => signal.aborted || (unwatch = watch(opened, set, reopen)),
+        (thrown: unknown) => set({ ...OPENING, state: "failed", error: TidemarkError.from(thrown), reopen }),
+      );
+      return () => {
+        unwatch();
+        left.abort();
+        if (typeof tide !== "string") return;
+        // Not open, or ended already: nothing is left to close.
+        const closing = opening.then((opened) => opened.close()).catch(nothing);
+        closings.set(tide, closing);
+      };
+    },
+    () => pageTides.delete(tide),
+  );
+  return Object.assign(page, { followers: new Map() });
+}
+
+/** The tide of a provider. */
+export interface TideSource extends Source<OpenedStatus> {
+  /** Undefined until somebody needs it. */
+  known(): PageTide | undefined;
+  /** Its first listener opens it. */
+  needed(): PageTide;
+  /** Resolves with the tide once it is open, and opens it for that. Rejects with what `error` says. */
+  whenOpen(): Promise<Tide>;
+}
+
+/** Of a name, or a tide that the application has opened and will close. INVALID_ARGUMENT for anything else. */
+export function tideSource(tide: string | Tide | undefined, options?: TideOptions): TideSource {
+  if (typeof tide !== "string" && typeof (Object(tide) as Partial<Tide>).topic !== "function")
+    throw new TidemarkError("INVALID_ARGUMENT", "give a tide's name, or one that is open", { field: "name" });
+  const key = tide as string | Tide;
+  const self: TideSource = {
+    known: () => pageTides.get(key),
+    needed() {
+      const page = self.known() ?? made(key, options);
+      pageTides.set(key, page);
+      return page;
+    },
+    get current() {
+      return (self.known() ?? { current: OPENING }).current;
+    },
+    subscribe: (listener) => self.needed().subscribe(listener),
+    whenOpen: () =>
+      new Promise((resolve, reject) => {
+        const page = self.needed();
+        const look = (): void => {
+          const { tide: opened, error } = page.current;
+          if (opened) resolve(opened);
+          else if (error) reject(error);
+          else return;
+          // Later, because it may be called while it subscribes.
+          queueMicrotask(() => leave());
+        };
+        const leave = page.subscribe(look);
+        look();
+      }),
+  };
+  return self;
+}
+
+/** A component that is in no provider. */
+export const withoutProvider = (provider: string): TidemarkError =>
+  new TidemarkError("INVALID_ARGUMENT", `no tide is provided here: put ${provider} around the app`, {
+    field: "provider",
+  });

@@ -1,0 +1,9 @@
+/** The pages as a browser loads them. */
+import { globSync } from "node:fs";
+import { plugins } from "./plugins.js";
+
+export default {
+  plugins: plugins("page"),
+  logLevel: "warn",
+  build: { target: "es2022", minify: false, rolldownOptions: { input: globSync("*.html") } },
+};

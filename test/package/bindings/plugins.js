@@ -1,0 +1,2 @@
+/** What the frameworks need of Vite. The plugins are the repository's. */
+export const plugins = () => [];

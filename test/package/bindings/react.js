@@ -1,0 +1,82 @@
+/** The page of `tidemark/react`: in StrictMode, hydrated where the server has rendered it. */
+import { Component, createElement as h, StrictMode, useEffect, useState } from "react";
+import {
+  defineTopic,
+  defineView,
+  TideProvider,
+  useAppend,
+  useRecords,
+  useSyncStatus,
+  useTide,
+  useTideStatus,
+  useView,
+} from "tidemark/react";
+import { badNote, NAME, nextNote, notesOf, OPTIONS } from "./notes.js";
+
+const { topic, count } = notesOf({ defineTopic, defineView });
+
+function Count() {
+  return h("i", null, useView(count));
+}
+function Even() {
+  const even = useView(count, { select: (n) => [n - (n % 2)], equals: ([a], [b]) => a === b });
+  useEffect(() => void globalThis.walk.evens.push(even[0]));
+  return h("p", { id: "even" }, even[0]);
+}
+function Failing() {
+  const apply = () => {
+    throw new Error("planted");
+  };
+  useView({ ...count, name: "failing", apply });
+  return null;
+}
+class Boundary extends Component {
+  state = {};
+  static getDerivedStateFromError = ({ code }) => ({ code });
+  render() {
+    return this.state.code ? h("p", { id: "caught" }, this.state.code) : this.props.children;
+  }
+}
+
+function Notes() {
+  const { state, role = "" } = useTideStatus();
+  const tide = useTide();
+  const folded = useView(count, { select: (n, { isReady }) => (isReady ? `${n} records` : "reading") });
+  const last = useRecords(topic, { last: 3 });
+  const sync = useSyncStatus();
+  const { append, pending, error, dismiss } = useAppend(topic);
+  const [many, setMany] = useState(0);
+  const [isFailing, setFailing] = useState(false);
+  const fail = () => setFailing(true);
+  useEffect(() => void Object.assign(globalThis.walk, { tide, many: setMany, fail }));
+  return h(
+    "main",
+    null,
+    h("p", { id: "state" }, `${state} ${role}`.trim()),
+    h("p", { id: "count" }, folded),
+    h(Even),
+    h(
+      "ol",
+      { id: "last" },
+      last.map(({ id, value }) => h("li", { key: id }, value)),
+    ),
+    h("p", { id: "sync" }, sync.state),
+    h("button", { id: "add", onClick: () => append(nextNote()) }, "Add"),
+    h("button", { id: "bad", onClick: () => append(badNote()) }, "Bad"),
+    h("button", { id: "dismiss", onClick: dismiss }, "Dismiss"),
+    h(
+      "ul",
+      { id: "pending" },
+      pending.map(({ record }, i) => h("li", { key: i }, String(record.value))),
+    ),
+    h("p", { id: "failed" }, error ? error.code : ""),
+    h(
+      "div",
+      { id: "many" },
+      Array.from({ length: many }, (_, i) => h(Count, { key: i })),
+    ),
+    h(Boundary, null, isFailing ? h(Failing) : null),
+  );
+}
+
+export const app = () => h(StrictMode, null, h(TideProvider, { name: NAME, options: OPTIONS }, h(Notes)));
