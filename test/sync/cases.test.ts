@@ -47,6 +47,10 @@ async function settled(device: Device, values: readonly string[]): Promise<void>
   await Promise.all(device.tabs.map((tab) => tab.call("holds", values.length)));
   expect(await valuesAtEdge()).toEqual(values);
   for (const tab of device.tabs) expect((await tab.call("read")).map(([, value]) => value)).toEqual(values);
+  // Also in a tab that hung while it was told where its records are.
+  const unplaced = async (): Promise<number[]> =>
+    (await Promise.all(device.tabs.map((tab) => tab.call("brief")))).map((brief) => brief.unplaced);
+  await expect.poll(unplaced, { timeout: 10_000 }).toEqual(device.tabs.map(() => 0));
 }
 
 it("H3: the leader is killed between push and ok, three times in a row", async () => {

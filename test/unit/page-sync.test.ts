@@ -1,9 +1,10 @@
 /** The page's side of sync, and the desk at which the worker asks pages for tokens. */
 import { describe, expect, it, vi } from "vitest";
+import { TidemarkError } from "../../src/errors.ts";
 import { type PageSync, pageSync } from "../../src/browser/sync/page-sync.ts";
 import { checkSync } from "../../src/browser/sync/sync-checks.ts";
 import { TokenDesk, type TokenPage } from "../../src/browser/sync/token-desk.ts";
-import type { SyncAsk, SyncNews } from "../../src/browser/sync/words.ts";
+import type { Places, SyncAsk, SyncNews } from "../../src/browser/sync/words.ts";
 import type { SyncEvent, SyncStatus } from "../../src/browser/sync-api.ts";
 
 const LIVE: SyncStatus = { state: "live", connected: true, topics: {} };
@@ -23,6 +24,13 @@ function made(answer: (ask: SyncAsk) => unknown = () => undefined) {
   });
   return { sync, asked, told };
 }
+
+const acked = (offset: number) => ({
+  offset,
+  owner: { producerId: 7, producerEpoch: 0, baseSequence: 0 },
+  at: 0,
+  duplicate: false,
+});
 
 describe("options of sync()", () => {
   const of = (options: unknown): unknown => ({ url: "http://edge", topics: { a: options } });
@@ -136,9 +144,9 @@ describe("a page in sync", () => {
 
   it("keeps promises of places: the edge's offset, unknown, or discarded", async () => {
     const { sync } = made();
-    expect(await sync.committed("a", 7)).toEqual({ offset: 7 });
+    expect(await sync.committed("a", acked(7))).toEqual({ offset: 7 });
     const [first, second, third, other] = [P + 4, P + 5, P + 6, P + 4].map((offset, i) =>
-      sync.committed(i === 3 ? "b" : "a", offset),
+      sync.committed(i === 3 ? "b" : "a", acked(offset)),
     );
     sync.hear({ type: "settled", topic: "a", runs: [{ from: 3, to: 6, offset: 100 }] });
     expect(await first).toEqual({ offset: 101 });
@@ -147,6 +155,42 @@ describe("a page in sync", () => {
     await expect(third).rejects.toMatchObject({ code: "RETRACTED", details: { topic: "a" } });
     sync.hear({ type: "settled", topic: "b", runs: [{ from: 4, to: 5, offset: -1 }] });
     expect(await other).toEqual({ offset: undefined });
+  });
+
+  it("asks another leader for places that it waits for, and for that of a record acked once more", async () => {
+    const places: Places = { runs: [{ from: 0, to: 3, offset: 50 }], retracted: [[3, 4]] };
+    const { sync, asked } = made((ask) => (ask.ask === "places" ? places : undefined));
+    sync.connected();
+    const batch = (baseSequence: number) => ({ producerId: 7, producerEpoch: 0, baseSequence });
+    const [one, two] = [batch(20), batch(22)];
+    const waits = [
+      ...[0, 1].map((at) => sync.committed("a", { offset: P + at, owner: one, at, duplicate: false })),
+      ...[0, 1].map((at) => sync.committed("a", { offset: P + 2 + at, owner: two, at, duplicate: false })),
+    ];
+    const still = sync.committed("a", { ...acked(P + 9), owner: batch(24) });
+    sync.connected();
+    sync.connected();
+    expect(await Promise.all(waits.slice(0, 3))).toEqual([{ offset: 50 }, { offset: 51 }, { offset: 52 }]);
+    await expect(waits[3]).rejects.toMatchObject({ code: "RETRACTED" });
+    const runs = [
+      { position: 0, count: 2, at: 0, ...one },
+      { position: 2, count: 2, at: 0, ...two },
+      { position: 9, count: 1, at: 0, ...batch(24) },
+    ];
+    expect(asked).toEqual([{ ask: "places", topic: "a", since: 0, runs }]);
+    expect(await sync.committed("a", { ...acked(P + 1), duplicate: true })).toEqual({ offset: 51 });
+    expect(asked.length).toBe(2);
+    sync.hear({ type: "settled", topic: "a", runs: [{ from: 9, to: 10, offset: 60 }] });
+    expect(await still).toEqual({ offset: 60 });
+  });
+
+  it("a record of a topic that is synced no more has no place", async () => {
+    const { sync } = made((ask) => {
+      if (ask.ask === "places") throw new TidemarkError("UNKNOWN_TOPIC", "the topic a is not synced", {});
+    });
+    const wait = sync.committed("a", acked(P));
+    sync.connected();
+    await expect(wait).rejects.toMatchObject({ code: "RETRACTED" });
   });
 });
 

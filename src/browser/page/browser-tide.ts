@@ -265,6 +265,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
     this.#loads = 0;
     this.#changed();
     this.tabs?.connected();
+    this.syncing?.connected();
   }
 
   /**

@@ -39,7 +39,7 @@ class PlacedAck {
     this.duplicate = duplicate;
     if (offset < PROVISIONAL_FROM) return;
     // At once, because what it waits for is told once.
-    this.#committed = tide.withSync((sync) => sync.committed(topic, offset));
+    this.#committed = tide.withSync((sync) => sync.committed(topic, { offset, owner, at, duplicate }));
     // Who does not ask for it is not told of it.
     this.#committed.catch(() => undefined);
   }

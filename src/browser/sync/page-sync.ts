@@ -16,7 +16,10 @@ import type {
 } from "../sync-api.ts";
 import { isPageHidden, hintsOfPage } from "./page-hints.ts";
 import { checkChoice, checkSyncedName, checkSync, checkToken, checkWait } from "./sync-checks.ts";
-import type { SettledRun, SyncAsk, SyncNews } from "./words.ts";
+import type { Places, SettledRun, SyncAsk, SyncNews } from "./words.ts";
+import { laterTurn } from "../platform/timing.ts";
+import type { RecordOwner } from "../../record/record-id.ts";
+import type { WantedRun } from "../../sync/place-search.ts";
 import type { Ack } from "../api.ts";
 import { report } from "../platform/errors.ts";
 import { PROVISIONAL_FROM } from "../../log/provisional-layout.ts";
@@ -40,6 +43,16 @@ export interface Committed {
 interface Waiting {
   readonly resolve: (committed: Committed) => void;
   readonly reject: (error: TidemarkError) => void;
+  /** The record's name: its batch, and its place among the batch's records. */
+  readonly owner: RecordOwner;
+  readonly at: number;
+}
+
+/** What is known of a record by its ack. */
+interface Acked extends Pick<Waiting, "owner" | "at"> {
+  readonly offset: number;
+  /** True if it was appended before, and is acknowledged once more. */
+  readonly duplicate: boolean;
 }
 
 const IDLE: SyncStatus = { state: "idle", connected: false, topics: {} };
@@ -52,6 +65,9 @@ export class PageSync implements Sync {
   readonly #events = new Set<(event: SyncEvent) => void>();
   /** By topic and position of the record. */
   readonly #waiting = new Map<string, Map<number, Waiting>>();
+  /** By topic: the watermark when the first of those began to wait. None of them has a place below. */
+  readonly #since = new Map<string, number>();
+  readonly #looking = new Set<string>();
 
   constructor(host: PageSyncHost) {
     this.#host = host;
@@ -176,15 +192,42 @@ export class PageSync implements Sync {
   // --- places of records -------------------------------------------------------------------------------------------
 
   /** Resolves to the edge's offset of a record that was acknowledged at this offset, once that is known. */
-  committed(topic: string, offset: number): Promise<Committed> {
+  committed(topic: string, { offset, owner, at, duplicate }: Acked): Promise<Committed> {
     if (offset < PROVISIONAL_FROM) return Promise.resolve({ offset });
     const committed = new Promise<Committed>((resolve, reject) => {
       const waiting = this.#waiting.get(topic) ?? new Map<number, Waiting>();
-      this.#waiting.set(topic, waiting.set(offset - PROVISIONAL_FROM, { resolve, reject }));
+      if (waiting.size === 0) this.#since.set(topic, this.#status.topics[topic]?.watermark ?? 0);
+      this.#waiting.set(topic, waiting.set(offset - PROVISIONAL_FROM, { resolve, reject, owner, at }));
     });
     // If nobody uses the promise, its rejection is not reported as unhandled.
     committed.catch(() => undefined);
+    // Its place may have been told before this ack.
+    if (duplicate) void this.#look(topic);
     return committed;
+  }
+
+  /** The page has another leader. What the last one has told, and what it had no time to tell, is asked for. */
+  connected(): void {
+    for (const topic of this.#waiting.keys()) void this.#look(topic);
+  }
+
+  async #look(topic: string): Promise<void> {
+    if (this.#looking.has(topic)) return;
+    this.#looking.add(topic);
+    // Acks come in crowds.
+    await laterTurn();
+    this.#looking.delete(topic);
+    const runs = wantedRuns(this.#waiting.get(topic) ?? []);
+    if (runs.length === 0) return;
+    try {
+      const asked = { ask: "places", topic, since: this.#since.get(topic) ?? 0, runs } as const;
+      const { runs: settled, retracted } = (await this.#host.ask(asked)) as Places;
+      this.#settled(topic, settled);
+      for (const range of retracted) this.#retracted(topic, range);
+    } catch (thrown) {
+      // The topic is synced no more. Whatever else fails, the next connection asks again.
+      if (TidemarkError.from(thrown).code === "UNKNOWN_TOPIC") this.#retracted(topic, [0, Infinity]);
+    }
   }
 
   /** Resolves to the ack once the record is at the edge. */
@@ -205,14 +248,30 @@ export class PageSync implements Sync {
   }
 
   #retracted(topic: string, [from, to]: readonly [number, number]): void {
-    const waiting = this.#waiting.get(topic);
-    for (let position = from; position < to; position++) {
-      waiting
-        ?.get(position)
-        ?.reject(new TidemarkError("RETRACTED", "the record was discarded before it reached the edge", { topic }));
-      waiting?.delete(position);
+    const waiting = this.#waiting.get(topic) ?? [];
+    for (const [position, { reject }] of [...waiting]) {
+      if (position < from || position >= to) continue;
+      reject(new TidemarkError("RETRACTED", "the record was discarded before it reached the edge", { topic }));
+      this.#waiting.get(topic)!.delete(position);
     }
   }
+}
+
+/** Records that wait: a run for each batch whose records follow each other. */
+function wantedRuns(waiting: Iterable<readonly [number, Waiting]>): WantedRun[] {
+  const runs: (WantedRun & { count: number })[] = [];
+  let batch: RecordOwner | undefined;
+  for (const [position, { owner, at }] of waiting) {
+    const last = runs.at(-1);
+    if (last && owner === batch && last.position + last.count === position) {
+      last.count++;
+      continue;
+    }
+    batch = owner;
+    const { producerId, producerEpoch, baseSequence } = owner;
+    runs.push({ position, count: 1, producerId, producerEpoch, baseSequence, at });
+  }
+  return runs;
 }
 
 export const pageSync = (host: PageSyncHost): PageSync => new PageSync(host);

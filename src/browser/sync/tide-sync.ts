@@ -26,7 +26,8 @@ import { type AskedTopic, notSynced, type SyncedTopic } from "./open-synced.ts";
 import { blockedOf, endOf, leftTopic, reasonOf, stateOf, topicStatus } from "./sync-status.ts";
 import { drainedNow, levelSince } from "./waits.ts";
 import { TokenDesk, type TokenPage } from "./token-desk.ts";
-import type { SyncAsk, SyncNews } from "./words.ts";
+import type { Range } from "../../sync/topic-store.ts";
+import type { Places, SyncAsk, SyncNews } from "./words.ts";
 
 export interface TideSyncHost extends AnswerHost {
   /** Every tab's port; the leader's own page first. */
@@ -54,6 +55,8 @@ const STATUS_MS = 16;
 /** Most bytes that one follow may have on their way while it catches up. Together all follows have WINDOWS_BYTES. */
 const WINDOW_BYTES = 8 * 1024 * 1024;
 const WINDOWS_BYTES = 12 * 1024 * 1024;
+/** So many retractions of a topic are remembered for tabs that were not there. */
+const RETRACTED_MAX = 100;
 
 interface Synced extends SyncedTopic {
   readonly session: Session;
@@ -78,6 +81,8 @@ export class TideSync {
   readonly #waiting = new Set<() => boolean>();
   #linkOptions: LinkWishes = {};
   readonly #background: Background;
+  /** By topic: what was retracted in this opening, the newest last. */
+  readonly #retracted = new Map<string, readonly Range[]>();
   #isTelling = false;
   #isClosed = false;
 
@@ -125,6 +130,8 @@ export class TideSync {
         return this.#resolve(ask.topic, ask.choice);
       case "detach":
         return this.#leave(ask.topic, "detach", ask.force);
+      case "places":
+        return this.#places(ask);
       case "status":
         return this.status();
     }
@@ -230,8 +237,7 @@ export class TideSync {
       settled: (all) => {
         const runs = all.filter(({ isRetracted }) => !isRetracted);
         if (runs.length > 0) this.#host.tell({ type: "settled", topic, runs });
-        for (const { from, to, isRetracted } of all)
-          if (isRetracted) this.#host.tell({ type: "retracted", topic, range: [from, to] });
+        for (const { from, to, isRetracted } of all) if (isRetracted) this.#tellRetracted(topic, [from, to]);
         this.#changed();
       },
       appended: () => {
@@ -379,6 +385,18 @@ export class TideSync {
     });
   }
 
+  /** For a tab that may have missed some of what was told. */
+  async #places({ topic, since, runs }: Extract<SyncAsk, { ask: "places" }>): Promise<Places> {
+    const { store } = await this.#there(topic);
+    const { placesOf } = await import("../../sync/place-search.ts");
+    return placesOf(store, since, runs, this.#retracted.get(topic) ?? []);
+  }
+
+  #tellRetracted(topic: string, range: Range): void {
+    this.#retracted.set(topic, [...(this.#retracted.get(topic) ?? []), range].slice(-RETRACTED_MAX));
+    this.#host.tell({ type: "retracted", topic, range });
+  }
+
   /** A topic that is synced already; UNKNOWN_TOPIC if it is not. */
   #there(topic: string): Promise<Synced> {
     if (this.#topics.has(topic) || this.#host.synced().has(topic)) return this.#topic(topic, undefined);
@@ -423,6 +441,8 @@ export class TideSync {
     next.catch(() => this.#topics.get(topic) === next && this.#topics.delete(topic));
     try {
       for (const range of await left) this.#host.tell({ type: "retracted", topic, range });
+      // An outbox that is made under this name begins anew.
+      this.#retracted.delete(topic);
       if (choice === "restart") await next;
       else this.#host.ended(topic);
     } catch (thrown) {

@@ -5,6 +5,7 @@
  *   worker { event: { type: "sync", … } }        to every tab: a SyncEvent, a run of settled positions
  *                                                to one tab: a token is wanted; is the page seen?
  */
+import type { FoundPlaces, WantedRun } from "../../sync/place-search.ts";
 import type { Range } from "../../sync/topic-store.ts";
 import type { PageHint } from "./page-hints.ts";
 import type { SyncedTopicOptions, SyncEvent, TokenAsk } from "../sync-api.ts";
@@ -28,6 +29,8 @@ export type SyncAsk =
   /** `token` is what the page's provider gives now; undefined if it has none, or it failed. */
   | { readonly ask: "authenticate"; readonly token: string | null | undefined }
   | { readonly ask: "hint"; readonly hint: PageHint }
+  /** Answered by Places: where these own records are, as far as it was told already. */
+  | { readonly ask: "places"; readonly topic: string; readonly since: number; readonly runs: readonly WantedRun[] }
   /** The answer to "ask-seen". */
   | { readonly ask: "seen"; readonly id: number; readonly isHidden: boolean }
   /** Answered once that is reached. Rejected if a topic needs a person's answer first. */
@@ -42,6 +45,8 @@ export interface SettledRun {
   readonly to: number;
   readonly offset: number;
 }
+
+export type Places = FoundPlaces;
 
 export type SyncNews =
   | SyncEvent

@@ -68,7 +68,7 @@ describe("a blocked topic", () => {
     expect(blocked).toMatchObject({ code: "BAD_REQUEST", firstOffset: offsets[1], records: 1, keys: ["k"] });
     expect(blocked!.bytes).toBeGreaterThan(60);
     expect(device.status).toMatchObject({ state: "blocked", reason: "INVALID_ARGUMENT" });
-    const places = offsets.map((offset) => device.page.committed("orders", offset));
+    const places = offsets.map((offset) => device.placeOf(offset));
     await expect(device.page.drained()).rejects.toMatchObject({ details: { topic: "orders", edge: "BAD_REQUEST" } });
     await device.page.unblock("orders", "setAside");
     await device.level();
@@ -91,7 +91,7 @@ describe("a blocked topic", () => {
     const [offset] = await written(device, raw("{ no JSON"), "b");
     await device.until(() => device.of().blocked);
     await device.page.pause();
-    const place = device.page.committed("orders", offset!);
+    const place = device.placeOf(offset!);
     await device.page.unblock("orders", "discard");
     await expect(place).rejects.toMatchObject({ code: "RETRACTED", details: { topic: "orders" } });
     await device.reopen();

@@ -4,6 +4,7 @@
  */
 import { Log } from "../../../src/log/log.ts";
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";
+import type { RecordOwner } from "../../../src/record/record-id.ts";
 import { decodeBatch, splitBatches } from "../../../src/record/record-batch.ts";
 import { MemoryVolume } from "../../../src/store/memory-volume.ts";
 import { replicaName } from "../../../src/sync/log-names.ts";
@@ -41,6 +42,8 @@ export class SyncDevice {
   readonly due = new Set<string>();
   #waiting: (() => void)[] = [];
   readonly #producers = new Map<string, { readonly id: number; sequence: number }>();
+  /** By topic and offset of its ack: a batch's identity. */
+  readonly #batches = new Map<string, RecordOwner>();
   topic = "orders";
 
   private constructor(volume: MemoryVolume) {
@@ -53,7 +56,7 @@ export class SyncDevice {
     return device;
   }
 
-  async #open(): Promise<void> {
+  async #open(isSamePage = false): Promise<void> {
     this.#logs = new Map();
     this.store = await SegmentStore.open({ volume: this.volume, kernel, now: Date.now, newId: () => "a device" });
     const hear = (event: SyncNews): void => this.page.hear(structuredClone(event));
@@ -73,11 +76,11 @@ export class SyncDevice {
       failed: (error) => this.#hear({ type: "stopped", topic: "the volume", code: error.code, details: {} }),
       due: (topic) => this.due.add(topic),
     });
-    const { sync } = this;
+    if (isSamePage) return;
     this.page = pageSync({
       ask: (ask, signal) =>
         Promise.race([
-          sync.ask(structuredClone(ask)),
+          this.sync.ask(structuredClone(ask)),
           new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason as Error))),
         ]),
       tell: (event) => this.#hear(event),
@@ -109,6 +112,23 @@ export class SyncDevice {
     const answer = Promise.resolve(asked?.());
     await this.sync.resume();
     return { answer };
+  }
+
+  /** The page goes on with another leader. */
+  async succeed(): Promise<void> {
+    await this.close();
+    await this.#open(true);
+    await this.sync.resume();
+  }
+
+  /** The page is told nothing of what happens meanwhile. It is only asked for tokens. */
+  async away(meanwhile: () => Promise<unknown>): Promise<void> {
+    const { page } = this;
+    const hear = page.hear.bind(page);
+    page.hear = (news) => news.type === "ask-token" && hear(news);
+    await meanwhile();
+    Reflect.deleteProperty(page, "hear");
+    page.connected();
   }
 
   async close(): Promise<void> {
@@ -167,10 +187,19 @@ export class SyncDevice {
       const bytes = typeof value === "string" ? new TextEncoder().encode(JSON.stringify(value)) : value;
       builder.tryAppend({ key: new TextEncoder().encode("k"), value: bytes, timestamp: 1_000 });
       const batch = builder.build({ producerId: producer.id, producerEpoch: 0, baseSequence: producer.sequence });
-      offsets.push((await log.append(batch, { fromZero: true })).baseOffset);
+      const { baseOffset } = await log.append(batch, { fromZero: true });
+      offsets.push(baseOffset);
+      const owner = { producerId: producer.id, producerEpoch: 0, baseSequence: producer.sequence };
+      this.#batches.set(`${topic}/${baseOffset}`, owner);
       producer.sequence++;
     }
     return offsets;
+  }
+
+  /** The promise of a record's place, as a page makes it of an ack. `duplicate`: it is acknowledged once more. */
+  placeOf(offset: number, duplicate = false): ReturnType<PageSync["committed"]> {
+    const owner = this.#batches.get(`${this.topic}/${offset}`)!;
+    return this.page.committed(this.topic, { offset, owner, at: 0, duplicate });
   }
 
   /** Values of committed records, as text. */

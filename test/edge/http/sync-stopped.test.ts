@@ -79,7 +79,7 @@ describe("a log that is not at the edge any more (H15)", () => {
     const path = paths();
     const { device, offset } = await stopped(path);
     await device.write("d");
-    const place = device.page.committed("orders", offset);
+    const place = device.placeOf(offset!);
     await device.page.resolve("orders", "restart");
     await device.level();
     expect(await place).toEqual({ offset: 0 });
@@ -97,7 +97,7 @@ describe("a log that is not at the edge any more (H15)", () => {
 
   it("detach: copy and un-synced records are <name>.kept, and the topic's name is free", async () => {
     const { device, offset } = await stopped(paths());
-    const place = device.page.committed("orders", offset);
+    const place = device.placeOf(offset!);
     await device.page.resolve("orders", "detach");
     await expect(place).rejects.toMatchObject({ code: "RETRACTED" });
     expect(device.ended).toEqual(["orders"]);

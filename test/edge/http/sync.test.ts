@@ -177,6 +177,45 @@ describe("caughtUp()", () => {
   }, 60_000);
 });
 
+describe("places that a page was not told of", () => {
+  it("are asked for at another leader: settled, trimmed, retracted", async () => {
+    const path = paths();
+    const ben = await deviceAt(path);
+    await ben.write("first");
+    await ben.level();
+    const ann = await deviceAt(path);
+    await ann.level();
+    network.refuse();
+    const offsets = await ann.write("a", "b", "c");
+    const places = offsets.map((offset) => ann.placeOf(offset));
+    const isOver = (): boolean => ann.of().pending.records === 0 && ann.of().watermark === 4;
+    await ann.away(async () => {
+      network.heal();
+      await expect.poll(isOver, { timeout: 20_000 }).toBe(true);
+    });
+    expect(await Promise.all(places)).toEqual([{ offset: 1 }, { offset: 2 }, { offset: 3 }]);
+    // The same over an opening, which finds what it has settled by itself.
+    network.refuse();
+    const [last] = await ann.write("d");
+    const late = ann.placeOf(last!);
+    await ann.away(async () => {
+      await ann.succeed();
+      network.heal();
+      await expect.poll(() => ann.of().watermark, { timeout: 20_000 }).toBe(5);
+    });
+    expect(await late).toEqual({ offset: 4 });
+    // An ack that comes once more, of a record whose place was told before.
+    expect(await ann.placeOf(offsets[1]!, true)).toEqual({ offset: 2 });
+    await ann.page.pause();
+    const [gone] = await ann.write("gone");
+    const never = ann.placeOf(gone!);
+    never.catch(() => undefined);
+    const { storage } = await ann.sync.log("orders");
+    await ann.away(() => storage.retract(gone! - 2 ** 52, gone! - 2 ** 52 + 1, "discarded"));
+    await expect(never).rejects.toMatchObject({ code: "RETRACTED" });
+  }, 60_000);
+});
+
 describe("what sync() was told", () => {
   const head = async (path: string): Promise<Headers> =>
     (await fetch(`${worker.url}/v1/stream/${path}`, { method: "HEAD" })).headers;
