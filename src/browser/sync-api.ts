@@ -106,6 +106,11 @@ export type SyncEvent =
   | { readonly type: "gap"; readonly topic: string; readonly from: number; readonly to: number }
   /** A copy of this profile was met; `found` of its batches were at the edge already. */
   | { readonly type: "claimed"; readonly topic: string; readonly generation: number; readonly found: number }
+  /**
+   * What resolve(topic, "offerAgain") came to: `records` of them are at the edge again, and `left` are in
+   * `<name>.kept` only, because nobody can tell whether they are at the edge, or because the edge takes them no more.
+   */
+  | { readonly type: "offered"; readonly topic: string; readonly records: number; readonly left: number }
   /** Appends are OUTBOX_FULL until an eighth of `outboxBytesMax` is at the edge. */
   | { readonly type: "outboxfull"; readonly topic: string }
   /** Damaged bytes of this device's copy: records [from, to) were made anew from the edge's. */
@@ -148,9 +153,12 @@ export interface Sync {
   unblock(topic: string, choice: "retry" | "setAside" | "discard"): Promise<void>;
   /**
    * Answers a stopped topic. "detach": as detach() with force. "restart": the copy stays as the local topic
-   * `<name>.kept`, a new one begins, and what is not at the edge goes to the log that stands there now.
+   * `<name>.kept`, a new one begins, and what is not at the edge goes to the log that stands there now. "offerAgain",
+   * for DIVERGED only: as "restart", and first those records go there that this device wrote and the edge has lost.
+   * Resolves when the new copy has begun; drained() waits until they are at the edge. INVALID_ARGUMENT: the topic has
+   * not stopped, there is a topic `<name>.kept` already, or the choice does not fit what stopped it.
    */
-  resolve(topic: string, choice: "detach" | "restart"): Promise<void>;
+  resolve(topic: string, choice: "detach" | "restart" | "offerAgain"): Promise<void>;
   /**
    * Ends sync of a topic: its copy stays as the local topic `<name>.kept`. SYNC_PAUSED while records are not at the
    * edge, unless `force` is true: they stand behind the copy then.

@@ -27,6 +27,7 @@ export interface ClaimHost {
   isOver(): boolean;
   pause(ms: number): Promise<void>;
   random(): number;
+  offered(what: { readonly records: number; readonly left: number }): void;
   claimed(grant: { readonly generation: number; readonly found: number }): void;
   taken(pushed: Pushed): void;
 }
@@ -41,14 +42,15 @@ export type ClaimEnd =
 
 const FETCH_BYTES = 1024 * 1024;
 const AGAIN_MS = 1_000;
-const CLAIM_BATCHES = 1_000;
+const MOST = { bytes: PUSH_BYTES, batches: 1_000, records: 65_536 };
 
 /** Undefined if the join is over (`isOver`). */
 export async function claim(host: ClaimHost, log: EdgeLog, joined: Joined): Promise<ClaimEnd | undefined> {
   const { store } = host;
+  if (store.outboxNote.offering) return offerAgain(host, log, joined);
   let goal = joined.logEndOffset;
   for (;;) {
-    while (store.watermark < goal && !host.isOver()) await host.changed.wait();
+    await reached(host, goal);
     if (host.isOver()) return undefined;
     const fetched = await headersBelow(store, log, joined);
     const { since, logStartOffset } = joined;
@@ -71,6 +73,50 @@ export async function claim(host: ClaimHost, log: EdgeLog, joined: Joined): Prom
   }
 }
 
+async function reached({ store, changed, isOver }: ClaimHost, goal: number): Promise<void> {
+  while (store.watermark < goal && !isOver()) await changed.wait();
+}
+
+/** Offers what the edge has lost, each frame as a claim of its own. Then the topic joins again. */
+async function offerAgain(host: ClaimHost, log: EdgeLog, joined: Joined): Promise<ClaimEnd | undefined> {
+  const { store } = host;
+  const offers = await store.offers();
+  const { since } = store.outboxNote.offering!;
+  for (let goal = joined.logEndOffset; ;) {
+    await reached(host, goal);
+    if (host.isOver()) return undefined;
+    const fetched = await headersBelow(store, log, { since, logStartOffset: joined.logStartOffset });
+    const readTo = store.watermark;
+    const run = store.outboxNote.outbox === null ? undefined : await offers?.next(fetched, MOST);
+    if (host.isOver()) return undefined;
+    if (!run) {
+      await offers?.end();
+      host.offered({ records: offers?.records ?? 0, left: offers?.left ?? 0 });
+      return { then: "join" };
+    }
+    await host.proveTerm();
+    if (host.isOver()) return undefined;
+    try {
+      const pushed = await log.push({ expected: run.at, at: run.at, readTo, previous: 0 }, run.batches);
+      if (host.isOver()) return undefined;
+      await offers!.taken(run, pushed.generation);
+      host.taken(pushed);
+      goal = pushed.lastOffset + 1;
+    } catch (thrown) {
+      const error = TidemarkError.from(thrown);
+      if (host.isOver()) return undefined;
+      if (classOf(edgeCodeOf(error)) === "poison") {
+        offers!.refused(run, Number(error.details["index"] ?? 0));
+        continue;
+      }
+      const end = refused(host, run, error);
+      if (typeof end !== "number") return end;
+      goal = Math.max(goal, end);
+      await host.pause(host.random() * AGAIN_MS);
+    }
+  }
+}
+
 /** Sends the first frame, alone. A number: the claim was not granted, and the replica must reach this offset first. */
 async function firstFrame(
   host: ClaimHost,
@@ -83,8 +129,7 @@ async function firstFrame(
     isDamaged = true;
     host.setBlock(block);
   };
-  const most = { bytes: PUSH_BYTES, batches: CLAIM_BATCHES, records: 65_536 };
-  const run = await readable({ store, setBlock }, store.firstUnsettled, most);
+  const run = await readable({ store, setBlock }, store.firstUnsettled, MOST);
   if (isDamaged) return { then: "blocked" };
   if (!run) return { then: "join" };
   await host.proveTerm();
@@ -126,7 +171,11 @@ function refused(host: ClaimHost, run: OutboxRun, error: TidemarkError): ClaimEn
 }
 
 /** Batches of the edge below the replica's start, which may be own ones. They are only looked at, and not stored. */
-async function headersBelow(store: TopicStore, log: EdgeLog, joined: Joined): Promise<Uint8Array[]> {
+async function headersBelow(
+  store: TopicStore,
+  log: EdgeLog,
+  joined: Pick<Joined, "since" | "logStartOffset">,
+): Promise<Uint8Array[]> {
   const found: Uint8Array[] = [];
   const end = store.base ?? 0;
   for (let from = Math.max(joined.since, joined.logStartOffset); from < end;) {

@@ -8,6 +8,7 @@
  * A note is plain JSON of at most 1 KiB. docs/sync.md says when each field is written and what it means.
  */
 import { assert, TidemarkError } from "../errors.ts";
+import type { BatchHeader } from "../record/format.ts";
 import type { KeptOptions, LinkWishes } from "./topic-options.ts";
 
 /** Which edge log a note speaks of. */
@@ -30,6 +31,17 @@ export type RetractedRun = readonly [from: number, to: number, why: RetractReaso
 /** Offsets that the edge had removed before this replica had them. */
 export type GapRun = readonly [from: number, to: number, why: string];
 
+/**
+ * Of an offering after a restore of the edge: `since` is the offset below which edge and kept copy agree, and the kept
+ * copy was offered up to `from`.
+ */
+export interface Offering {
+  readonly since: number;
+  readonly from: number;
+}
+/** A producer of own batches, and its first sequence under the outbox id. */
+export type OwnProducer = readonly [producerId: number, producerEpoch: number, baseSequence: number];
+
 export interface OutboxNote extends EdgeLogNote {
   /** 16 hex digits; null while none is drawn. */
   readonly outbox: string | null;
@@ -49,6 +61,10 @@ export interface OutboxNote extends EdgeLogNote {
   /** One past the highest offset by which a T2 trim was made; 0 if there was none. */
   readonly passed: number;
   readonly retracted: readonly RetractedRun[];
+  /** Of own batches that were trimmed under this id: the newest PRODUCERS_MAX. Absent: none. */
+  readonly producers?: readonly OwnProducer[] | undefined;
+  /** Set while records that the edge has lost are offered to it again. */
+  readonly offering?: Offering | undefined;
   /** What sync() was told of this topic; absent: nothing but defaults. */
   readonly options?: KeptOptions | undefined;
   /** Set while sync of the topic ends: the offset in its kept copy at which un-settled batches begin. */
@@ -65,7 +81,25 @@ export interface ReplicaNote extends EdgeLogNote {
   readonly gaps: readonly GapRun[];
 }
 
-/** Most runs of either kind. Beyond it retract() fails as LIMIT_EXCEEDED, and gap() merges the two nearest gaps. */
+/** Most producers in a note, which are one for each page that wrote to the topic. */
+export const PRODUCERS_MAX = 16;
+
+/** The producers of a note once these batches have left the outbox. */
+export function withProducers(
+  before: readonly OwnProducer[] | undefined,
+  trimmed: Iterable<Pick<BatchHeader, "producerId" | "producerEpoch" | "baseSequence">>,
+): readonly OwnProducer[] | undefined {
+  let all = before;
+  for (const { producerId, producerEpoch, baseSequence } of trimmed)
+    if (producerId >= 0 && !all?.some(([id, epoch]) => id === producerId && epoch === producerEpoch))
+      all = [...(all ?? []), [producerId, producerEpoch, baseSequence] as const].slice(-PRODUCERS_MAX);
+  return all;
+}
+
+/**
+ * Most runs of each kind: a person's, what a claim has found, gaps. Beyond it retract() fails as LIMIT_EXCEEDED, the
+ * nearest ones of what was found are noted, and gap() merges the two nearest gaps.
+ */
 export const RUNS_MAX = 16;
 
 /**
@@ -129,6 +163,31 @@ export function mergedRuns<Why extends string>(runs: readonly Run<Why>[], most =
     found.splice(nearest - 1, 2, [from, to, why]);
   }
   return found;
+}
+
+/** Of a note whose outbox has given up its id. */
+export const NO_OUTBOX = { outbox: null, generation: 1, registered: false, producers: undefined } as const;
+
+/** The note when another id is drawn: nothing was told of that one. */
+export function noteAtDraw(
+  { next: _, lastCrc: __, producers: ___, ...kept }: OutboxNote,
+  drawn: Pick<OutboxNote, "outbox" | "first" | "doubtFrom">,
+): OutboxNote {
+  return { ...kept, ...drawn, generation: 1, registered: false };
+}
+
+/**
+ * The note's retracted runs with one more, by a person's answer. LIMIT_EXCEEDED if there is no room, but for a run
+ * at the front, which can be trimmed at once. What a claim has found is counted by itself.
+ */
+export function retractedWith({ retracted }: OutboxNote, run: RetractedRun, isFront: boolean): RetractedRun[] {
+  const runs = mergedRuns([...retracted, run]);
+  if (isFront || runs.filter(([, , why]) => why !== "found").length <= RUNS_MAX) return runs;
+  throw new TidemarkError(
+    "LIMIT_EXCEEDED",
+    `more than ${RUNS_MAX} runs of positions are retracted: answer again once what stands between them is at the edge`,
+    { runsMax: RUNS_MAX },
+  );
 }
 
 /**

@@ -11,7 +11,7 @@ import { type BatchHeader, nextOffsetOf } from "../record/format.ts";
 import { splitBatches } from "../record/record-batch.ts";
 import type { StoredSettings } from "../store/catalog.ts";
 import type { SegmentedLog } from "../store/segmented-log.ts";
-import { asOutboxNote, type OutboxNote } from "./notes.ts";
+import { asOutboxNote, type OutboxNote, withProducers } from "./notes.ts";
 import { INDEX_BATCHES_MAX, type OwnBatch, OwnBatches } from "./own-batches.ts";
 import { doubtFromAfter, nextAfterTrim, settledInAfter } from "./settling.ts";
 import type { OutboxRun, TakenTo } from "./topic-store.ts";
@@ -133,6 +133,11 @@ export class Outbox {
     return this.note.retracted.some(([from, to]) => position >= from && position < to);
   }
 
+  /** A claim's look has found it at the edge, and it is not looked for again. */
+  isFound(position: number): boolean {
+    return this.note.retracted.some(([from, to, why]) => why === "found" && position >= from && position < to);
+  }
+
   #add(at: number, next: number, bytes: number, header: BatchHeader | undefined, appendedAt: number | undefined): void {
     const isRetracted = this.isRetracted(at);
     this.batches.add({ at, next, bytes, header, appendedAt, isSettled: isRetracted, isRetracted, offset: -1 });
@@ -214,6 +219,10 @@ export class Outbox {
       ),
       settledIn: watermark === undefined ? note.settledIn : settledInAfter(note.settledIn, watermark, standing),
       doubtFrom: doubtFromAfter(note.doubtFrom, watermark, unsettled),
+      producers: withProducers(
+        note.producers,
+        trimmed.map(({ header }) => header!),
+      ),
       retracted: (change.retracted ?? note.retracted).filter(([, end]) => end > to),
       ...(({ retracted: _, ...others }) => others)(change),
     };

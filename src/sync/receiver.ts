@@ -18,7 +18,7 @@ export interface ReceiverHost {
   readonly store: TopicStore;
   readonly windowBytesMax: number;
   /** The life of the edge's log, by the newest join or tide. */
-  life: string;
+  readonly life: { newest: string };
   /** Called when a frame was stored, and when a tide came. */
   advanced(tide: TidePayload | undefined): void;
 }
@@ -36,18 +36,18 @@ export async function receive(host: ReceiverHost, log: EdgeLog): Promise<void> {
   for await (const { bytes: sent, nextOffset, tide, own } of log.follow(from, options)) {
     if (failed !== undefined) break;
     if (tide) {
-      // A tide comes before the first batch of its life, so `life` is right when that batch is stored.
-      host.life = tide.life;
+      // A tide comes before the first batch of its life, so it is the newest when that batch is stored.
+      host.life.newest = tide.life;
       await Promise.all(storing.splice(0));
       host.advanced(tide);
       continue;
     }
-    const { life } = host;
+    const { newest } = host.life;
     const bytes = own ? ((await store.ownBytes(own)) ?? (await fetchedBytes(log, own.offset, nextOffset))) : sent;
     const frame = { bytes, from, nextOffset };
     from = nextOffset;
     const stored = store
-      .beginLife(life)
+      .beginLife(newest)
       .then(() => store.receive(frame))
       .then(() => host.advanced(undefined));
     stored.catch((thrown: unknown) => (failed ??= thrown));

@@ -34,6 +34,7 @@ export type SessionNews =
   | { readonly type: "stopped"; readonly code: ErrorCode; readonly details: ErrorDetails }
   | { readonly type: "gap"; readonly from: number; readonly to: number }
   | { readonly type: "claimed"; readonly generation: number; readonly found: number }
+  | { readonly type: "offered"; readonly records: number; readonly left: number }
   | { readonly type: "quota"; readonly where: "device" | "edge" };
 
 /** For the status: what failed, and when by the wall clock. */

@@ -47,7 +47,7 @@ export class Session implements Linked {
   readonly #unlisten: () => void;
   block: Block | undefined;
   #again: readonly Range[] = [];
-  #life = "";
+  readonly #life = { newest: "" };
   /** The end of the edge's log, as it was told last; undefined before the first join. */
   edgeEnd: number | undefined;
   /** Where this catch-up began. */
@@ -284,7 +284,7 @@ export class Session implements Linked {
   async #level({ talk, isLeft }: JoinUnderWay, joined: Joined, is: Verdict["is"]): Promise<void> {
     const { owner, stream, next, lastOffset, lastCrc, logStartOffset } = joined;
     const store = this.#store;
-    this.#life = joined.life;
+    this.#life.newest = joined.life;
     this.edgeEnd = joined.logEndOffset;
     this.edgeStart = logStartOffset;
     if (!talk.isFollowing) this.caughtFrom = store.watermark;
@@ -327,18 +327,11 @@ export class Session implements Linked {
   }
 
   #receiving(talk: Conversation): ReceiverHost {
-    const life = (): string => this.#life;
-    const setLife = (value: string): string => (this.#life = value);
     const { windowBytesMax } = this.#options;
     return {
       store: this.#store,
       windowBytesMax,
-      get life() {
-        return life();
-      },
-      set life(value) {
-        setLife(value);
-      },
+      life: this.#life,
       advanced: (tide) => !talk.isOver && this.#advanced(tide),
     };
   }
@@ -384,6 +377,7 @@ export class Session implements Linked {
     if (verdict.is === "closed" && at !== "retrying") return this.#closed(joining);
     if (at === "claiming") return this.#claim(joining, joined);
     if (verdict.is !== "fine" || at === "retrying") return;
+    if (this.#store.outboxNote.offering) return this.#claim(joining, joined);
     if (this.block) this.#step({ on: "blocked", code: this.block.code });
     // Where this is below the outbox's start, the pump finds that positions are missing, and asks for a claim.
     return this.#pump(joining, joined, { expected: joined.next, previous: joined.lastCrc });
@@ -454,7 +448,7 @@ export class Session implements Linked {
     const joined = await standNow(talk.log, this.#options);
     if (talk.isOver) return joined;
     // The edge does not tell this life a second time.
-    this.#life = joined.life;
+    this.#life.newest = joined.life;
     this.edgeEnd = Math.max(this.edgeEnd ?? 0, joined.logEndOffset);
     return joined;
   }
@@ -470,6 +464,7 @@ export class Session implements Linked {
   async #claim(joining: JoinUnderWay, joined: Joined): Promise<void> {
     const { host, tell } = this.#options;
     const { talk, isLeft } = joining;
+    if (this.#state.at !== "claiming") this.#step({ on: "claim" });
     const claiming: ClaimHost = {
       store: this.#store,
       changed: this.#changed,
@@ -480,6 +475,7 @@ export class Session implements Linked {
       isOver: () => isLeft() || this.#state.at === "joining",
       pause: (ms) => new Promise((resolve) => host.after(ms, resolve)),
       random: () => host.random(),
+      offered: (what) => tell({ type: "offered", ...what }),
       claimed: ({ generation, found }) => tell({ type: "claimed", generation, found }),
       taken: ({ lastOffset }) => (this.edgeEnd = Math.max(this.edgeEnd ?? 0, lastOffset + 1)),
     };

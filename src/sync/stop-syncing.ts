@@ -3,7 +3,8 @@
  * is called `<name>.kept`.
  *
  *   restart   one commit: replica ──▶ "<name>.kept", no note      outbox's note: no stream, nothing told
- *             Un-settled batches stay in the outbox and go to the log that stands at the path now.
+ *             Un-settled batches stay in the outbox and go to the log that stands at the path now. With `offerFrom`
+ *             own batches of the kept copy go there before them (offer-again.ts).
  *   detach    note: leaving ─▶ replica ──▶ "<name>.kept" ─▶ un-settled batches behind it ─▶ the outbox is removed
  *             After a crash anywhere the next opening goes on: what stands behind `leaving` was copied before.
  */
@@ -12,13 +13,11 @@ import { readHeader, stampBaseOffset } from "../record/format.ts";
 import { renameLog, saveNotes } from "../store/noted-logs.ts";
 import type { SegmentedLog } from "../store/segmented-log.ts";
 import type { SegmentStore } from "../store/segment-store.ts";
-import { replicaName } from "./log-names.ts";
+import { keptTopic, replicaName } from "./log-names.ts";
 import type { OutboxNote } from "./notes.ts";
 import { stored } from "./outbox.ts";
 import { outboxBatches, blockedRuns } from "./set-aside.ts";
 import type { TopicStorage } from "./topic-storage.ts";
-
-export const keptTopic = (topic: string): string => `${topic}.kept`;
 
 /** INVALID_ARGUMENT if there is a topic of the name that the copy gets. */
 export function checkKept(store: SegmentStore, topic: string): void {
@@ -33,9 +32,17 @@ function anew({ next: _, lastCrc: __, ...note }: OutboxNote): OutboxNote {
   return { ...note, owner: null, stream: null, registered: false, settledIn: 0, doubtFrom: 0, passed: 0, retracted };
 }
 
-/** The topic's storage must be closed. Durable when it resolves; the topic is opened again then. */
-export async function restart(store: SegmentStore, { topic, outbox, replica }: TopicStorage): Promise<void> {
-  const outboxNote = anew(outbox.note);
+/**
+ * The topic's storage must be closed. Durable when it resolves; the topic is opened again then. `offerFrom`: own
+ * records of the copy from this offset on go to the edge again, if it has lost them.
+ */
+export async function restart(
+  store: SegmentStore,
+  { topic, outbox, replica }: TopicStorage,
+  offerFrom?: number,
+): Promise<void> {
+  const offering = replica && offerFrom !== undefined ? { since: offerFrom, from: offerFrom } : undefined;
+  const outboxNote = { ...anew(outbox.note), ...(offering && { offering }) };
   if (!replica) return saveNotes(store, [[outbox.segments, stored(outboxNote)]]);
   await renameLog(store, replica.log, replicaName(keptTopic(topic)), undefined, [outbox.segments, stored(outboxNote)]);
 }

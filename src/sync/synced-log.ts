@@ -57,6 +57,14 @@ const synced = (what: string): TidemarkError =>
 
 type Offered = ReturnType<Log["offer"]>;
 
+/** A cursor can't say that something moved behind it. */
+const noFollow = (isolation: Isolation): TidemarkError =>
+  new TidemarkError(
+    "INVALID_ARGUMENT",
+    "a synced topic is followed by its committed records: leave isolation out, or use changes()",
+    { field: isolation === "provisional" ? "isolation" : "from", reason: "synced" },
+  );
+
 export class SyncedLog implements LogApi {
   readonly storage: TopicStorage;
   readonly #options: SyncedLogOptions;
@@ -195,6 +203,7 @@ export class SyncedLog implements LogApi {
   async fetch(from: number, options: FetchOptions = {}): Promise<Fetched> {
     const { isolation = "committed", wait = false, signal, changes } = options;
     if (changes) return this.changes(from, changes, options);
+    if (wait && (isolation === "provisional" || from >= PROVISIONAL_FROM)) throw noFollow(isolation);
     for (;;) {
       signal?.throwIfAborted();
       const version = this.#version;
@@ -265,7 +274,7 @@ export class SyncedLog implements LogApi {
     for await (const { header, at, isSettled, isRetracted, offset } of this.storage.outbox.each()) {
       const place = header && placeIn(header);
       if (place === undefined) continue;
-      if (isRetracted) return { state: "retracted" };
+      if (isRetracted) return this.storage.outbox.isFound(at) ? { state: "committed" } : { state: "retracted" };
       if (!isSettled) return { state: "provisional", offset: PROVISIONAL_FROM + at + place };
       return { state: "committed", ...(offset >= 0 && { offset: offset + place }) };
     }

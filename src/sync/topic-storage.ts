@@ -8,7 +8,7 @@
  *
  * Only one piece of work runs at a time. A table in docs/sync.md says what a crash between any two of its steps leaves.
  */
-import { assert, TidemarkError } from "../errors.ts";
+import { assert } from "../errors.ts";
 import { Log } from "../log/log.ts";
 import { saveNotes } from "../store/noted-logs.ts";
 import {
@@ -18,6 +18,9 @@ import {
   type ReplicaNote,
   type RetractReason,
   mergedRuns,
+  NO_OUTBOX,
+  noteAtDraw,
+  retractedWith,
   RUNS_MAX,
 } from "./notes.ts";
 import { outboxName, replicaName } from "./log-names.ts";
@@ -31,6 +34,7 @@ import type { TopicStorageOptions } from "./topic-storage-options.ts";
 import type {
   ClaimLook,
   ClaimStand,
+  Offers,
   OutboxRun,
   Range,
   ReceivedFrame,
@@ -216,8 +220,8 @@ export class TopicStorage implements TopicStore {
 
   /** Whether the next append is the first of a new id. */
   get drawsId(): boolean {
-    const { outbox, generation } = this.outboxNote;
-    return outbox === null || (generation > 1 && this.outbox.isClean);
+    const { outbox, generation, offering } = this.outboxNote;
+    return outbox === null || (generation > 1 && this.outbox.isClean && !offering);
   }
 
   /** Draws an id, which is committed before the append that needs it. */
@@ -227,10 +231,7 @@ export class TopicStorage implements TopicStore {
       const { note, end } = this.outbox;
       const outbox = this.#options.newOutboxId();
       const doubtFrom = this.replica ? doubtFromAtDraw(note.doubtFrom, this.watermark) : note.doubtFrom;
-      const { next: _, lastCrc: __, ...kept } = note;
-      await this.outbox.log.alone(() =>
-        this.outbox.saveNote({ ...kept, outbox, generation: 1, registered: false, first: end, doubtFrom }),
-      );
+      await this.outbox.log.alone(() => this.outbox.saveNote(noteAtDraw(note, { outbox, first: end, doubtFrom })));
       this.#taken = this.outbox.toldNext = undefined;
       this.#tell("drawn", outbox);
     }).finally(() => (this.#drawing = undefined));
@@ -241,7 +242,7 @@ export class TopicStorage implements TopicStore {
     return this.alone(async () => {
       if (!this.outbox.isClean) return false;
       // An append that comes while this is committed belongs to the next id.
-      const leaving = this.outbox.trim(this.end, { outbox: null, generation: 1, registered: false });
+      const leaving = this.outbox.trim(this.end, NO_OUTBOX);
       this.#leaving = leaving.catch(() => undefined).finally(() => (this.#leaving = undefined));
       await leaving;
       this.#taken = this.outbox.toldNext = undefined;
@@ -264,12 +265,8 @@ export class TopicStorage implements TopicStore {
       const { next, lastCrc } = taken;
       this.outbox.toldNext = taken;
       // What the claim's look has found behind un-settled positions is known in memory only: the note must say it, too.
-      const found = this.outbox.batches.all
-        .filter(
-          ({ at, isSettled, offset }) => isSettled && at > this.firstUnsettled && offset >= 0 && offset < this.base!,
-        )
-        .map(({ at, next: to }): readonly [number, number, RetractReason] => [at, to, "found"]);
-      const retracted = mergedRuns([...this.outboxNote.retracted, ...found]);
+      const { foundBehind } = await import("./claim-look.ts");
+      const retracted = foundBehind(this.outbox, this.base!);
       await this.outbox.trim(this.firstUnsettled, { generation, registered: true, next, lastCrc, retracted });
       this.#told(taken);
     });
@@ -336,16 +333,14 @@ export class TopicStorage implements TopicStore {
 
   retract(from: number, to: number, why: RetractReason): Promise<void> {
     return this.alone(async () => {
-      const retracted = mergedRuns([...this.outboxNote.retracted, [from, to, why]]);
-      if (retracted.length > RUNS_MAX)
-        throw new TidemarkError("LIMIT_EXCEEDED", "too many runs of positions are retracted: after the next trim", {
-          runsMax: RUNS_MAX,
-        });
+      // A run at the front is trimmed at once where the note is full.
+      const isFront = from <= this.firstUnsettled;
+      const retracted = retractedWith(this.outboxNote, [from, to, why], isFront);
       const batches = this.outbox.batches.all.filter(({ at }) => at >= from && at < to);
       await this.outbox.log.alone(() => this.outbox.saveNote({ ...this.outboxNote, retracted }));
       for (const batch of batches) batch.isRetracted = true;
       this.#settle(batches.map((batch) => [batch, -1] as const));
-      await this.#trimIfDue();
+      await (retracted.length > RUNS_MAX ? this.#trimAll() : this.#trimIfDue());
     });
   }
 
@@ -478,6 +473,10 @@ export class TopicStorage implements TopicStore {
 
   // --- claim ---
 
+  async offers(): Promise<Offers | undefined> {
+    return (await import("./offer-again.ts")).OfferAgain.open(this, this.#options.store);
+  }
+
   claimStand(look: ClaimLook): Promise<ClaimStand> {
     return this.alone(async () => {
       await this.outbox.index(Infinity);
@@ -485,8 +484,7 @@ export class TopicStorage implements TopicStore {
       await this.#look(this.outboxNote.settledIn);
       const { ownIn, standOf } = await import("./claim-look.ts");
       this.#settle(ownIn(this.outbox.batches, look.fetched));
-      const { readTo, unsettled, inDoubt } = await standOf(this, look);
-      return { readTo, unsettled, inDoubt, found: before - this.pending.batches };
+      return { ...(await standOf(this, look)), found: before - this.pending.batches };
     });
   }
 

@@ -70,6 +70,24 @@ export interface ClaimStand {
   readonly inDoubt: readonly Range[];
 }
 
+/** Own batches of the kept copy that the edge has lost (offer-again.ts). Methods run in the order of their calls. */
+export interface Offers {
+  /** The next frame, for a claim; undefined: nothing is left. `fetched` as in ClaimLook, from the note's `since` on. */
+  next(
+    fetched: readonly Uint8Array[],
+    most: { readonly bytes: number; readonly batches: number; readonly records: number },
+  ): Promise<OutboxRun | undefined>;
+  /** The frame was granted. Durable when it resolves. */
+  taken(run: OutboxRun, generation: number): Promise<void>;
+  /** The edge never takes this batch of a frame. */
+  refused(run: OutboxRun, index: number): void;
+  /** Nothing is offered any more. Durable when it resolves. */
+  end(): Promise<void>;
+  /** Records that went to the edge, and those that stay in the kept copy only. */
+  readonly records: number;
+  readonly left: number;
+}
+
 export interface SettledPositions {
   readonly from: number;
   readonly to: number;
@@ -196,6 +214,8 @@ export interface TopicStore {
 
   // --- claim ---
 
+  /** What an edge that was put back has lost, and what is offered to it again; undefined: nothing. */
+  offers(): Promise<Offers | undefined>;
   /** The lowest offset at which an un-settled batch may have been taken; the watermark where nothing is un-settled. */
   readonly lowestDoubt: number;
   /**

@@ -27,9 +27,9 @@ interface Sum {
 /** A view that counts what it applies. */
 function summing(
   tide: Tide,
-  more: { version?: number; filling?: string; everyRecords?: number; everyMs?: number } = {},
+  more: { version?: number; filling?: string; gap?: () => "restart"; everyRecords?: number; everyMs?: number } = {},
 ) {
-  const { version = 1, filling = "", ...snapshot } = more;
+  const { version = 1, filling = "", gap, ...snapshot } = more;
   let applied = 0;
   const view = tide
     .topic<number>("t")
@@ -39,6 +39,7 @@ function summing(
       initial: () => ({ sum: 0 }),
       apply: ({ sum }, { value }) => (applied++, { sum: sum + value!, filling }),
       snapshot,
+      ...(gap && { gap }),
     });
   return { view, applied: () => applied };
 }
@@ -103,8 +104,8 @@ it("one that is torn, of the future, of another log or unreadable does not count
     await append(tide, 10);
     const log = tide.topic<Uint8Array>(LOG, { serializer: "bytes" });
     const key = (slot: number, part: number) => ["t", "sum", 1, slot, part].join("\0");
-    const resumed = async () => {
-      const again = summing(tide);
+    const resumed = async (gap?: () => "restart") => {
+      const again = summing(tide, gap && { gap });
       await again.view.ready();
       again.view.close();
       return [again.view.current.sum, again.applied()];
@@ -129,11 +130,12 @@ it("one that is torn, of the future, of another log or unreadable does not count
     // It would count if all were right.
     await put({ offset: "55" });
     expect(await resumed()).toEqual([55, 5]);
-    // The log begins behind both.
+    // The log begins behind both: the view is told of a gap, as one that was open all the time.
     await tide.topic("t").roll();
     await append(tide, 1);
     await tide.topic("t").trim(60);
-    expect(await resumed()).toEqual([1, 1]);
+    expect(await resumed()).toEqual([51, 1]);
+    expect(await resumed(() => "restart")).toEqual([1, 1]);
   });
 });
 

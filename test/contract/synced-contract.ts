@@ -45,6 +45,13 @@ const appends: readonly SyncedCase[] = [
       const synced = await Synced.make(host);
       const batch = batchOf(host.kernel, ["a"], 5, 0);
       equal((await fails("INVALID_ARGUMENT", synced.log.append(batch, { ifEnd: 0 }))).details, { reason: "synced" });
+      for (const [from, isolation, field] of [
+        [0, "provisional", "isolation"],
+        [PROVISIONAL_FROM, "committed", "from"],
+      ] as const) {
+        const { details } = await fails("INVALID_ARGUMENT", synced.log.fetch(from, { wait: true, isolation }));
+        equal(details, { field, reason: "synced" });
+      }
       await fails("OFFSET_OUT_OF_RANGE", synced.log.fetch(PROVISIONAL_FROM + 5));
       await fails("OFFSET_OUT_OF_RANGE", synced.log.fetch(7));
       await fails("OFFSET_OUT_OF_RANGE", synced.log.trim(1));
@@ -307,6 +314,63 @@ const settling: readonly SyncedCase[] = [
       );
       const { retracted } = await synced.log.changes(0, { provisional: 0 });
       equal(retracted.length, 2, "pages that ask late are told all the same");
+    },
+  },
+  {
+    name: "more retracted runs than a note holds: those at the front make room; one beyond is refused by name",
+    async run(host) {
+      const synced = await Synced.make(host);
+      const edge = new ListedEdge(host.kernel);
+      await synced.join();
+      await synced.append("first");
+      // A copy of the profile pushed every other batch.
+      for (let i = 0; i < 40; i++) {
+        const { batch } = await synced.append(`a${i}`);
+        if (i % 2 === 0) edge.append(batch);
+      }
+      await synced.storage.receive(edge.frame(0));
+      const open = Array.from({ length: 20 }, (_, i) => 2 + 2 * i);
+      for (const at of open.slice(0, 16)) await synced.storage.retract(at, at + 1, "discarded");
+      const { details } = await fails("LIMIT_EXCEEDED", synced.storage.retract(open[16]!, open[16]! + 1, "discarded"));
+      equal(details, { runsMax: 16 });
+      equal(synced.storage.pending.records, 5, "nothing has changed");
+      // With the un-settled one in front of them gone, all of them can go.
+      await synced.storage.retract(0, 1, "discarded");
+      for (const at of open.slice(16)) await synced.storage.retract(at, at + 1, "discarded");
+      equal([synced.storage.pending.records, synced.storage.start], [0, 41]);
+      await synced.reopen();
+      equal((await synced.shown()).provisional, []);
+    },
+  },
+  {
+    name: "a claim that finds more runs than a note holds notes the nearest; the next one finds the others again",
+    async run(host) {
+      const synced = await Synced.make(host);
+      const edge = new ListedEdge(host.kernel);
+      const batches = [];
+      for (let i = 0; i < 60; i++) batches.push((await synced.append(`a${i}`)).batch);
+      for (let i = 1; i < 60; i += 2) edge.append(batches[i]!);
+      edge.append(batchOf(host.kernel, ["x"], 9, 0));
+      await synced.join(edge.end);
+      let next = 0;
+      for (let claims = 0; claims < 30; claims++) {
+        const look = synced.look(edge, { fetched: edge.headers(0, edge.end) });
+        equal((await synced.storage.claimStand(look)).inDoubt, []);
+        const run = await synced.storage.unsettledFrom(next, MOST);
+        equal([run!.at, run!.next], [2 * claims, 2 * claims + 1], "what was found is left out");
+        const lastOffset = edge.append(run!.batches[0]!);
+        const { lastCrc } = run!;
+        ({ next } = run!);
+        await synced.storage.granted({ generation: claims + 2, next, lastOffset, lastCrc });
+        const { retracted } = synced.storage.outboxNote;
+        equal(retracted.length, Math.min(16, 30 - claims), "runs of the note");
+        // As after a crash: what the note does not say comes back, but behind positions that only a claim passes.
+        await synced.reopen();
+        const again = await synced.storage.unsettledFrom(next, MOST);
+        equal(again === undefined ? undefined : again.at > next, claims === 29 ? undefined : true);
+        await synced.storage.receive(edge.frame(lastOffset, lastOffset + 1));
+      }
+      equal(synced.storage.pending.records, 0);
     },
   },
   {

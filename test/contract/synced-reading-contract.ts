@@ -74,6 +74,8 @@ const claims: readonly SyncedCase[] = [
         equal([generation, registered, next, lastCrc], [2, true, 2, 5]);
         equal([synced.storage.start, (await synced.shown()).provisional], [1, ["b"]]);
         equal(await synced.storage.unsettledFrom(2, MOST), undefined, "c is not sent again");
+        const status = await synced.log.ownRecord(({ baseSequence }) => (baseSequence === 2 ? 0 : undefined));
+        equal(status, i === 0 ? { state: "committed", offset: 1 } : { state: "committed" });
         await synced.reopen();
       }
     },

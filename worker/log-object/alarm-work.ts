@@ -39,6 +39,8 @@ interface AlarmWorkHost {
   peer(path: string): Peer;
   releaseFork(child: string): Promise<void>;
   event(name: string, fields: EventFields): void;
+  /** Retention has removed records, and devices in sync are told of it. */
+  trimmed(stream: Stream): void;
   /** Restarts the object, because the log's memory can no longer be trusted. */
   abort(reason: string): void;
 }
@@ -106,7 +108,11 @@ export class AlarmWork {
   /** Runs when the alarm fires. `stream` is the one that was there then. */
   async run(stream: Stream | undefined): Promise<void> {
     await this.#heldForks.run();
-    if (stream && this.#host.stream() === stream) await this.#retention.run();
+    if (stream && this.#host.stream() === stream) {
+      const { start } = stream;
+      await this.#retention.run();
+      if (stream.start > start) this.#host.trimmed(stream);
+    }
     await this.#compaction.run();
     await this.#archiver.run();
     this.plan();

@@ -63,7 +63,7 @@ import type { StreamPeer, StreamTold } from "../rpc/stream-peer.ts";
 import { subscriptionsOf } from "../rpc/subscription-peer.ts";
 import { Stream, type StreamHost } from "../stream/stream.ts";
 import { SubscriptionNotifier } from "./subscription-notifier.ts";
-import { Telling } from "./telling.ts";
+import { nothingAt, Telling } from "./telling.ts";
 import { Watchers } from "./watchers.ts";
 import { AlarmWork } from "./alarm-work.ts";
 
@@ -85,6 +85,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     peer: (path) => this.#peer(path),
     releaseFork: (child) => this.releaseFork(child, undefined),
     event: (name, fields) => this.#emit(name, fields),
+    trimmed: (stream) => void this.#sockets.moved(stream, nothingAt(stream.tail), turn),
     abort: (reason) => this.ctx.abort(reason),
   });
   readonly #life: Lifecycle = new Lifecycle({

@@ -33,6 +33,9 @@ export interface Found {
   readonly nextOffset: number;
 }
 
+/** For follows that are to be told of the log's ends only. */
+export const nothingAt = (tail: number): Found => ({ from: tail, bytes: new Uint8Array(0), nextOffset: tail });
+
 export interface TellingHost {
   /** True if any reader waits. */
   isHeard(): boolean;

@@ -5,6 +5,7 @@
 export { checkLeaving, describeBlock, leaveLog, retractBlocked } from "../sync/answers.ts";
 export { detach } from "../../sync/stop-syncing.ts";
 export { claim } from "../../sync/claimer.ts";
+export { OfferAgain } from "../../sync/offer-again.ts";
 export { ownIn, standOf } from "../../sync/claim-look.ts";
 export { placesOf } from "../../sync/place-search.ts";
 export { becomeSynced } from "../../sync/become-synced.ts";

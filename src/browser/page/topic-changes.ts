@@ -150,10 +150,13 @@ class SharedFetches<V> {
 
 const fetchesOf = new WeakMap<ReadSource, SharedFetches<never>>();
 
+/** A place is an offset that a reader was at before. It may lie below the log's start by now: that is told as a gap. */
+export type ChangesFrom = StartPosition | { readonly place: number };
+
 /** Changes by answers of the worker: after the last of each the reader has seen one state of the topic. */
 export async function* changesByCut<V>(
   topic: ChangingTopic<V>,
-  from: StartPosition,
+  from: ChangesFrom,
   signal: AbortSignal,
   /** Is told the name of the log before the changes of each answer. */
   named: (stream: string | null) => void = () => undefined,
@@ -162,7 +165,8 @@ export async function* changesByCut<V>(
     throw refused("from", from, "an offset of a record that has its place");
   const fetches = (fetchesOf.get(topic) as SharedFetches<V> | undefined) ?? new SharedFetches(topic);
   fetchesOf.set(topic, fetches as SharedFetches<never>);
-  const reader = new ChangeReader<PlainRecord<V>>(await topic.resolve(from, "committed"));
+  const isPlace = typeof from === "object" && "place" in from;
+  const reader = new ChangeReader<PlainRecord<V>>(isPlace ? from.place : await topic.resolve(from, "committed"));
   for (;;) {
     const cut = await fetches.next(reader, signal);
     named(cut.stream);

@@ -104,14 +104,14 @@ class Run<S, V> implements RunningView {
   /** False if the snapshot is not one of the log that is here now. */
   async #runFrom(kept: KeptState<S> | undefined): Promise<boolean> {
     this.#signal.throwIfAborted();
-    const from = kept?.offset ?? "earliest";
+    const from = kept ? { place: kept.offset } : "earliest";
     if (kept) this.#fold = new ViewFold(this.#folding, kept.state, kept.offset);
     let isFirst = kept !== undefined;
     const named = (stream: string | null): void => void (this.#stream = this.#nameOf(stream));
     try {
       for await (const changes of changesByCut(this.#topic, from, this.#signal, named)) {
         const [first] = changes;
-        if (isFirst && (this.#stream !== kept!.stream || first?.type === "gap" || first?.type === "reset")) break;
+        if (isFirst && (this.#stream !== kept!.stream || first?.type === "reset")) break;
         isFirst = false;
         await this.#take(changes);
       }

@@ -20,6 +20,9 @@ interface Answered extends SyncedTopic {
   readonly session: Session;
 }
 
+/** How a topic's sync ends, or begins anew. */
+export type Leaving = "detach" | "restart" | "offerAgain";
+
 const KEYS_MAX = 10;
 
 export interface BlockedContents {
@@ -59,7 +62,7 @@ export async function retractBlocked(
 export function checkLeaving(
   { store }: AnswerHost,
   { store: storage, session }: Answered,
-  choice: "detach" | "restart",
+  choice: Leaving,
   isForced: boolean,
 ): void {
   const { topic, pending } = storage;
@@ -71,7 +74,13 @@ export function checkLeaving(
       bytes,
     });
   const { state } = session;
-  if (choice === "restart" && records > 0 && state.at === "stopped" && state.code === "OWNER_CHANGED")
+  if (choice === "offerAgain" && !(state.at === "stopped" && state.code === "DIVERGED"))
+    throw new TidemarkError(
+      "INVALID_ARGUMENT",
+      `${topic} was not stopped by an edge that went back: "offerAgain" answers DIVERGED only; use "restart"`,
+      { field: "choice", topic, code: state.at === "stopped" ? state.code : undefined },
+    );
+  if (choice !== "detach" && records > 0 && state.at === "stopped" && state.code === "OWNER_CHANGED")
     throw new TidemarkError("INVALID_ARGUMENT", `records of ${topic} are another owner's: "detach" keeps them here`, {
       topic,
       reason: "owner",
@@ -82,10 +91,13 @@ export function checkLeaving(
 /** Called once the topic's logs are closed. Gives the positions that nobody waits for any more. */
 export async function leaveLog(
   { store }: AnswerHost,
-  { store: storage }: Answered,
-  choice: "detach" | "restart",
+  { store: storage, session: { state } }: Answered,
+  choice: Leaving,
 ): Promise<readonly Range[]> {
   const left = choice === "detach" ? await blockedRuns(storage, { ranges: [] }) : [];
-  await (choice === "detach" ? detach(store, storage) : restart(store, storage));
+  const agreedTo = state.at === "stopped" ? Number(state.details["agreedTo"] ?? 0) : 0;
+  await (choice === "detach"
+    ? detach(store, storage)
+    : restart(store, storage, choice === "offerAgain" ? agreedTo : undefined));
   return left;
 }

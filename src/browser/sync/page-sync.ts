@@ -136,8 +136,8 @@ export class PageSync implements Sync {
     await this.#host.ask({ ask: "unblock", topic, choice });
   }
 
-  async resolve(topic: string, choice: "detach" | "restart"): Promise<void> {
-    checkChoice(topic, choice, "detach", "restart");
+  async resolve(topic: string, choice: "detach" | "restart" | "offerAgain"): Promise<void> {
+    checkChoice(topic, choice, "detach", "restart", "offerAgain");
     await this.#host.ask({ ask: "resolve", topic, choice });
   }
   async detach(topic: string, options: { readonly force?: boolean | undefined } = {}): Promise<void> {

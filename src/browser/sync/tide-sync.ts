@@ -16,7 +16,7 @@ import type { SessionNews, SessionOptions } from "../../sync/session-options.ts"
 import type { SyncHost } from "../../sync/sync-host.ts";
 import { creationHeaders, fitsType, type KeptOptions, type LinkWishes } from "../../sync/topic-options.ts";
 import type { SyncedTopicOptions, SyncStatus } from "../sync-api.ts";
-import type { AnswerHost, BlockedContents } from "./answers.ts";
+import type { AnswerHost, BlockedContents, Leaving } from "./answers.ts";
 import { Background } from "./background.ts";
 import { browserHost } from "./browser-host.ts";
 import { Healer } from "./healer.ts";
@@ -60,6 +60,8 @@ const RETRACTED_MAX = 100;
 
 interface Synced extends SyncedTopic {
   readonly session: Session;
+  /** Where the log began at the edge when this device's copy was last looked at for what it may remove. */
+  lookedFor?: number;
   /** Of its block, once that was looked at. */
   contents?: { readonly block: Block; readonly is: BlockedContents } | undefined;
 }
@@ -327,7 +329,13 @@ export class TideSync {
   }
 
   #changed(): void {
-    for (const { log, session } of this.#open.values()) log.isLive = session.state.at === "live";
+    for (const [topic, each] of this.#open) {
+      const { log, session } = each;
+      log.isLive = session.state.at === "live";
+      if ((each.lookedFor ?? 0) === session.edgeStart) continue;
+      each.lookedFor = session.edgeStart;
+      this.#host.due(topic);
+    }
     for (const look of [...this.#waiting]) if (look()) this.#waiting.delete(look);
     if (this.#isTelling || this.#isClosed) return;
     this.#isTelling = true;
@@ -413,7 +421,7 @@ export class TideSync {
     if (session.block === block) session.unblock(choice === "retry" && block.code === "IN_DOUBT" ? block.ranges : []);
   }
 
-  async #resolve(topic: string, choice: "detach" | "restart"): Promise<void> {
+  async #resolve(topic: string, choice: Leaving): Promise<void> {
     const { session } = await this.#there(topic);
     if (session.state.at !== "stopped")
       throw new TidemarkError("INVALID_ARGUMENT", `sync of ${topic} has not stopped`, { topic });
@@ -421,7 +429,7 @@ export class TideSync {
   }
 
   /** The topic's session and logs are closed, and then it becomes another one. Calls that come meanwhile wait. */
-  async #leave(topic: string, choice: "detach" | "restart", isForced: boolean): Promise<void> {
+  async #leave(topic: string, choice: Leaving, isForced: boolean): Promise<void> {
     const synced = await this.#there(topic);
     const { checkLeaving, leaveLog } = await import("./answers.ts");
     checkLeaving(this.#host, synced, choice, isForced);
@@ -443,7 +451,7 @@ export class TideSync {
       for (const range of await left) this.#host.tell({ type: "retracted", topic, range });
       // An outbox that is made under this name begins anew.
       this.#retracted.delete(topic);
-      if (choice === "restart") await next;
+      if (choice !== "detach") await next;
       else this.#host.ended(topic);
     } catch (thrown) {
       // It goes on as it is, or as the next opening finds it.

@@ -12,7 +12,7 @@ export type Look = () => boolean;
 
 export function drainedNow({ store }: Session): Look {
   const { end } = store;
-  return () => store.firstUnsettled >= end;
+  return () => store.firstUnsettled >= end && !store.outboxNote.offering;
 }
 
 /**

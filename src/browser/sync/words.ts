@@ -36,7 +36,7 @@ export type SyncAsk =
   /** Answered once that is reached. Rejected if a topic needs a person's answer first. */
   | { readonly ask: "wait"; readonly until: "drained" | "level"; readonly topic: string | undefined }
   | { readonly ask: "unblock"; readonly topic: string; readonly choice: "retry" | "setAside" | "discard" }
-  | { readonly ask: "resolve"; readonly topic: string; readonly choice: "detach" | "restart" }
+  | { readonly ask: "resolve"; readonly topic: string; readonly choice: "detach" | "restart" | "offerAgain" }
   | { readonly ask: "detach"; readonly topic: string; readonly force: boolean };
 
 /** Positions [from, to) that are settled. `offset` is where the first one is at the edge; -1 if that is not known. */

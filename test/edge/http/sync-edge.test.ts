@@ -27,12 +27,116 @@ const paths = (() => {
 })();
 const json = (values: readonly string[]): string[] => values.map((value) => JSON.stringify(value));
 
-async function deviceAt(at: string): Promise<SyncDevice> {
-  const device = await SyncDevice.open();
+async function deviceAt(at: string, volume?: SyncDevice["volume"]): Promise<SyncDevice> {
+  const device = await SyncDevice.open(volume);
   open.push(device);
   await device.start({ url: worker.url, topics: { orders: { path: at } } });
   return device;
 }
+
+/** The worker's state as of now; the function that it returns puts it back. */
+async function backup(): Promise<() => Promise<void>> {
+  const copy = mkdtempSync(path.join(folder, "backup-"));
+  await worker.kill();
+  cpSync(state, copy, { recursive: true });
+  await worker.start();
+  return async () => {
+    await worker.kill();
+    rmSync(state, { recursive: true });
+    cpSync(copy, state, { recursive: true });
+    await worker.start();
+  };
+}
+
+async function diverged(...devices: readonly SyncDevice[]): Promise<void> {
+  for (const device of devices) {
+    await device.page.resume();
+    await device.until(() => device.of().state === "stopped");
+    expect(device.of().stopped).toMatchObject({ code: "DIVERGED" });
+  }
+}
+
+const offered = ({ events }: SyncDevice): unknown => events.find(({ type }) => type === "offered");
+
+describe("resolve offerAgain, after an edge was put back", () => {
+  it("each device's lost records are there again once, in its order, before what it had not sent", async () => {
+    const at = paths();
+    const [a, b] = [await deviceAt(at), await deviceAt(at)];
+    await a.write("a1", "a2");
+    await b.write("b1");
+    for (const device of [a, b]) await device.level();
+    const putBack = await backup();
+    for (const device of [a, b]) await device.level();
+    // Both devices' records by turns, and each device has those of the other.
+    for (let i = 0; i < 3; i++)
+      for (const [device, name] of [
+        [a, "a"],
+        [b, "b"],
+      ] as const) {
+        await device.write(`${name}-lost-${i}`);
+        await device.level();
+      }
+    for (const device of [a, b]) await device.until(() => device.of().watermark === 9);
+    await a.reopen();
+    for (const device of [a, b]) await device.page.pause();
+    const [offset] = await a.write("a-pending");
+    const place = a.placeOf(offset!);
+    await putBack();
+    await diverged(a, b);
+    for (const device of [a, b]) await device.page.resolve("orders", "offerAgain");
+    for (const device of [a, b]) await device.level();
+    for (const device of [a, b]) expect(offered(device)).toMatchObject({ topic: "orders", records: 3, left: 0 });
+    expect(await place).toEqual({ offset: expect.any(Number) });
+    const fresh = await deviceAt(at);
+    await fresh.level();
+    const all = await fresh.committed();
+    expect(all.filter((value) => value.startsWith('"a'))).toEqual(
+      json(["a1", "a2", "a-lost-0", "a-lost-1", "a-lost-2", "a-pending"]),
+    );
+    expect(all.filter((value) => value.startsWith('"b'))).toEqual(json(["b1", "b-lost-0", "b-lost-1", "b-lost-2"]));
+    await a.write("a-later");
+    await b.write("b-later");
+    for (const device of [a, b, fresh]) await device.level();
+    for (const device of [a, b, fresh]) await device.until(() => device.of().watermark === all.length + 2);
+    for (const device of [a, b]) expect(await device.committed()).toEqual(await fresh.committed());
+    await expect(a.page.resolve("orders", "offerAgain")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  }, 60_000);
+
+  it("a crash at any write of it, and copies of the profile that offer the same, leave each record once", async () => {
+    const at = paths();
+    const device = await deviceAt(at);
+    await device.write("kept");
+    await device.level();
+    const putBack = await backup();
+    await device.level();
+    await device.write("x", "y", "z");
+    await device.level();
+    await device.until(() => device.of().watermark === 4);
+    await device.page.pause();
+    await device.write("pending");
+    await putBack();
+    await diverged(device);
+    const images = await device.imagesOf(async () => {
+      await device.page.resolve("orders", "offerAgain");
+      await device.level();
+    });
+    await device.close();
+    expect(images.length).toBeGreaterThan(5);
+    const left = new Set<string>();
+    for (const image of images) {
+      const again = await SyncDevice.open(image);
+      open.push(again);
+      await again.sync.resume();
+      await again.until(() => again.of().state === "stopped" || again.of().state === "live");
+      left.add(again.of().state);
+      if (again.of().state === "stopped") await again.page.resolve("orders", "offerAgain");
+      await again.level();
+      expect((await again.committed()).sort()).toEqual(json(["kept", "pending", "x", "y", "z"]));
+      await again.close();
+    }
+    expect([...left].sort()).toEqual(["live", "stopped"]);
+  }, 60_000);
+});
 
 describe("an edge that was put back to an earlier state", () => {
   it.each([

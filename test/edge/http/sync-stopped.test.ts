@@ -80,6 +80,10 @@ describe("a log that is not at the edge any more (H15)", () => {
     const { device, offset } = await stopped(path);
     await device.write("d");
     const place = device.placeOf(offset!);
+    await expect(device.page.resolve("orders", "offerAgain")).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      details: { field: "choice", topic: "orders", code: "REPLACED" },
+    });
     await device.page.resolve("orders", "restart");
     await device.level();
     expect(await place).toEqual({ offset: 0 });

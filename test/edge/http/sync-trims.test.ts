@@ -1,0 +1,120 @@
+/** An edge that lets records go, over real workerd with small segments. */
+import { mkdtempSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { RawWorkerd } from "../raw-workerd.ts";
+import { SyncDevice } from "./sync-device.ts";
+
+const folder = mkdtempSync(path.join(os.tmpdir(), "tidemark-sync-trims-"));
+const state = path.join(folder, "worker");
+let worker: RawWorkerd;
+const open: SyncDevice[] = [];
+
+beforeAll(async () => {
+  const small = {
+    name: "small segments",
+    file: "worker/store/chunk-log.ts",
+    find: "const SEGMENT_BYTES = 4 * 1024 * 1024;",
+    replace: "const SEGMENT_BYTES = 16 * 1024;",
+  };
+  worker = await RawWorkerd.create({ directory: state, plants: [small] });
+  await worker.start();
+}, 30_000);
+afterAll(async () => {
+  for (const device of open) await device.close();
+  await worker.kill();
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+});
+
+const paths = (() => {
+  let next = 0;
+  return (): string => `trims/${++next}`;
+})();
+const json = (values: readonly string[]): string[] => values.map((value) => JSON.stringify(value));
+const numbered = (name: string, count: number): string[] =>
+  Array.from({ length: count }, (_, i) => `${name}${i}-${"x".repeat(1_000)}`);
+
+async function deviceAt(at: string, more: object = {}): Promise<SyncDevice> {
+  const device = await SyncDevice.open();
+  open.push(device);
+  await device.start({ url: worker.url, topics: { orders: { path: at, ...more } } });
+  return device;
+}
+
+describe("an edge that lets records go", () => {
+  const create = { retention: { maxRecords: 20 } };
+
+  /** A device that was away while most of the log was written and trimmed; "own" waits here. */
+  async function away(at: string, onTrimmed: "skip" | "stop"): Promise<{ late: SyncDevice; end: number }> {
+    const late = await deviceAt(at, { create, onTrimmed });
+    await late.write("first");
+    await late.level();
+    await late.page.pause();
+    await late.write("own");
+    const writer = await deviceAt(at);
+    await fill(writer);
+    const end = await trimmed(writer);
+    await late.page.resume();
+    return { late, end };
+  }
+
+  /** Fills four segments: each is sealed by what comes next. */
+  async function fill(writer: SyncDevice): Promise<void> {
+    for (let i = 0; i < 4; i++) {
+      await writer.write(...numbered(`${i}-`, 20));
+      await writer.level();
+    }
+  }
+
+  /** One more record seals a segment. Resolves once the edge has told of what it let go. Gives the log's end. */
+  async function trimmed(writer: SyncDevice): Promise<number> {
+    await writer.write("more");
+    await writer.level();
+    await writer.until(() => writer.sync.edgeStartOf("orders") >= 60);
+    return writer.of().watermark;
+  }
+
+  it('H17: "skip": a gap is told and noted, what stands behind it comes, and own records go out', async () => {
+    const at = paths();
+    const { late, end } = await away(at, "skip");
+    await late.level();
+    const gap = late.events.find(({ type }) => type === "gap") as { from: number; to: number };
+    expect(gap).toMatchObject({ topic: "orders", from: 1 });
+    expect(gap.to).toBeGreaterThan(1);
+    await late.until(() => late.of().watermark === end + 1);
+    expect((await late.committed()).at(-1)).toBe(JSON.stringify("own"));
+    expect((await late.sync.log("orders")).storage.replicaNote!.gaps[0]!.slice(0, 2)).toEqual([gap.from, gap.to]);
+  }, 30_000);
+
+  it('H17: "stop": the topic stops and asks; told to skip, it goes on', async () => {
+    const at = paths();
+    const { late, end } = await away(at, "stop");
+    await late.until(() => late.of().state === "stopped");
+    expect(late.of().stopped).toMatchObject({
+      code: "OFFSET_OUT_OF_RANGE",
+      details: { reason: "trimmed", watermark: 1 },
+    });
+    expect(await late.committed()).toEqual(json(["first"]));
+    expect(late.of().pending.records).toBe(1);
+    await late.start({ url: worker.url, topics: { orders: { onTrimmed: "skip" } } });
+    await late.level();
+    await late.until(() => late.of().watermark === end + 1);
+  }, 30_000);
+
+  it("what the edge let go leaves a device that had it, too, unless keep says otherwise", async () => {
+    const at = paths();
+    const device = await deviceAt(at, { create });
+    const keeper = await deviceAt(at, { keep: { maxRecords: 1_000 } });
+    await fill(device);
+    const end = await trimmed(device);
+    await keeper.until(() => keeper.of().watermark === end);
+    await keeper.until(() => keeper.sync.edgeStartOf("orders") === device.sync.edgeStartOf("orders"));
+    for (const each of [device, keeper]) {
+      expect([...each.due]).toEqual(["orders"]);
+      await each.sync.clean("orders");
+    }
+    expect((await device.sync.log("orders")).logStartOffset).toBe(device.sync.edgeStartOf("orders"));
+    expect((await keeper.sync.log("orders")).logStartOffset).toBe(0);
+  }, 30_000);
+});
