@@ -28,6 +28,7 @@ const ASSETS = [
   "tabs.js",
   "sync.js",
   "views.js",
+  "typed.js",
   "tunnel.js",
   "answers.js",
   "kernel.wasm",

@@ -7,6 +7,7 @@
  *   fix       corrects the call                     INVALID_ARGUMENT RECORD_TOO_LARGE BATCH_TOO_LARGE INVALID_BATCH
  *                                                   OFFSET_OUT_OF_RANGE UNSUPPORTED_FORMAT UNKNOWN_TOPIC NO_STORAGE
  *                                                   ENGINE_MISMATCH BLOCKED UNSUPPORTED_EDGE OWNER_CHANGED VIEW_IMPURE
+ *                                                   SCHEMA_MISMATCH
  *   refresh   looks at the new state and decides    OFFSET_CONFLICT OUT_OF_ORDER_SEQUENCE SEQUENCE_CONFLICT
  *                                                   FENCED_PRODUCER FENCED_LEADER UNKNOWN_OUTBOX OUTBOX_CONFLICT
  *   retry     tries again later, unchanged          BACKPRESSURE LIMIT_EXCEEDED QUOTA_EXCEEDED ALREADY_OPEN TIMEOUT
@@ -30,6 +31,7 @@ const KIND_OF = {
   UNSUPPORTED_EDGE: "fix",
   OWNER_CHANGED: "fix",
   VIEW_IMPURE: "fix",
+  SCHEMA_MISMATCH: "fix",
   OFFSET_CONFLICT: "refresh",
   OUT_OF_ORDER_SEQUENCE: "refresh",
   SEQUENCE_CONFLICT: "refresh",
@@ -60,8 +62,15 @@ const KIND_OF = {
 
 export type ErrorCode = keyof typeof KIND_OF;
 export type ErrorKind = (typeof KIND_OF)[ErrorCode];
-/** Plain data only: it must survive structured clone and JSON. */
-export type ErrorDetails = Readonly<Record<string, string | number | boolean | null | undefined>>;
+/** What is wrong with a value of a typed topic: `path` leads to the place inside the value. */
+export interface SchemaIssue {
+  readonly message: string;
+  readonly path: readonly (string | number)[];
+}
+/** Plain data only: it must survive structured clone and JSON. `issues` are those of SCHEMA_MISMATCH. */
+export type ErrorDetails = Readonly<
+  Record<string, string | number | boolean | null | undefined | readonly SchemaIssue[]>
+>;
 
 export interface WireError {
   readonly code: ErrorCode;

@@ -19,6 +19,10 @@ import type { KafkaFiles } from "../store/kafka-files.ts";
 import type { GivenSettings, TopicSettings } from "../topic/settings.ts";
 import type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 import type { Engine, VolumeInfo } from "../store/volume.ts";
+import type { EventCalls, EventInput, EventMap, EventRecord, EventTypes } from "../typed/events.ts";
+import type { Middleware } from "../typed/middleware.ts";
+import type { InferInput, InferOutput, StandardSchema } from "../typed/standard-schema.ts";
+import type { TypedOptions } from "../typed/typing.ts";
 import type { Sync, SyncEvent, SyncOptions } from "./sync-api.ts";
 
 export interface OpenOptions {
@@ -81,7 +85,7 @@ export interface TopicOptions<V = unknown> extends GivenSettings {
   readonly recordBytesMax?: number | undefined;
   /**
    * "json" (default), "text", "bytes", or your own. JSON returns what JSON.parse makes (a Date comes back as a string);
-   * V is not checked.
+   * V is not checked: give a `schema` for that.
    */
   readonly serializer?: SerializerChoice<V> | undefined;
   /** Compress batches. Default "none". */
@@ -95,7 +99,13 @@ export interface TopicOptions<V = unknown> extends GivenSettings {
    * Default 16 MiB.
    */
   readonly inFlightBytesMax?: number | undefined;
+  /** Around appends and reads, the outermost first; `topic.use()` adds more. docs/typed.md */
+  readonly use?: readonly Middleware[] | undefined;
 }
+
+/** A topic whose values fit a schema: docs/typed.md. The schema's part of the package is loaded by such a topic. */
+export interface TypedTopicOptions<S extends StandardSchema | EventTypes>
+  extends TopicOptions<unknown>, TypedOptions<S, TopicRecord> {}
 
 /** When an append counts; `replicated`: it is at the edge. In a topic that is not synced that is `flushed`. */
 export type AppendAcks = Acks | "replicated";
@@ -147,7 +157,7 @@ export interface TopicRecord<V = unknown> {
 export type { ReadOptions };
 
 /** All records of one stored batch: iterate synchronously, the fast way to replay. */
-export interface TopicBatch<V = unknown> extends Iterable<TopicRecord<V>> {
+export interface TopicBatch<V = unknown, R = TopicRecord<V>> extends Iterable<R> {
   readonly baseOffset: number;
   readonly nextOffset: number;
   readonly count: number;
@@ -204,7 +214,7 @@ export type SegmentExport = KafkaFiles;
  * What a topic tells of its records: committed ones in the order of offsets, own ones without a place in the order in
  * which they were appended. In a topic that is not synced all are committed.
  */
-export type Change<V = unknown> = TopicChange<TopicRecord<V>>;
+export type Change<V = unknown, R = TopicRecord<V>> = TopicChange<R>;
 
 export interface ChangesOptions {
   /**
@@ -216,12 +226,12 @@ export interface ChangesOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface ViewOptions<S, V = unknown> {
+export interface ViewOptions<S, V = unknown, R = TopicRecord<V>> {
   /** Names the view among those of its topic; letters as for topics. */
   readonly name: string;
   readonly initial: () => S;
   /** Pure: gives the next state, or the same object where nothing changed. */
-  readonly apply: (state: S, record: TopicRecord<V>) => S;
+  readonly apply: (state: S, record: R) => S;
   /** For development: the first records are applied twice, once to a copy. A difference is VIEW_IMPURE. */
   readonly check?: boolean | undefined;
   /** Records that are not there any more. Default: the state goes on. "restart": initial() again behind the gap. */
@@ -277,7 +287,8 @@ export interface RecordStatus {
   readonly offset?: number | undefined;
 }
 
-export interface Topic<V = unknown> {
+/** `I` is what may be appended and `R` a record as read; they differ in a topic with a schema. */
+export interface Topic<V = unknown, I = RecordInput<V>, R = TopicRecord<V>> {
   readonly name: string;
   // Only an append makes a topic: other calls see a topic that does not exist as empty. Once the topic was deleted all
   // calls of this object are UNKNOWN_TOPIC, and tide.topic() returns another one.
@@ -285,30 +296,34 @@ export interface Topic<V = unknown> {
    * Calls that are not awaited share batches. For errors see TidemarkError; a record that failed was not appended,
    * except for OUTCOME_UNKNOWN.
    */
-  append(record: RecordInput<V>, options?: AppendOptions): Promise<Ack>;
+  append(record: I, options?: AppendOptions): Promise<Ack>;
   /**
    * Appends all records or none, with one ack, whose offset is the last record's (`baseOffset` is the first one's). The
    * records must fit one batch. Calls that wait because five batches are unanswered share one.
    */
-  appendBatch(records: readonly RecordInput<V>[], options?: AppendOptions): Promise<BatchAck>;
+  appendBatch(records: readonly I[], options?: AppendOptions): Promise<BatchAck>;
   /** Appends a whole (async) iterable with back-pressure; resolves when all is acked. */
   appendAll(
-    records: Iterable<RecordInput<V>> | AsyncIterable<RecordInput<V>>,
+    records: Iterable<I> | AsyncIterable<I>,
     options?: AppendAllOptions,
   ): Promise<{
     readonly appended: number;
     readonly firstOffset: number | undefined;
     readonly lastOffset: number | undefined;
   }>;
-  read(options?: ReadOptions): AsyncIterableIterator<TopicRecord<V>>;
-  readBatches(options?: ReadOptions): AsyncIterableIterator<TopicBatch<V>>;
+  read(options?: ReadOptions): AsyncIterableIterator<R>;
+  readBatches(options?: ReadOptions): AsyncIterableIterator<TopicBatch<V, R>>;
   /**
    * Records as they come and as they get their places, without an end. After each `level` the reader has seen one state
    * of the topic.
    */
-  changes(options?: ChangesOptions): AsyncIterableIterator<Change<V>>;
+  changes(options?: ChangesOptions): AsyncIterableIterator<Change<V, R>>;
   /** Folds records into a state that always shows this device's own records, and follows. */
-  view<S>(options: ViewOptions<S, V>): View<S>;
+  view<S>(options: ViewOptions<S, V, R>): View<S>;
+  /**
+   * Adds middleware, inside of what is there: for what is appended and read from now on. Counts for this page only.
+   */
+  use(middleware: Middleware): this;
   /**
    * What became of a record, by its `id`. For after a reload, when no promise waits for it any more. Reads the headers
    * of the whole log where the record is not in the outbox.
@@ -328,6 +343,10 @@ export interface Topic<V = unknown> {
    */
   exportSegment(baseOffset: number, options?: { readonly leaderEpoch?: number | undefined }): Promise<SegmentExport>;
 }
+
+/** A topic of `events({ … })`: `emit` appends an event, and a record that is read has its `type`. */
+export type EventTopic<M extends EventMap> = Topic<unknown, EventInput<M>, EventRecord<M, TopicRecord>> &
+  EventCalls<M, AppendOptions, Ack>;
 
 export type TideEvent =
   | { readonly type: "recovery"; readonly report: readonly LogRecovery[] }
@@ -366,8 +385,14 @@ export interface Tide {
   readonly recovery: readonly LogRecovery[];
   /**
    * Returns the same object for the same name, until that topic is deleted. INVALID_ARGUMENT if this page has the topic
-   * with another serializer, codec, acks, batchBytes or inFlightBytesMax.
+   * with another serializer, codec, acks, batchBytes, inFlightBytesMax, schema or `use`. With a schema, append takes
+   * what the schema takes, and reads give what it gives. A wrong option of its own is reported by each append and read.
    */
+  topic<M extends EventMap>(name: string, options: TypedTopicOptions<EventTypes<M>>): EventTopic<M>;
+  topic<S extends StandardSchema>(
+    name: string,
+    options: TypedTopicOptions<S>,
+  ): Topic<InferOutput<S>, RecordInput<InferInput<S>>>;
   topic<V = unknown>(name: string, options?: TopicOptions<V>): Topic<V>;
   topics(): Promise<readonly string[]>;
   /**

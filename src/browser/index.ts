@@ -79,6 +79,7 @@ export type {
   BatchAck,
   Change,
   ChangesOptions,
+  EventTopic,
   OpenOptions,
   ReadOptions,
   RecordStatus,
@@ -94,6 +95,7 @@ export type {
   TopicOptions,
   TopicRecord,
   TopicState,
+  TypedTopicOptions,
   View,
   ViewOptions,
 } from "./api.ts";
@@ -125,8 +127,14 @@ export type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-st
 export type { Engine } from "../store/volume.ts";
 export type { KafkaFiles } from "../store/kafka-files.ts";
 export type { TopicChange } from "../sync/change-reader.ts";
-export type { ErrorCode, ErrorDetails, ErrorKind, WireError } from "../errors.ts";
+export type { ErrorCode, ErrorDetails, ErrorKind, SchemaIssue, WireError } from "../errors.ts";
+export type { EventCalls, EventExtras, EventInput, EventMap, EventRecord, EventTypes } from "../typed/events.ts";
+export type { AppendStep, Middleware, MiddlewareRecord, ReadStep } from "../typed/middleware.ts";
+export type { RecordHeaders } from "../typed/record-headers.ts";
+export type { InferInput, InferOutput, StandardSchema } from "../typed/standard-schema.ts";
+export type { OnInvalid, TypedOptions, Upcast } from "../typed/typing.ts";
 
+export { events } from "../typed/events.ts";
 export { isProvisional } from "./platform/provisional.ts";
 
 /** The class of all errors that are thrown here. */

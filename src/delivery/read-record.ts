@@ -39,7 +39,7 @@ export interface ShownRecord<V> {
 
 // A byte-order mark is part of the text and is kept.
 const decoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
-const textOf = (bytes: Uint8Array | null): string | null => (bytes === null ? null : decoder.decode(bytes));
+export const textOf = (bytes: Uint8Array | null): string | null => (bytes === null ? null : decoder.decode(bytes));
 
 /** Most records have no headers and share these. */
 const NO_RAW_HEADERS: RawHeaders = Object.freeze([]);
@@ -50,7 +50,7 @@ function rawHeadersAt(batch: CheckedBatch, at: number): RawHeaders {
   return headers.length === 0 ? NO_RAW_HEADERS : headers;
 }
 
-function headersOf(raw: RawHeaders): TextHeaders {
+export function textHeadersOf(raw: RawHeaders): TextHeaders {
   if (raw.length === 0) return NO_HEADERS;
   // No prototype, because a header may be named like a method.
   const headers = Object.create(null) as Record<string, string | null>;
@@ -58,7 +58,7 @@ function headersOf(raw: RawHeaders): TextHeaders {
   return headers;
 }
 
-function valueOf<V>(bytes: Uint8Array | null, offset: number, serializer: Deserializer<V>): V | null {
+export function valueOf<V>(bytes: Uint8Array | null, offset: number, serializer: Deserializer<V>): V | null {
   if (bytes === null) return null;
   try {
     return serializer.deserialize(bytes);
@@ -70,7 +70,7 @@ function valueOf<V>(bytes: Uint8Array | null, offset: number, serializer: Deseri
   }
 }
 
-const shownOf = <V>({ offset, timestamp, key, value, headers }: ShownRecord<V>): ShownRecord<V> => ({
+export const shownOf = <V>({ offset, timestamp, key, value, headers }: ShownRecord<V>): ShownRecord<V> => ({
   offset,
   timestamp,
   key,
@@ -78,7 +78,7 @@ const shownOf = <V>({ offset, timestamp, key, value, headers }: ShownRecord<V>):
   headers,
 });
 
-const INSPECT = Symbol.for("nodejs.util.inspect.custom");
+const INSPECT: unique symbol = Symbol.for("nodejs.util.inspect.custom");
 
 export class ReadRecord<V> {
   readonly #batch: CheckedBatch;
@@ -118,7 +118,7 @@ export class ReadRecord<V> {
     return rawHeadersAt(this.#batch, this.#at);
   }
   get headers(): TextHeaders {
-    return headersOf(this.rawHeaders);
+    return textHeadersOf(this.rawHeaders);
   }
   toJSON(): ShownRecord<V> {
     return shownOf<V>(this);
@@ -159,7 +159,7 @@ export class PlainRecord<V> {
       };
       Object.defineProperty(this, "value", { get, enumerable: true });
     }
-    this.headers = headersOf(rawHeaders);
+    this.headers = textHeadersOf(rawHeaders);
     this.keyBytes = keyBytes;
     this.valueBytes = valueBytes;
     this.rawHeaders = rawHeaders;
@@ -169,8 +169,20 @@ export class PlainRecord<V> {
   }
 }
 
+/** A record of either kind, also of a topic with a schema (src/typed). */
+export type AnyRecord<V> = Omit<ReadRecord<V>, typeof INSPECT>;
+
+/** A batch as its reader gets it. */
+export interface AnyBatch<V> extends Iterable<AnyRecord<V>> {
+  readonly baseOffset: number;
+  readonly nextOffset: number;
+  readonly count: number;
+  /** Record n of them, from 0, with every field as an own property. */
+  plain(n: number): PlainRecord<V>;
+}
+
 /** The records of one batch that are inside the read's range. */
-export class ReadBatch<V> implements Iterable<ReadRecord<V>> {
+export class ReadBatch<V> implements AnyBatch<V> {
   readonly #batch: CheckedBatch;
   readonly #serializer: Deserializer<V>;
   readonly #first: number;
@@ -196,7 +208,6 @@ export class ReadBatch<V> implements Iterable<ReadRecord<V>> {
   *[Symbol.iterator](): IterableIterator<ReadRecord<V>> {
     for (let i = this.#first; i < this.#end; i++) yield new ReadRecord(this.#batch, i, this.#serializer);
   }
-  /** Record n of them, from 0. */
   plain(n: number): PlainRecord<V> {
     return new PlainRecord(this.#batch, this.#first + n, this.#serializer);
   }

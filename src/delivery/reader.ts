@@ -9,13 +9,15 @@ import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import type { Fetched, FetchOptions, Isolation, StartPosition } from "../log/types.ts";
 import { decodeBatch, type RecordBatch, splitBatches } from "../record/record-batch.ts";
-import { type Deserializer, ReadBatch } from "./read-record.ts";
+import { type AnyBatch, type Deserializer, ReadBatch } from "./read-record.ts";
 import { BatchReading } from "./reading.ts";
 
 /** What a reader needs of a log. `LogApi` has it, and so does a port to a log. */
 export interface ReadSource {
   fetch(from: number, options: FetchOptions): Promise<Fetched>;
   resolve(position: StartPosition, isolation?: Isolation): Promise<number>;
+  /** What a batch becomes in a topic with a schema or middleware (src/typed). */
+  typed?<V>(batch: ReadBatch<V>): Promise<AnyBatch<V>>;
 }
 
 /** Of a topic's reads, in the browser and at the edge. */
@@ -45,7 +47,7 @@ export function readBatches<V>(
   kernel: Kernel | Promise<Kernel>,
   serializer: Deserializer<V>,
   options: ReaderOptions = {},
-): BatchReading<ReadBatch<V>> {
+): BatchReading<AnyBatch<V>> {
   const { isolation = "committed", follow = false, maxBytes = 1024 * 1024, signal } = options;
   const ended = new AbortController();
   const fetchOptions: FetchOptions = { maxBytes, isolation, wait: follow, signal: ended.signal };
@@ -62,7 +64,7 @@ async function* fetchAll<V>(
   serializer: Deserializer<V>,
   range: Promise<readonly [number, number]>,
   options: FetchOptions,
-): AsyncGenerator<ReadBatch<V>, void> {
+): AsyncGenerator<AnyBatch<V>, void> {
   const fetch = (from: number): Promise<Fetched> => {
     const fetched = source.fetch(from, options);
     // A failure is reported when this fetch's turn comes. Until then it must not count as unhandled.
@@ -84,7 +86,7 @@ async function* fetchAll<V>(
     for (const batch of batches) {
       const part = new ReadBatch(batch, offset, to, serializer);
       // Control batches are for the log, not for its readers.
-      if (!batch.isControl && part.count > 0) yield part;
+      if (!batch.isControl && part.count > 0) yield source.typed ? await source.typed(part) : part;
     }
     offset = nextOffset;
   }

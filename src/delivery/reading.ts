@@ -6,7 +6,7 @@
  *   return(), throw(), an abort ─────────────────┴─▶ waiting calls are answered at once; the generator's fetch ends
  */
 import { TidemarkError } from "../errors.ts";
-import type { PlainRecord, ReadBatch } from "./read-record.ts";
+import type { AnyBatch, PlainRecord } from "./read-record.ts";
 
 type Result<T> = IteratorResult<T, undefined>;
 const DONE = { done: true, value: undefined } as const;
@@ -115,18 +115,20 @@ export class BatchReading<T> implements AsyncIterableIterator<T, undefined> {
   }
 }
 
+type Batches<V> = Pick<BatchReading<AnyBatch<V>>, "next" | "return" | "throw" | "isOver">;
+
 /**
  * The records of those batches, one by one. While a batch is at hand next() resolves without waiting for another call.
  */
 export class RecordReading<V> implements AsyncIterableIterator<PlainRecord<V>, undefined> {
-  readonly #batches: BatchReading<ReadBatch<V>>;
-  #batch: ReadBatch<V> | undefined;
+  readonly #batches: Batches<V>;
+  #batch: AnyBatch<V> | undefined;
   #at = 0;
   /** Number of calls that wait for the next batch; they are answered in order. */
   #waiting = 0;
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(batches: BatchReading<ReadBatch<V>>) {
+  constructor(batches: Batches<V>) {
     this.#batches = batches;
   }
 

@@ -89,7 +89,7 @@ export class NodeTide implements Tide, TopicHost {
     if (this.#topics.get(topic.name) === topic) this.#topics.delete(topic.name);
   }
 
-  topic<V = unknown>(name: string, options: TopicOptions<V> = {}): Topic<V> {
+  readonly topic: Tide["topic"] = (<V>(name: string, options: TopicOptions<V> = {}): Topic<V> => {
     checkTopic(name, options);
     if (this.ended) throw this.ended;
     const known = this.#topics.get(name);
@@ -100,7 +100,7 @@ export class NodeTide implements Tide, TopicHost {
     const topic = new BrowserTopic<V>(name, options, this);
     this.#topics.set(name, topic);
     return topic;
-  }
+  }) as Tide["topic"];
 
   topics(): Promise<readonly string[]> {
     return retried(this, () => this.connection.control("topics") as Promise<string[]>);

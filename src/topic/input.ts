@@ -80,6 +80,16 @@ export function recordsOf<V>(
   return records;
 }
 
+const copyOf = <T extends Uint8Array | null>(bytes: T): T => (bytes && new Uint8Array(bytes)) as T;
+
+/** A copy, so that the caller may reuse its bytes as soon as append() has returned. */
+export const keptRecord = ({ key, value, headers, timestamp }: ProducerRecord): ProducerRecord => ({
+  key: copyOf(key),
+  value: copyOf(value),
+  timestamp,
+  ...(headers && { headers: headers.map(([name, bytes]) => [name, copyOf(bytes)] as const) }),
+});
+
 function serialized<V>(value: V, serializer: Serializer<V>, at: Place): Uint8Array {
   let bytes: unknown;
   try {

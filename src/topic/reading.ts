@@ -3,7 +3,7 @@
  * read.
  */
 import { type ReadSource, readBatches, type ReaderOptions } from "../delivery/reader.ts";
-import type { Deserializer, ReadBatch } from "../delivery/read-record.ts";
+import type { AnyBatch, Deserializer } from "../delivery/read-record.ts";
 import { type BatchReading, RecordReading } from "../delivery/reading.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { checkOptions } from "./check.ts";
@@ -15,7 +15,7 @@ export function batchesOf<V>(
   kernel: Kernel | Promise<Kernel>,
   serializer: Deserializer<V>,
   options: ReaderOptions = {},
-): BatchReading<ReadBatch<V>> {
+): BatchReading<AnyBatch<V>> {
   try {
     checkOptions("read()", options, READ_OPTIONS);
   } catch (thrown) {

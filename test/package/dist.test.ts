@@ -16,7 +16,7 @@ import { root } from "../../tools/run/setup.mjs";
 const repository = root as string;
 const dist = path.join(repository, "dist");
 /** The parts on demand. */
-const PARTS = ["recovery", "segments", "extras", "tabs", "indexeddb", "sync", "tunnel", "answers", "views"];
+const PARTS = ["recovery", "segments", "extras", "tabs", "indexeddb", "sync", "tunnel", "answers", "views", "typed"];
 /** The files that each context loads. */
 const LOADED: Readonly<Record<string, readonly string[]>> = {
   page: ["browser", "core", ...PARTS],

@@ -4,7 +4,7 @@
  * comments and strings cannot mislead them. test/tidy.test.ts applies them to this repository, and to planted
  * violations.
  *
- *   assembly ← kernel ← record ← store ← log ← { sync, delivery ← topic }
+ *   assembly ← kernel ← record ← store ← log ← { sync, delivery ← topic ← typed }
  *            ← { browser ← { node, bindings }, worker, client } ← web
  */
 import path from "node:path";
@@ -33,11 +33,12 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   sync: ["assembly", "kernel", "record", "store", "log", "errors"],
   delivery: ["assembly", "kernel", "record", "store", "log", "errors"],
   topic: ["assembly", "kernel", "record", "store", "log", "delivery", "errors"],
+  typed: ["assembly", "kernel", "record", "store", "log", "delivery", "topic", "errors"],
   index: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "errors"],
-  browser: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "index", "errors"],
-  worker: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "index", "errors"],
-  node: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "browser", "errors"],
-  client: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "errors"],
+  browser: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "typed", "index", "errors"],
+  worker: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "typed", "index", "errors"],
+  node: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "typed", "browser", "errors"],
+  client: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "typed", "errors"],
   bindings: ["browser"],
   web: ["errors"],
 };
@@ -62,6 +63,7 @@ const HOST_FREE = new Set([
   "sync",
   "delivery",
   "topic",
+  "typed",
   "index",
 ]);
 

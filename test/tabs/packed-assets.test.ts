@@ -22,6 +22,7 @@ const FILES = [
   "sync.js",
   "tabs.js",
   "tunnel.js",
+  "typed.js",
   "views.js",
 ];
 const FAIL_OVER_MS = 1_500;

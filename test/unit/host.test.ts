@@ -6,7 +6,7 @@ import { PortClient } from "../../src/browser/port/port-client.ts";
 import { type PortHost, PortServer } from "../../src/browser/port/port-server.ts";
 import { CREDIT_BYTES } from "../../src/browser/port/protocol.ts";
 import { Producer, type ProducerOptions } from "../../src/delivery/producer.ts";
-import type { ReadRecord } from "../../src/delivery/read-record.ts";
+import type { AnyRecord } from "../../src/delivery/read-record.ts";
 import { readBatches } from "../../src/delivery/reader.ts";
 import { serializerOf } from "../../src/topic/serializer.ts";
 import { TidemarkError } from "../../src/errors.ts";
@@ -277,7 +277,7 @@ describe("reader", () => {
       },
       "flushed",
     );
-    let record: ReadRecord<unknown> | undefined;
+    let record: AnyRecord<unknown> | undefined;
     for await (const batch of readBatches(made.log, kernel, serializerOf("json"), {})) [record] = batch;
     expect([record!.key, record!.value, record!.timestamp]).toEqual(["k", null, 7]);
     expect(Object.getPrototypeOf(record!.headers)).toBeNull();

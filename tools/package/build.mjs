@@ -15,6 +15,7 @@
  *   tunnel.js     sync over HTTP                 }
  *   answers.js    what sync seldom needs         }
  *   views.js      changes of topics, views       }
+ *   typed.js      schemas, events, middleware    }
  *   kernel.wasm   the kernel; edge-kernel.wasm the same with one call more, for servers
  *   NAME.js       `tidemark/NAME`: what side-entries.mjs lists
  *   types/        declarations
@@ -55,7 +56,7 @@ const LOADED = {
 };
 /** The parts on demand: each lists the modules in it that the sources import(). */
 const PARTS = Object.fromEntries(
-  ["recovery", "segments", "indexeddb", "extras", "tabs", "sync", "tunnel", "answers", "views"].map((part) => [
+  ["recovery", "segments", "indexeddb", "extras", "tabs", "sync", "tunnel", "answers", "views", "typed"].map((part) => [
     part,
     source(`browser/package/${part}.ts`),
   ]),
@@ -309,19 +310,44 @@ async function ownErrors() {
 const isSame = (before, after) =>
   Object.keys(after).every((name) => [...(before[name]?.keys() ?? [])].join() === [...after[name].keys()].join());
 
-/** `modules`: of each file, as the last round had them. Gives the files of this round. */
-async function round(own, modules) {
+/**
+ * The names that core.js has for what it exports, by the names under which it exports them. To export a thing under its
+ * own name takes fewest bytes.
+ */
+function ownNames({ code }) {
+  const [, list] = /export\{([^}]*)\};?\s*$/.exec(code);
+  return new Map(
+    list
+      .split(",")
+      .map((each) => each.split(" as "))
+      .map(([mine, as = mine]) => [as, mine]),
+  );
+}
+
+/**
+ * `modules`: of each file, as the last round had them. `better`: names for what core.js exports, by the first ones.
+ * Gives the files of this round.
+ */
+async function round(own, modules, better = new Map()) {
   const all = Object.entries(modules).flatMap(([file, held]) =>
     [...held].flatMap(([module, exports]) => exports.map((name) => ({ file, module, name }))),
   );
   const place = new Map(all.map(({ module, name }, i) => [`${module} ${name}`, `$${i.toString(36)}`]));
-  const nameOf = (module, name) => place.get(`${module} ${name}`);
+  const firstNames = new Set(place.values());
+  const nameOf = (module, name) => {
+    const first = place.get(`${module} ${name}`);
+    const own = better.get(first);
+    return own === undefined || firstNames.has(own) ? first : own;
+  };
   const used = new Set();
-  const takenOf = (file) =>
-    all
+  const takenOf = (file) => {
+    const taken = all
       .map((each) => [each, nameOf(each.module, each.name)])
       .filter(([each, as]) => each.file === file && used.has(as))
       .map(([{ module, name }, as]) => [module, name, as]);
+    // One thing may have two names in the sources.
+    return taken.filter(([, , as], i) => taken.findIndex(([, , other]) => other === as) === i);
+  };
   const files = {};
   // Whoever uses others before them, so that it is known what they have to give.
   for (const [part, list] of Object.entries(PARTS).reverse()) {
@@ -332,6 +358,18 @@ async function round(own, modules) {
     for (const name of files[part].uses) used.add(name);
   }
   files.core = await bundleLoaded("core", entryWith("tidemark:core", CORE_ENTRY, takenOf("core")), [own]);
+  return files;
+}
+
+/** The minifier's names depend on the exports a little, so this goes on until both are the same. */
+async function namedBest(own, modules, files) {
+  let better = ownNames(files.core);
+  for (let rounds = 0; rounds < 4; rounds++) {
+    files = await round(own, modules, better);
+    const mine = ownNames(files.core);
+    if ([...better.values()].every((name) => (mine.get(name) ?? name) === name)) break;
+    better = new Map([...better].map(([first, name]) => [first, mine.get(name) ?? name]));
+  }
   return files;
 }
 
@@ -350,7 +388,7 @@ export async function loadedFiles() {
         [...Object.keys(LOADED), ...Object.keys(PART_OF)],
         new Set(Object.values(files).flatMap(({ seen }) => [...seen])),
       );
-      return files;
+      return await namedBest(own, modules, files);
     }
     modules = found;
   }

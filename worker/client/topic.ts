@@ -15,8 +15,8 @@
  * table of producers (the newest 1,000), so it suits handles that write much, not thousands of short requests.
  */
 import { TidemarkError, type WireError } from "../../src/errors.ts";
-import { type ProducerAck, type ProducerBatchAck, Producer, type ProducerRecord } from "../../src/delivery/producer.ts";
-import type { PlainRecord, ReadBatch } from "../../src/delivery/read-record.ts";
+import { type ProducerAck, type ProducerBatchAck, Producer } from "../../src/delivery/producer.ts";
+import type { AnyBatch, PlainRecord } from "../../src/delivery/read-record.ts";
 import type { ReaderOptions, ReadSource } from "../../src/delivery/reader.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
 import type {
@@ -31,7 +31,7 @@ import type {
 import { pauseMs } from "../../src/log/back-off.ts";
 import { checkCompaction, checkRetention, DEFAULT_SETTINGS } from "../../src/log/limits.ts";
 import { type Check, checkOptions, flag, refused, wellFormed } from "../../src/topic/check.ts";
-import { type RecordInput, recordOf, recordsOf } from "../../src/topic/input.ts";
+import { keptRecord, type RecordInput, recordOf, recordsOf } from "../../src/topic/input.ts";
 import { APPEND_OPTIONS, BATCH_BYTES, PRODUCER_OPTIONS, producerIdOf } from "../../src/topic/options.ts";
 import { batchesOf, readingOf } from "../../src/topic/reading.ts";
 import { checkSerializer, type Serializer, type SerializerChoice, serializerOf } from "../../src/topic/serializer.ts";
@@ -82,7 +82,7 @@ export interface EdgeTopic<V = unknown> {
    */
   appendBatch(records: readonly RecordInput<V>[], options?: EdgeAppendOptions): Promise<ProducerBatchAck>;
   read(options?: ReaderOptions): AsyncIterableIterator<PlainRecord<V>>;
-  readBatches(options?: ReaderOptions): AsyncIterableIterator<ReadBatch<V>>;
+  readBatches(options?: ReaderOptions): AsyncIterableIterator<AnyBatch<V>>;
   /** Where the log begins and ends. Undefined for a log that was never written. */
   state(): Promise<
     { readonly logStartOffset: number; readonly logEndOffset: number; readonly closed: boolean } | undefined
@@ -117,15 +117,6 @@ function checkTopic(env: unknown, name: unknown, options: unknown): void {
   if (bytes < 1 || bytes > PATH_BYTES_MAX) throw refused("a topic's name", name, `1 to ${PATH_BYTES_MAX} bytes`);
   checkOptions("openTopic()", options, OPTIONS);
 }
-
-/** A copy, so that the caller may reuse its bytes as soon as append() has returned. */
-const copyOf = <T extends Uint8Array | null>(bytes: T): T => (bytes && bytes.slice()) as T;
-const kept = ({ key, value, headers, timestamp }: ProducerRecord): ProducerRecord => ({
-  key: copyOf(key),
-  value: copyOf(value),
-  timestamp,
-  ...(headers && { headers: headers.map(([name, bytes]) => [name, copyOf(bytes)] as const) }),
-});
 
 class Topic<V> implements EdgeTopic<V> {
   readonly #path: string;
@@ -191,13 +182,13 @@ class Topic<V> implements EdgeTopic<V> {
 
   async append(record: RecordInput<V>, options: EdgeAppendOptions = {}): Promise<ProducerAck> {
     checkOptions("append()", options, { ifEnd });
-    const encoded = kept(recordOf(record, this.#serializer, Date.now));
+    const encoded = keptRecord(recordOf(record, this.#serializer, Date.now));
     return (await this.#opened()).append(encoded, "flushed", options.ifEnd);
   }
 
   async appendBatch(records: readonly RecordInput<V>[], options: EdgeAppendOptions = {}): Promise<ProducerBatchAck> {
     checkOptions("appendBatch()", options, { ifEnd });
-    const encoded = recordsOf(records, this.#serializer, Date.now).map(kept);
+    const encoded = recordsOf(records, this.#serializer, Date.now).map(keptRecord);
     return (await this.#opened()).appendBatch(encoded, "flushed", options.ifEnd);
   }
 
@@ -327,7 +318,7 @@ class Topic<V> implements EdgeTopic<V> {
     return { ...this.#source, resolve: (position) => there.then(() => this.#resolve(position)) };
   }
 
-  readBatches(options?: ReaderOptions): AsyncIterableIterator<ReadBatch<V>> {
+  readBatches(options?: ReaderOptions): AsyncIterableIterator<AnyBatch<V>> {
     return batchesOf((checked) => this.#following(checked), edgeKernel(), this.#serializer, options);
   }
 

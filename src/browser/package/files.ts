@@ -34,8 +34,24 @@ const beside = (): Addresses => ({
   tunnel: installed(new URL("./tunnel.js", import.meta.url)),
   answers: installed(new URL("./answers.js", import.meta.url)),
   views: installed(new URL("./views.js", import.meta.url)),
+  typed: installed(new URL("./typed.js", import.meta.url)),
   kernel: installed(new URL("./kernel.wasm", import.meta.url)),
 });
+
+const FILES = [
+  "core.js",
+  "indexeddb.js",
+  "recovery.js",
+  "segments.js",
+  "extras.js",
+  "tabs.js",
+  "sync.js",
+  "tunnel.js",
+  "answers.js",
+  "views.js",
+  "typed.js",
+  "kernel.wasm",
+];
 
 function inFolder(assets: string | URL): Addresses {
   const folder = String(assets);
@@ -51,20 +67,8 @@ function inFolder(assets: string | URL): Addresses {
       { cause },
     );
   }
-  const at = (file: string): string => new URL(file, base).href;
-  return {
-    core: at("core.js"),
-    indexeddb: at("indexeddb.js"),
-    recovery: at("recovery.js"),
-    segments: at("segments.js"),
-    extras: at("extras.js"),
-    tabs: at("tabs.js"),
-    sync: at("sync.js"),
-    tunnel: at("tunnel.js"),
-    answers: at("answers.js"),
-    views: at("views.js"),
-    kernel: at("kernel.wasm"),
-  };
+  const found = FILES.map((file) => [file.replace(/\..*/, ""), new URL(file, base).href]);
+  return Object.fromEntries(found) as Addresses;
 }
 
 function besideOrNowhere(): Addresses {

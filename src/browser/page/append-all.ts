@@ -1,6 +1,7 @@
 /** Appends a whole iterable: the source is read as fast as acks come in. Loaded by the first such call. */
 import { TidemarkError } from "../../errors.ts";
-import type { Producer } from "../../delivery/producer.ts";
+import type { AnyProducer } from "../../typed/typed-producer.ts";
+import type { TypedDoor } from "./typed-door.ts";
 import { refused } from "../../topic/check.ts";
 import type { AppendAllOptions, Tide } from "../api.ts";
 import { laterTurn } from "../platform/timing.ts";
@@ -50,7 +51,7 @@ export interface AppendAllInput<T> {
   readonly records: Iterable<T> | AsyncIterable<T>;
   /** Throws if the record is invalid. */
   readonly append: (record: T) => Promise<{ readonly offset: number }>;
-  readonly producer: Producer;
+  readonly producer: AnyProducer | TypedDoor;
   readonly inFlightBytesMax: number;
   readonly tide: Pick<Tide, "on"> & { readonly ended: TidemarkError | undefined };
   readonly options: AppendAllOptions;
@@ -84,10 +85,15 @@ export async function appendAll<T>({ records, tide, options, ...rest }: AppendAl
 async function run<T>(
   source: Source<T>,
   stop: Stop,
-  { append, producer, inFlightBytesMax, options: { onProgress } }: Omit<AppendAllInput<T>, "records" | "tide">,
+  { append, producer: given, inFlightBytesMax, options: { onProgress } }: Omit<AppendAllInput<T>, "records" | "tide">,
 ) {
+  // Of a topic with a schema or middleware: what is waited for counts only there, and one turn after its append.
+  const isTyped = "producer" in given;
+  const producer = isTyped ? await given.producer() : given;
   let appended = 0;
   let acked = 0;
+  let settled = 0;
+  let wake: (() => void) | undefined;
   let firstOffset: number | undefined;
   let lastOffset: number | undefined;
   const count = ({ offset }: { readonly offset: number }): void => {
@@ -105,12 +111,15 @@ async function run<T>(
       const record = isPromise(next.value) ? await stop.orStop(next.value) : next.value;
       if (stop.failure) break;
       try {
-        append(record as T).then(count, refuse);
+        append(record as T)
+          .then(count, refuse)
+          .finally(() => (settled++, wake?.()));
       } catch (thrown) {
         // The index of the record, because the source may not know it any more.
         refuse(TidemarkError.from(thrown, "INVALID_ARGUMENT").with({ record: appended }));
         break;
       }
+      if (isTyped) await undefined;
       const full = producer.pendingBytes >= inFlightBytesMax;
       if (++appended % PROGRESS_RECORDS > 0 && !full) continue;
       // The producer's limit pauses this loop. Each pause is a time to report progress.
@@ -121,6 +130,11 @@ async function run<T>(
   // If the source fails, or a promise in it rejects, the records before that are still waited for.
   await pull().catch(refuse);
   await stop.orStop(producer.drained(), () => stop.isAtOnce);
+  // Nothing is pending any more. What waits for an ack hears of it a few turns later.
+  const outcomes = async (): Promise<void> => {
+    while (settled < appended) await new Promise<void>((resolve) => (wake = resolve));
+  };
+  await stop.orStop(outcomes(), () => stop.isAtOnce);
   if (stop.failure) throw stop.failure.thrown;
   onProgress?.({ appended, acked });
   return { appended, firstOffset, lastOffset };

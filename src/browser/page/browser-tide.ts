@@ -7,7 +7,19 @@ import type { Kernel } from "../../kernel/types.ts";
 import { gone } from "../../store/gone.ts";
 import type { LogRecovery } from "../../store/log-store.ts";
 import type { TopicSettings } from "../../topic/settings.ts";
-import type { OpenOptions, StorageReport, Tide, TideEvent, Topic, TopicOptions } from "../api.ts";
+import type { RecordInput } from "../../topic/input.ts";
+import type { EventMap, EventTypes } from "../../typed/events.ts";
+import type { InferInput, InferOutput, StandardSchema } from "../../typed/standard-schema.ts";
+import type {
+  EventTopic,
+  OpenOptions,
+  StorageReport,
+  Tide,
+  TideEvent,
+  Topic,
+  TopicOptions,
+  TypedTopicOptions,
+} from "../api.ts";
 import type { Sync, SyncEvent, SyncOptions } from "../sync-api.ts";
 import type { PageSync } from "../sync/page-sync.ts";
 import { report } from "../platform/errors.ts";
@@ -352,15 +364,21 @@ export class BrowserTide implements Tide, Member, TopicHost {
     return this.withSync((sync) => sync.start(options));
   }
 
-  topic<V = unknown>(name: string, options: TopicOptions<V> = {}): Topic<V> {
+  topic<M extends EventMap>(name: string, options: TypedTopicOptions<EventTypes<M>>): EventTopic<M>;
+  topic<S extends StandardSchema>(
+    name: string,
+    options: TypedTopicOptions<S>,
+  ): Topic<InferOutput<S>, RecordInput<InferInput<S>>>;
+  topic<V = unknown>(name: string, options?: TopicOptions<V>): Topic<V>;
+  topic(name: string, options: object = {}): object {
     checkTopic(name, options);
-    this.syncing?.checkTopic(name, options.serializer);
+    this.syncing?.checkTopic(name, (options as TopicOptions<never>).serializer);
     const known = this.#topics.get(name);
     if (known) {
-      known.again(options as TopicOptions<never>);
-      return known as Topic<V>;
+      known.again(options);
+      return known;
     }
-    const topic = new BrowserTopic<V>(name, options, this);
+    const topic = new BrowserTopic(name, options, this);
     this.#topics.set(name, topic);
     return topic;
   }
@@ -383,7 +401,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
   async #close(): Promise<void> {
     if (this.ended) return;
     try {
-      await Promise.all([...this.#topics.values()].map((topic) => topic.drained()));
+      await Promise.allSettled([...this.#topics.values()].map((topic) => topic.drained()));
       if (this.role === "leader") await this.connection!.call({ op: "close" });
     } catch (thrown) {
       // Its worker ended meanwhile, or gave up the lead. Everything acked is stored, and nothing is left to close.

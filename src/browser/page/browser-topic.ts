@@ -20,6 +20,9 @@ import {
 import { batchesOf, readingOf } from "../../topic/reading.ts";
 import { checkSerializer, type Serializer, serializerOf } from "../../topic/serializer.ts";
 import { changedSettings, recordBytesMaxOf, settingsOf, type TopicSettings } from "../../topic/settings.ts";
+import type { EventAppends, EventTypes } from "../../typed/events.ts";
+import type { Middleware } from "../../typed/middleware.ts";
+import type { TypedOptions } from "../../typed/typing.ts";
 import type { Acks } from "../../log/types.ts";
 import type {
   Ack,
@@ -49,6 +52,7 @@ import type { PageSync } from "../sync/page-sync.ts";
 import { pageView } from "./page-view.ts";
 import { placedAck } from "./placed-ack.ts";
 import type { ChangingTopic } from "./topic-changes.ts";
+import { typedDoor } from "./typed-door.ts";
 import type { Control } from "../port/envelope.ts";
 import type { PortClient } from "../port/port-client.ts";
 import type { FetchRequest, Opened, ResolveRequest } from "../port/protocol.ts";
@@ -92,6 +96,8 @@ export function checkTopic(name: unknown, options: unknown): void {
   checkOptions("topic()", options, TOPIC_OPTIONS);
 }
 
+type AnyTopicOptions = TopicOptions<never> & Partial<TypedOptions>;
+
 /** The page's own options with their defaults. A page can't have the same topic twice with different ones. */
 function ownOptions({
   serializer = "json",
@@ -99,8 +105,10 @@ function ownOptions({
   acks = "flushed",
   batchBytes = BATCH_BYTES,
   inFlightBytesMax = IN_FLIGHT_BYTES_MAX,
-}: TopicOptions<never>) {
-  return { serializer, codec, acks, batchBytes, inFlightBytesMax };
+  schema,
+  use,
+}: AnyTopicOptions) {
+  return { serializer, codec, acks, batchBytes, inFlightBytesMax, schema, use };
 }
 
 type Own = ReturnType<typeof ownOptions>;
@@ -134,8 +142,10 @@ export class BrowserTopic<V> implements Topic<V> {
   /** The error of every call once the topic was deleted. */
   #gone: TidemarkError | undefined;
   readonly #serializer: Serializer<V>;
-  readonly #producer: Producer;
-  readonly #source: ChangingTopic<V>;
+  #producer: Producer | ReturnType<typeof typedDoor>;
+  /** Middleware of use(). Undefined until the topic has any, or a schema. */
+  #used: unknown[] | undefined;
+  readonly #source: ChangingTopic<V> & { typed?: ChangingTopic<V>["typed"] };
   /** The connection on which the topic is open. */
   #port: TopicCalls | undefined;
   #opened!: Promise<void>;
@@ -187,6 +197,31 @@ export class BrowserTopic<V> implements Topic<V> {
       inFlightBytesMax,
     });
     this.#give(options);
+    if (options.use || this.#own.schema) this.#type(options);
+    Object.assign(this, (this.#own.schema as EventTypes | undefined)?.["~calls"]?.(this as EventAppends));
+  }
+
+  /** From now on appends and reads go through schema and middleware. */
+  #type(options: object): unknown[] {
+    if (!this.#used) {
+      this.#used = [];
+      const door = typedDoor({
+        ...this.#own,
+        name: this.name,
+        options,
+        serializer: this.#serializer as Serializer<never>,
+        plain: this.#producer as Producer,
+        used: this.#used,
+      });
+      this.#producer = door;
+      this.#source.typed = door.typed;
+    }
+    return this.#used;
+  }
+
+  use(middleware: Middleware): this {
+    this.#type({}).push(middleware);
+    return this;
   }
 
   /** As the page has the topic. */
@@ -195,7 +230,7 @@ export class BrowserTopic<V> implements Topic<V> {
   }
 
   /** The page calls topic() again. INVALID_ARGUMENT if it has the topic with other options. */
-  again(options: TopicOptions<never>): void {
+  again(options: AnyTopicOptions): void {
     for (const [name, mine] of Object.entries(this.#own)) {
       const given = options[name as keyof Own];
       if (given === undefined || given === mine) continue;

@@ -34,11 +34,16 @@ type Cut<V> = DecodedCut<PlainRecord<V>>;
 const MAX_BYTES = 256 * 1024;
 
 /** Records of batches from `from` on. */
-function recordsOf<V>(batches: Awaited<ReturnType<typeof decodeAll>>["batches"], from: number, to: Deserializer<V>) {
+async function recordsOf<V>(
+  { serializer, typed }: ChangingTopic<V>,
+  batches: Awaited<ReturnType<typeof decodeAll>>["batches"],
+  from: number,
+) {
   const records: PlainRecord<V>[] = [];
   for (const batch of batches) {
     if (batch.isControl) continue;
-    const part = new ReadBatch<V>(batch, from, Infinity, to);
+    const stored = new ReadBatch<V>(batch, from, Infinity, serializer);
+    const part = typed && stored.count > 0 ? await typed(stored) : stored;
     for (let n = 0; n < part.count; n++) records.push(part.plain(n));
   }
   return records;
@@ -123,7 +128,7 @@ class SharedFetches<V> {
 
   async #fetch(from: number, changes: ChangesPlace, signal: AbortSignal): Promise<Cut<V>> {
     const topic = this.#topic;
-    const { kernel, serializer } = topic;
+    const { kernel } = topic;
     const options = { maxBytes: MAX_BYTES, signal };
     const fetched = await topic
       .fetch(from, { ...options, wait: changes.told !== undefined, changes })
@@ -139,9 +144,9 @@ class SharedFetches<V> {
     const isWhole = committed.nextOffset === cut.nextOffset;
     return {
       ...cut,
-      committed: recordsOf(committed.batches, from, serializer),
+      committed: await recordsOf(topic, committed.batches, from),
       nextOffset: committed.nextOffset,
-      provisional: isWhole ? recordsOf(own.batches, ownFrom, serializer) : [],
+      provisional: isWhole ? await recordsOf(topic, own.batches, ownFrom) : [],
       nextProvisional: isWhole ? own.nextOffset - PROVISIONAL_FROM : changes.provisional,
       level: cut.level && isWhole && own.nextOffset === PROVISIONAL_FROM + nextProvisional,
     };

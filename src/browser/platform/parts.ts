@@ -29,6 +29,8 @@ export interface Parts {
   readonly answers?: string;
   /** Changes of topics and views over them, in a page. */
   readonly views?: string;
+  /** Schemas, event types and middleware, in a page. */
+  readonly typed?: string;
 }
 type Part = keyof Parts;
 

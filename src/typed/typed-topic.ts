@@ -1,0 +1,49 @@
+/**
+ * What a topic with a schema or middleware does with its records, on either host: a producer for its appends, and a way
+ * for each batch that is read. A topic without both has neither, and pays nothing.
+ */
+import type { AnyBatch, Deserializer, ReadBatch } from "../delivery/read-record.ts";
+import { checkMiddleware, type Middleware } from "./middleware.ts";
+import { type AnyProducer, TypedProducer } from "./typed-producer.ts";
+import { TypedReader } from "./typed-batch.ts";
+import { type GivenTyping, Typing } from "./typing.ts";
+
+export interface TypedTopicHost {
+  readonly name: string;
+  readonly options: GivenTyping;
+  readonly serializer: Deserializer<never>;
+  /** The producer that is used once a record fits. */
+  readonly plain: AnyProducer;
+  /** Middleware of topic.use(), which counts behind that of the options. It may grow. */
+  readonly used: readonly unknown[];
+  readonly inFlightBytesMax: number;
+}
+
+export interface TypedTopic extends Omit<AnyProducer, "pendingBytes"> {
+  batch<V>(batch: ReadBatch<V>): Promise<AnyBatch<V>>;
+  producer(): AnyProducer;
+}
+
+const made = new WeakMap<TypedTopicHost, TypedTopic>();
+
+/** The same for the same host. INVALID_ARGUMENT that names the wrong option. */
+export function typedTopic(host: TypedTopicHost): TypedTopic {
+  const known = made.get(host);
+  if (known) return known;
+  const { name, options, serializer, plain, used, inFlightBytesMax } = host;
+  const typing = new Typing(name, options);
+  const first = checkMiddleware("use", options.use);
+  const uses = (): readonly Middleware[] =>
+    used.length === 0 ? first : [...first, ...checkMiddleware("middleware of use()", used)];
+  const producer = new TypedProducer(plain, { typing, serializer, uses, inFlightBytesMax });
+  const reader = new TypedReader(typing, serializer, uses);
+  const topic: TypedTopic = {
+    append: (...record) => producer.append(...record),
+    appendBatch: (...records) => producer.appendBatch(...records),
+    drained: (bytes) => producer.drained(bytes),
+    batch: <V>(batch: ReadBatch<V>) => reader.batch(batch) as Promise<AnyBatch<V>>,
+    producer: () => producer,
+  };
+  made.set(host, topic);
+  return topic;
+}
