@@ -1,11 +1,23 @@
 /** Child processes of the tools: Node with its output shown or kept, signals passed on. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { createWriteStream } from "node:fs";
+import { createWriteStream, writeFileSync } from "node:fs";
 import { root } from "./setup.mjs";
 
 /** Only what others leave of the processor. Windows has no `nice`. */
 const leastUrgent = (command) => (process.platform === "win32" ? command : ["nice", "-n", "19", ...command]);
+
+/**
+ * Linux may share the processor among sessions first, and heed priorities inside each only. A browser has a session of
+ * its own; so has a program that runs aside, and this gives that session the lowest priority.
+ */
+function leastUrgentSession(pid) {
+  try {
+    writeFileSync(`/proc/${pid}/autogroup`, "19");
+  } catch {
+    // Another system, or one that does not group processes.
+  }
+}
 
 /**
  * Runs node with `args` and shows its output. Resolves with the exit code. SIGTERM is passed on before this process
@@ -17,12 +29,15 @@ const leastUrgent = (command) => (process.platform === "win32" ? command : ["nic
  */
 export async function node(args, { binary = process.execPath, aside, env = process.env } = {}) {
   const [command, ...rest] = aside ? leastUrgent([binary, ...args]) : [binary, ...args];
-  const child = spawn(command, rest, { cwd: root, stdio: aside ? ["ignore", "pipe", "pipe"] : "inherit", env });
+  const shown = { cwd: root, env, stdio: "inherit" };
+  const child = spawn(command, rest, aside ? { ...shown, stdio: ["ignore", "pipe", "pipe"], detached: true } : shown);
+  if (aside) leastUrgentSession(child.pid);
   const kept = aside ? createWriteStream(aside, { flags: "a" }) : undefined;
   for (const stream of [child.stdout, child.stderr]) if (kept) stream.pipe(kept, { end: false });
-  const forward = (signal) => child.kill(signal);
-  // A terminal sends Ctrl-C to the child as well. This handler only keeps this process alive until the child has ended.
-  const wait = () => {};
+  const forward = (signal) => (aside ? process.kill(-child.pid, signal) : child.kill(signal));
+  // A terminal sends Ctrl-C to a child of this session as well. There this handler only keeps this process alive until
+  // the child has ended.
+  const wait = aside ? forward : () => {};
   process.on("SIGTERM", forward).on("SIGINT", wait);
   try {
     const [code, signal] = await once(child, "close");
