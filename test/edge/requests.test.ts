@@ -278,7 +278,15 @@ describe("requests that miss something are told what", () => {
   it.each(["/", "/v1", "/v1/", "/v1/stream", "/v1/stream/"])(
     "GET %s says what is here, with requests that work",
     async (path) => {
-      const response = await handle(new Request(ORIGIN + path), settings);
+      const asking = (accept: string) =>
+        handle(new Request(ORIGIN + path, { headers: { accept } }), settings).then(async (answer) => [
+          answer.headers.get("content-type")!.split(";")[0],
+          await answer.text(),
+        ]);
+      const hint = expect.stringContaining("npmjs.com/package/tidemark") as string;
+      expect(await asking("*/*")).toEqual(["text/plain", hint]);
+      expect(await asking("text/html,application/xhtml+xml,*/*;q=0.8")).toEqual(["text/html", hint]);
+      const response = await handle(new Request(ORIGIN + path, { headers: { accept: "application/json" } }), settings);
       const told = (await response.json()) as Record<string, string>;
       expect([response.status, told["docs"], told["service"]]).toEqual([
         200,

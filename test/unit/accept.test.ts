@@ -36,12 +36,12 @@ describe("the dialect of an answer", () => {
     expect(dialectOf(accept, "application/json; charset=utf-8")).toBe(dialect);
   });
 
-  it("is 406 where neither fits, and the error names both", () => {
+  it("is 406 where neither fits, and the error names all", () => {
     for (const accept of ["text/html", "image/*", "*/*;q=0", "application/json;q=0", `text/plain, text/event-stream`]) {
       expect(() => dialectOf(accept, "application/json")).toThrow(
         expect.objectContaining({
           code: "NOT_ACCEPTABLE",
-          message: `Accept is ${accept}; this can be read as application/json or ${BATCHES}`,
+          message: `Accept is ${accept}; this can be read as application/json or application/x-ndjson or ${BATCHES}`,
         }),
       );
     }

@@ -72,12 +72,12 @@ export async function forward(
       return stubOf(env, tenant, path)
         .fetch(target)
         .catch((again: unknown) => Promise.reject(lostRead(again)));
-    throw await lostChange(thrown, () => head(env, tenant, path));
+    throw await lostChange(thrown, () => headOf(env, tenant, path));
   }
 }
 
-/** Asks the object only whether it answers. */
-function head(env: Env, tenant: string, path: string): Promise<Response> {
+/** The stream's HEAD. It also shows whether the object answers. */
+export function headOf(env: Env, tenant: string, path: string): Promise<Response> {
   const headers = { [PATH_HEADER]: encodeURIComponent(path), [TENANT_HEADER]: encodeURIComponent(tenant) };
   return stubOf(env, tenant, path).fetch(new Request("https://head.invalid/", { method: "HEAD", headers }));
 }
@@ -96,6 +96,6 @@ export async function appendByCall(
   try {
     return await stubOf(env, tenant, path).append(tenant, passed, body);
   } catch (thrown) {
-    throw await lostChange(thrown, () => head(env, tenant, path));
+    throw await lostChange(thrown, () => headOf(env, tenant, path));
   }
 }

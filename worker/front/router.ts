@@ -21,6 +21,7 @@ import { upgrade } from "./client-socket.ts";
 import { appendByCall, askOf, forward, isReading } from "./forward.ts";
 import { frameOverHttp } from "./frame-over-http.ts";
 import type { Background } from "./segment-cache.ts";
+import { recordsResponse } from "./records-read.ts";
 import { segmentResponse } from "./segment-download.ts";
 import { subscriptionResponse } from "./subscription-calls.ts";
 import { sse } from "./sse.ts";
@@ -72,8 +73,7 @@ async function route(
     return shared(caller, await segmentResponse(request, env, caller.tenant, rest, background));
   }
   if (pathname.startsWith(METRICS_PREFIX) && isReading(request)) return metrics(request, env, asked, pathname);
-  if (WELCOMES.has(pathname) && isReading(request))
-    return welcome(new URL(request.url).origin, request.method === "HEAD");
+  if (WELCOMES.has(pathname) && isReading(request)) return welcome(request);
   if (!pathname.startsWith(STREAM_PREFIX))
     throw new EdgeError(
       "NOT_FOUND",
@@ -120,6 +120,11 @@ async function answer(
 ): Promise<Response> {
   const url = new URL(request.url);
   url.searchParams.delete("token");
+  const records =
+    request.method === "GET"
+      ? await recordsResponse({ request, url, env, tenant, path, told: asked, background })
+      : undefined;
+  if (records) return records;
   const { offset, live, cursor } =
     request.method === "GET" ? readRequestOf(url) : { offset: "start", live: undefined, cursor: undefined };
   const ask = (own: Record<string, string>) => forward(url, request, env, tenant, path, { ...own, [LONG_HEADER]: "1" });

@@ -7,7 +7,7 @@
  *
  * Making those three took a quarter of an append's time. A test compares the answers of both ways.
  */
-import { BATCHES_TYPE } from "../wire/accept.ts";
+import { BATCHES_TYPE, isRecordsOf } from "../wire/accept.ts";
 import { appendBatches } from "./batches-dialect.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
 import { quoted } from "../wire/fields.ts";
@@ -68,7 +68,8 @@ export async function appendTo(
     counters.append(body.length, false);
     return answer;
   }
-  const { nextOffset, closed, duplicate, producer } = await stream.append({ ...asked, body });
+  const isLines = contentType !== undefined && isRecordsOf(contentType, stream.config.contentType);
+  const { nextOffset, closed, duplicate, producer } = await stream.append({ ...asked, body, isLines });
   counters.append(body.length, duplicate);
   const headers: Record<string, string> = { [H.next]: formatOffset(nextOffset) };
   if (closed) headers[H.closed] = "true";

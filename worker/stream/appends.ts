@@ -15,6 +15,7 @@ import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 import { encodeBody, encodeInSlices, ENCODE_SLICE_BYTES, turn } from "./body-encoder.ts";
 import { EncodeQueue } from "./encode-queue.ts";
+import { noLines } from "./line-cutter.ts";
 import { mediaType } from "./media-type.ts";
 import type { StreamConfig } from "./stream-config.ts";
 import { type WriterProducer, stateHeaders, type StreamState } from "./writer-state.ts";
@@ -27,6 +28,8 @@ export interface AppendRequest {
   readonly seq: string | undefined;
   readonly ifEnd: number | undefined;
   readonly sending?: Sending;
+  /** True if the body is lines with whole records (line-cutter.ts), in a stream of any type. */
+  readonly isLines?: boolean;
   /** The request's traceparent, stored in the first record's headers. */
   readonly trace?: string | undefined;
 }
@@ -98,17 +101,18 @@ export class Appends {
 
   async #encodeLarge(request: AppendRequest): Promise<Uint8Array[] | undefined> {
     // An append that is refused anyway need not be encoded first.
-    if (request.body.length <= ENCODE_SLICE_BYTES || this.#stream.closed || this.#isOther(request.contentType))
-      return undefined;
+    if (request.body.length <= ENCODE_SLICE_BYTES || this.#stream.closed || this.#isOther(request)) return undefined;
     return encodeInSlices(this.#stream.kernel, this.#asked(request), turn);
   }
 
-  #asked({ body, producer, seq, trace }: AppendRequest) {
+  #asked({ body, producer, seq, trace, isLines }: AppendRequest) {
     const type = mediaType(this.#stream.config.contentType);
-    return { body, mediaType: type, headers: stateHeaders(producer, seq, trace), timestamp: this.#host.now() };
+    const headers = stateHeaders(producer, seq, trace);
+    return { body, mediaType: type, headers, timestamp: this.#host.now(), isLines };
   }
 
-  #isOther(contentType: string | undefined): boolean {
+  #isOther({ contentType, isLines = false }: AppendRequest): boolean {
+    if (isLines) return false;
     return contentType === undefined || mediaType(contentType) !== mediaType(this.#stream.config.contentType);
   }
 
@@ -123,13 +127,13 @@ export class Appends {
     }
     const wanted = `this stream takes ${this.#stream.config.contentType}`;
     if (request.contentType === undefined) throw badRequest(`the append has no content type; ${wanted}`);
-    if (this.#isOther(request.contentType))
-      throw new EdgeError("CONFLICT", `the append is ${request.contentType}; ${wanted}`);
+    if (this.#isOther(request)) throw new EdgeError("CONFLICT", `the append is ${request.contentType}; ${wanted}`);
     const repeated = producer && this.#host.state.admit(producer, request.sending);
     if (repeated !== undefined) return this.#duplicate({ ...producer!, seq: repeated });
     this.#host.state.checkSeq(seq);
     const batches = encoded ?? encodeBody(this.#stream.kernel, this.#asked(request));
-    if (batches.length === 0) throw badRequest("the array is empty; an append has at least one message");
+    if (batches.length === 0)
+      throw request.isLines ? noLines() : badRequest("the array is empty; an append has at least one message");
     const results = this.#enqueue(batches, request.ifEnd, (offset) => {
       this.#host.state.record(producer, seq, offset);
       if (closing) this.#closing = true;

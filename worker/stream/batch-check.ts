@@ -7,7 +7,8 @@ import type { Kernel } from "../../src/kernel/types.ts";
 import { CODEC_MASK, readHeader } from "../../src/record/format.ts";
 import { decodeBatch } from "../../src/record/record-batch.ts";
 import { badRequest, EdgeError } from "../errors.ts";
-import { isJsonText, RECORDS_MAX, ENCODE_SLICE_BYTES, turn } from "./body-encoder.ts";
+import { ENCODE_SLICE_BYTES, turn } from "./body-encoder.ts";
+import { isJsonText, RECORDS_MAX } from "./body-limits.ts";
 import { isReserved } from "./writer-state.ts";
 
 export const BATCHES_MAX = 1000;

@@ -12,14 +12,12 @@
  * Long work is done in slices with a turn of the event loop between them, because other streams share the isolate.
  */
 import type { Kernel } from "../../src/kernel/types.ts";
-import { BatchBuilder, type Header } from "../../src/record/batch-builder.ts";
+import { BatchBuilder, type BuilderRecord, type Header } from "../../src/record/batch-builder.ts";
 import { CHUNK_BYTES_MAX } from "../store/chunk-tables.ts";
-import { badRequest, EdgeError } from "../errors.ts";
+import { badRequest, type EdgeError } from "../errors.ts";
+import { isJsonText, RECORDS_MAX, tooLarge, tooMany, VALUE_BYTES_MAX } from "./body-limits.ts";
+import { LineCutter } from "./line-cutter.ts";
 
-/** Largest value of a record: with its header and its batch's header it must fit into one row. */
-export const VALUE_BYTES_MAX = CHUNK_BYTES_MAX - 1024;
-/** Most records in one request: twice as many as the largest batch holds. */
-export const RECORDS_MAX = 131_072;
 /** Bytes of a body that are encoded before others get a turn: some milliseconds of work. */
 export const ENCODE_SLICE_BYTES = 256 * 1024;
 /**
@@ -42,20 +40,6 @@ const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x0a || byt
 
 const noJson = (): EdgeError =>
   badRequest("the body is not JSON; this stream takes one JSON message, or an array of messages");
-const tooLarge = (): EdgeError => new EdgeError("RECORD_TOO_LARGE", `a message has at most ${VALUE_BYTES_MAX} bytes`);
-const tooMany = (): EdgeError =>
-  new EdgeError("TOO_LARGE", `a request has at most ${RECORDS_MAX} messages; send the rest in further requests`);
-
-/** True if these bytes are one JSON text. */
-export function isJsonText(bytes: Uint8Array): boolean {
-  try {
-    JSON.parse(decoder.decode(bytes));
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 function trimmed(bytes: Uint8Array, from: number, to: number): Uint8Array {
   let [start, end] = [from, to];
   while (start < end && isSpace(bytes[start]!)) start++;
@@ -70,9 +54,9 @@ function behindString(bytes: Uint8Array, at: number): number {
   return end + 1;
 }
 
-/** The values of a body, one after the other, as views. */
+/** The values of a body, one after the other, as views; or whole records. */
 interface Cutter {
-  next(): Uint8Array | undefined;
+  next(): Uint8Array | BuilderRecord | undefined;
   /** Number of bytes that were passed so far. */
   readonly at: number;
 }
@@ -214,6 +198,8 @@ export interface BodyAsked {
   readonly timestamp: number;
   /** Headers of the very first record. */
   readonly headers?: readonly Header[];
+  /** True if the body is lines with whole records (line-cutter.ts); `mediaType` is still the stream's. */
+  readonly isLines?: boolean | undefined;
   /** A record that comes before the body's own. */
   readonly prefix?: Uint8Array | undefined;
 }
@@ -225,10 +211,12 @@ class BodyEncoder {
   readonly #timestamp: number;
   #headers: readonly Header[];
 
-  constructor(kernel: Kernel, { body, mediaType, timestamp, headers = [], prefix }: BodyAsked) {
+  constructor(kernel: Kernel, { body, mediaType, timestamp, headers = [], isLines, prefix }: BodyAsked) {
     this.#timestamp = timestamp;
     this.#headers = headers;
-    this.#cutter = cutterOf(body, body.length === 0 ? "" : mediaType);
+    this.#cutter = isLines
+      ? new LineCutter(body, mediaType, timestamp)
+      : cutterOf(body, body.length === 0 ? "" : mediaType);
     this.#builder = spare?.kernel === kernel ? spare.builder : new BatchBuilder(kernel, { bytesMax: CHUNK_BYTES_MAX });
     spare = undefined;
     if (prefix) this.#add(prefix);
@@ -249,9 +237,10 @@ class BodyEncoder {
     return true;
   }
 
-  #add(value: Uint8Array): void {
+  #add(cut: Uint8Array | BuilderRecord): void {
+    const given = cut instanceof Uint8Array ? { key: null, value: cut, timestamp: this.#timestamp } : cut;
     const headers = this.#headers;
-    const record = { key: null, value, timestamp: this.#timestamp, ...(headers.length > 0 && { headers }) };
+    const record = headers.length > 0 ? { ...given, headers: [...headers, ...(given.headers ?? [])] } : given;
     this.#headers = [];
     const builder = this.#builder;
     if (builder.tryAppend(record)) return;

@@ -8,7 +8,7 @@ import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import { EdgeError } from "../errors.ts";
 import { isFull } from "../store/sql.ts";
 import { BATCHES_MAX } from "./batch-check.ts";
-import { RECORDS_MAX } from "./body-encoder.ts";
+import { RECORDS_MAX } from "./body-limits.ts";
 import type { JoinRefusal, JoinVerdict, Outboxes } from "./outboxes.ts";
 import type { Pushes } from "./push.ts";
 import type { Stream } from "./stream.ts";

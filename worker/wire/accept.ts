@@ -13,8 +13,14 @@ import { mediaType } from "../stream/media-type.ts";
 
 export { BATCHES_TYPE };
 export const EVENTS_TYPE = "text/event-stream";
-/** "values": values in the stream's own content type. "batches": record batches. */
-export type Dialect = "values" | "batches";
+/** Records as lines of JSON (record-lines.ts). A stream may have this type as its own; then lines are its values. */
+export const RECORDS_TYPE = "application/x-ndjson";
+/** "values": values in the stream's own content type. "batches": record batches. "records": lines of JSON. */
+export type Dialect = "values" | "batches" | "records";
+
+/** True if a body of this type is lines with records, and not values of a stream of that type. */
+export const isRecordsOf = (type: string, ofStream: string): boolean =>
+  mediaType(type) === RECORDS_TYPE && mediaType(ofStream) !== RECORDS_TYPE;
 
 interface Range {
   readonly type: string;
@@ -83,18 +89,30 @@ export function accepts(accept: string | null | undefined, type: string): boolea
   return ranges.length === 0 || matchOf(ranges, mediaType(type)).quality > 0;
 }
 
-/** The dialect that a reader of a stream of this type wants. NOT_ACCEPTABLE (406) if it accepts neither. */
+/** The dialect that a reader of a stream of this type wants. NOT_ACCEPTABLE (406) if it accepts none. */
 export function dialectOf(accept: string | null | undefined, contentType: string): Dialect {
   if (!accept || accept === "*/*") return "values";
   if (accept === BATCHES_TYPE) return "batches";
   const ranges = rangesOf(accept);
   if (ranges.length === 0) return "values";
   const [values, batches] = [matchOf(ranges, mediaType(contentType)), matchOf(ranges, BATCHES_TYPE)];
-  if (values.quality === 0 && batches.quality === 0) throw notAcceptable(accept, [contentType, BATCHES_TYPE]);
-  const isBatches =
-    batches.quality - values.quality || batches.precision - values.precision || values.place - batches.place;
-  return isBatches > 0 ? "batches" : "values";
+  const records = matchOf(ranges, RECORDS_TYPE);
+  if (values.quality === 0 && batches.quality === 0 && records.quality === 0)
+    throw notAcceptable(accept, [contentType, RECORDS_TYPE, BATCHES_TYPE]);
+  const found: readonly (readonly [Dialect, Match])[] = [
+    ["values", values],
+    ["batches", batches],
+    // Only by its name: a wildcard has always meant the stream's own type.
+    ["records", records.precision === 2 ? records : NONE],
+  ];
+  return found.reduce((best, each) => (isBetter(each[1], best[1]) ? each : best))[0];
 }
+
+const isBetter = (match: Match, than: Match): boolean =>
+  (match.quality - than.quality || match.precision - than.precision || than.place - match.place) > 0;
+
+/** True if lines of records are named. Whether they are wanted depends on the stream's own type (dialectOf). */
+export const namesRecords = (accept: string | null): boolean => accept?.toLowerCase().includes(RECORDS_TYPE) === true;
 
 export const notAcceptable = (accept: string, offered: readonly string[]): EdgeError =>
   new EdgeError("NOT_ACCEPTABLE", `Accept is ${accept.slice(0, 256)}; this can be read as ${offered.join(" or ")}`);
