@@ -19,8 +19,11 @@ import type { SchemaIssue } from "../errors.ts";
 export const VERSION_MAX = 1_000_000;
 const SCHEMA_NAME_CHARACTERS_MAX = 100;
 
-/** A value of an older version, as the next version has it. */
-export type Upcast = (value: unknown, record: { readonly type: string | undefined }) => unknown;
+/**
+ * A value of an older version, as the next version has it. The type of the older one is the caller's to say: with
+ * `unknown` a function that names it would not fit.
+ */
+export type Upcast = (value: any, record: { readonly type: string | undefined }) => unknown;
 
 /** What becomes of a record that does not fit: see TypedOptions.onInvalid. */
 export type OnInvalid<R = unknown> = "throw" | "skip" | ((record: R, issues: readonly SchemaIssue[]) => unknown);

@@ -13,10 +13,17 @@ const folder = path.join(root, ".cache", "documents");
 
 /** What the text around a block has introduced. */
 const AROUND = `
-import type { Topic } from "tidemark/browser";
+import type { Tide, Topic } from "tidemark/browser";
 import type { Env } from "tidemark/worker";
+import type * as zod from "zod";
 declare global {
   interface Order { total: number }
+  const z: typeof zod;
+  const OrderV3: zod.ZodObject<{ currency: zod.ZodString; cents: zod.ZodNumber }>;
+  const tide: Tide;
+  const user: string;
+  function sealed(bytes: Uint8Array | null): Promise<Uint8Array>;
+  function opened(bytes: Uint8Array | null): Promise<Uint8Array>;
   const signal: AbortSignal;
   const topic: Topic;
   const env: Env;
