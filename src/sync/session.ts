@@ -373,7 +373,7 @@ export class Session implements Linked {
   /** Does what a verdict asks for, once the state has changed. */
   async #after(joining: JoinUnderWay, verdict: Verdict, joined: Joined): Promise<void> {
     const { at } = this.#state;
-    if (verdict.is === "blocked") this.#setBlock({ code: verdict.code, message: "", ranges: [] });
+    if (verdict.is === "blocked") this.#setBlock({ code: verdict.code, message: verdict.message, ranges: [] });
     if (verdict.is === "closed" && at !== "retrying") return this.#closed(joining);
     if (at === "claiming") return this.#claim(joining, joined);
     if (verdict.is !== "fine" || at === "retrying") return;

@@ -28,9 +28,12 @@ export interface JoinSide {
 export type Verdict =
   | { readonly row: string; readonly is: "stopped"; readonly code: ErrorCode; readonly details: ErrorDetails }
   | { readonly row: string; readonly is: "claim" }
-  | { readonly row: string; readonly is: "blocked"; readonly code: string }
+  | { readonly row: string; readonly is: "blocked"; readonly code: string; readonly message: string }
   | { readonly row: string; readonly is: "closed" }
   | { readonly row: string; readonly is: "fine" };
+
+const NO_RIGHT = { row: "right", is: "blocked", code: "FORBIDDEN", message: "the token may not write here" } as const;
+const WRONG_TYPE = "the log at the edge holds another kind of values: sync() with the serializer that it was made for";
 
 const stopped = (row: string, code: ErrorCode, details: ErrorDetails): Verdict => ({
   row,
@@ -47,21 +50,21 @@ export function verdictOf(side: JoinSide, { refusal, joined }: JoinReply): Verdi
   if (joined.lineage === "back") return stopped("3", "DIVERGED", { agreedTo });
   const outbox = side.outbox === null ? undefined : ofOutbox(side, { refusal, joined });
   if (outbox) return outbox;
-  if (!side.fits(joined.contentType)) return { row: "9", is: "blocked", code: "INVALID_ARGUMENT" };
+  if (!side.fits(joined.contentType)) return { row: "9", is: "blocked", code: "INVALID_ARGUMENT", message: WRONG_TYPE };
   if (joined.closed) return { row: "10", is: "closed" };
   return { row: "11", is: "fine" };
 }
 
 /** Rows 4 to 8, and the two answers that say that this token may not write here. */
 function ofOutbox(side: JoinSide, { refusal, joined }: JoinReply): Verdict | undefined {
-  if (refusal === "FORBIDDEN") return { row: "right", is: "blocked", code: "FORBIDDEN" };
+  if (refusal === "FORBIDDEN") return NO_RIGHT;
   if (refusal === "FENCED_LEADER") return { row: "4", is: "claim" };
   if (refusal === "UNKNOWN_OUTBOX") {
     if (!mustKnow(side.registered, joined.forgottenAt)) return { row: "5", is: "claim" };
     return stopped("5a", "DIVERGED", { agreedTo: joined.agreedTo, outbox: side.outbox });
   }
   // The edge has not registered the outbox, because the token may not write.
-  if (!joined.known) return { row: "right", is: "blocked", code: "FORBIDDEN" };
+  if (!joined.known) return NO_RIGHT;
   const { next, lastCrc } = joined;
   if (isForeign(side.held, next, lastCrc)) return { row: next > side.held.end ? "6" : "7", is: "claim" };
   if (joined.generation === side.generation && fellBack(side.held, next))

@@ -6,6 +6,6 @@ export { checkLeaving, describeBlock, leaveLog, retractBlocked } from "../sync/a
 export { detach } from "../../sync/stop-syncing.ts";
 export { claim } from "../../sync/claimer.ts";
 export { OfferAgain } from "../../sync/offer-again.ts";
-export { ownIn, standOf } from "../../sync/claim-look.ts";
+export { foundBehind, ownIn, standOf } from "../../sync/claim-look.ts";
 export { placesOf } from "../../sync/place-search.ts";
 export { becomeSynced } from "../../sync/become-synced.ts";

@@ -14,10 +14,10 @@ export function endOf(topic: string, { state, block }: Session): TidemarkError {
     return new TidemarkError(code, `sync of ${topic} has stopped`, { ...details, topic });
   }
   const code = block?.code ?? "BLOCKED";
-  return TidemarkError.fromWire({
-    code: code as TidemarkError["code"],
-    message: `the topic ${topic} is blocked: ${block?.message ?? ""}; unblock() says what becomes of it`,
-    details: { topic, edge: code },
+  const why = block?.message || code;
+  return new TidemarkError(libraryCodeOf(code), `${topic} is blocked: ${why}. unblock() says what becomes of it`, {
+    topic,
+    edge: code,
   });
 }
 
@@ -46,11 +46,13 @@ export function stateOf(link: LinkState, topics: readonly TopicSyncStatus["state
 }
 
 /** `contents` are of the block, once they are read. */
-export function blockedOf({ block }: Session, contents: BlockedContents | undefined): BlockedBatch | undefined {
+export function blockedOf({ block, store }: Session, contents: BlockedContents | undefined): BlockedBatch | undefined {
   if (!block) return undefined;
   const { code, message, ranges } = block;
   const [first] = ranges;
-  const { records = ranges.reduce((sum, [from, to]) => sum + to - from, 0), bytes = 0, keys = [] } = contents ?? {};
+  const named = { records: ranges.reduce((sum, [from, to]) => sum + to - from, 0), bytes: 0 };
+  const { records, bytes } = contents ?? (first ? named : store.pending);
+  const keys = contents?.keys ?? [];
   return { code, message, firstOffset: first && PROVISIONAL_FROM + first[0], records, bytes, keys };
 }
 
