@@ -134,7 +134,7 @@ async function tests(): Promise<ViteUserConfig> {
           test: {
             ...node,
             name: "unit",
-            include: ["test/{unit,contract,golden,simulation,checker,bench,types}/**/*.test.ts", "test/*.test.ts"],
+            include: ["test/{unit,cli,contract,golden,simulation,checker,bench,types}/**/*.test.ts", "test/*.test.ts"],
             exclude: ["test/bench/peers/**"],
             // `npm test` runs them at the lowest priority, beside browsers; no test measures time.
             testTimeout: 120_000,

@@ -53,7 +53,7 @@ function filesBelow(directory = ""): string[] {
 const files = filesBelow();
 const sources = files.filter((file) => /\.(ts|mjs|js)$/.test(file));
 const texts = files.filter((file) => /\.(ts|mjs|js|json|md|css|html|sh|yml)$|^\.ci\/|LICENSE/.test(file));
-const inRooms = (file: string): boolean => /^(assembly|src|web|worker)\//.test(file);
+const inRooms = (file: string): boolean => /^(assembly|src|web|worker|cli)\//.test(file);
 
 test("there are files to look at", () => {
   expect(sources.filter(inRooms).length).toBeGreaterThan(5);

@@ -15,6 +15,7 @@ import type { ProducerAck } from "../delivery/producer.ts";
 import type { ReaderOptions as ReadOptions } from "../delivery/reader.ts";
 import type { RecordInput } from "../topic/input.ts";
 import type { SerializerChoice } from "../topic/serializer.ts";
+import type { ImportDamage, ImportOptions, ImportResult } from "../store/import-segments.ts";
 import type { KafkaFiles } from "../store/kafka-files.ts";
 import type { GivenSettings, TopicSettings } from "../topic/settings.ts";
 import type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
@@ -210,6 +211,12 @@ export interface TopicState {
 /** Kafka's own files of one segment. */
 export type SegmentExport = KafkaFiles;
 
+/** A .log file of Kafka: a File or a Blob, which is read piece by piece, bytes, or what exportSegment() gives. */
+export type ImportedFile = Blob | Uint8Array | { readonly name?: string | undefined; readonly log: Blob | Uint8Array };
+export type SegmentImport = ImportOptions;
+export type SegmentsImported = ImportResult;
+export type { ImportDamage };
+
 /**
  * What a topic tells of its records: committed ones in the order of offsets, own ones without a place in the order in
  * which they were appended. In a topic that is not synced all are committed.
@@ -342,6 +349,19 @@ export interface Topic<V = unknown, I = RecordInput<V>, R = TopicRecord<V>> {
    * accepts no epoch above its partition's.
    */
   exportSegment(baseOffset: number, options?: { readonly leaderEpoch?: number | undefined }): Promise<SegmentExport>;
+  /**
+   * The whole topic, as of the first next(), segment by segment: one is in memory at a time. Segments that retention or
+   * compaction removes meanwhile are left out or come as what took their place.
+   */
+  export(options?: { readonly leaderEpoch?: number | undefined }): AsyncIterableIterator<SegmentExport>;
+  /**
+   * Takes Kafka's .log files, or what export() gave, into a topic that is empty or new. Records keep their offsets.
+   * Every batch is checked before anything is written, and all become visible at once; after a crash the topic is
+   * empty, or has them all. INVALID_ARGUMENT (reason "filled": the topic has had records; reason "synced"),
+   * INVALID_BATCH (damage: file, position, from, to), UNSUPPORTED_FORMAT (a codec but gzip, transactions, message
+   * format 0 or 1), BATCH_TOO_LARGE, QUOTA_EXCEEDED: the topic is as it was.
+   */
+  importSegments(files: Iterable<ImportedFile>, options?: SegmentImport): Promise<SegmentsImported>;
 }
 
 /** A topic of `events({ … })`: `emit` appends an event, and a record that is read has its `type`. */

@@ -40,6 +40,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   node: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "typed", "browser", "errors"],
   client: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "typed", "errors"],
   bindings: ["browser"],
+  cli: ["kernel", "record", "store", "log", "sync", "delivery", "topic", "browser", "node", "client", "errors"],
   web: ["errors"],
 };
 /** The public API: the playground may import nothing else. */
@@ -48,6 +49,7 @@ const PUBLIC = ["src/index.ts", "src/browser/index.ts", "src/client/index.ts"];
 const PACKAGES: Readonly<Record<string, RegExp>> = {
   browser: /^(comlink|idb)$/,
   node: /^node:/,
+  cli: /^(node:|citty$)/,
   worker: /^(jose|negotiator|whatwg-mimetype|cloudflare:workers|@cloudflare\/workers-types)$/,
   bindings: /^(react|vue|svelte|solid-js|@tanstack\/db)(\/|$)/,
   web: /^(uplot|vega-datasets|tidemark)(\/|$)/,

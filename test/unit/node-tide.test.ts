@@ -47,7 +47,7 @@ describe("records", () => {
     await again.close();
   });
 
-  it("reach a reader that follows, and changes; an abort ends both", async () => {
+  it("reach a reader that follows, until it is aborted, and changes", async () => {
     await using tide = await open(newFolder());
     const topic = tide.topic<string>("t");
     const ended = new AbortController();
@@ -59,13 +59,13 @@ describe("records", () => {
     })();
     const changed = (async () => {
       const seen: unknown[] = [];
-      for await (const change of topic.changes({ signal: ended.signal }))
-        if (change.type === "append") seen.push(change.record.value);
+      for await (const change of topic.changes())
+        if (change.type === "append" && seen.push(change.record.value) === 3) break;
       return seen;
     })();
     for (const value of ["a", "b", "c"]) await topic.append({ value });
     expect(await reads).toEqual(["a", "b", "c"]);
-    expect((await changed).slice(0, 2)).toEqual(["a", "b"]);
+    expect(await changed).toEqual(["a", "b", "c"]);
   });
 
   it("fold into a view, which goes on from its snapshot in the next opening", async () => {

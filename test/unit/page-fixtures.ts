@@ -30,7 +30,8 @@ export async function leader(volume: MemoryVolume) {
   const readable: Topics["readable"] = (topic, born) => topics.readable(topic, born);
   const manage = async (request: ManageRequest): Promise<unknown> => {
     if (request.op === "topic") return topics.ask(request);
-    if (request.op === "control") return offerControl(request.port as MessagePort, { topics, readable });
+    if (request.op === "control")
+      return offerControl(request.port as MessagePort, { topics, readable, open: async () => open });
     return undefined;
   };
   const connect = (): PortClient => {

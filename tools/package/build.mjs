@@ -17,7 +17,7 @@
  *   views.js      changes of topics, views       }
  *   typed.js      schemas, events, middleware    }
  *   kernel.wasm   the kernel; edge-kernel.wasm the same with one call more, for servers
- *   NAME.js       `tidemark/NAME`: what side-entries.mjs lists
+ *   NAME.js       `tidemark/NAME`: what side-entries.mjs lists; cli.js is the program that bin/ starts
  *   types/        declarations
  *   licenses/     licences of the packages inside
  *
@@ -38,7 +38,7 @@ import path from "node:path";
 import { rolldown } from "rolldown";
 import { buildKernel, kernelDirectory } from "./build-kernel.mjs";
 import { makeDeclarations } from "./declarations.mjs";
-import { INSIDE_SIDE_ENTRIES, SIDE_ENTRIES } from "./side-entries.mjs";
+import { INSIDE_SIDE_ENTRIES, PROGRAMS, SIDE_ENTRIES } from "./side-entries.mjs";
 import { root } from "../run/setup.mjs";
 
 const dist = path.join(root, "dist");
@@ -232,13 +232,14 @@ async function bundleForApps() {
  */
 async function bundleSideEntries() {
   const made = {};
-  for (const name of Object.keys(SIDE_ENTRIES)) Object.assign(made, await bundleSideEntry(name, dist));
+  for (const name of Object.keys({ ...SIDE_ENTRIES, ...PROGRAMS }))
+    Object.assign(made, await bundleSideEntry(name, dist));
   return made;
 }
 
 /** `into`: the folder, which has base.js or gets it later. Gives the modules of each file. */
 export async function bundleSideEntry(name, into) {
-  const { source: file, platform, external = [], instead = [] } = SIDE_ENTRIES[name];
+  const { source: file, platform, external = [], instead = [] } = SIDE_ENTRIES[name] ?? PROGRAMS[name];
   const isExternal = (id) =>
     id.startsWith("node:") || external.some((each) => id === each || id.startsWith(`${each}/`));
   const seen = new Set();

@@ -9,20 +9,21 @@
  *   instead    modules that have a stand-in there: [module, stand-in]
  *   gzipMax    bytes that an app downloads of it, minified and in gzip; `npm run size` fails beyond
  */
+const IN_NODE = [
+  ["src/browser/platform/timing.ts", "src/node/package/timing.ts"],
+  ["src/browser/platform/idle.ts", "src/node/package/idle.ts"],
+  ["src/browser/platform/locks.ts", "src/node/package/locks.ts"],
+  ["src/node/kernel-file.ts", "src/node/package/kernel-file.ts"],
+];
+
 export const SIDE_ENTRIES = {
-  node: {
-    source: "src/node/index.ts",
-    platform: "node",
-    instead: [
-      ["src/browser/platform/timing.ts", "src/node/package/timing.ts"],
-      ["src/browser/platform/idle.ts", "src/node/package/idle.ts"],
-      ["src/browser/platform/locks.ts", "src/node/package/locks.ts"],
-      ["src/node/kernel-file.ts", "src/node/package/kernel-file.ts"],
-    ],
-  },
+  node: { source: "src/node/index.ts", platform: "node", instead: IN_NODE },
   react: { source: "src/bindings/react.ts", platform: "browser", external: ["react"], gzipMax: 3 * 1024 },
   client: { source: "src/client/index.ts", platform: "neutral" },
 };
 
-/** Packages that are bundled into a side entry; dist/licenses has their licences. */
-export const INSIDE_SIDE_ENTRIES = [];
+/** Programs of the package, bundled in the same way. bin/ starts them, and no app imports them. */
+export const PROGRAMS = { cli: { source: "cli/main.ts", platform: "node", instead: IN_NODE } };
+
+/** Packages that are bundled into a side entry or a program; dist/licenses has their licences. */
+export const INSIDE_SIDE_ENTRIES = ["citty"];

@@ -32,10 +32,13 @@ import type {
   BatchAck,
   Change,
   ChangesOptions,
+  ImportedFile,
   ReadOptions,
   RecordStatus,
   SeekExplanation,
   SegmentExport,
+  SegmentImport,
+  SegmentsImported,
   Tide,
   Topic,
   TopicBatch,
@@ -437,6 +440,13 @@ export class BrowserTopic<V> implements Topic<V> {
   }
   exportSegment(baseOffset: number, options?: { readonly leaderEpoch?: number | undefined }): Promise<SegmentExport> {
     return this.#control("look", "exportSegment", { baseOffset, options });
+  }
+  async *export(options?: { readonly leaderEpoch?: number | undefined }): AsyncGenerator<SegmentExport> {
+    const { exportAll } = await import("./export-all.ts");
+    yield* exportAll(this, options);
+  }
+  importSegments(files: Iterable<ImportedFile>, options?: SegmentImport): Promise<SegmentsImported> {
+    return this.#control("importSegments", files, options);
   }
 }
 

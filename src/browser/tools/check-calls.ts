@@ -28,4 +28,5 @@ const CHECKS: Readonly<Record<string, (given: unknown) => unknown>> = {
 };
 
 /** What the tool or the upkeep named `what` is given. INVALID_ARGUMENT. */
-export const checkedCall = (what: unknown, given: unknown): unknown => CHECKS[String(what)]?.(given) ?? given;
+export const checkedCall = (what: unknown, given: unknown): unknown =>
+  CHECKS[typeof what === "string" ? what : ""]?.(given) ?? given;

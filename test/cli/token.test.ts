@@ -1,26 +1,18 @@
-/** `npx tidemark` makes tokens that the edge takes, and refuses wrong arguments. */
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import os from "node:os";
+/** `npx tidemark` makes tokens that the edge takes, tells what a token says, and refuses wrong arguments. */
+import { rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { jwtVerify } from "jose";
+import { jwtVerify, SignJWT } from "jose";
 import { afterAll, describe, expect, it } from "vitest";
+import { Program } from "./program.ts";
 
-const directory = mkdtempSync(path.join(os.tmpdir(), "tidemark-cli-"));
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
+const program = await new Program().build();
+const directory = program.home;
+afterAll(() => program.remove());
 
 const SECRET = "a secret of at least thirty-two characters";
 const OTHER = "another one that is newer and long enough";
 
-function run(args: readonly string[], env: Record<string, string> = {}) {
-  const { TIDEMARK_JWT_SECRETS: _, ...others } = process.env;
-  const { status, stdout, stderr } = spawnSync(process.execPath, [path.resolve("bin/tidemark.mjs"), ...args], {
-    cwd: directory,
-    env: { ...others, ...env },
-    encoding: "utf8",
-  });
-  return { status, stdout, stderr };
-}
+const run = (args: readonly string[], env: Record<string, string> = {}) => program.run(args, { env });
 const claimsIn = async (token: string, secret: string) =>
   (await jwtVerify(token.trim(), new TextEncoder().encode(secret), { algorithms: ["HS256"] })).payload;
 
@@ -88,8 +80,30 @@ describe("npx tidemark token", () => {
     expect([status, stdout, stderr]).toEqual([2, "", expect.stringMatching(message)]);
   });
 
-  it("--help names every command and option", () => {
-    for (const args of [["--help"], ["token", "-h"], ["help"]])
+  it("--help names every option", () => {
+    for (const args of [
+      ["token", "--help"],
+      ["token", "-h"],
+      ["help", "token"],
+    ])
       expect(run(args)).toMatchObject({ status: 0, stdout: expect.stringContaining("--minutes"), stderr: "" });
+  });
+
+  it("tells what a token says, whoever made it, and whether a secret that is here has signed it", async () => {
+    const key = new TextEncoder().encode(SECRET);
+    const made = await new SignJWT({ tenant: "acme", scope: "read:a" })
+      .setProtectedHeader({ alg: "HS256" })
+      .setExpirationTime(1_000_000_000)
+      .sign(key);
+    const decoded = (...more: string[]) => JSON.parse(program.good(["token", "--decode", made, ...more])) as object;
+    const said = { claims: { tenant: "acme", scope: "read:a", exp: 1e9 }, expires: "2001-09-09T01:46:40.000Z" };
+    expect(decoded("--secret", SECRET)).toMatchObject({ ...said, isExpired: true, signature: "good" });
+    expect(decoded("--secret", OTHER)).toMatchObject({ signature: "not by any secret that is here" });
+    expect(decoded()).toMatchObject({ signature: expect.stringContaining("no secret is here") as string });
+    for (const token of ["x", "a.b.c", `${made}.x`, "e30.W10.x", "e30.bnVsbA.x"])
+      expect(run(["token", "--decode", token])).toMatchObject({
+        status: 1,
+        stderr: expect.stringContaining("no token"),
+      });
   });
 });

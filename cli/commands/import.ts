@@ -1,0 +1,136 @@
+/** `tidemark import`: records of files into a topic: lines of JSON, in gzip or not, and Kafka's segments. */
+import path from "node:path";
+import { choiceOf, type Command, numberOf } from "../arguments.ts";
+import { Failure } from "../failure.ts";
+import { feed } from "../feed.ts";
+import { bytesOf, recordsOfLines, segmentFiles } from "../inputs.ts";
+import { stopSignal } from "../interrupt.ts";
+import { LINES_AS, type LineInput, type LinesAs } from "../lines.ts";
+import { type Ends, endsOf, recordsOfSegments } from "../segment-files.ts";
+import type { LogTarget } from "../target.ts";
+import { openTarget } from "../targets.ts";
+import { acked, endProgress, note } from "../terminal.ts";
+import { TOKEN, tokenOf, TOPIC } from "./target-arguments.ts";
+
+interface ImportArguments {
+  readonly _: readonly string[];
+  readonly target: string;
+  readonly topic: string;
+  readonly inputs: string;
+  readonly as: string;
+  readonly state?: string;
+  readonly expect?: string;
+  readonly append?: boolean;
+  readonly acks?: boolean;
+  readonly token?: string;
+}
+
+async function* linesOfFiles(files: readonly string[], as: LinesAs): AsyncGenerator<LineInput[]> {
+  for (const file of files)
+    try {
+      yield* recordsOfLines(file === "-" ? process.stdin : bytesOf(file), as);
+    } catch (thrown) {
+      if (thrown instanceof Failure && file !== "-") throw new Failure(`${file}, ${thrown.message}`);
+      throw thrown;
+    }
+}
+
+/** Records keep their offsets. If they are there already, an earlier call has done it. */
+async function takeSegments(target: LogTarget, topic: string, files: readonly string[]): Promise<void> {
+  const place = await target.place(topic);
+  const ends = place && place.end > 0 ? await endsOf(files, target.kernel) : undefined;
+  if (ends && (await isThere(target, topic, ends)))
+    return note(`nothing to do: records ${ends.first.offset} to ${ends.last.offset} are in ${topic} already`);
+  if (place && place.end > 0)
+    throw new Failure(
+      `${topic} has had ${place.end} records, so these can't keep their offsets: import into a new topic, or give ` +
+        `--append for new offsets`,
+    );
+  const { records, firstOffset, nextOffset } = await target.take!(topic, files);
+  note(`${records} records imported, offsets ${firstOffset} to ${nextOffset - 1}`);
+}
+
+async function isThere(target: LogTarget, topic: string, { first, last }: Ends): Promise<boolean> {
+  for (const { offset, value, key } of [first, last]) {
+    let found: { readonly valueBytes: Uint8Array | null; readonly keyBytes: Uint8Array | null } | undefined;
+    try {
+      for await (const record of target.read(topic, { from: offset, to: offset + 1 })) found = record;
+    } catch {
+      return false;
+    }
+    const same = (a: Uint8Array | null, b: Uint8Array | null): boolean => Buffer.compare(a ?? EMPTY, b ?? EMPTY) === 0;
+    if (!found || !same(found.valueBytes, value) || !same(found.keyBytes, key)) return false;
+  }
+  return true;
+}
+const EMPTY = new Uint8Array(0);
+
+export const importCommand: Command = {
+  meta: { name: "import", description: "records of files into a topic: lines of JSON (.gz too), or Kafka's segments" },
+  args: {
+    ...TOPIC,
+    inputs: {
+      type: "positional",
+      description: "files of lines, - for stdin; .log files, or folders of them",
+      required: true,
+    },
+    as: {
+      type: "string",
+      valueHint: "kind",
+      default: "records",
+      description: "of lines: records (default), json or text, as for append",
+    },
+    state: { type: "string", valueHint: "file", description: "default: the first INPUT, with .tidemark-import.json" },
+    expect: {
+      type: "string",
+      valueHint: "offset",
+      description: "only if the log ends there, else nothing is appended",
+    },
+    append: {
+      type: "boolean",
+      description: "of segments: at the topic's end, with new offsets, also if the topic is empty",
+    },
+    acks: {
+      type: "boolean",
+      description: "prints a line for each batch once it is in the log: records so far, and the log's end",
+    },
+    ...TOKEN,
+  },
+  more:
+    "Segments keep their offsets in a topic of a folder that is empty or new: all of them, or none, is there then.\n" +
+    "An import that was stopped or killed goes on where it was when the same call is made again: each record is\n" +
+    "appended once. The state file stays; remove it to import the same files once more.",
+  examples: [
+    "tidemark import ./data orders orders.ndjson.gz",
+    "tidemark import ./data orders /var/lib/kafka/orders-0",
+    "zcat orders.gz | tidemark import https://edge.example orders - --state orders.state",
+  ],
+  async run({ args }: { readonly args: ImportArguments }) {
+    const as = choiceOf("as", args.as, LINES_AS);
+    const expect = numberOf("expect", args.expect, 0);
+    const paths = args._.slice(2);
+    const segments = segmentFiles(paths);
+    const [first = "-"] = paths;
+    const state = args.state ?? (first === "-" ? undefined : `${path.resolve(first)}.tidemark-import.json`);
+    const target = await openTarget(args.target, { create: true, as, token: tokenOf(args.token) });
+    try {
+      if (segments && target.take && !args.append) return await takeSegments(target, args.topic, segments);
+      const { appended, before, end, isWhole } = await feed({
+        target,
+        topic: args.topic,
+        input: segments ? recordsOfSegments(segments, target.kernel) : linesOfFiles(paths, as),
+        state,
+        expect,
+        signal: stopSignal(),
+        onAcked: acked(args.acks),
+      });
+      endProgress();
+      const earlier = before > 0 ? `, after ${before} of an earlier call` : "";
+      const hint = appended === 0 && before > 0 && state ? `; remove ${state} to import them once more` : "";
+      const stopped = isWhole ? "" : "; stopped: the same call goes on there";
+      note(`${appended} records imported${earlier}; the log ends at ${end}${hint}${stopped}`);
+    } finally {
+      await target.close();
+    }
+  },
+};

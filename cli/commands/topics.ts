@@ -1,0 +1,21 @@
+/** `tidemark topics`: the names of a tide's topics. */
+import type { Command } from "../arguments.ts";
+import { openTarget } from "../targets.ts";
+import { printLine } from "../terminal.ts";
+import { TARGET, TOKEN, tokenOf } from "./target-arguments.ts";
+
+export const topics: Command = {
+  meta: { name: "topics", description: "the topics of a folder, one a line" },
+  args: { ...TARGET, ...TOKEN, json: { type: "boolean", description: "as one JSON array" } },
+  examples: ["tidemark topics ./data", "tidemark topics ./data --json"],
+  async run({ args }: { readonly args: { target: string; token?: string; json?: boolean } }) {
+    const target = await openTarget(args.target, { token: tokenOf(args.token) });
+    try {
+      const names = [...(await target.topics())].sort();
+      if (args.json) return await printLine(JSON.stringify(names));
+      for (const name of names) await printLine(name);
+    } finally {
+      await target.close();
+    }
+  },
+};

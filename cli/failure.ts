@@ -1,0 +1,45 @@
+/**
+ * How a command fails, and what its exit code says:
+ *
+ *   0   done
+ *   1   the work failed: damage was found, the edge refuses, the disk is full …
+ *   2   the command was called wrongly; nothing was done
+ */
+import { TidemarkError } from "../src/errors.ts";
+
+/** The command was called wrongly: exit code 2. */
+export class UsageError extends Error {
+  /** `of`: the command whose help is named. */
+  constructor(
+    message: string,
+    readonly of?: string,
+  ) {
+    super(message);
+  }
+}
+
+/** The work failed in a way that a command knows: exit code 1. */
+export class Failure extends Error {}
+
+/** What a person can do about an error of the library, where its message does not say it. */
+const ADVICE: { readonly [code in TidemarkError["code"]]?: string } = {
+  ALREADY_OPEN: "a folder is open in one process at a time",
+  UNKNOWN_TOPIC: "append makes a topic",
+  CORRUPT_RANGE: "`tidemark verify` shows what is damaged, and --repair saves the rest",
+  CORRUPT_CATALOG: "`tidemark verify` shows what is left, and --repair saves it",
+  QUOTA_EXCEEDED: "make room on the disk, and call it again",
+  BLOCKED: "give a token that may do this: --token, or TIDEMARK_TOKEN",
+  OUTCOME_UNKNOWN: "with --state the same call goes on where it was, and appends nothing twice",
+  TIMEOUT: "is the edge running, and is the address right?",
+};
+
+/** One line that says what went wrong and what to do. */
+export function lineOf(thrown: unknown): string {
+  if (thrown instanceof TidemarkError) {
+    const advice = ADVICE[thrown.code];
+    return advice === undefined ? thrown.message : `${thrown.message} (${advice})`;
+  }
+  if (thrown instanceof UsageError || thrown instanceof Failure) return thrown.message;
+  const { code, message } = thrown as NodeJS.ErrnoException;
+  return code === undefined ? String((thrown as Error | undefined)?.stack ?? thrown) : message;
+}

@@ -1,0 +1,93 @@
+/**
+ * The state file of an append or an import: what is in the log for certain, and the one batch that may be. A process
+ * that is started again with the same input and the same file goes on behind what the first has appended.
+ *
+ *   state written (a batch is about to go, with its time) ─▶ batch sent ─▶ acked ─▶ state written, with the next batch
+ *                                                       kill -9 anywhere ─▶ the same batch is made and sent again; the
+ *                                                                          log knows it by its producer and sequence
+ *
+ * It is written under another name, synced and renamed, so it is there whole, before or after.
+ */
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { Failure } from "./failure.ts";
+
+export interface PendingBatch {
+  readonly records: number;
+  /** Of records that have none. */
+  readonly timestamp: number;
+  /** The log ended there, or later, before the batch was first sent. */
+  readonly since: number;
+  readonly crc: number;
+  readonly ifEnd?: number | undefined;
+}
+
+export interface JournalState {
+  readonly tidemark: 1;
+  readonly target: string;
+  readonly topic: string;
+  readonly producerId: number;
+  /** Records of the input that are in the log. */
+  readonly appended: number;
+  /** Offset behind the last of them. */
+  readonly end: number;
+  /** Of those records, so that another input is noticed. */
+  readonly digest: string;
+  readonly pending?: PendingBatch | undefined;
+}
+
+export class Journal {
+  readonly #file: string | undefined;
+  state: JournalState;
+
+  private constructor(file: string | undefined, state: JournalState) {
+    this.#file = file;
+    this.state = state;
+  }
+
+  /** `file` undefined: nothing is kept. */
+  static open(file: string | undefined, target: string, topic: string, producerId: number): Journal {
+    const fresh: JournalState = { tidemark: 1, target, topic, producerId, appended: 0, end: 0, digest: "" };
+    const found = file === undefined ? undefined : read(file);
+    if (found && (found.target !== target || found.topic !== topic))
+      throw new Failure(
+        `${file} belongs to an append to ${found.topic} in ${found.target}: give another file, or remove it`,
+      );
+    return new Journal(file, found ?? fresh);
+  }
+
+  save(state: JournalState): void {
+    this.state = state;
+    if (this.#file === undefined) return;
+    const aside = `${this.#file}.new`;
+    const fd = openSync(aside, "w");
+    try {
+      writeSync(fd, `${JSON.stringify(state)}\n`);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(aside, this.#file);
+  }
+
+  remove(): void {
+    if (this.#file !== undefined) rmSync(this.#file, { force: true });
+  }
+}
+
+function read(file: string): JournalState | undefined {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw thrown;
+  }
+  try {
+    const state = JSON.parse(text) as JournalState;
+    if (state.tidemark === 1 && Number.isSafeInteger(state.appended) && Number.isSafeInteger(state.producerId))
+      return state;
+  } catch {
+    // Refused below.
+  }
+  throw new Failure(`${file} is no state file of tidemark: give another file, or remove it`);
+}

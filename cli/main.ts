@@ -1,0 +1,77 @@
+/** The program `tidemark`: finds the command, checks its arguments, runs it, and says in one line what failed. */
+import { type ArgsDef, type CommandDef, runCommand } from "citty";
+import { readFileSync } from "node:fs";
+import { checkedArguments, type Command } from "./arguments.ts";
+import { append } from "./commands/append.ts";
+import { assets } from "./commands/assets.ts";
+import { completionOf } from "./commands/completion.ts";
+import { exportCommand } from "./commands/export.ts";
+import { importCommand } from "./commands/import.ts";
+import { info } from "./commands/info.ts";
+import { tail } from "./commands/tail.ts";
+import { secret, token } from "./commands/token.ts";
+import { topics } from "./commands/topics.ts";
+import { lineOf, UsageError } from "./failure.ts";
+import { commandHelp, overview } from "./help.ts";
+import { INTERRUPTED, wasInterrupted } from "./interrupt.ts";
+import { note, printLine } from "./terminal.ts";
+
+const COMMANDS: readonly Command[] = [
+  topics,
+  info,
+  tail,
+  append,
+  exportCommand,
+  importCommand,
+  assets,
+  token,
+  secret,
+  completionOf(() => COMMANDS),
+];
+
+const version = (): string => {
+  const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+    version: string;
+  };
+  return version;
+};
+
+async function run(words: readonly string[]): Promise<void> {
+  const [first, ...rest] = words;
+  if (first === "--version" || first === "-v") return printLine(version());
+  const isHelp = first === "help" || first === "--help" || first === "-h";
+  const name = isHelp ? rest[0] : first;
+  if (isHelp && name === undefined) return printLine(overview(COMMANDS, version()));
+  const command = COMMANDS.find(({ meta }) => meta.name === name);
+  if (!command)
+    throw new UsageError(
+      `${name === undefined ? "a command is needed" : `there is no command ${JSON.stringify(name)}`}; there are ` +
+        COMMANDS.map(({ meta }) => meta.name).join(", "),
+    );
+  const end = rest.indexOf("--");
+  const before = end < 0 ? rest : rest.slice(0, end);
+  if (isHelp || before.includes("--help") || before.includes("-h")) return printLine(commandHelp(command));
+  const { meta, args } = command;
+  const definition: CommandDef = {
+    meta,
+    args: args as ArgsDef,
+    run: (context) => command.run({ args: context.args as never }),
+  };
+  await runCommand(definition, { rawArgs: checkedArguments(command, rest) });
+}
+
+// Who reads stdout has enough (`| head`).
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  throw error;
+});
+
+try {
+  await run(process.argv.slice(2));
+  if (wasInterrupted()) process.exitCode = INTERRUPTED;
+} catch (thrown) {
+  const isUsage = thrown instanceof UsageError;
+  note(`tidemark: ${lineOf(thrown)}`);
+  if (isUsage) note(`(npx tidemark ${thrown.of === undefined ? "" : `${thrown.of} `}--help)`);
+  process.exitCode = isUsage ? 2 : 1;
+}

@@ -1,0 +1,100 @@
+/** Kafka's .log files: their batches one by one, and the records of each. A broker's file may be larger than memory. */
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import path from "node:path";
+import type { Kernel } from "../src/kernel/types.ts";
+import { BATCH_HEADER_BYTES, LENGTH_AT, LENGTH_OVERHEAD, MAGIC, MAGIC_AT } from "../src/record/format.ts";
+import { decodeBatch } from "../src/record/record-batch.ts";
+import { viewOf } from "../src/record/bytes.ts";
+import { Failure } from "./failure.ts";
+import type { LineInput } from "./lines.ts";
+
+/** A broker's limit may be raised; no batch that is larger makes sense. */
+const BATCH_BYTES_MAX = 64 * 1024 * 1024;
+
+export interface FileBatch {
+  readonly position: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Reads a file's batches by their lengths. Ends at zeros, which a broker keeps ahead in its newest segment. */
+export function* batchesOfFile(file: string): Generator<FileBatch> {
+  const fd = openSync(file, "r");
+  try {
+    const { size } = fstatSync(fd);
+    const head = new Uint8Array(BATCH_HEADER_BYTES);
+    for (let position = 0; position < size;) {
+      readSync(fd, head, 0, Math.min(head.length, size - position), position);
+      if (size - position >= BATCH_HEADER_BYTES && head.every((byte) => byte === 0)) return;
+      const length = viewOf(head).getInt32(LENGTH_AT) + LENGTH_OVERHEAD;
+      if (size - position < BATCH_HEADER_BYTES || length < BATCH_HEADER_BYTES || position + length > size)
+        throw new Failure(
+          `${path.basename(file)}, byte ${position}: no whole batch stands there (tidemark verify tells more)`,
+        );
+      if (head[MAGIC_AT] !== MAGIC)
+        throw new Failure(
+          `${path.basename(file)}, byte ${position}: message format ${head[MAGIC_AT]}, and only 2 can be read: let a ` +
+            `broker of today write the topic anew`,
+        );
+      if (length > BATCH_BYTES_MAX)
+        throw new Failure(`${path.basename(file)}, byte ${position}: a batch of ${length} bytes`);
+      const bytes = new Uint8Array(length);
+      readSync(fd, bytes, 0, length, position);
+      yield { position, bytes };
+      position += length;
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The first and the last record of .log files. */
+export interface Ends {
+  readonly first: EndRecord;
+  readonly last: EndRecord;
+}
+interface EndRecord {
+  readonly offset: number;
+  readonly key: Uint8Array | null;
+  readonly value: Uint8Array | null;
+}
+
+/** Undefined if there is none, or none that can be read: then nobody can say that it is in a topic. */
+export async function endsOf(files: readonly string[], kernel: Kernel): Promise<Ends | undefined> {
+  let first: EndRecord | undefined;
+  let last: Uint8Array | undefined;
+  const recordIn = async (bytes: Uint8Array, which: 0 | -1): Promise<EndRecord> => {
+    const batch = await decodeBatch(kernel, bytes);
+    const i = which === 0 ? 0 : batch.count - 1;
+    return { offset: batch.offsetAt(i), key: batch.keyAt(i), value: batch.valueAt(i) };
+  };
+  try {
+    for (const file of files)
+      for (const { bytes } of batchesOfFile(file)) {
+        first ??= await recordIn(bytes, 0);
+        last = bytes;
+      }
+    return first && last && { first, last: await recordIn(last, -1) };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The records of .log files, without what transactions wrote for the log itself. */
+export async function* recordsOfSegments(files: readonly string[], kernel: Kernel): AsyncGenerator<LineInput[]> {
+  for (const file of files)
+    for (const { bytes, position } of batchesOfFile(file)) {
+      const batch = await decodeBatch(kernel, bytes);
+      if (batch.isControl) continue;
+      if (batch.isTransactional)
+        throw new Failure(
+          `${path.basename(file)}, byte ${position}: a batch of a transaction, and only a broker knows whether it ` +
+            `was aborted: export the topic with a consumer that reads committed records`,
+        );
+      yield Array.from({ length: batch.count }, (_, i) => ({
+        key: batch.keyAt(i)?.slice() ?? null,
+        value: batch.valueAt(i)?.slice() ?? null,
+        headers: batch.headersAt(i),
+        timestamp: batch.timestampAt(i),
+      }));
+    }
+}

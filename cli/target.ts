@@ -1,0 +1,50 @@
+/** What commands need of what they read and write (targets.ts opens one). */
+import type { PlainRecord } from "../src/delivery/read-record.ts";
+import type { SegmentsImported } from "../src/browser/api.ts";
+import type { Kernel } from "../src/kernel/types.ts";
+import type { StartPosition } from "../src/log/types.ts";
+import type { KafkaFiles } from "../src/store/kafka-files.ts";
+
+export interface Place {
+  readonly start: number;
+  readonly end: number;
+  /** For people: settings, segments, damage. */
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+export interface ReadFrom {
+  readonly from: StartPosition;
+  readonly to?: number | undefined;
+  /** Of an edge only: in a folder nobody else writes meanwhile. */
+  readonly follow?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Sending {
+  readonly ifEnd?: number | undefined;
+  /** The batch may have been sent before; the log then ended there or later. */
+  readonly resentSince?: number | undefined;
+}
+
+export interface Appended {
+  readonly baseOffset: number;
+  readonly lastOffset: number;
+  readonly duplicate: boolean;
+}
+
+export interface LogTarget {
+  readonly where: string;
+  readonly kernel: Kernel;
+  readonly batchBytesMax: number;
+  topics(): Promise<readonly string[]>;
+  /** Undefined if there is no such topic. */
+  place(topic: string): Promise<Place | undefined>;
+  read(topic: string, from: ReadFrom): AsyncIterable<PlainRecord<Uint8Array>>;
+  /** The log's part of one append. The batch has a producer, whose sequences began at 0. */
+  append(topic: string, batch: Uint8Array, sending: Sending): Promise<Appended>;
+  /** Each segment as Kafka's files, from the one that has this offset. */
+  segments(topic: string, from: number): AsyncIterable<KafkaFiles>;
+  /** Takes .log files with their offsets, all or nothing. Where it is not there, records get new offsets. */
+  take?(topic: string, files: readonly string[]): Promise<SegmentsImported>;
+  close(): Promise<void>;
+}

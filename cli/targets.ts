@@ -1,0 +1,140 @@
+/**
+ * What a command reads and writes: a folder of tidemark/node, or an edge. Both give records whose values are bytes, and
+ * take encoded batches, so that a batch can be sent again unchanged by a later process.
+ */
+import { openAsBlob } from "node:fs";
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+import type { PlainRecord } from "../src/delivery/read-record.ts";
+import { loadKernel } from "../src/kernel/load.ts";
+import type { Kernel } from "../src/kernel/types.ts";
+import { DEFAULT_SETTINGS } from "../src/log/limits.ts";
+import type { StartPosition } from "../src/log/types.ts";
+import type { SegmentsImported } from "../src/browser/api.ts";
+import { SEGMENT_BYTES } from "../src/browser/page/open-options.ts";
+import { kernelFile } from "../src/node/kernel-file.ts";
+import { NodeTide } from "../src/node/node-tide.ts";
+import type { KafkaFiles } from "../src/store/kafka-files.ts";
+import { checkTopicName } from "../src/topic/names.ts";
+import { Failure, UsageError } from "./failure.ts";
+import type { Appended, LogTarget, Place, ReadFrom, Sending } from "./target.ts";
+import type { LinesAs } from "./lines.ts";
+
+export interface TargetOptions {
+  /** A folder that has no tide yet becomes one. */
+  readonly create?: boolean;
+  readonly token?: string | undefined;
+  /** What is appended: an edge makes a new topic with the content type that fits. */
+  readonly as?: LinesAs;
+}
+
+let loaded: Promise<Kernel> | undefined;
+export const ownKernel = (): Promise<Kernel> => (loaded ??= readFile(kernelFile()).then(loadKernel));
+
+/** True for the address of an edge. */
+export const isEdge = (target: string): boolean => /^https?:\/\//.test(target);
+
+export async function openTarget(
+  target: string,
+  { create = false, token, as }: TargetOptions = {},
+): Promise<LogTarget> {
+  const kernel = await ownKernel();
+  if (isEdge(target)) {
+    const { edgeTarget } = await import("./edge-target.ts");
+    return edgeTarget(target, token, kernel, as);
+  }
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(target))
+    throw new UsageError(`${target}: a TARGET is a folder, or an address that begins with http:// or https://`);
+  const folder = path.resolve(target);
+  return new FolderTarget(
+    await NodeTide.open({ folder, segmentBytes: SEGMENT_BYTES, mustExist: !create, kernel }),
+    kernel,
+  );
+}
+
+class FolderTarget implements LogTarget {
+  readonly where: string;
+  readonly batchBytesMax: number;
+  readonly #tide: NodeTide;
+
+  constructor(
+    tide: NodeTide,
+    readonly kernel: Kernel,
+  ) {
+    this.#tide = tide;
+    this.where = tide.name;
+    this.batchBytesMax = Math.min(DEFAULT_SETTINGS.batchBytesMax, tide.opened.batchBytesMax);
+  }
+
+  topics(): Promise<readonly string[]> {
+    return this.#tide.topics();
+  }
+
+  #topic(name: string) {
+    return this.#tide.topic<Uint8Array>(name, { serializer: "bytes" });
+  }
+
+  async place(topic: string): Promise<Place | undefined> {
+    checkTopicName(topic);
+    if (!(await this.topics()).includes(topic)) return undefined;
+    const {
+      logStartOffset: start,
+      logEndOffset: end,
+      settings,
+      segments,
+      quarantined,
+    } = await this.#topic(topic).state();
+    return { start, end, details: { settings, segments, quarantined } };
+  }
+
+  read(topic: string, { from, to, signal }: ReadFrom): AsyncIterable<PlainRecord<Uint8Array>> {
+    return this.#topic(topic).read({ from, to, signal }) as AsyncIterable<PlainRecord<Uint8Array>>;
+  }
+
+  append(topic: string, batch: Uint8Array, { ifEnd, resentSince }: Sending): Promise<Appended> {
+    checkTopicName(topic);
+    const sending = { acks: "flushed", fromZero: true, ifEnd, resentSince } as const;
+    return this.#tide.connection.append({ topic, batch, ...sending });
+  }
+
+  async *segments(topic: string, from: number): AsyncIterable<KafkaFiles> {
+    const { segments } = await this.#topic(topic).state();
+    for (const { baseOffset, nextOffset, bytes } of segments)
+      if (nextOffset > from && bytes > 0) yield await this.#topic(topic).exportSegment(baseOffset);
+  }
+
+  async take(topic: string, files: readonly string[]): Promise<SegmentsImported> {
+    checkTopicName(topic);
+    const blobs = await Promise.all(
+      files.map(async (file) => ({ name: path.basename(file), log: (await openAsBlob(file)) as Blob })),
+    );
+    return this.#topic(topic).importSegments(blobs);
+  }
+
+  close(): Promise<void> {
+    return this.#tide.close();
+  }
+}
+
+/** What -o and --from say: earliest, latest, an offset, -N for the last N, or a time (ISO 8601). */
+export function positionOf(option: string, text: string): StartPosition {
+  if (text === "earliest" || text === "latest") return text;
+  if (/^\d{1,16}$/.test(text) && Number.isSafeInteger(Number(text))) return Number(text);
+  if (/^-\d{1,16}$/.test(text)) return { last: -Number(text) };
+  const timestamp = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : NaN;
+  if (Number.isNaN(timestamp))
+    throw new UsageError(
+      `--${option} ${text}: it must be earliest, latest, an offset, -N for the last N records, or a time such as ` +
+        `2026-11-29T12:00:00Z`,
+    );
+  return { timestamp };
+}
+
+/** The topic's place, which must exist. */
+export async function placeOf(target: LogTarget, topic: string): Promise<Place> {
+  const place = await target.place(topic);
+  if (place) return place;
+  const topics = await target.topics().catch(() => []);
+  const names = topics.length === 0 ? "" : `; there are ${topics.slice(0, 20).join(", ")}`;
+  throw new Failure(`there is no topic ${topic} in ${target.where}${names}`);
+}

@@ -1,0 +1,74 @@
+/**
+ * Output. Results go to stdout, and wait for whoever reads them; progress and notes go to stderr. There is colour and
+ * progress only on a terminal. A reader of stdout that has left (`| head`) ends the program quietly.
+ */
+import { once } from "node:events";
+
+const { stdout, stderr } = process;
+
+/** NO_COLOR set to anything but "" means none (no-color.org). */
+const hasColour = (stream: NodeJS.WriteStream): boolean =>
+  stream.isTTY === true && !process.env["NO_COLOR"] && process.env["TERM"] !== "dumb";
+
+const paint = (code: number, text: string): string => (hasColour(stdout) ? `\u001b[${code}m${text}\u001b[0m` : text);
+export const dim = (text: string): string => paint(2, text);
+export const red = (text: string): string => paint(31, text);
+export const green = (text: string): string => paint(32, text);
+export const cyan = (text: string): string => paint(36, text);
+
+/** Resolves when more can be written. */
+export async function print(text: string | Uint8Array): Promise<void> {
+  if (!stdout.write(text)) await once(stdout, "drain");
+}
+
+export const printLine = (text: string): Promise<void> => print(`${text}\n`);
+
+/** A line for people, beside the results. */
+export function note(text: string): void {
+  clear();
+  stderr.write(`${text}\n`);
+}
+
+let isShown = false;
+let shownAt = 0;
+/** Progress is drawn at most this often. */
+const DRAW_MS = 100;
+
+function clear(): void {
+  if (!isShown) return;
+  stderr.write("\r\u001b[K");
+  isShown = false;
+}
+
+/** Draws progress over the last one. `total`: a bar and a share of it. Nothing happens where stderr is no terminal. */
+export function progress(what: string, done: number, total?: number): void {
+  if (stderr.isTTY !== true || Date.now() - shownAt < DRAW_MS) return;
+  shownAt = Date.now();
+  const share = total ? Math.min(1, done / total) : undefined;
+  const bar = share === undefined ? "" : `[${"#".repeat(Math.round(share * 20)).padEnd(20, "·")}] `;
+  const percent = share === undefined ? "" : ` ${Math.floor(share * 100)}%`;
+  stderr.write(`\r\u001b[K${bar}${done.toLocaleString("en")} ${what}${percent}`);
+  isShown = true;
+}
+
+export const endProgress = clear;
+
+/** Bytes for people: 1536 is 1.5 KiB. */
+export function sizeText(bytes: number): string {
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  let size = bytes;
+  for (; size >= 1024 && unit < units.length - 1; unit++) size /= 1024;
+  return `${unit === 0 ? size : size.toFixed(1)} ${units[unit]}`;
+}
+
+export const timeText = (timestamp: number): string =>
+  Number.isFinite(timestamp) && Math.abs(timestamp) <= 8.64e15 ? new Date(timestamp).toISOString() : String(timestamp);
+
+/** Tells of acks: as lines of stdout if they are wanted, else as progress. */
+export const acked =
+  (wanted = false) =>
+  async (records: number, end: number): Promise<void> => {
+    if (wanted) await printLine(`${records} ${end}`);
+    else progress("records", records);
+  };

@@ -1,0 +1,29 @@
+/** Exports a whole topic, segment by segment. Loaded by the first such call. */
+import { TidemarkError } from "../../errors.ts";
+import type { SegmentExport, Topic } from "../api.ts";
+
+type Exported = Pick<Topic, "state" | "exportSegment">;
+
+/** Segments from `from` on, up to the end as of this call. */
+export async function* exportAll(
+  topic: Exported,
+  options?: { readonly leaderEpoch?: number | undefined },
+): AsyncGenerator<SegmentExport> {
+  let { logStartOffset: next, highWatermark: end, segments } = await topic.state();
+  while (next < end) {
+    const segment = segments.find(({ nextOffset }) => nextOffset > next);
+    if (!segment) return;
+    try {
+      const files = segment.bytes > 0 && (await topic.exportSegment(segment.baseOffset, options));
+      next = segment.nextOffset;
+      if (files) yield files;
+    } catch (thrown) {
+      // It was removed or rewritten meanwhile: what stands there now is looked for.
+      const { code } = TidemarkError.from(thrown);
+      if (code !== "INVALID_ARGUMENT" && code !== "OFFSET_OUT_OF_RANGE") throw thrown;
+      const before = segment.baseOffset;
+      ({ segments } = await topic.state());
+      if (segments.some(({ baseOffset }) => baseOffset === before)) throw thrown;
+    }
+  }
+}

@@ -1,0 +1,272 @@
+/** What `npx tidemark` prints over a folder, and how it fails. */
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { gunzipSync, gzipSync } from "node:zlib";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { loadKernel } from "../../src/kernel/load.ts";
+import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
+import { kernelBytes } from "../support/kernels.ts";
+import { Program } from "./program.ts";
+
+const program = await new Program().build();
+afterAll(() => program.remove());
+
+const T0 = 1_764_400_000_000;
+const RECORDS = [
+  { offset: 0, timestamp: T0, key: "o-17", value: { total: 42 }, headers: { trace: "a1" } },
+  { offset: 1, timestamp: T0 + 1, key: null, value: "text" },
+  { offset: 2, timestamp: T0 + 2, key: "o-17", value: null },
+  { offset: 3, timestamp: T0 + 3, key: "ü", valueText: "no JSON, \n two lines" },
+  { offset: 4, timestamp: T0 + 4, keyBase64: "/w==", valueBase64: "gP8=" },
+  {
+    offset: 5,
+    timestamp: T0 + 5,
+    key: "h",
+    value: 1.5,
+    headers: [
+      ["a", "1"],
+      ["a", null],
+      ["b", { base64: "/w==" }],
+    ],
+  },
+  { offset: 6, timestamp: T0 + 6, key: "", valueText: "null" },
+  { offset: 7, timestamp: T0 + 7, key: "z", valueText: '{ "spaced": 1 }' },
+];
+const LINES = RECORDS.map((record) => JSON.stringify(record));
+const TEXT = `${LINES.join("\n")}\n`;
+
+beforeAll(() => {
+  expect(program.run(["append", "data", "orders"], { input: TEXT })).toEqual({
+    status: 0,
+    stdout: "",
+    stderr: "8 records appended; the log ends at 8\n",
+  });
+});
+
+describe("a record as a line", () => {
+  it("comes back without loss: JSON, other text, bytes, tombstones, headers", () => {
+    expect(program.good(["tail", "data", "orders", "-o", "earliest", "--json"])).toBe(TEXT);
+  });
+
+  it("is a value or a text where the caller says so", () => {
+    program.good(["append", "data", "plain", "--as", "json", "-q"], { input: '{"a":1}\n\n"x"\n' });
+    program.good(["append", "data", "plain", "--as", "text", "-q"], { input: "a b\r\n\nlast" });
+    const lines = program.good(["tail", "data", "plain", "--format", "%o|%v|%k\\n"]);
+    expect(lines).toBe('0|{"a":1}|\n1|"x"|\n2|a b|\n3||\n4|last|\n');
+  });
+
+  it.each([
+    ["{", /line 1 is no JSON/],
+    ["7", /line 1 is no object.*--as json/],
+    ['{"total":42}', /field "total".*--as json/],
+    ['{"key":"a"}', /line 1 has no value/],
+    ['{"value":1,"valueText":"a"}', /value and valueText/],
+    ['{"value":1}\n{"value":1,"timestamp":"now"}', /line 2: timestamp/],
+    ['{"value":1,"headers":{"a":1}}', /header a must be a text/],
+    ['{"valueBase64":"*"}', /valueBase64 is no base64/],
+  ])("that is wrong is named, and what is before it is appended: %s", (input, message) => {
+    const { status, stderr } = program.run(["append", "wrong", "wrong"], { input });
+    expect([status, stderr]).toEqual([1, expect.stringMatching(message)]);
+    const isSecond = input.includes("\n");
+    expect(stderr.includes("the 1 records before it are appended")).toBe(isSecond);
+    expect(program.run(["info", "wrong", "wrong"]).status).toBe(isSecond ? 0 : 1);
+    rmSync(program.path("wrong"), { recursive: true, force: true });
+  });
+});
+
+describe("tail", () => {
+  const tail = (...args: string[]) =>
+    program
+      .good(["tail", "data", "orders", ...args])
+      .split("\n")
+      .slice(0, -1);
+
+  it("begins where -o says, and prints the last ten without it", () => {
+    expect(tail("--json")).toEqual(LINES);
+    expect(tail("-o", "-2", "--json")).toEqual(LINES.slice(6));
+    expect(tail("-o", "5", "--json")).toEqual(LINES.slice(5));
+    expect(tail("--offset=latest")).toEqual([]);
+    expect(tail("-o", new Date(T0 + 6).toISOString(), "--json")).toEqual(LINES.slice(6));
+    expect(tail("-o", "earliest", "-n", "1", "--json")).toEqual(LINES.slice(0, 1));
+  });
+
+  it("keeps records with a key, and those that match", () => {
+    expect(tail("-k", "o-17", "--json")).toEqual([LINES[0], LINES[2]]);
+    expect(tail("--grep", "^\\{.*4", "--json")).toEqual([LINES[0]]);
+  });
+
+  it("prints lines for people, and what --format says", () => {
+    expect(tail("-n", "3")).toEqual([
+      '0 2025-11-29T07:06:40.000Z o-17 {"total":42} trace=a1',
+      '1 2025-11-29T07:06:40.001Z "text"',
+      "2 2025-11-29T07:06:40.002Z o-17 (tombstone)",
+    ]);
+    expect(tail("-n", "1", "--format", "%n %o %t %T %k %v %s %h %%\\n")).toEqual([
+      `orders 0 ${T0} 2025-11-29T07:06:40.000Z o-17 {"total":42} 12 trace=a1 %`,
+    ]);
+  });
+
+  it("has no colour where stdout is no terminal, and ends quietly when its reader has enough", () => {
+    const { status, stderr } = spawnSync(
+      "sh",
+      [
+        "-c",
+        `"$0" "$1" tail data orders -o earliest | head -n 1`,
+        process.execPath,
+        program.path(".package/bin/tidemark.mjs"),
+      ],
+      { cwd: program.home, encoding: "utf8" },
+    );
+    expect([status, stderr]).toEqual([0, ""]);
+  });
+});
+
+describe("info and topics", () => {
+  it("print what is there", () => {
+    expect(program.good(["topics", "data"])).toContain("orders\n");
+    expect(JSON.parse(program.good(["topics", "data", "--json"]))).toContain("orders");
+    expect(program.good(["info", "data", "orders"]).split("\n")[0]).toBe("orders: offsets 0 to 8, 8 of them");
+    expect(JSON.parse(program.good(["info", "data", "orders", "--json"]))).toMatchObject({ start: 0, end: 8 });
+  });
+});
+
+describe("export", () => {
+  it("writes lines, plain and in gzip, that import takes back unchanged", () => {
+    program.good(["export", "data", "orders", "orders.ndjson"]);
+    expect(readFileSync(program.path("orders.ndjson"), "utf8")).toBe(TEXT);
+    program.good(["export", "data", "orders", "orders.ndjson.gz", "--from", "2"]);
+    expect(gunzipSync(readFileSync(program.path("orders.ndjson.gz"))).toString()).toBe(
+      `${LINES.slice(2).join("\n")}\n`,
+    );
+    expect(program.good(["export", "data", "orders"])).toBe(TEXT);
+    program.write("packed", gzipSync(TEXT));
+    program.good(["import", "data", "copy", "packed"]);
+    expect(program.good(["export", "data", "copy"])).toBe(TEXT);
+    expect(program.run(["export", "data", "orders", "orders.ndjson"])).toMatchObject({ status: 1 });
+    expect(readdirSync(program.home).filter((name) => name.includes("export.json"))).toEqual([]);
+  });
+
+  it("writes Kafka's segments, which the decoder reads and import takes back", async () => {
+    program.good(["export", "data", "orders", "segments"]);
+    const names = readdirSync(program.path("segments"));
+    const base = "0".repeat(20);
+    expect(names.sort()).toEqual([`${base}.index`, `${base}.log`, `${base}.timeindex`, "manifest.json"]);
+    const kernel = await loadKernel(await kernelBytes("release"));
+    const log = new Uint8Array(readFileSync(program.path("segments", `${base}.log`)));
+    let records = 0;
+    for (const bytes of splitBatches(log)) records += (await decodeBatch(kernel, bytes)).count;
+    expect(records).toBe(8);
+    program.good(["import", "data", "from-segments", "segments"]);
+    expect(program.run(["import", "data", "from-segments", "segments"])).toMatchObject({
+      status: 0,
+      stderr: expect.stringContaining("nothing to do: records 0 to 7") as string,
+    });
+    expect(program.run(["import", "data", "plain", "segments"])).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining("--append for new offsets") as string,
+    });
+    program.good(["import", "data", "twice", "segments", "--append"]);
+    expect(program.good(["tail", "data", "twice", "--format", "%o"])).toBe("01234567");
+    expect(program.good(["export", "data", "from-segments"])).toBe(TEXT);
+  });
+});
+
+describe("refusals", () => {
+  it.each<[readonly string[], number, RegExp]>([
+    [["tail"], 2, /TARGET is missing/],
+    [["tail", "data"], 2, /TOPIC is missing/],
+    [["tail", "data", "orders", "more"], 2, /"more" is one argument too many/],
+    [["tail", "data", "orders", "--bad"], 2, /no option --bad/],
+    [["tail", "data", "orders", "-o"], 2, /-o needs a value/],
+    [["tail", "data", "orders", "-o", "yesterday"], 2, /earliest, latest, an offset/],
+    [["tail", "data", "orders", "-n", "0"], 2, /--limit 0/],
+    [["tail", "data", "orders", "--json", "--json"], 2, /given twice/],
+    [["tail", "data", "orders", "--json=yes"], 2, /takes no value/],
+    [["tail", "data", "orders", "--grep", "("], 2, /--grep/],
+    [["tail", "data", "orders", "--format", "%q"], 2, /no %q/],
+    [["tail", "data", "orders", "-f"], 2, /-f works with an edge/],
+    [["tail", "ftp://x", "orders"], 2, /http/],
+    [["tail", "nowhere", "orders"], 1, /no tide in .*nowhere/],
+    [["tail", "data", "missing"], 1, /no topic missing.*orders/],
+    [["tail", "data", "a/b"], 1, /INVALID_ARGUMENT/],
+    [["tail", "data", "orders", "-o", "99"], 1, /OFFSET_OUT_OF_RANGE/],
+    [["append", "data", "orders", "--expect", "3"], 1, /OFFSET_CONFLICT.*8/],
+    [["append", "data", "orders", "--as", "yaml"], 2, /records, json, text/],
+    [["import", "data", "orders", "nowhere.ndjson"], 1, /nowhere\.ndjson is not there/],
+    [["export", "data", "orders", "--to", "kafka"], 2, /OUT is missing/],
+    [["topics", "http://127.0.0.1:9"], 1, /no list/],
+    [["completion", "tcsh"], 2, /bash, zsh, fish/],
+    [["import", "data", "orders", ".package"], 1, /no \.log file/],
+  ])("%j: exit code %i, one line that says why", (args, code, message) => {
+    const { status, stdout, stderr } = program.run(args, { input: '{"value":1}\n' });
+    expect([status, stdout, stderr]).toEqual([code, "", expect.stringMatching(message)]);
+    expect(stderr.trim().split("\n").length).toBe(code === 2 ? 2 : 1);
+    expect(existsSync(program.path("nowhere"))).toBe(false);
+  });
+
+  it("of a folder that another process has open name it", async () => {
+    const holder = program.start(["append", "held", "t", "--as", "text"]);
+    holder.stdin!.write("one\n");
+    for (;;) {
+      const { status, stderr } = program.run(["info", "held", "t"]);
+      if (stderr.includes("ALREADY_OPEN")) {
+        expect([status, stderr]).toEqual([1, expect.stringContaining(`process ${holder.pid}`)]);
+        break;
+      }
+    }
+    holder.stdin!.end();
+    await new Promise((resolve) => holder.once("exit", resolve));
+    expect(program.good(["tail", "held", "t", "--format", "%v"])).toBe("one");
+  });
+});
+
+describe("help and completion", () => {
+  it("help shows every command, and each with examples", () => {
+    const overview = program.good(["--help"]);
+    const names = [...overview.matchAll(/^ {2}([a-z]+) {3,}/gm)].map(([, name]) => name!);
+    expect(names).toEqual(expect.arrayContaining(["append", "export", "import", "tail", "token"]));
+    for (const name of names) expect(program.good([name, "--help"]), name).toMatch(/^ {2}.*tidemark/m);
+    expect(program.good(["--version"])).toBe("1.2.3\n");
+  });
+
+  it.each(["bash", "zsh", "fish"])("the script for %s names every command, and its shell takes it", (shell) => {
+    const script = program.good(["completion", shell]);
+    expect(script).toContain("append");
+    const { error, status } = spawnSync(shell, ["-n"], { input: script, encoding: "utf8" });
+    if (!error) expect(status).toBe(0);
+  });
+
+  it("bash completes commands and options by it", () => {
+    program.write(
+      "complete.sh",
+      `${program.good(["completion", "bash"])}
+COMP_WORDS=(tidemark ta); COMP_CWORD=1; _tidemark; echo "\${COMPREPLY[@]}"
+COMP_WORDS=(tidemark tail --fo); COMP_CWORD=2; _tidemark; echo "\${COMPREPLY[@]}"`,
+    );
+    const { stdout } = spawnSync("bash", [program.path("complete.sh")], { encoding: "utf8" });
+    expect(stdout).toBe("tail\n--follow --format\n");
+  });
+});
+
+describe("an append with a state file", () => {
+  it("goes on behind what was appended, and notices another input", () => {
+    rmSync(program.path("s.state"), { force: true });
+    const args = ["append", "data", "resumed", "--state", "s.state"];
+    program.good(args, { input: TEXT });
+    expect(program.run(args, { input: TEXT })).toMatchObject({
+      stderr: expect.stringContaining("0 records appended, after 8"),
+    });
+    program.good(args, { input: `${TEXT}{"value":"new"}\n` });
+    expect(program.good(["tail", "data", "resumed", "--format", "%o "])).toBe("0 1 2 3 4 5 6 7 8 ");
+    const other = program.run(args, { input: TEXT.replace("42", "43") + '{"value":"new"}\n' });
+    expect(other).toMatchObject({ status: 1, stderr: expect.stringContaining("another input") });
+    expect(program.run([...args.slice(0, 2), "else", ...args.slice(3)], { input: TEXT })).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining("belongs to an append to resumed"),
+    });
+    expect(program.run(args, { input: "" })).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining("ends before"),
+    });
+  });
+});

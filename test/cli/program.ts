@@ -1,0 +1,83 @@
+/** The program `tidemark` as the package has it, in a folder of its own: bin, dist/cli.js and what that needs. */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+// @ts-expect-error plain JavaScript, because it also runs before any package is installed
+import { bundleBase, bundleSideEntry } from "../../tools/package/build.mjs";
+// @ts-expect-error plain JavaScript, because it runs before anything is compiled
+import { buildKernel, kernelDirectory } from "../../tools/package/build-kernel.mjs";
+
+export interface Ran {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunOptions {
+  readonly input?: string | Uint8Array;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export class Program {
+  /** Where it runs: a folder for files of a test. */
+  readonly home = mkdtempSync(path.join(os.tmpdir(), "tidemark-cli-"));
+  readonly #bin = path.join(this.home, ".package", "bin", "tidemark.mjs");
+
+  async build(): Promise<this> {
+    const home = path.join(this.home, ".package");
+    const dist = path.join(home, "dist");
+    for (const folder of ["bin", "dist"]) mkdirSync(path.join(home, folder), { recursive: true });
+    await buildKernel();
+    await bundleBase(dist);
+    await bundleSideEntry("cli", dist);
+    copyFileSync(path.join(kernelDirectory as string, "browser.wasm"), path.join(dist, "kernel.wasm"));
+    copyFileSync("bin/tidemark.mjs", this.#bin);
+    writeFileSync(path.join(home, "package.json"), '{ "type": "module", "version": "1.2.3" }');
+    return this;
+  }
+
+  #env(more: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
+    const { TIDEMARK_JWT_SECRETS: _, TIDEMARK_TOKEN: _token, NO_COLOR: _colour, ...others } = process.env;
+    return { ...others, ...more };
+  }
+
+  run(args: readonly string[], { input = "", env }: RunOptions = {}): Ran {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [this.#bin, ...args], {
+      cwd: this.home,
+      env: this.#env(env),
+      encoding: "utf8",
+      input,
+      maxBuffer: 256 * 1024 * 1024,
+    });
+    return { status, stdout, stderr };
+  }
+
+  /** Runs it, and throws unless its exit code is 0. Gives stdout. */
+  good(args: readonly string[], options?: RunOptions): string {
+    const { status, stdout, stderr } = this.run(args, options);
+    if (status !== 0) throw new Error(`tidemark ${args.join(" ")} ended with ${status}: ${stderr}`);
+    return stdout;
+  }
+
+  start(args: readonly string[], env?: RunOptions["env"]): ChildProcess {
+    return spawn(process.execPath, [this.#bin, ...args], {
+      cwd: this.home,
+      env: this.#env(env),
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+  }
+
+  path(...names: readonly string[]): string {
+    return path.join(this.home, ...names);
+  }
+
+  write(name: string, bytes: string | Uint8Array): string {
+    writeFileSync(this.path(name), bytes);
+    return this.path(name);
+  }
+
+  remove(): void {
+    rmSync(this.home, { recursive: true, force: true });
+  }
+}

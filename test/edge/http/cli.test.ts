@@ -1,0 +1,99 @@
+/** `npx tidemark` against an edge in real workerd: tokens, follows, appends that are killed, exports. */
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { Program } from "../../cli/program.ts";
+import { type LocalWorker, startWorker } from "../local-worker.ts";
+
+const SECRET = "a secret of at least thirty-two characters";
+let worker: LocalWorker;
+let env: { readonly TIDEMARK_TOKEN: string };
+const program = new Program();
+
+beforeAll(async () => {
+  await program.build();
+  worker = await startWorker({ settings: { TIDEMARK_JWT_SECRETS: SECRET } });
+  env = { TIDEMARK_TOKEN: program.good(["token", "--secret", SECRET]).trim() };
+}, 60_000);
+afterAll(async () => {
+  await worker.stop();
+  program.remove();
+});
+
+const lines = (count: number): string =>
+  Array.from(
+    { length: count },
+    (_, n) => `{"key":"k${n % 3}","value":{"n":${n},"text":"${"x".repeat(n % 700)}"}}\n`,
+  ).join("");
+const numbersIn = (text: string): number[] =>
+  text
+    .split("\n")
+    .slice(0, -1)
+    .map((line) => (JSON.parse(line) as { value: { n: number } }).value.n);
+const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n);
+
+it("refuses without a token, and says so in one line", () => {
+  const refused = program.run(["info", worker.url, "orders"]);
+  expect([refused.status, refused.stderr]).toEqual([1, expect.stringMatching(/token/)]);
+  expect(refused.stderr.trim().split("\n").length).toBe(1);
+  expect(program.run(["info", worker.url, "orders"], { env })).toMatchObject({ status: 1 });
+});
+
+it("appends, shows, exports and imports; offsets and bytes are those of a folder", () => {
+  const args = [worker.url, "teams/1/orders"];
+  program.good(["append", ...args], { input: lines(2000), env });
+  expect(JSON.parse(program.good(["info", ...args, "--json"], { env }))).toMatchObject({
+    start: 0,
+    end: 2000,
+    contentType: "application/json",
+  });
+  expect(numbersIn(program.good(["tail", ...args, "-o", "-3", "--json"], { env }))).toEqual([1997, 1998, 1999]);
+  program.good(["export", ...args, "edge.ndjson"], { env });
+  program.good(["export", ...args, "segments"], { env });
+  const exported = readFileSync(program.path("edge.ndjson"), "utf8");
+  expect(numbersIn(exported)).toEqual(upTo(2000));
+  program.good(["import", "folder", "orders", "segments"]);
+  expect(program.good(["export", "folder", "orders"])).toBe(exported);
+  program.good(["import", worker.url, "copy", "segments"], { env });
+  expect(program.good(["export", worker.url, "copy"], { env })).toBe(exported);
+  expect(program.run(["append", ...args, "--expect", "5"], { input: lines(1), env })).toMatchObject({
+    status: 1,
+    stderr: expect.stringContaining("OFFSET_CONFLICT") as string,
+  });
+});
+
+it("follows, and ends well when it is interrupted", async () => {
+  program.good(["append", worker.url, "live", "--as", "text", "-q"], { input: "one\n", env });
+  const tail = program.start(["tail", worker.url, "live", "-o", "earliest", "-f", "--format", "%v\\n"], env);
+  const seen: string[] = [];
+  const ended = once(tail, "exit");
+  for await (const line of createInterface({ input: tail.stdout! })) {
+    seen.push(line);
+    if (line === "one") program.good(["append", worker.url, "live", "--as", "text", "-q"], { input: "two\n", env });
+    if (line === "two") tail.kill("SIGINT");
+  }
+  expect([seen, await ended]).toEqual([
+    ["one", "two"],
+    [130, null],
+  ]);
+});
+
+it("an append that is killed again and again has each record once", async () => {
+  const COUNT = 4000;
+  const input = lines(COUNT);
+  let kills = 0;
+  for (let code: number | null = null; code !== 0;) {
+    const child = program.start(["append", worker.url, "killed", "--state", "killed.state", "--acks"], env);
+    const ended = once(child, "exit");
+    child.stdin!.on("error", () => undefined);
+    child.stdin!.end(input);
+    let acks = 0;
+    for await (const _ of createInterface({ input: child.stdout! })) if (++acks === 2) child.kill("SIGKILL");
+    code = ((await ended) as [number | null])[0];
+    kills += code === null ? 1 : 0;
+    expect(code === null || code === 0).toBe(true);
+  }
+  expect(kills).toBeGreaterThan(1);
+  expect(numbersIn(program.good(["export", worker.url, "killed"], { env }))).toEqual(upTo(COUNT));
+});
