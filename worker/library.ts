@@ -8,14 +8,32 @@
  */
 export { type ErrorCode, type ErrorKind, TidemarkError, type WireError } from "../src/errors.ts";
 export type { Env } from "./env.ts";
+export type { SchemaIssue } from "../src/errors.ts";
+export {
+  events,
+  type EventCalls,
+  type EventExtras,
+  type EventInput,
+  type EventMap,
+  type EventRecord,
+  type EventTypes,
+} from "../src/typed/events.ts";
+export type { AppendStep, Middleware, MiddlewareRecord, ReadStep } from "../src/typed/middleware.ts";
+export type { RecordHeaders } from "../src/typed/record-headers.ts";
+export type { InferInput, InferOutput, StandardSchema } from "../src/typed/standard-schema.ts";
+export type { OnInvalid, TypedOptions, Upcast } from "../src/typed/typing.ts";
 export { LogObject } from "./log-object/log-object.ts";
+export type { StreamSchemaMap } from "./log-object/stream-schemas.ts";
+export { withSchemas } from "./log-object/with-schemas.ts";
 export { handle as handleRequest } from "./front/router.ts";
 export { SubscriptionObject } from "./subscriptions/subscription-object.ts";
 export type { HeadersInput, HeaderValue, RecordInput, RecordInput as TopicRecordInput } from "../src/topic/input.ts";
 export {
   type EdgeAppendOptions,
   type EdgeTopic,
+  type EdgeEventTopic,
   type EdgeTopicOptions,
+  type TypedEdgeTopicOptions,
   openTopic,
   type TopicEnv,
 } from "./client/topic.ts";

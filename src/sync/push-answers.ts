@@ -28,6 +28,7 @@ const CLASS_OF: Readonly<Record<string, AnswerClass>> = {
   TOO_LARGE: "poison",
   DECOMPRESSION_LIMIT: "poison",
   UNSUPPORTED_FORMAT: "poison",
+  SCHEMA_MISMATCH: "poison",
   BAD_REQUEST: "poison",
   OUTBOX_CONFLICT: "identity",
   UNKNOWN_OUTBOX: "identity",

@@ -170,7 +170,7 @@ export class TypedReader {
       return this.#typing.hasSchema ? this.#unfit(record, mismatch(error.toWire().message, thrown), thrown) : record;
     }
     give(record, value);
-    const judged = this.#typing.read(value, rawHeaders);
+    const judged = this.#typing.read(value, rawHeaders, valueBytes === null);
     return isPromise(judged)
       ? Promise.resolve(judged).then((one) => this.#took(record, one))
       : this.#took(record, judged);

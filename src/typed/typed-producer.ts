@@ -172,7 +172,7 @@ export class TypedProducer implements AnyProducer {
     } catch (cause) {
       return mismatch(`the serializer can't read what it made of the value: ${String(cause)}`, cause);
     }
-    return typing.fits(read, headers);
+    return typing.fits(read, headers, value === null);
   }
 
   #refusal(one: Mismatch, { headers = [] }: ProducerRecord, at: number | undefined): TidemarkError {

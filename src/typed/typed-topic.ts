@@ -20,7 +20,7 @@ export interface TypedTopicHost {
 }
 
 export interface TypedTopic extends Omit<AnyProducer, "pendingBytes"> {
-  batch<V>(batch: ReadBatch<V>): Promise<AnyBatch<V>>;
+  readonly batch: <V>(batch: ReadBatch<V>) => Promise<AnyBatch<V>>;
   producer(): AnyProducer;
 }
 

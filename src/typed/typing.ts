@@ -165,20 +165,20 @@ export class Typing {
       : mismatch(`there is no event type ${JSON.stringify(type.slice(0, 100))}; there are ${known}`);
   }
 
-  #judged(value: unknown, headers: Iterable<Header>): Judged | Promise<Judged> {
+  #judged(value: unknown, headers: Iterable<Header>, isTombstone: boolean): Judged | Promise<Judged> {
     const schema = this.#schemaFor(headers);
     if (schema && "issues" in schema) return schema;
-    // A tombstone deletes; it has no value that could fit.
-    return value === null || !schema ? { value } : judge(schema as StandardSchema, value);
+    // It deletes, and has no value that could fit.
+    return isTombstone || !schema ? { value } : judge(schema as StandardSchema, value);
   }
 
   /** Whether a value of today fits, as a reader will get it. */
-  fits(value: unknown, headers: Iterable<Header>): Judged | Promise<Judged> {
-    return this.#judged(value, headers);
+  fits(value: unknown, headers: Iterable<Header>, isTombstone: boolean): Judged | Promise<Judged> {
+    return this.#judged(value, headers, isTombstone);
   }
 
   /** What a stored value is today. Never throws. */
-  read(value: unknown, headers: Iterable<Header>): Judged | Promise<Judged> {
+  read(value: unknown, headers: Iterable<Header>, isTombstone: boolean): Judged | Promise<Judged> {
     if (!this.hasSchema) return { value };
     const header = textOfHeader(headers, SCHEMA_HEADER);
     const by = writtenBy(header);
@@ -188,7 +188,7 @@ export class Typing {
       return mismatch(`it was written under the schema ${shown}, and this topic has ${JSON.stringify(this.#name)}`);
     if (by.version > this.#version)
       return mismatch(`it is of version ${by.version}; this application knows versions up to ${this.#version}`);
-    if (value === null || by.version === this.#version) return this.#judged(value, headers);
+    if (isTombstone || by.version === this.#version) return this.#judged(value, headers, isTombstone);
     return this.#upcasted(value, by.version, headers);
   }
 
@@ -212,10 +212,12 @@ export class Typing {
       if (isPromise(now))
         return Promise.resolve(now).then(
           (next) =>
-            version + 1 < this.#version ? this.#upcasted(next, version + 1, headers) : this.#judged(next, headers),
+            version + 1 < this.#version
+              ? this.#upcasted(next, version + 1, headers)
+              : this.#judged(next, headers, false),
           failed,
         );
     }
-    return this.#judged(now, headers);
+    return this.#judged(now, headers, false);
   }
 }

@@ -30,11 +30,24 @@ import type {
 } from "../../src/log/types.ts";
 import { pauseMs } from "../../src/log/back-off.ts";
 import { checkCompaction, checkRetention, DEFAULT_SETTINGS } from "../../src/log/limits.ts";
-import { type Check, checkOptions, flag, refused, wellFormed } from "../../src/topic/check.ts";
+import { callback, type Check, checkOptions, flag, refused, wellFormed } from "../../src/topic/check.ts";
 import { keptRecord, type RecordInput, recordOf, recordsOf } from "../../src/topic/input.ts";
 import { APPEND_OPTIONS, BATCH_BYTES, PRODUCER_OPTIONS, producerIdOf } from "../../src/topic/options.ts";
 import { batchesOf, readingOf } from "../../src/topic/reading.ts";
 import { checkSerializer, type Serializer, type SerializerChoice, serializerOf } from "../../src/topic/serializer.ts";
+import type {
+  EventAppends,
+  EventCalls,
+  EventInput,
+  EventMap,
+  EventRecord,
+  EventTypes,
+} from "../../src/typed/events.ts";
+import type { Middleware } from "../../src/typed/middleware.ts";
+import type { InferInput, InferOutput, StandardSchema } from "../../src/typed/standard-schema.ts";
+import type { AnyProducer } from "../../src/typed/typed-producer.ts";
+import { type TypedTopic, typedTopic } from "../../src/typed/typed-topic.ts";
+import type { GivenTyping, TypedOptions } from "../../src/typed/typing.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
 import { viewOf } from "../../src/record/bytes.ts";
 import { CRC_AT, CRC_FROM, PRODUCER_ID_AT, RECORD_COUNT_AT } from "../../src/record/format.ts";
@@ -65,6 +78,8 @@ export interface EdgeTopicOptions<V> {
   /** Retention of a log that is made by this handle. A log that exists keeps its own. */
   readonly retention?: RetentionSettings | undefined;
   readonly compaction?: CompactionSettings | undefined;
+  /** Around appends and reads, the outermost first; `use()` adds more. docs/typed.md */
+  readonly use?: readonly Middleware[] | undefined;
 }
 
 export interface EdgeAppendOptions {
@@ -72,28 +87,56 @@ export interface EdgeAppendOptions {
   readonly ifEnd?: number | undefined;
 }
 
-export interface EdgeTopic<V = unknown> {
+/** A topic whose values fit a schema: docs/typed.md. */
+export interface TypedEdgeTopicOptions<S extends StandardSchema | EventTypes>
+  extends EdgeTopicOptions<unknown>, TypedOptions<S, PlainRecord<unknown>> {}
+
+/** `I` is what may be appended and `R` a record as read; they differ in a topic with a schema. */
+export interface EdgeTopic<V = unknown, I = RecordInput<V>, R = PlainRecord<V>> {
   readonly name: string;
   /** Resolves when the record is durable. Un-awaited appends batch themselves. */
-  append(record: RecordInput<V>, options?: EdgeAppendOptions): Promise<ProducerAck>;
+  append(record: I, options?: EdgeAppendOptions): Promise<ProducerAck>;
   /**
    * Appends all records or none, as one batch with one ack. Its `offset` is the last record's, its `baseOffset` the
    * first one's.
    */
-  appendBatch(records: readonly RecordInput<V>[], options?: EdgeAppendOptions): Promise<ProducerBatchAck>;
-  read(options?: ReaderOptions): AsyncIterableIterator<PlainRecord<V>>;
+  appendBatch(records: readonly I[], options?: EdgeAppendOptions): Promise<ProducerBatchAck>;
+  read(options?: ReaderOptions): AsyncIterableIterator<R>;
   readBatches(options?: ReaderOptions): AsyncIterableIterator<AnyBatch<V>>;
+  /** Adds middleware, inside of what is there: for what this handle appends and reads from now on. */
+  use(middleware: Middleware): this;
   /** Where the log begins and ends. Undefined for a log that was never written. */
   state(): Promise<
     { readonly logStartOffset: number; readonly logEndOffset: number; readonly closed: boolean } | undefined
   >;
 }
 
-export function openTopic<V = unknown>(env: TopicEnv, name: string, options: EdgeTopicOptions<V> = {}): EdgeTopic<V> {
+/** A topic of `events({ … })`: `emit` appends an event, and a record that is read has its `type`. */
+export type EdgeEventTopic<M extends EventMap> = EdgeTopic<
+  unknown,
+  EventInput<M>,
+  EventRecord<M, PlainRecord<unknown>>
+> &
+  EventCalls<M, EdgeAppendOptions, ProducerAck>;
+
+export function openTopic<M extends EventMap>(
+  env: TopicEnv,
+  name: string,
+  options: TypedEdgeTopicOptions<EventTypes<M>>,
+): EdgeEventTopic<M>;
+export function openTopic<S extends StandardSchema>(
+  env: TopicEnv,
+  name: string,
+  options: TypedEdgeTopicOptions<S>,
+): EdgeTopic<InferOutput<S>, RecordInput<InferInput<S>>>;
+export function openTopic<V = unknown>(env: TopicEnv, name: string, options?: EdgeTopicOptions<V>): EdgeTopic<V>;
+export function openTopic(env: TopicEnv, name: string, options: object = {}): object {
   return new Topic(env, name, options);
 }
 
 const TYPES = { json: "application/json", text: "text/plain", bytes: "application/octet-stream" } as const;
+/** Any of these makes a topic one with a schema or middleware, or a refused one. */
+const TYPING = ["schema", "schemaName", "version", "upcast", "onInvalid", "use"] as const;
 const IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024;
 const TRIES_MAX = 5;
 const BACK_OFF = { minMs: 100, maxMs: 1_000 };
@@ -123,6 +166,11 @@ class Topic<V> implements EdgeTopic<V> {
   readonly #tenant: string;
   readonly #serializer: Serializer<V>;
   #producer: Promise<Producer> | undefined;
+  /** The same, once it is there. */
+  #made: Producer | undefined;
+  /** With a schema or middleware: what appends and reads go through. */
+  #typed: TypedTopic | undefined;
+  readonly #used: Middleware[] = [];
   #failures = 0;
 
   constructor(
@@ -136,6 +184,38 @@ class Topic<V> implements EdgeTopic<V> {
     this.#path = name;
     this.#tenant = options.tenant ?? OPEN_TENANT;
     this.#serializer = serializerOf<V>(options.serializer);
+    const { schema } = options as GivenTyping;
+    if (TYPING.some((name) => (options as GivenTyping)[name] !== undefined)) this.#type(options);
+    Object.assign(this, (schema as EventTypes | undefined)?.["~calls"]?.(this as EventAppends));
+  }
+
+  #type(options: GivenTyping): void {
+    if (this.#typed) return;
+    const pending = (): number => this.#made?.pendingBytes ?? 0;
+    const plain: AnyProducer = {
+      append: (...given) => this.#opened().then((producer) => producer.append(...given)),
+      appendBatch: (...given) => this.#opened().then((producer) => producer.appendBatch(...given)),
+      drained: (bytes) => this.#opened().then((producer) => producer.drained(bytes)),
+      get pendingBytes() {
+        return pending();
+      },
+    };
+    this.#typed = typedTopic({
+      name: this.name,
+      options,
+      serializer: this.#serializer as Serializer<never>,
+      plain,
+      used: this.#used,
+      inFlightBytesMax: IN_FLIGHT_BYTES_MAX,
+    });
+    this.#source.typed = this.#typed.batch;
+  }
+
+  use(middleware: Middleware): this {
+    callback("use", middleware);
+    this.#type({});
+    this.#used.push(middleware);
+    return this;
   }
 
   // --- the object --------------------------------------------------------------------------------------------------
@@ -183,19 +263,19 @@ class Topic<V> implements EdgeTopic<V> {
   async append(record: RecordInput<V>, options: EdgeAppendOptions = {}): Promise<ProducerAck> {
     checkOptions("append()", options, { ifEnd });
     const encoded = keptRecord(recordOf(record, this.#serializer, Date.now));
-    return (await this.#opened()).append(encoded, "flushed", options.ifEnd);
+    return (this.#typed ?? (await this.#opened())).append(encoded, "flushed", options.ifEnd);
   }
 
   async appendBatch(records: readonly RecordInput<V>[], options: EdgeAppendOptions = {}): Promise<ProducerBatchAck> {
     checkOptions("appendBatch()", options, { ifEnd });
     const encoded = recordsOf(records, this.#serializer, Date.now).map(keptRecord);
-    return (await this.#opened()).appendBatch(encoded, "flushed", options.ifEnd);
+    return (this.#typed ?? (await this.#opened())).appendBatch(encoded, "flushed", options.ifEnd);
   }
 
   #opened(): Promise<Producer> {
     return (this.#producer ??= edgeKernel().then(
       (kernel) =>
-        new Producer({
+        (this.#made = new Producer({
           kernel,
           send: (batch, options) => this.#send(kernel, batch, options),
           reopened: () => this.#again(),
@@ -206,7 +286,7 @@ class Topic<V> implements EdgeTopic<V> {
           recordBytesMax: DEFAULT_SETTINGS.recordBytesMax,
           batchBytesMax: DEFAULT_SETTINGS.batchBytesMax,
           inFlightBytesMax: IN_FLIGHT_BYTES_MAX,
-        }),
+        })),
     ));
   }
 
@@ -240,7 +320,7 @@ class Topic<V> implements EdgeTopic<V> {
 
   // --- read --------------------------------------------------------------------------------------------------------
 
-  readonly #source: ReadSource = {
+  readonly #source: ReadSource & { typed?: NonNullable<ReadSource["typed"]> } = {
     fetch: (from, options) => this.#fetch(from, options),
     resolve: (position) => this.#resolve(position),
   };

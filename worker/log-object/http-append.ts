@@ -69,7 +69,12 @@ export async function appendTo(
     return answer;
   }
   const isLines = contentType !== undefined && isRecordsOf(contentType, stream.config.contentType);
-  const { nextOffset, closed, duplicate, producer } = await stream.append({ ...asked, body, isLines });
+  const append = () => stream.append({ ...asked, body, isLines });
+  const { judge, config } = stream;
+  // An empty body closes the stream.
+  const { nextOffset, closed, duplicate, producer } = await (judge && body.length > 0
+    ? judge.append({ body, contentType: config.contentType, isLines }, append)
+    : append());
   counters.append(body.length, duplicate);
   const headers: Record<string, string> = { [H.next]: formatOffset(nextOffset) };
   if (closed) headers[H.closed] = "true";

@@ -61,6 +61,7 @@ import { MANIFEST_HEADER } from "../rpc/manifest.ts";
 import { leadOf } from "../wire/sse-text.ts";
 import type { StreamPeer, StreamTold } from "../rpc/stream-peer.ts";
 import { subscriptionsOf } from "../rpc/subscription-peer.ts";
+import type { StreamJudge } from "../stream/batch-check.ts";
 import { Stream, type StreamHost } from "../stream/stream.ts";
 import { SubscriptionNotifier } from "./subscription-notifier.ts";
 import { nothingAt, Telling } from "./telling.ts";
@@ -155,6 +156,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
       now: () => Date.now(),
       breathe: groupTurn,
       outboxes: { maxAgeMs: outboxMaxAgeMs(this.env) },
+      judgeOf: (path) => this.judgeOf(path),
       readSource: (source, ...range) => readSource(this.#peer(source.path), source, ...range),
       onChange: (end, closed) => this.#notify(end, closed),
       // Runs after the transaction that seals.
@@ -166,6 +168,11 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
         }),
       abort: (reason) => this.ctx.abort(reason),
     };
+  }
+
+  /** What the Worker has a schema for: withSchemas() says. */
+  protected judgeOf(_path: string): StreamJudge | undefined {
+    return undefined;
   }
 
   // --- object storage ----------------------------------------------------------------------------------------------
@@ -243,6 +250,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     try {
       // Encoded before anything is written, so that a body that is not JSON creates nothing.
       const text = { body, mediaType: mediaType(config.contentType), timestamp: Date.now(), prefix: point?.prefix };
+      if (body.length > 0) await this.judgeOf(path)?.body({ body, contentType: config.contentType });
       batches = await encodeInSlices(kernel, text, turn);
     } catch (thrown) {
       await peer?.releaseFork(path, id);

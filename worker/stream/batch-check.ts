@@ -5,11 +5,35 @@
 import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
 import { CODEC_MASK, readHeader } from "../../src/record/format.ts";
-import { decodeBatch } from "../../src/record/record-batch.ts";
+import { decodeBatch, type RecordBatch } from "../../src/record/record-batch.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 import { ENCODE_SLICE_BYTES, turn } from "./body-encoder.ts";
 import { isJsonText, RECORDS_MAX } from "./body-limits.ts";
 import { isReserved } from "./writer-state.ts";
+
+/** Judges records by the schema that the Worker has for their stream (log-object/stream-schemas.ts). */
+export interface StreamJudge {
+  /** Throws SCHEMA_MISMATCH, maybe later. */
+  batch(batch: RecordBatch, contentType: string): void | Promise<void>;
+  body(judged: JudgedBody): void | Promise<void>;
+  /** `append` once the body is judged, in the order of the calls. */
+  append<T>(judged: JudgedBody, append: () => Promise<T>): Promise<T>;
+}
+
+export interface JudgedBody {
+  readonly body: Uint8Array;
+  /** The stream's. */
+  readonly contentType: string;
+  /** The body is of whole records, each a line. */
+  readonly isLines?: boolean;
+}
+
+/** What is checked depends on the stream. */
+export interface CheckedStream {
+  readonly isJson: boolean;
+  readonly judge: StreamJudge | undefined;
+  readonly config: { readonly contentType: string };
+}
 
 export const BATCHES_MAX = 1000;
 /** Checking costs a quarter of encoding for the same bytes, so this many slices share a turn. */
@@ -20,7 +44,11 @@ const UNPACKED_BYTES = 2 * 1024 * 1024;
 const RECORD_COST_BYTES = 64;
 
 /** Checks all batches of a request. Other streams of this isolate get a turn after each slice of work. */
-export async function checkBatches(kernel: Kernel, batches: readonly Uint8Array[], isJson: boolean): Promise<void> {
+export async function checkBatches(
+  kernel: Kernel,
+  batches: readonly Uint8Array[],
+  stream: CheckedStream,
+): Promise<void> {
   if (batches.length === 0) throw badRequest(`an append has 1 to ${BATCHES_MAX} batches`);
   if (batches.length > BATCHES_MAX) throw new EdgeError("TOO_LARGE", `an append has at most ${BATCHES_MAX} batches`);
   const headers = batches.map((batch) => readHeader(batch));
@@ -30,7 +58,7 @@ export async function checkBatches(kernel: Kernel, batches: readonly Uint8Array[
   for (const [i, batch] of batches.entries()) {
     const { attributes, recordCount } = headers[i]!;
     work += ((attributes & CODEC_MASK) === 0 ? batch.length : UNPACKED_BYTES) + recordCount * RECORD_COST_BYTES;
-    await checkBatch(kernel, batch, isJson).catch((thrown: unknown) => {
+    await checkBatch(kernel, batch, stream).catch((thrown: unknown) => {
       const { code, message, details } = EdgeError.from(thrown);
       throw EdgeError.isOne(thrown)
         ? new EdgeError(code, message, { ...details, batch: i }, { cause: thrown })
@@ -44,9 +72,9 @@ export async function checkBatches(kernel: Kernel, batches: readonly Uint8Array[
 
 /**
  * Checks what the log does not: a compressed batch that can't be decompressed, or is too large then; a value that is
- * not JSON in a stream of JSON; a header whose name is reserved for this server.
+ * not JSON in a stream of JSON; a header whose name is reserved for this server; the stream's schema.
  */
-async function checkBatch(kernel: Kernel, bytes: Uint8Array, isJson: boolean): Promise<void> {
+async function checkBatch(kernel: Kernel, bytes: Uint8Array, { isJson, judge, config }: CheckedStream): Promise<void> {
   const batch = await Promise.resolve()
     .then(() => decodeBatch(kernel, bytes))
     .catch((thrown: unknown) => {
@@ -59,4 +87,5 @@ async function checkBatch(kernel: Kernel, bytes: Uint8Array, isJson: boolean): P
     const value = batch.valueAt(i);
     if (isJson && value !== null && !isJsonText(value)) throw badRequest("a record of this stream is one JSON message");
   }
+  if (judge && !batch.isControl) await judge.batch(batch, config.contentType);
 }

@@ -15,15 +15,14 @@ import { splitBatches } from "../../src/record/record-batch.ts";
 import type { Push, Pushed } from "../../src/sync/sync-frames.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 import type { Appends } from "./appends.ts";
-import { checkBatches } from "./batch-check.ts";
+import { checkBatches, type CheckedStream } from "./batch-check.ts";
 import type { OutboxEntry } from "../store/outbox-bytes.ts";
 import type { Grant, Outboxes, PushAsked, Speaker } from "./outboxes.ts";
 import { RecentPushes } from "./recent-pushes.ts";
 
-export interface PushHost {
+export interface PushHost extends CheckedStream {
   readonly kernel: PackingKernel;
   readonly log: Log;
-  readonly isJson: boolean;
   readonly outboxes: Outboxes;
   readonly appends: Appends;
   abort(reason: string): void;
@@ -96,7 +95,7 @@ export class Pushes {
 
   /** Checks each batch by itself. The error names the first bad one. */
   async #checked(batches: readonly Uint8Array[], { at }: Push): Promise<BatchHeader[]> {
-    const { kernel, log, isJson } = this.#host;
+    const { kernel, log } = this.#host;
     const headers: BatchHeader[] = [];
     let bad: unknown;
     try {
@@ -114,7 +113,7 @@ export class Pushes {
     }
     // A batch before the bad one may be wrong in another way.
     if (headers.length > 0 || !bad)
-      await checkBatches(kernel, batches.slice(0, bad ? headers.length : undefined), isJson).catch(
+      await checkBatches(kernel, batches.slice(0, bad ? headers.length : undefined), this.#host).catch(
         (thrown: unknown) => {
           const { batch } = EdgeError.from(thrown).details;
           throw batch === undefined ? thrown : withIndex(thrown, Number(batch));

@@ -29,6 +29,7 @@ import { type Parts, partsIn } from "./values.ts";
 import { StreamState } from "./writer-state.ts";
 import { OutboxTables } from "../store/outbox-tables.ts";
 import { type OutboxBounds, Outboxes } from "./outboxes.ts";
+import type { StreamJudge } from "./batch-check.ts";
 import { Pushes } from "./push.ts";
 
 /** What a stream needs of its object. */
@@ -41,6 +42,8 @@ export interface StreamHost {
   /** Returns 32 random bits. Default: the platform's. */
   random?(): number;
   readonly outboxes?: OutboxBounds;
+  /** The schema of the stream at this path. Default: none has one. */
+  judgeOf?(path: string): StreamJudge | undefined;
   /** Resolves in a later turn. Appends that arrive until then form the next group. */
   breathe(committed?: number): Promise<void>;
   /** Batches of another stream of the same tenant, from that stream's object. Undefined if the stream is gone. */
@@ -117,11 +120,13 @@ export class Stream {
       abort: (reason) => host.abort(reason),
     });
     this.outboxes = outboxes;
-    const { kernel, isJson } = this;
+    const { kernel, isJson, judge } = this;
     this.pushes = new Pushes({
       kernel,
       log,
       isJson,
+      judge,
+      config,
       outboxes,
       appends: this.#appends,
       abort: (why) => host.abort(why),
@@ -207,6 +212,10 @@ export class Stream {
   get tail(): number {
     return this.log.highWatermark;
   }
+  get judge(): StreamJudge | undefined {
+    return this.#host.judgeOf?.(this.config.path);
+  }
+
   get isJson(): boolean {
     return mediaType(this.#config.contentType) === "application/json";
   }
