@@ -77,7 +77,12 @@ function fromOutside(): Projects {
   return [
     {
       extends: true,
-      test: { ...node, ...slow, name: "pages", include: ["test/{playground,crash,power,tabs,sync}/**/*.test.ts"] },
+      test: {
+        ...node,
+        ...slow,
+        name: "pages",
+        include: ["test/{playground,crash,power,tabs,sync,client}/**/*.test.ts"],
+      },
     },
     {
       extends: true,

@@ -22,13 +22,13 @@ import type { SerializerChoice } from "../topic/serializer.ts";
 export interface ConnectOptions {
   /**
    * The bearer token (a JWT), or a function that gives one. The function is called before the first request
-   * ("connect"), again after a 401 ("refused"), and before a socket's token ends ("expiring"); undefined means no
-   * token, as for an edge with open access.
+   * ("connect"), after a 401 ("refused"), and when a socket's token has ended ("expired"); undefined means no token, as
+   * for an edge with open access.
    */
   readonly token?: string | ((reason: TokenReason) => string | undefined | Promise<string | undefined>) | undefined;
   /**
-   * "auto" (default): live records and appends go over a WebSocket where one opens, and over requests and long-polls
-   * where none does. "http": no WebSocket is tried.
+   * "auto" (default): a read that follows opens a WebSocket, and appends use it as long as it is open; requests and
+   * long-polls do the same where none opens. "http": no WebSocket is tried.
    */
   readonly transport?: "auto" | "http" | undefined;
   /** Default: the platform's. Without one (Node 20), everything goes over HTTP. The class of the package ws fits. */

@@ -2,7 +2,8 @@
 import { TidemarkError } from "../errors.ts";
 import { callback, checkOptions, flag, integer, oneOf, positive, refused, signal, wellFormed } from "../topic/check.ts";
 import { checkSerializer } from "../topic/serializer.ts";
-import type { ClientTopic, ClientTopicOptions, ConnectOptions, EdgeClient } from "./api.ts";
+import type { ClientTopic, ClientTopicOptions, ConnectOptions, EdgeClient, WebSocketClass } from "./api.ts";
+import { LiveSocket } from "./live-socket.ts";
 import { RemoteTopic } from "./remote-topic.ts";
 import { EdgeRequests } from "./requests.ts";
 
@@ -50,6 +51,7 @@ function checkName(name: unknown): void {
 class Client implements EdgeClient {
   readonly url: string;
   readonly #requests: EdgeRequests;
+  readonly #live: LiveSocket;
   readonly #topics = new Map<string, { readonly topic: RemoteTopic<unknown>; readonly serializer: unknown }>();
   readonly #inFlightBytesMax: number;
   /** Aborted first: reads end, and nothing is appended any more. */
@@ -61,6 +63,8 @@ class Client implements EdgeClient {
   constructor(url: string, options: ConnectOptions) {
     this.url = url;
     this.#requests = new EdgeRequests(url, options, this.#closed.signal);
+    const { transport, WebSocket = globalThis.WebSocket as WebSocketClass | undefined } = options;
+    this.#live = new LiveSocket(this.#requests, transport === "http" ? undefined : WebSocket, this.#closed.signal);
     this.#inFlightBytesMax = options.inFlightBytesMax ?? IN_FLIGHT_BYTES_MAX;
     const { signal } = options;
     const abort = (): void => this.#end("the client was closed by its signal");
@@ -80,7 +84,12 @@ class Client implements EdgeClient {
       });
     if (known) return known.topic as RemoteTopic<unknown> as ClientTopic<V>;
     const topic = new RemoteTopic<V>(
-      { requests: this.#requests, inFlightBytesMax: this.#inFlightBytesMax, closing: this.#closing.signal },
+      {
+        requests: this.#requests,
+        live: this.#live,
+        inFlightBytesMax: this.#inFlightBytesMax,
+        closing: this.#closing.signal,
+      },
       name,
       options,
     );

@@ -12,7 +12,10 @@ import { BatchReading } from "../delivery/reading.ts";
 import type { StartPosition } from "../log/types.ts";
 import type { ClientReadOptions } from "./api.ts";
 import { decodeBatches } from "./decode-batch.ts";
-import { anyOf } from "./waiting.ts";
+import { anyOf, pauseFor } from "./waiting.ts";
+
+/** How often a read that follows looks for a topic that does not exist. */
+const MISSING_MS = 2_000;
 
 export interface Page {
   readonly bytes: Uint8Array;
@@ -21,6 +24,8 @@ export interface Page {
   readonly isLevel: boolean;
   /** True if nothing will come any more. */
   readonly ended: boolean;
+  /** True if there is no such topic. */
+  readonly isMissing?: boolean;
 }
 
 export interface PageSource {
@@ -90,8 +95,16 @@ async function* batchesOf<V>(
       damagedAt = offset;
     }
   }
+  let wasThere = false;
   while (offset < last) {
     const page = await source.page(offset, over);
+    if (page.isMissing) {
+      if (!follow) return;
+      if (wasThere) throw new TidemarkError("UNKNOWN_TOPIC", "the topic was deleted while it was followed", { offset });
+      await pauseFor(MISSING_MS, over);
+      continue;
+    }
+    wasThere = true;
     yield* read(page);
     if (page.ended && offset >= page.nextOffset) return;
     if (!page.isLevel || offset < page.nextOffset) continue;

@@ -22,14 +22,12 @@ import type {
   ClientTopicOptions,
   ClientTopicState,
 } from "./api.ts";
+import type { LiveSocket } from "./live-socket.ts";
 import { type Page, type PageSource, readPages } from "./read-topic.ts";
 import { type EdgeReply, type EdgeAsk, POLL_SILENT_MS, errorIn, type EdgeRequests } from "./requests.ts";
 import { type Placed, type Posted, Sender } from "./sender.ts";
-import { pauseFor } from "./waiting.ts";
 
 const TYPES = { json: "application/json", text: "text/plain", bytes: "application/octet-stream" } as const;
-/** How often a read that follows looks for a topic that does not exist. */
-const MISSING_MS = 2_000;
 const NOTHING = new Uint8Array(0);
 const NEXT = "stream-next-offset";
 const START = "tidemark-start-offset";
@@ -43,6 +41,7 @@ const APPEND_ALL = { signal, onProgress: callback };
 
 export interface RemoteHost {
   readonly requests: EdgeRequests;
+  readonly live: LiveSocket;
   readonly inFlightBytesMax: number;
   /** Aborted once the client closes: reads end. */
   readonly closing: AbortSignal;
@@ -186,6 +185,9 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     { ifEnd, since }: { readonly ifEnd: number | undefined; readonly since: number | undefined },
     over: AbortSignal,
   ): Promise<Posted> {
+    // What was sent before needs to say since when, which only a request can.
+    const told = since === undefined ? await this.#host.live.append(this.name, batch, ifEnd, over) : undefined;
+    if (told) return told;
     const headers = {
       "content-type": BATCHES_TYPE,
       "tidemark-sequences": "from-zero",
@@ -217,19 +219,23 @@ export class RemoteTopic<V> implements ClientTopic<V> {
       signal: over,
       ms: silentMs === undefined ? this.#host.requests.timeoutMs : Infinity,
     });
-    if (answer.status === 404) return { bytes: NOTHING, nextOffset: from, isLevel: true, ended: false };
+    if (answer.status === 404)
+      return { bytes: NOTHING, nextOffset: from, isLevel: true, ended: false, isMissing: true };
     if (answer.headers.get(NEXT) === null) throw notOfTheEdge(answer);
     const nextOffset = offsetOf(answer, NEXT);
     const isLevel = answer.headers.get("stream-up-to-date") === "true";
     return { bytes: answer.bytes, nextOffset, isLevel, ended: isLevel && isClosed(answer) };
   }
 
-  /** Long-polls. A topic that does not exist is looked for. */
+  /** Over the socket, or by long-polls while there is none. */
   async *#live(from: number, over: AbortSignal): AsyncGenerator<Page> {
     for (let at = from; ;) {
+      const follow = this.#host.live.follow(this.name, at, over);
+      // How it ended shows with the next page.
+      if (follow) return yield* follow;
       const page = await this.#page(`?offset=${formatOffset(at)}&live=long-poll`, at, over, POLL_SILENT_MS);
-      if (page.nextOffset > at || page.ended) yield page;
-      else if (page.bytes === NOTHING) await pauseFor(MISSING_MS, over);
+      if (page.nextOffset > at || page.ended || page.isMissing) yield page;
+      if (page.isMissing) return;
       at = page.nextOffset;
     }
   }

@@ -19,7 +19,7 @@ const IN_NODE = [
 export const SIDE_ENTRIES = {
   node: { source: "src/node/index.ts", platform: "node", instead: IN_NODE },
   react: { source: "src/bindings/react.ts", platform: "browser", external: ["react"], gzipMax: 3 * 1024 },
-  client: { source: "src/client/index.ts", platform: "neutral" },
+  client: { source: "src/client/index.ts", platform: "neutral", gzipMax: 14.6 * 1024 },
 };
 
 /** Programs of the package, bundled in the same way. bin/ starts them, and no app imports them. */
