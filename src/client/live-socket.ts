@@ -93,7 +93,7 @@ export class LiveSocket {
   #opened(): Promise<WebSocketLike> {
     return (this.#socket ??= this.#open().catch((thrown: unknown) => {
       this.#socket = undefined;
-      this.#avoidUntil = Date.now() + AVOID_MS;
+      this.#avoidUntil = performance.now() + AVOID_MS;
       throw thrown;
     }));
   }
@@ -120,7 +120,7 @@ export class LiveSocket {
   }
 
   #live(socket: WebSocketLike, token: ReturnType<EdgeRequests["token"]>): void {
-    const since = Date.now();
+    const since = performance.now();
     let timer: ReturnType<typeof setTimeout>;
     const silence = (next: () => void): void => {
       clearTimeout(timer);
@@ -134,7 +134,7 @@ export class LiveSocket {
       if (this.#end !== end) return;
       this.#end = this.#socket = undefined;
       clearTimeout(timer);
-      if (code !== 1000 && Date.now() - since < AVOID_MS) this.#avoidUntil = Date.now() + AVOID_MS;
+      if (code !== 1000 && performance.now() - since < AVOID_MS) this.#avoidUntil = performance.now() + AVOID_MS;
       if (code === CloseCode.UNAUTHORIZED) this.#requests.token("expired", token);
       this.#channels.clear();
       this.#ready.clear();
@@ -233,7 +233,7 @@ export class LiveSocket {
 
   /** Undefined if there is no socket for now. */
   follow(name: string, from: number, signal: AbortSignal): AsyncGenerator<Page> | undefined {
-    return this.#Class && Date.now() >= this.#avoidUntil ? this.#follow(name, from, signal) : undefined;
+    return this.#Class && performance.now() >= this.#avoidUntil ? this.#follow(name, from, signal) : undefined;
   }
 
   async *#follow(name: string, from: number, signal: AbortSignal): AsyncGenerator<Page> {
@@ -291,7 +291,7 @@ export class LiveSocket {
   }
 
   #avoid(): void {
-    this.#avoidUntil = Math.max(this.#avoidUntil, Date.now() + AVOID_MS);
+    this.#avoidUntil = Math.max(this.#avoidUntil, performance.now() + AVOID_MS);
   }
 }
 

@@ -19,6 +19,8 @@ import { pauseFor, within } from "./waiting.ts";
 /** A request whose answer does not begin, or stops coming, for this long is lost. A long-poll is answered in 20 s. */
 const SILENT_MS = 15_000;
 export const POLL_SILENT_MS = 35_000;
+/** A body gets as much longer as it takes at this speed: no line that is worth a try is slower. */
+const BYTES_PER_MS = 8;
 const BACK_OFF = { minMs: 100, maxMs: 5_000 };
 const TIMEOUT_MS = 30_000;
 
@@ -114,8 +116,9 @@ export class EdgeRequests {
 
   /** The edge's answer, whatever its status. Rejects with the signal's reason, CLOSED and TIMEOUT. */
   async ask(asked: EdgeAsk): Promise<EdgeReply> {
-    const { silentMs = SILENT_MS, signal } = asked;
-    return within(silentMs, [this.#closed, signal], async (over, heard) => {
+    const { silentMs = SILENT_MS, signal, body } = asked;
+    const ms = silentMs + (body?.length ?? 0) / BYTES_PER_MS;
+    return within(ms, [this.#closed, signal], async (over, heard) => {
       let token = this.token();
       let answer = await this.#once(asked, await token.text, over, heard);
       if (answer.status === 401 && typeof this.#options.token === "function") {

@@ -117,7 +117,7 @@ export class Sender {
         records,
         bytes,
         ifEnd,
-        deadline: Date.now() + this.#host.timeoutMs,
+        deadline: performance.now() + this.#host.timeoutMs,
         batch: undefined,
         settle: (how) => {
           if (!this.#open.delete(call)) return;
@@ -162,11 +162,11 @@ export class Sender {
     if (this.#timer !== undefined) return;
     const [first] = this.#open;
     if (!first) return;
-    const ms = Math.max(0, first.deadline - Date.now());
+    const ms = Math.max(0, first.deadline - performance.now());
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       for (const call of this.#open) {
-        if (call.deadline > Date.now()) break;
+        if (call.deadline > performance.now()) break;
         call.settle({ thrown: this.#late(call) });
       }
       this.#watch();

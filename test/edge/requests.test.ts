@@ -383,6 +383,37 @@ describe("requests that miss something are told what", () => {
       401,
       expect.stringContaining("pages that it serves"),
     ]);
-    expect(await of("https://edge.example", closed)).toEqual([401, "a bearer token is needed"]);
+    expect(await of("https://edge.example", closed)).toEqual([
+      401,
+      "a bearer token is needed, as Authorization: Bearer <JWT>",
+    ]);
+  });
+
+  it.each<[string, string, string, Record<string, string>, string | undefined, number, RegExp]>([
+    ["a stream that is not there", "GET", "none", {}, undefined, 404, /PUT creates it/],
+    ["an append to it", "POST", "none", { "content-type": "text/plain" }, "a", 404, /PUT creates it/],
+    ["a method that there is not", "PATCH", "there", {}, undefined, 405, /PUT \(creates it\), POST \(appends\)/],
+    ["other settings", "PUT", "there", { "content-type": "text/html" }, undefined, 409, /HEAD shows them/],
+    ["another type", "POST", "there", { "content-type": "text/html" }, "a", 409, /this stream takes text\/plain/],
+    ["no type", "POST", "there", { "content-type": "" }, "a", 400, /no content type; this stream takes text\/plain/],
+    ["no body", "POST", "there", { "content-type": "text/plain" }, "", 400, /brings records, or closes/],
+    ["another Accept", "GET", "there", { accept: "image/png" }, undefined, 406, /read as text\/plain or application/],
+    ["a live read from nowhere", "GET", "there?live=sse", {}, undefined, 400, /-1 is the start, now the end/],
+    ["an offset as a number", "GET", "there?offset=5", {}, undefined, 400, /that of record 10 is 0+10_0+/],
+    ["an offset beyond the end", "GET", "there?from=5", {}, undefined, 416, /the stream's end, which is 0/],
+    [
+      "part of a producer",
+      "POST",
+      "there",
+      { "content-type": "text/plain", "producer-id": "a" },
+      "a",
+      400,
+      /all three/,
+    ],
+    ["a packed body", "POST", "there", { "content-encoding": "gzip" }, "a", 415, /without Content-Encoding/],
+  ])("%s: the error says how to do it right", async (_, method, path, headers, body, status, hint) => {
+    await ask("PUT", "there", { "content-type": "text/plain" });
+    const response = await ask(method, path, headers, body);
+    expect([response.status, await messageOf(response)]).toEqual([status, expect.stringMatching(hint)]);
   });
 });

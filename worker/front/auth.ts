@@ -70,9 +70,9 @@ export async function callerOf(request: Request, env: Env): Promise<Caller> {
   if (token === undefined) {
     if (isOpen(request, env))
       return { tenant: OPEN_TENANT, subject: "", expires: undefined, isOpen: true, require: () => {} };
-    throw unauthorized(`a bearer token is needed${hintFor(request, env)}`);
+    throw unauthorized(`a bearer token is needed, as Authorization: Bearer <JWT>${hintFor(request, env)}`);
   }
-  if (token.length > TOKEN_BYTES_MAX) throw unauthorized("the token is too long");
+  if (token.length > TOKEN_BYTES_MAX) throw unauthorized(`the token has more than ${TOKEN_BYTES_MAX} characters`);
   const claims = await verify(token, env);
   if (header === undefined && protocolToken(request.headers) === undefined) {
     const { exp = Infinity, iat = -Infinity } = claims;
@@ -93,7 +93,11 @@ export async function callerOf(request: Request, env: Env): Promise<Caller> {
     isOpen: false,
     require(action, path) {
       const isAllowed = scopes.some((scope) => scope.action === action && matches(scope.pattern, path));
-      if (!isAllowed) throw new EdgeError("FORBIDDEN", `the token does not allow ${action} here`);
+      if (!isAllowed)
+        throw new EdgeError(
+          "FORBIDDEN",
+          `the token does not allow ${action} here: its claim "scope" needs ${action}:<a pattern of this path>`,
+        );
     },
   };
 }
@@ -142,8 +146,11 @@ async function verify(token: string, env: Env): Promise<JWTPayload> {
     return (await jwtVerify(token, keyOf(env.TIDEMARK_JWKS_URL), { ...options, algorithms: ASYMMETRIC })).payload;
   } catch (thrown) {
     if (thrown instanceof EdgeError) throw thrown;
-    if (thrown instanceof errors.JWTExpired) throw unauthorized("the token has expired");
-    if (thrown instanceof errors.JOSEError || thrown instanceof TypeError) throw unauthorized("the token is not valid");
+    if (thrown instanceof errors.JWTExpired) throw unauthorized("the token has expired: get a new one");
+    if (thrown instanceof errors.JOSEError || thrown instanceof TypeError)
+      throw unauthorized(
+        "the token is not valid: its signature, its claims or its issuer are not those that this edge takes",
+      );
     throw thrown;
   }
 }
@@ -164,7 +171,9 @@ async function verifySecret(token: string, env: Env, options: JWTVerifyOptions):
       if (!(thrown instanceof errors.JWSSignatureVerificationFailed)) throw thrown;
     }
   }
-  throw unauthorized("the token is not valid");
+  throw unauthorized(
+    "the token is not valid: its signature, its claims or its issuer are not those that this edge takes",
+  );
 }
 
 /**

@@ -28,7 +28,7 @@ const URL_BYTES_MAX = 16 * 1024;
 /** Refuses oversized requests before anything else is checked. Returns the headers, with names in lower case. */
 export function checkSizes(request: Request): Seen {
   if (request.url.length > URL_BYTES_MAX)
-    throw new EdgeError("URL_TOO_LONG", `a URL has at most ${URL_BYTES_MAX} bytes`);
+    throw new EdgeError("URL_TOO_LONG", `a URL has at most ${URL_BYTES_MAX} bytes: shorten its path or its query`);
   let bytes = 0;
   const seen: Record<string, string> = {};
   for (const [name, value] of request.headers) {
@@ -36,14 +36,20 @@ export function checkSizes(request: Request): Seen {
     seen[name] = value;
   }
   if (bytes > HEADER_BYTES_MAX)
-    throw new EdgeError("HEADERS_TOO_LARGE", `a request's headers have at most ${HEADER_BYTES_MAX} bytes`);
+    throw new EdgeError(
+      "HEADERS_TOO_LARGE",
+      `a request's headers have at most ${HEADER_BYTES_MAX} bytes: send fewer, or shorter ones`,
+    );
   return seen;
 }
 
 /** Refuses a body that can be judged before it is passed on. */
 export function checkBody(seen: Seen): void {
   if (Number(seen["content-length"] ?? 0) > BODY_BYTES_MAX)
-    throw new EdgeError("TOO_LARGE", `a request has at most ${BODY_BYTES_MAX} bytes`);
+    throw new EdgeError(
+      "TOO_LARGE",
+      `a request has at most ${BODY_BYTES_MAX} bytes: send the rest in further requests`,
+    );
   // A compressed body could expand to any size. Records may be compressed inside a batch, where the limit is checked.
   const encoding = seen["content-encoding"] ?? "identity";
   if (encoding.toLowerCase() !== "identity")

@@ -62,7 +62,11 @@ async function route(
   const { pathname } = placeOf(request.url);
   const isUpgrade = request.method === "GET" && seen["upgrade"]?.toLowerCase() === "websocket";
   if (pathname === SOCKET_PATH) {
-    if (!isUpgrade) throw new EdgeError("UPGRADE_REQUIRED", "this address only opens WebSockets");
+    if (!isUpgrade)
+      throw new EdgeError(
+        "UPGRADE_REQUIRED",
+        "this address only opens WebSockets: send Upgrade: websocket, or use /v1/stream/<path>",
+      );
     return upgrade(request, env, askOf(env, new URL(request.url)), await callerOf(request, env), undefined);
   }
   if (pathname.startsWith(SEGMENT_PREFIX) && isReading(request)) {

@@ -8,7 +8,8 @@ import { EdgeError } from "../errors.ts";
 import { objectKey, SEGMENT_NAME } from "../store/bucket.ts";
 import { type Background, bucketOf, fill, type SegmentBucket } from "./segment-cache.ts";
 
-const missing = (): EdgeError => new EdgeError("NOT_FOUND", "there is no such segment");
+const missing = (): EdgeError =>
+  new EdgeError("NOT_FOUND", "there is no such segment: answers of batches name those that are there, in Link");
 const RANGE = /^bytes=(\d{1,10})-(\d{1,10})?$/;
 
 const noAnswer = (thrown: unknown): EdgeError =>

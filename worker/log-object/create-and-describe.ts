@@ -97,7 +97,8 @@ export function newConfig(asked: CreateAsked, { id, path, tenant, point, nowMs }
 /** Answers a PUT of a stream that exists: 200 if it asks for what is there, otherwise a conflict. */
 export function existing(stream: Stream, wanted: CreateAsked): Response {
   const { config } = stream;
-  if (config.deleted) throw new EdgeError("CONFLICT", "a deleted stream holds this path until its forks are deleted");
+  if (config.deleted)
+    throw new EdgeError("CONFLICT", "a deleted stream holds this path for its forks: use another path, or delete them");
   const fork = config.fork;
   const isSameFork =
     fork?.path === wanted.fork?.path &&
@@ -112,6 +113,10 @@ export function existing(stream: Stream, wanted: CreateAsked): Response {
     (wanted.compaction === undefined || JSON.stringify(wanted.compaction) === JSON.stringify(config.compaction)) &&
     wanted.closed === config.closed &&
     isSameFork;
-  if (!isSame) throw new EdgeError("CONFLICT", "the stream exists with another configuration");
+  if (!isSame)
+    throw new EdgeError(
+      "CONFLICT",
+      "the stream exists with other settings: HEAD shows them. Use it as it is, or another path",
+    );
   return new Response(null, { status: 200, headers: { "content-type": config.contentType, ...describe(stream) } });
 }

@@ -77,7 +77,8 @@ export class Lifecycle {
   async visible(): Promise<Stream> {
     const stream = await this.alive();
     const life = lifeOf(stream, this.#host.now());
-    if (life === "deleted") throw new EdgeError("GONE", "the stream was deleted");
+    if (life === "deleted")
+      throw new EdgeError("GONE", "the stream was deleted, and its forks keep this path: use another one");
     if (stream && life !== "releasing") return stream;
     throw new EdgeError("NOT_FOUND", "there is no such stream: PUT creates it, with the Content-Type of its records");
   }

@@ -295,7 +295,9 @@ export class Appends {
   }
 
   #closedConflict(): EdgeError {
-    return new EdgeError("STREAM_CLOSED", "the stream is closed", { nextOffset: this.#stream.tail });
+    return new EdgeError("STREAM_CLOSED", "the stream is closed: it can be read, and takes nothing more", {
+      nextOffset: this.#stream.tail,
+    });
   }
 
   /** The log has reached this offset. Runs in the transaction of that append. */

@@ -20,7 +20,8 @@ export async function forkPointIn(
   await stream.settled();
   const { tail, start, isJson, kernel } = stream;
   let offset = requested ?? tail;
-  if (offset > tail || offset < start) throw badRequest("the fork offset is outside the source");
+  if (offset > tail || offset < start)
+    throw badRequest("the fork offset is outside the source: HEAD of the source says where it begins and ends");
   if (subOffset > 0 && isJson && offset + subOffset > tail)
     throw badRequest("the sub-offset is beyond the source's end");
   // A sub-offset counts JSON messages, or bytes of other streams. Offsets may have holes, and a record without a value

@@ -326,7 +326,9 @@ export class Stream {
     const isBehind = offset > logEndOffset;
     return new EdgeError(
       "OFFSET_OUT_OF_RANGE",
-      isBehind ? "the offset is beyond the stream's end" : "the records at this offset are gone",
+      isBehind
+        ? `the offset is beyond the stream's end, which is ${logEndOffset}`
+        : `the records at this offset are gone: the stream begins at ${logStartOffset}`,
       { offset, logStartOffset, logEndOffset },
     );
   }

@@ -97,7 +97,8 @@ export interface Lifetime {
 export function lifetimeOf(headers: HeadersOf): Lifetime {
   const ttl = headers.get(H.ttl);
   const expiresAt = headers.get(H.expiresAt);
-  if (ttl !== null && expiresAt !== null) throw badRequest("Stream-TTL and Stream-Expires-At exclude each other");
+  if (ttl !== null && expiresAt !== null)
+    throw badRequest("Stream-TTL and Stream-Expires-At exclude each other: send one of them");
   if (expiresAt !== null && !isTime(expiresAt)) {
     throw badRequest(
       `${H.expiresAt} is ${quoted(expiresAt)}; it must be a time of RFC 3339 that exists, such as 2027-02-28T00:00:00Z`,
@@ -126,7 +127,7 @@ export function forkOf(headers: HeadersOf, prefix: string): ForkOf | undefined {
   }
   const subOffset = sub === null ? 0 : parseInteger(sub, H.forkSubOffset);
   if (subOffset > 0 && offset === undefined) throw badRequest("Stream-Fork-Sub-Offset needs Stream-Fork-Offset");
-  if (!from.startsWith(prefix)) throw badRequest("Stream-Forked-From is not on this server");
+  if (!from.startsWith(prefix)) throw badRequest(`Stream-Forked-From is not on this server: it begins with ${prefix}`);
   return { path: checkPath(decodePath(from.slice(prefix.length)), H.forkedFrom), offset, subOffset };
 }
 
@@ -147,7 +148,7 @@ export function producerOf(headers: HeadersOf): WriterProducer | undefined {
   const seq = headers.get(H.producerSeq);
   if (id === null && epoch === null && seq === null) return undefined;
   if (id === null || epoch === null || seq === null)
-    throw badRequest("Producer-Id, Producer-Epoch and Producer-Seq go together");
+    throw badRequest("Producer-Id, Producer-Epoch and Producer-Seq go together: send all three, or none");
   if (id === "" || id.length > PRODUCER_ID_CHARS_MAX)
     throw badRequest(`Producer-Id must have 1 to ${PRODUCER_ID_CHARS_MAX} characters`);
   return { id, epoch: parseInteger(epoch, H.producerEpoch), seq: parseInteger(seq, H.producerSeq) };
@@ -170,7 +171,8 @@ export function readRequestOf(url: URL): ReadRequest {
   if (live !== null && live !== "long-poll" && live !== "sse" && live !== "true") {
     throw badRequest(`live is ${quoted(live)}; it must be long-poll or sse`);
   }
-  if (live !== null && offsets.length === 0) throw badRequest("a live read needs an offset");
+  if (live !== null && offsets.length === 0)
+    throw badRequest("a live read needs an offset: -1 is the start, now the end");
   return {
     offset: offsets.length === 0 ? "start" : parseOffset(offsets[0]!),
     live: live === null ? undefined : live === "sse" ? "sse" : "long-poll",
@@ -179,6 +181,6 @@ export function readRequestOf(url: URL): ReadRequest {
 }
 
 export const methodNotAllowed = (): EdgeError =>
-  new EdgeError("METHOD_NOT_ALLOWED", "a stream takes GET, HEAD, POST, PUT, DELETE", {
+  new EdgeError("METHOD_NOT_ALLOWED", "a stream takes PUT (creates it), POST (appends), GET (reads), HEAD and DELETE", {
     allow: "GET, HEAD, POST, PUT, DELETE, OPTIONS",
   });

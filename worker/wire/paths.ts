@@ -38,7 +38,7 @@ export function decodePath(path: string): string {
   try {
     return decodeURIComponent(path);
   } catch {
-    throw badRequest("the path is not well encoded");
+    throw badRequest("the path is not well encoded: encode each part, as encodeURIComponent does");
   }
 }
 

@@ -27,7 +27,11 @@ async function bodyWithin(request: Request, max: number): Promise<Uint8Array> {
   if (request.body === null) return new Uint8Array(0);
   let length = Number(request.headers.get("content-length") ?? 0);
   const check = (): void => {
-    if (length > max) throw new EdgeError("TOO_LARGE", `the body of this request has at most ${max} bytes`);
+    if (length > max)
+      throw new EdgeError(
+        "TOO_LARGE",
+        `the body of this request has at most ${max} bytes: send the rest in further requests`,
+      );
   };
   check();
   // The runtime makes sure that a body has the length that it names.

@@ -100,6 +100,28 @@ describe("a topic", () => {
     expect(await topic.delete()).toBe(false);
   });
 
+  it("beyond its bound an append is BACKPRESSURE, and appendAll() waits", async () => {
+    const path = fresh();
+    const topic = client({ inFlightBytesMax: 5_000 }).topic<number>(path);
+    const results = await Promise.allSettled(Array.from({ length: 1_000 }, (_, value) => topic.append({ value })));
+    const codes = results.map((result) => (result.status === "fulfilled" ? "" : (result.reason as TidemarkError).code));
+    const taken = codes.flatMap((code, n) => (code === "" ? [n] : []));
+    expect([...new Set(codes)]).toEqual(["", "BACKPRESSURE"]);
+    async function* many() {
+      for (let value = 1_000; value < 3_000; value++) yield await Promise.resolve({ value });
+    }
+    const told: number[] = [];
+    const done = await topic.appendAll(many(), { onProgress: ({ acked }) => told.push(acked) });
+    expect(done).toEqual({ appended: 2_000, firstOffset: taken.length, lastOffset: taken.length + 1_999 });
+    expect(told.at(-1)).toBe(2_000);
+    expect((await allOf(topic.read())).map(({ value }) => value)).toEqual([
+      ...taken,
+      ...Array.from({ length: 2_000 }, (_, n) => n + 1_000),
+    ]);
+    const failing = topic.appendAll([{ value: 1 }, { value: undefined as never }, { value: 3 }]);
+    await expect(failing).rejects.toMatchObject({ code: "INVALID_ARGUMENT", details: { field: "value" } });
+  });
+
   it("a record that the edge refuses fails alone, among others of its batch", async () => {
     const path = fresh();
     const edge = client();
