@@ -12,7 +12,7 @@ import { rolldown } from "rolldown";
 import { afterAll, beforeAll, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
 import { CHROMIUM_ARGS, ensureChromium } from "../../tools/run/setup.mjs";
-import { connect } from "../../src/client/index.ts";
+import { type ClientTopic, connect, type EdgeClient } from "../../src/client/index.ts";
 import { type LocalWorker, startWorker } from "../edge/local-worker.ts";
 import { FaultProxy } from "../sync/proxy.ts";
 
@@ -82,7 +82,16 @@ async function valuesOf(name: string): Promise<unknown[]> {
   return values;
 }
 
+/** What the page has: the bundle's exports, and what a step leaves for the next one. */
 declare const client: typeof import("../../src/client/index.ts");
+declare const walk: {
+  readonly edge: EdgeClient;
+  readonly topic: ClientTopic<number>;
+  readonly seen: number[];
+  readonly over: AbortController;
+  readonly done: Promise<void>;
+  n: number;
+};
 
 it("a page appends and follows over a socket, across drops, and where no socket opens", async () => {
   const failures: string[] = [];
@@ -100,9 +109,6 @@ it("a page appends and follows over a socket, across drops, and where no socket 
   }, proxy.url);
   const append = (count: number) =>
     page.evaluate(async (count) => {
-      const { walk } = globalThis as unknown as {
-        walk: { topic: import("../../src/client/index.ts").ClientTopic<number>; seen: number[]; n: number };
-      };
       await Promise.all(Array.from({ length: count }, () => walk.topic.append({ value: walk.n++ })));
       while (walk.seen.length < walk.n) await new Promise((resolve) => setTimeout(resolve, 2));
       return walk.seen.length;
@@ -124,14 +130,6 @@ it("a page appends and follows over a socket, across drops, and where no socket 
   proxy.cut();
   const total = await append(2);
   const seen = await page.evaluate(async () => {
-    const { walk } = globalThis as unknown as {
-      walk: {
-        edge: import("../../src/client/index.ts").EdgeClient;
-        seen: number[];
-        over: AbortController;
-        done: Promise<void>;
-      };
-    };
     walk.over.abort();
     await walk.done;
     await walk.edge.close();

@@ -1,4 +1,4 @@
-/** What callers of the client pass wrongly: each is refused by a typed error that names the field, and nothing is sent. */
+/** What callers of the client pass wrongly: a typed error names the field, and nothing is sent. */
 import { describe, expect, it } from "vitest";
 import { connect } from "../../src/client/index.ts";
 

@@ -4,6 +4,8 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connect, type ConnectOptions, type EdgeClient, TidemarkError } from "../../../src/client/index.ts";
+import { encodeBatch } from "../../../src/client/encode-batch.ts";
+import { copyOf } from "../../../src/record/bytes.ts";
 import { FaultProxy } from "../../sync/proxy.ts";
 import { type LocalWorker, startWorker } from "../local-worker.ts";
 
@@ -178,6 +180,31 @@ describe("the network", () => {
     expect(await topic.append({ value: "d" })).toMatchObject({ duplicate: false });
     const values = (await allOf(client().topic(path).read())).map(({ value }) => value);
     expect(values).toEqual(["b", "c", "d"]);
+  });
+
+  it("an append whose answer was lost is not made twice by an edge that has forgotten its producer", async () => {
+    const path = fresh();
+    await client().topic(path).create();
+    const topic = client({}, proxy.url).topic<string>(path);
+    proxy.swallow("down");
+    const append = topic.append({ value: "once" });
+    const failed = expect(append).rejects.toMatchObject({ code: "OUTCOME_UNKNOWN", details: { reason: "forgotten" } });
+    const other = client().topic(path);
+    while ((await other.state())!.logEndOffset === 0) continue;
+    // As many others as the edge remembers by number.
+    const value = new TextEncoder().encode("1");
+    const batches = Array.from({ length: 1_000 }, (_, producerId) =>
+      encodeBatch([{ key: null, value, timestamp: 0 }], { producerId, producerEpoch: 0, baseSequence: 0 }),
+    );
+    const url = `${worker.url}/v1/stream/${path.split("/").map(encodeURIComponent).join("/")}`;
+    const headers = { "content-type": "application/vnd.tidemark.batches" };
+    expect((await fetch(url, { method: "POST", headers, body: copyOf(batches) })).status).toBe(200);
+    proxy.heal();
+    await failed;
+    const values = (await allOf(other.read())).map((record) => record.value);
+    expect([values.length, values.filter((each) => each === "once").length]).toEqual([1_001, 1]);
+    // The client goes on as another epoch.
+    expect(await topic.append({ value: "next" })).toMatchObject({ offset: 1_001, duplicate: false });
   });
 
   it("a follow goes on behind a drop, without a gap and without a repetition", async () => {
