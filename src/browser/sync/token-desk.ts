@@ -34,6 +34,7 @@ export class TokenDesk {
   readonly #waiting = new Map<number, (answer: Answer | undefined) => void>();
   #nextId = 1;
   #said: string | null | undefined;
+  #forgetting: ReturnType<typeof setTimeout> | undefined;
 
   constructor(pages: () => Iterable<TokenPage>) {
     this.#pages = pages;
@@ -41,8 +42,9 @@ export class TokenDesk {
 
   /** What a page's provider gives now. Others are not asked at once after this. */
   said(token: string | null): void {
+    clearTimeout(this.#forgetting);
     this.#said = token;
-    setTimeout(() => (this.#said = undefined), SAID_MS);
+    this.#forgetting = setTimeout(() => (this.#said = undefined), SAID_MS);
   }
 
   /** `refused` is given only if no page has another token. */
