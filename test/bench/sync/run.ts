@@ -341,4 +341,5 @@ async function main(): Promise<number> {
   return 0;
 }
 
-process.exitCode = await main();
+// The device that runs in this process has a port that is open for good.
+process.exit(await main());
