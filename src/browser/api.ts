@@ -117,8 +117,8 @@ export interface Ack extends Omit<ProducerAck, "acks"> {
   readonly id: string;
   /**
    * Resolves with the edge's offset of the record; undefined where it is not known, because the record was at the edge
-   * before this page asked. Rejects RETRACTED when the record was discarded. Of a topic that is not synced: with
-   * `offset`, at once. After a reload nothing waits any more. Never an unhandled rejection.
+   * before this page asked. Rejects RETRACTED when the record was discarded, CLOSED when the tide has ended. Of a topic
+   * that is not synced: with `offset`, at once. After a reload nothing waits any more. Never an unhandled rejection.
    */
   readonly committed: Promise<{ readonly offset: number | undefined }>;
 }

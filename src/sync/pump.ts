@@ -112,9 +112,13 @@ export class Pump {
     }
   }
 
+  get #isRefused(): boolean {
+    return this.#refused !== undefined || this.#flights.some(({ answer }) => answer instanceof TidemarkError);
+  }
+
   async #send(): Promise<"sent" | "nothing" | "claim"> {
     const { store, limits, block } = this.#host;
-    if (this.#refused || this.#flights.length >= FRAMES_IN_FLIGHT) return "nothing";
+    if (this.#isRefused || this.#flights.length >= FRAMES_IN_FLIGHT) return "nothing";
     if (block && block.ranges.length === 0) return "nothing";
     const chain = this.#chain;
     const most = {
@@ -130,7 +134,8 @@ export class Pump {
     const run = block ? runBefore(found, block.ranges[0]![0]) : found;
     if (!run) return "nothing";
     await this.#host.proveTerm();
-    if (this.#host.isOver() || this.#refused) return "sent";
+    // An answer may have come during the proof.
+    if (this.#host.isOver() || this.#isRefused) return "sent";
     const flight: Flight = { run, chain, answer: undefined };
     this.#flights.push(flight);
     this.#chain = { expected: run.next, previous: run.lastCrc };

@@ -142,6 +142,15 @@ describe("a page in sync", () => {
     );
   });
 
+  it("ends promises of places with the tide", async () => {
+    const { sync } = made();
+    const waits = sync.committed("a", acked(P + 4));
+    const gone = new TidemarkError("CLOSED", "the tide is closed", { reason: "closed" });
+    sync.end(gone);
+    await expect(waits).rejects.toBe(gone);
+    await expect(sync.committed("a", acked(P + 5))).rejects.toBe(gone);
+  });
+
   it("keeps promises of places: the edge's offset, unknown, or discarded", async () => {
     const { sync } = made();
     expect(await sync.committed("a", acked(7))).toEqual({ offset: 7 });

@@ -424,6 +424,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
     // Its worker has not opened the tide yet, and need not any more.
     this.coming?.fail(error);
     this.tabs?.end(error);
+    this.syncing?.end(error);
     this.#changed();
     this.tell({ type: "closed", reason: error.message });
   }

@@ -63,6 +63,7 @@ export class PageSync implements Sync {
   #status: SyncStatus = IDLE;
   readonly #listeners = new Set<(status: SyncStatus) => void>();
   readonly #events = new Set<(event: SyncEvent) => void>();
+  #ended: TidemarkError | undefined;
   /** By topic and position of the record. */
   readonly #waiting = new Map<string, Map<number, Waiting>>();
   /** By topic: the watermark when the first of those began to wait. None of them has a place below. */
@@ -195,6 +196,7 @@ export class PageSync implements Sync {
   committed(topic: string, { offset, owner, at, duplicate }: Acked): Promise<Committed> {
     if (offset < PROVISIONAL_FROM) return Promise.resolve({ offset });
     const committed = new Promise<Committed>((resolve, reject) => {
+      if (this.#ended) return reject(this.#ended);
       const waiting = this.#waiting.get(topic) ?? new Map<number, Waiting>();
       if (waiting.size === 0) this.#since.set(topic, this.#status.topics[topic]?.watermark ?? 0);
       this.#waiting.set(topic, waiting.set(offset - PROVISIONAL_FROM, { resolve, reject, owner, at }));
@@ -204,6 +206,13 @@ export class PageSync implements Sync {
     // Its place may have been told before this ack.
     if (duplicate) void this.#look(topic);
     return committed;
+  }
+
+  /** The tide has ended: nothing is told any more. */
+  end(error: TidemarkError): void {
+    this.#ended = error;
+    for (const waiting of this.#waiting.values()) for (const { reject } of waiting.values()) reject(error);
+    this.#waiting.clear();
   }
 
   /** The page has another leader. What the last one has told, and what it had no time to tell, is asked for. */

@@ -63,7 +63,8 @@ export class WorkerHost {
   #reopenedAt = 0;
   #ended: TidemarkError | undefined;
   #opened: Omit<Opened, "settings"> | undefined;
-  #sync: Promise<TideSync> | undefined;
+  /** Of one opening of the store: two would append to the same logs. */
+  #sync: { readonly store: SegmentStore; readonly started: Promise<TideSync> } | undefined;
   readonly #topics = new Topics({
     kernel: () => this.#kernel,
     open: () => this.#open,
@@ -165,17 +166,28 @@ export class WorkerHost {
   // --- sync --------------------------------------------------------------------------------------------------------
 
   /** The part that keeps topics in step with an edge: loaded once a topic is synced. */
-  #withSync(): Promise<TideSync> {
-    const sync = (this.#sync ??= this.#startSync());
+  async #withSync(): Promise<TideSync> {
+    const open = await this.#open;
+    const { store } = open;
+    this.#leaveSync(store);
+    const sync = (this.#sync ??= { store, started: this.#startSync(open) });
     // What failed may succeed later.
-    sync.catch(() => this.#sync === sync && (this.#sync = undefined));
-    return sync;
+    sync.started.catch(() => this.#sync === sync && (this.#sync = undefined));
+    return sync.started;
   }
 
-  async #startSync(): Promise<TideSync> {
+  /** Ends the sync of another opening of the store. */
+  #leaveSync(store: SegmentStore): void {
+    const before = this.#sync;
+    if (!before || before.store === store) return;
+    this.#sync = undefined;
+    before.started.then((sync) => sync.close()).catch(() => undefined);
+  }
+
+  async #startSync(open: OpenStore): Promise<TideSync> {
     const { leadingSync } = await import("../sync/leading-sync.ts");
     return leadingSync({
-      ...(await this.#open),
+      ...open,
       kernel: this.#kernel,
       topics: this.#topics,
       pages: this.servers,
@@ -199,9 +211,7 @@ export class WorkerHost {
 
   /** What was synced in an earlier opening goes on. */
   #resumeSync(store: SegmentStore): void {
-    const before = this.#sync;
-    this.#sync = undefined;
-    void before?.then((sync) => sync.close());
+    this.#leaveSync(store);
     if (!store.names().some((name) => topicOfOutbox(name) !== undefined)) return;
     this.#withSync()
       .then((sync) => sync.resume())
@@ -306,7 +316,7 @@ export class WorkerHost {
     this.#upkeep.end();
     const closed = new TidemarkError("CLOSED", "the tide is closed", { reason: "closed" });
     const open = this.#open;
-    (await this.#sync?.catch(() => undefined))?.close();
+    (await this.#sync?.started.catch(() => undefined))?.close();
     this.#ended = closed;
     this.#open = open.then(() => Promise.reject(closed));
     this.#open.catch(() => undefined);

@@ -23,7 +23,7 @@ import { type DeviceEnd, type Front, type ObjectSocket, SimSocket } from "./netw
 import { batchOf, namesIn, type NamedRecord } from "./records.ts";
 import { type DatabaseState, SimSql } from "./sim-sql.ts";
 import { StandingJudge } from "./standing-judge.ts";
-import type { SimTime } from "./time.ts";
+import type { Time } from "./time.ts";
 import { tokenOf } from "./tokens.ts";
 
 export const PATH = "t";
@@ -44,7 +44,7 @@ export interface EdgeBackup {
 }
 
 export class SimEdge implements Front {
-  readonly time: SimTime;
+  readonly time: Time;
   readonly path = PATH;
   readonly ledger: Ledger;
   readonly #settings: EdgeSettings;
@@ -77,7 +77,7 @@ export class SimEdge implements Front {
   /** Told of each push that passes, before it is taken. */
   onPush: (socket: SimSocket, owner: string) => void = () => undefined;
 
-  constructor(time: SimTime, settings: EdgeSettings, fail: (why: string) => void) {
+  constructor(time: Time, settings: EdgeSettings, fail: (why: string) => void) {
     this.time = time;
     this.#settings = settings;
     this.ledger = new Ledger(fail);

@@ -12,7 +12,7 @@ import { EdgeError } from "../../../worker/errors.ts";
 import type { HibernatingSocket } from "../../../worker/rpc/sockets.ts";
 import { withAsker } from "../../../worker/rpc/join-prefix.ts";
 import { wireErrorOf } from "../../../worker/wire/http.ts";
-import type { SimTime } from "./time.ts";
+import type { Time } from "./time.ts";
 import { OWNER, type Token, tokenOf } from "./tokens.ts";
 
 /** A message takes up to so long. */
@@ -52,7 +52,7 @@ export class ObjectSocket implements HibernatingSocket {
 
 /** The part of the edge behind the front. */
 export interface Front {
-  readonly time: SimTime;
+  readonly time: Time;
   /** The edge's clock. */
   now(): number;
   isWithdrawn(text: string): boolean;

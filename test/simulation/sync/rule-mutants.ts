@@ -24,8 +24,9 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
   {
     name: "a push without a proof of the term",
     file: PUMP,
-    find: "await this.#host.proveTerm(); if (this.#host.isOver() || this.#refused) return",
-    replace: "if (this.#host.isOver() || this.#refused) return",
+    find: `await this.#host.proveTerm(); // An answer may have come during the proof.
+      if (this.#host.isOver() || this.#isRefused) return`,
+    replace: "if (this.#host.isOver() || this.#isRefused) return",
     found: /^unproved/,
     plan: "wide",
   },

@@ -6,6 +6,15 @@
  */
 import type { Random } from "../prng.ts";
 
+/** What the edge and sockets need of it. The tabs' simulation has another one. */
+export interface Time {
+  readonly ms: number;
+  readonly random: Random;
+  /** Runs `work` later, unless what it returns is called before. */
+  after(ms: number, work: () => void): () => void;
+  sleep(ms: number): Promise<void>;
+}
+
 interface Due {
   readonly at: number;
   readonly order: number;
@@ -17,7 +26,7 @@ const UNTIL_MS = 600_000;
 
 const isBefore = (a: Due, b: Due): boolean => a.at < b.at || (a.at === b.at && a.order < b.order);
 
-export class SimTime {
+export class SimTime implements Time {
   ms = 0;
   readonly random: Random;
   #order = 0;

@@ -8,6 +8,7 @@ import { Random } from "../prng.ts";
 import { type Ack, judge, type Sent, type Seen } from "./judge.ts";
 import type { Op, TabsPlan } from "./plan.ts";
 import { Page, Platform, type Product } from "./platform.ts";
+import { SyncedEdge } from "./synced-edge.ts";
 import { type Context, World } from "./world.ts";
 
 export interface Failure {
@@ -38,6 +39,8 @@ interface Tide {
 
 /** When faults have ended, each open call must be answered within this time, even while some tabs still hang. */
 const SETTLE_MS = 45_000;
+/** A link may wait for half a minute before it tries again. */
+const LEVEL_MS = 120_000;
 const QUIET_MS = 1_000;
 const NAME = "t";
 
@@ -83,6 +86,8 @@ export class History {
   readonly #tabs: Tab[] = [];
   /** The worker that began each term. */
   readonly #terms = new Map<number, Context>();
+  /** Where the topic is synced. */
+  readonly #edge: SyncedEdge | undefined;
   #failure: Failure | undefined;
 
   constructor(plan: TabsPlan, product: Product, kernel: WebAssembly.Module, keepLines = false) {
@@ -91,6 +96,10 @@ export class History {
     this.#world = new World(new Random(plan.seed, 3), keepLines);
     this.#world.onPost = (context, data) => this.#posted(context, data);
     this.#platform = new Platform(this.#world, product, new Random(plan.seed, 4), plan);
+    if (!plan.isSynced) return;
+    const edge = new SyncedEdge(this.#world, new Random(plan.seed, 14), (why) => this.#fail("edge", why));
+    this.#platform.network = (context) => edge.globals(context);
+    this.#edge = edge;
   }
 
   async run(): Promise<Result> {
@@ -137,6 +146,7 @@ export class History {
 
   #do(op: Op): void {
     if (op.kind === "open") return void this.#open();
+    if (op.kind === "cut-sockets" || op.kind === "edge-reset" || op.kind === "edge-away") return this.#edge?.strike(op);
     if (op.kind === "lose-connections") return this.#platform.databases.loseConnections();
     if (op.kind === "kill-broker")
       return this.#count(
@@ -226,6 +236,7 @@ export class History {
       segmentBytes: 64 * 1024,
       worker: tab.page.makeWorker,
       ...(leaderTimeoutMs && { leaderTimeoutMs }),
+      ...(this.#edge && { sync: this.#edge.options }),
     };
     const opening = tab.page.product.openTide(NAME, options) as Promise<Tide>;
     this.#call(tab, "open", opening);
@@ -276,14 +287,24 @@ export class History {
     const appended = tab.topic.append({ value: sent.value });
     this.#call(tab, `append ${order}`, appended);
     appended.then(
-      ({ offset, duplicate }) => {
+      ({ offset, duplicate, committed }) => {
         // A tab that is gone gets no answer.
         if (tab.page.context.ending) return;
-        sent.offset = offset;
+        if (this.#edge) this.#place(tab, sent, committed!);
+        else sent.offset = offset;
         if (duplicate) this.#world.note("acked.duplicate");
       },
       () => undefined,
     );
+  }
+
+  /** The record has no place yet; each tab that lives is told it once it has one. */
+  #place(tab: Tab, sent: Sent, committed: NonNullable<Ack["committed"]>): void {
+    this.#edge!.acked.add(sent.value);
+    const placed = committed.then(({ offset }) => {
+      if (!tab.page.context.ending) sent.offset = offset;
+    });
+    this.#call(tab, `place of ${sent.order}`, placed);
   }
 
   async #follow(tab: Tab): Promise<void> {
@@ -322,13 +343,34 @@ export class History {
 
   // --- what came of it ---------------------------------------------------------------------------------------------
 
-  async #until(done: () => boolean, what: () => string): Promise<void> {
-    const ended = await this.#world.run(() => this.#failure !== undefined || done(), this.#world.now + SETTLE_MS);
-    if (!ended) throw new Failed("hang", `${what()}, ${SETTLE_MS} ms after the last fault`);
+  async #until(done: () => boolean, what: () => string, ms = this.#edge ? LEVEL_MS : SETTLE_MS): Promise<void> {
+    const ended = await this.#world.run(() => this.#failure !== undefined || done(), this.#world.now + ms);
+    if (!ended) throw new Failed("hang", `${what()}, ${ms} ms after the last fault`);
+  }
+
+  /** What was acknowledged is at the edge, and every tab has seen what is there. Returns the edge's log. */
+  async #level(edge: SyncedEdge): Promise<Seen[]> {
+    let names: readonly string[] = [];
+    await this.#until(
+      () => {
+        edge.look((found) => (names = found));
+        const at = new Set(names);
+        return (
+          [...edge.acked].every((value) => at.has(value)) &&
+          this.#live().every(({ seen }) => seen.length >= names.length)
+        );
+      },
+      () =>
+        `the edge has ${names.length} records, of ${edge.acked.size} acknowledged ones; tabs have seen ${this.#live()
+          .map(({ seen }) => seen.length)
+          .join()}`,
+    );
+    return names.map((value, offset) => ({ offset, value }));
   }
 
   /** Ends all faults and wakes all sleeping tabs. */
   async #settle(): Promise<void> {
+    this.#edge?.heal();
     for (const tab of this.#tabs) {
       for (const context of [tab.page.context, ...(this.#platform.workers.get(tab.page.context) ?? [])]) {
         context.trap = undefined;
@@ -406,7 +448,7 @@ export class History {
   async #compare(): Promise<void> {
     if (this.#failure) return;
     if (this.#live().length === 0) await this.#newTab();
-    const logs: Seen[][] = [];
+    const logs: Seen[][] = this.#edge ? [await this.#level(this.#edge)] : [];
     for (const tab of this.#live()) {
       const log = this.#failure ? undefined : await this.#readAll(tab);
       if (log) logs.push(log);

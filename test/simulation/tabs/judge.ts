@@ -4,6 +4,8 @@
 export interface Ack {
   readonly offset: number;
   readonly duplicate: boolean;
+  /** Of a synced topic. */
+  readonly committed?: Promise<{ readonly offset: number | undefined }>;
 }
 export interface Sent {
   readonly value: string;

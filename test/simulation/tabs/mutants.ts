@@ -207,4 +207,26 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     plan: "indexeddb",
     from: 820,
   },
+  // A topic in sync with an edge.
+  {
+    name: "one opening of the store has sync twice",
+    file: "src/browser/worker/worker-host.ts",
+    find: "if (!before || before.store === store) return;",
+    replace: "if (!before) return;",
+    plan: "synced",
+  },
+  {
+    name: "the next leader does not go on with what was synced",
+    file: "src/browser/worker/worker-host.ts",
+    find: "this.#withSync().then((sync) => sync.resume()).catch(",
+    replace: "Promise.resolve().catch(",
+    plan: "synced",
+  },
+  {
+    name: "a tab does not ask its next leader where its records are",
+    file: "src/browser/page/browser-tide.ts",
+    find: "this.syncing?.connected();",
+    replace: "",
+    plan: "synced",
+  },
 ];

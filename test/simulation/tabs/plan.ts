@@ -12,6 +12,8 @@ export type Op = { readonly id: number; readonly at: number } & (
       readonly tab: number;
     }
   | { readonly kind: "kill-worker" | "kill-broker" | "lose-connections" }
+  /** Of a synced topic's edge: its sockets end, its object starts anew, or it can't be reached. */
+  | { readonly kind: "cut-sockets" | "edge-reset" | "edge-away"; readonly ms: number }
   | {
       readonly kind: "hang-worker" | "hang-page" | "stop" | "freeze" | "way-back";
       readonly tab: number;
@@ -42,6 +44,8 @@ export interface TabsPlan {
   readonly lateLocks: number;
   readonly leaderTimeoutMs: number | undefined;
   readonly activeMs: number;
+  /** The topic is in sync with an edge. */
+  readonly isSynced?: true;
   readonly ops: readonly Op[];
 }
 
@@ -354,6 +358,29 @@ export function makeLatePlan(seed: number): TabsPlan {
   };
 }
 
+/** Any of these kinds with a topic that the leader keeps in sync, over a network that cuts. */
+export function makeSyncedPlan(seed: number): TabsPlan {
+  const random = new Random(seed, 13);
+  const makes = [
+    makeTabsPlan,
+    makeTabsPlan,
+    makeDatabasePlan,
+    makeLeasePlan,
+    makeHeldPlan,
+    makeNextPlan,
+    makeWokenPlan,
+  ];
+  const plan = random.pick(makes)(seed);
+  const faults = Array.from({ length: random.int(8) }, (_, i): Op => ({
+    id: 4000 + i,
+    at: random.int(plan.activeMs),
+    kind: random.pick(["cut-sockets", "cut-sockets", "edge-reset", "edge-away"]),
+    ms: random.int(3_000),
+  }));
+  const ops = [...plan.ops, ...faults].sort((a, b) => a.at - b.at || a.id - b.id);
+  return { ...plan, isSynced: true, ops };
+}
+
 /** The kinds of histories. */
 export const PLANS = {
   opfs: makeTabsPlan,
@@ -366,6 +393,7 @@ export const PLANS = {
   sleep: makeSleepPlan,
   leaving: makeLeavingPlan,
   late: makeLatePlan,
+  synced: makeSyncedPlan,
 };
 export type PlanKind = keyof typeof PLANS;
 

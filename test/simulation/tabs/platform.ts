@@ -50,6 +50,8 @@ export class Platform {
   broker: { readonly context: Context; connect(port: Port): void; readonly pages: Set<Context> } | undefined;
   /** Dedicated workers by their page. */
   readonly workers = new Map<Context, Set<Context>>();
+  /** What contexts have besides, where there is a network. */
+  network: ((context: Context) => Record<string, unknown>) | undefined;
   onUnhandled: (thrown: unknown) => void = () => undefined;
 
   constructor(
@@ -128,7 +130,9 @@ export class Platform {
         Module: WebAssembly.Module,
         instantiate: async (module: WebAssembly.Module) => this.#instance(module),
       },
+      Math,
       close: () => context.end(),
+      ...this.network?.(context),
     };
   }
 

@@ -40,6 +40,8 @@ const GLOBALS = [
   "fetch",
   "location",
   "self",
+  "WebSocket",
+  "Math",
 ];
 
 const ADDRESS = /import\.meta\.url/g;

@@ -52,6 +52,13 @@ test.each([
   expect(failures).toEqual([]);
 });
 
+test("synced: a topic that the leader keeps in sync with an edge", { timeout: 120_000 }, async () => {
+  const { failures, counts } = await runTabsSeeds({ ...tabs, seeds: range(1, 50), plan: PLANS.synced });
+  expect(failures).toEqual([]);
+  const strikes = ["cut-sockets", "edge-reset", "edge-away", "via.worker", "via.port", "stopped.write"];
+  expect(strikes.filter((name) => !counts[name])).toEqual([]);
+});
+
 test("a tab that was alone when its worker ended, and hears of another one before it has looked, goes on", async () => {
   const { failures } = await runTabsSeeds({ ...tabs, seeds: [61_866], plan: PLANS.opfs });
   expect(failures).toEqual([]);
