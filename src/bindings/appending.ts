@@ -10,26 +10,26 @@ import type { TideSource } from "./page-tide.ts";
 import { nothing, shared, type Source } from "./shared.ts";
 
 /** A record without its ack. */
-export interface PendingAppend<V = unknown> {
-  readonly record: RecordInput<V>;
+export interface PendingAppend<I = RecordInput> {
+  readonly record: I;
   /** Why it was not appended; undefined while it is under way. */
   readonly error?: TidemarkError | undefined;
 }
 
-export interface AppendState<V = unknown> {
+export interface AppendState<I = RecordInput> {
   /** In the order of the calls: those under way, and those that have failed. For what the page shows before the ack. */
-  readonly pending: readonly PendingAppend<V>[];
+  readonly pending: readonly PendingAppend<I>[];
   /** Of the first that has failed. */
   readonly error?: TidemarkError | undefined;
 }
 
 /** Calls that may be passed on as they are. */
-export interface AppendCalls<V = unknown> {
+export interface AppendCalls<I = RecordInput> {
   /**
-   * Appends in the order of the calls, also before the tide is open. The promise may be left alone: a failure is in
-   * `error` as well.
+   * Appends in the order of the calls, also before the tide is open. Never rejects: a failure is in `error`, and the
+   * promise resolves with undefined. So a handler may return it.
    */
-  readonly append: (record: RecordInput<V>, options?: AppendOptions) => Promise<Ack>;
+  readonly append: (record: I, options?: AppendOptions) => Promise<Ack | undefined>;
   /**
    * Appends what has failed again, in its order. Records whose outcome is unknown are left out, because they may be in
    * the log: look there, and dismiss() them or append() them anew.
@@ -39,20 +39,20 @@ export interface AppendCalls<V = unknown> {
   readonly dismiss: () => void;
 }
 
-export interface Appending<V> extends Source<AppendState<V>> {
-  readonly calls: AppendCalls<V>;
+export interface Appending<I> extends Source<AppendState<I>> {
+  readonly calls: AppendCalls<I>;
 }
 
-interface Sent<V> extends PendingAppend<V> {
+interface Sent<I> extends PendingAppend<I> {
   readonly options: AppendOptions | undefined;
 }
 
 export const NOTHING_PENDING: AppendState<never> = { pending: [] };
 
-export function appendingTo<V>(tide: TideSource, topic: TopicRef<V>): Appending<V> {
+export function appendingTo<V, I, R>(tide: TideSource, topic: TopicRef<V, I, R>): Appending<I> {
   /** By a key of the call's own, which keeps its place. */
-  const sent = new Map<object, Sent<V>>();
-  const state = shared<AppendState<V>>(NOTHING_PENDING, () => nothing);
+  const sent = new Map<object, Sent<I>>();
+  const state = shared<AppendState<I>>(NOTHING_PENDING, () => nothing);
   let isTelling = false;
   /** Once for all that changes in one turn of promises. */
   const tell = (): void => {
@@ -64,21 +64,24 @@ export function appendingTo<V>(tide: TideSource, topic: TopicRef<V>): Appending<
       state.set(pending.length === 0 ? NOTHING_PENDING : { pending, error: pending.find(({ error }) => error)?.error });
     });
   };
-  const append: AppendCalls<V>["append"] = (record, options) => {
+  const append: AppendCalls<I>["append"] = (record, options) => {
     const key = {};
-    const one: Sent<V> = { record, options };
+    const one: Sent<I> = { record, options };
     sent.set(key, one);
     tell();
-    const acked = tide.whenOpen().then((opened) => topicIn(opened, topic).append(record, options));
-    acked
+    return tide
+      .whenOpen()
+      .then((opened) => topicIn(opened, topic).append(record, options))
       .then(
-        () => sent.delete(key),
-        (thrown: unknown) => sent.set(key, { ...one, error: TidemarkError.from(thrown) }),
+        (ack) => {
+          sent.delete(key);
+          return ack;
+        },
+        (thrown: unknown) => void sent.set(key, { ...one, error: TidemarkError.from(thrown) }),
       )
-      .then(tell);
-    return acked;
+      .finally(tell);
   };
-  const takeFailed = (isTaken: (error: TidemarkError) => boolean): Sent<V>[] => {
+  const takeFailed = (isTaken: (error: TidemarkError) => boolean): Sent<I>[] => {
     const failed = [...sent].filter(([, { error }]) => error && isTaken(error));
     for (const [key] of failed) sent.delete(key);
     tell();

@@ -4,34 +4,68 @@
  *
  *   a component ─▶ source: before it is mounted the initial value, then ─▶ the follower that all of them share
  */
-import { TidemarkError, type SyncStatus, type Tide, type Topic, type TopicOptions } from "../browser/index.ts";
-import type { TopicRecord, View, ViewOptions } from "../browser/index.ts";
+import {
+  type EventInput,
+  type EventMap,
+  type EventRecord,
+  type EventTypes,
+  type InferInput,
+  type InferOutput,
+  type RecordInput,
+  type StandardSchema,
+  type SyncStatus,
+  type Tide,
+  TidemarkError,
+  type Topic,
+  type TopicOptions,
+  type TopicRecord,
+  type TypedTopicOptions,
+  type View,
+  type ViewOptions,
+} from "../browser/index.ts";
 import { type Begin, nothing, type Shared, shared, type Source } from "./shared.ts";
-import type { PageTide, TideSource } from "./page-tide.ts";
+import { misused, type PageTide, type TideSource } from "./page-tide.ts";
 
-/** A topic with its options, made once and used wherever the topic is shown or appended to. */
-export interface TopicDefinition<V = unknown> {
+/**
+ * A topic with its options, made once and used wherever the topic is shown or appended to. `I` is what may be appended,
+ * and `R` a record as read: they differ in a topic with a schema.
+ */
+export interface TopicDefinition<V = unknown, I = RecordInput<V>, R = TopicRecord<V>> {
   readonly name: string;
-  readonly options: TopicOptions<V> | undefined;
+  readonly of: (tide: Tide) => Topic<V, I, R>;
 }
-export type TopicRef<V = unknown> = string | TopicDefinition<V>;
+export type TopicRef<V = unknown, I = RecordInput<V>, R = TopicRecord<V>> = string | TopicDefinition<V, I, R>;
+/** What is needed of a record here. */
+export type FollowedRecord = Pick<TopicRecord, "id" | "offset" | "provisional">;
 
-export const defineTopic = <V = unknown>(name: string, options?: TopicOptions<V>): TopicDefinition<V> => ({
-  name,
-  options,
-});
+/** Takes what `tide.topic()` takes. */
+export function defineTopic<M extends EventMap>(
+  name: string,
+  options: TypedTopicOptions<EventTypes<M>>,
+): TopicDefinition<unknown, EventInput<M>, EventRecord<M, TopicRecord>>;
+export function defineTopic<S extends StandardSchema>(
+  name: string,
+  options: TypedTopicOptions<S>,
+): TopicDefinition<InferOutput<S>, RecordInput<InferInput<S>>>;
+export function defineTopic<V = unknown>(name: string, options?: TopicOptions<V>): TopicDefinition<V>;
+export function defineTopic(name: string, options?: TopicOptions): TopicDefinition {
+  return { name, of: (tide) => tide.topic(name, options) };
+}
 
 /**
  * A view of a topic. Components that name the same topic, view and version, with functions of the same text, share one.
  */
-export interface ViewDefinition<S, V = unknown> extends Omit<ViewOptions<S, V>, "signal"> {
-  readonly topic: TopicRef<V>;
+export interface ViewDefinition<S, V = unknown, I = RecordInput<V>, R = TopicRecord<V>> extends Omit<
+  ViewOptions<S, V, R>,
+  "signal"
+> {
+  readonly topic: TopicRef<V, I, R>;
 }
 
-export const defineView = <S, V = unknown>(
-  topic: TopicRef<V>,
-  options: Omit<ViewOptions<S, V>, "signal">,
-): ViewDefinition<S, V> => ({ topic, ...options });
+export const defineView = <S, V = unknown, I = RecordInput<V>, R = TopicRecord<V>>(
+  topic: TopicRef<V, I, R>,
+  options: Omit<ViewOptions<S, V, R>, "signal">,
+): ViewDefinition<S, V, I, R> => ({ topic, ...options });
 
 /** What is known of the state that a component shows. */
 export interface ViewInfo {
@@ -61,8 +95,8 @@ export const selected = <S, T>(followed: Followed<S>, select: ViewSelection<S, T
 const START = { isReady: false, at: { offset: 0, provisional: 0 }, error: undefined };
 export const nameOfTopic = (topic: string | { readonly name: string }): string =>
   typeof topic === "string" ? topic : topic.name;
-export const topicIn = <V>(tide: Tide, topic: TopicRef<V>): Topic<V> =>
-  typeof topic === "string" ? tide.topic<V>(topic) : tide.topic<V>(topic.name, topic.options);
+export const topicIn = <V, I, R>(tide: Tide, topic: TopicRef<V, I, R>): Topic<V, I, R> =>
+  typeof topic === "string" ? (tide.topic(topic) as Topic<V, I, R>) : topic.of(tide);
 
 /** Where a component stands: `initial` until it is mounted, and on a server. */
 export interface FollowedSource<T> extends Source<Followed<T>> {
@@ -158,10 +192,10 @@ function showView<S>(view: View<S>, show: (next: Followed<S>) => void, fail: (th
   return end;
 }
 
-function isView<S, V>(view: ViewDefinition<S, V> | View<S>): view is View<S> {
-  const { subscribe, initial } = Object(view) as Partial<View<S> & ViewDefinition<S, V>>;
+function isView<S, V, I, R>(view: ViewDefinition<S, V, I, R> | View<S>): view is View<S> {
+  const { subscribe, initial } = Object(view) as Partial<View<S> & ViewDefinition<S, V, I, R>>;
   if (typeof subscribe !== "function" && typeof initial !== "function")
-    throw new TidemarkError("INVALID_ARGUMENT", "view must be one of defineView() or topic.view()", { field: "view" });
+    throw misused("view", "give what defineView() or topic.view() made");
   return typeof subscribe === "function";
 }
 const liveViews = new WeakMap<object, unknown>();
@@ -180,13 +214,16 @@ function liveSource<S>(view: View<S>): FollowedSource<S> {
 }
 
 /** Names what components share, so that they may write the definition where they use it. */
-export function viewKey<S, V>(view: ViewDefinition<S, V> | View<S>): unknown {
+export function viewKey<S, V, I, R>(view: ViewDefinition<S, V, I, R> | View<S>): unknown {
   if (isView(view)) return view;
   const { topic, name, version, initial, apply } = view;
   return ["view", nameOfTopic(topic), name, version, initial, apply].join("\n");
 }
 
-export function viewSource<S, V>(tide: TideSource, view: ViewDefinition<S, V> | View<S>): FollowedSource<S> {
+export function viewSource<S, V, I, R>(
+  tide: TideSource,
+  view: ViewDefinition<S, V, I, R> | View<S>,
+): FollowedSource<S> {
   if (isView(view)) return liveSource(view);
   const { topic, ...options } = view;
   return sharedSource<S>(tide, viewKey(view) as string, options.initial, (opened, show, fail) => {
@@ -215,15 +252,15 @@ const CHANGES_MAX = 4096;
 const newest = <T>(all: readonly T[], last: number): T[] => all.slice(Math.max(0, all.length - last));
 
 /** The newest records of a topic: committed ones by offset, then own ones without a place. */
-async function showNewest<V>(
-  topic: Topic<V>,
+async function showNewest<V, I, R extends FollowedRecord>(
+  topic: Topic<V, I, R>,
   last: number,
   signal: AbortSignal,
   /** False once it has seen enough. */
-  show: (next: Followed<readonly TopicRecord<V>[]>) => boolean,
+  show: (next: Followed<readonly R[]>) => boolean,
 ): Promise<void> {
-  let committed: TopicRecord<V>[] = [];
-  const own = new Map<string, TopicRecord<V>>();
+  let committed: R[] = [];
+  const own = new Map<string, R>();
   let changes = 0;
   for await (const change of topic.changes({ from: { last }, signal })) {
     const isReady = change.type === "level";
@@ -244,26 +281,28 @@ async function showNewest<V>(
 }
 
 /** Names what components share. */
-export const recordsKey = <V>(topic: TopicRef<V>, { last = LAST, follow = true }: RecordsOptions = {}): string =>
-  ["records", nameOfTopic(topic), last, follow].join("\n");
+export const recordsKey = (
+  topic: string | { readonly name: string },
+  { last = LAST, follow = true }: RecordsOptions = {},
+): string => ["records", nameOfTopic(topic), last, follow].join("\n");
 
-export function recordsSource<V>(
+export function recordsSource<V, I, R extends FollowedRecord>(
   tide: TideSource,
-  topic: TopicRef<V>,
+  topic: TopicRef<V, I, R>,
   options: RecordsOptions = {},
-): FollowedSource<readonly TopicRecord<V>[]> {
+): FollowedSource<readonly R[]> {
   const { last = LAST, follow = true } = options;
-  return sharedSource<readonly TopicRecord<V>[]>(
+  return sharedSource<readonly R[]>(
     tide,
     recordsKey(topic, options),
     () => [],
     (opened, show, fail) => {
       const left = new AbortController();
-      const more = (next: Followed<readonly TopicRecord<V>[]>): boolean => {
+      const more = (next: Followed<readonly R[]>): boolean => {
         show(next);
         return follow || !next.isReady;
       };
-      showNewest<V>(topicIn(opened, topic), last, left.signal, more).catch(fail);
+      showNewest(topicIn(opened, topic), last, left.signal, more).catch(fail);
       return () => left.abort();
     },
   );

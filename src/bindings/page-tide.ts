@@ -40,10 +40,18 @@ export interface PageTide extends Shared<OpenedStatus> {
   readonly followers: Map<string, unknown>;
 }
 
-/** Tides that some component of this page needs: by name, or as the application has opened them. */
-const pageTides = new Map<string | Tide, PageTide>();
-/** By name: the closing of a tide. The next open() waits for it. */
-const closings = new Map<string, Promise<void>>();
+interface Registry {
+  /** Tides that some component of this page needs: by name, or as the application has opened them. */
+  readonly pages: Map<string | Tide, PageTide>;
+  /** By name: the closing of a tide. The next open() waits for it. */
+  readonly closings: Map<string, Promise<void>>;
+}
+const REGISTRY = Symbol.for("tidemark.page-tides");
+/** One for a page, also where it uses several of the bindings, which are bundled each on its own. */
+const { pages, closings } = ((globalThis as { [REGISTRY]?: Registry })[REGISTRY] ??= {
+  pages: new Map(),
+  closings: new Map(),
+});
 
 /** Tells the status of an open tide from now on. */
 function watch(tide: Tide, set: (next: OpenedStatus) => void, reopen: () => void): () => void {
@@ -54,7 +62,7 @@ function watch(tide: Tide, set: (next: OpenedStatus) => void, reopen: () => void
     if (event.type === "leaderchange") show({ hasLeader: true });
     else if (event.type === "leaderlost") show({ hasLeader: false });
     else if (event.type === "closed") {
-      const error = new TidemarkError("CLOSED", event.reason, { reason: "closed" });
+      const error = new TidemarkError("CLOSED", event.reason);
       show({ state: "closed", tide: undefined, error, hasLeader: false });
     }
   });
@@ -85,7 +93,7 @@ function made(tide: string | Tide, options: TideOptions | undefined): PageTide {
         closings.set(tide, closing);
       };
     },
-    () => pageTides.delete(tide),
+    () => pages.delete(tide),
   );
   return Object.assign(page, { followers: new Map() });
 }
@@ -103,13 +111,13 @@ export interface TideSource extends Source<OpenedStatus> {
 /** Of a name, or a tide that the application has opened and will close. INVALID_ARGUMENT for anything else. */
 export function tideSource(tide: string | Tide | undefined, options?: TideOptions): TideSource {
   if (typeof tide !== "string" && typeof (Object(tide) as Partial<Tide>).topic !== "function")
-    throw new TidemarkError("INVALID_ARGUMENT", "give a tide's name, or one that is open", { field: "name" });
+    throw misused("name", "give a tide or its name");
   const key = tide as string | Tide;
   const self: TideSource = {
-    known: () => pageTides.get(key),
+    known: () => pages.get(key),
     needed() {
       const page = self.known() ?? made(key, options);
-      pageTides.set(key, page);
+      pages.set(key, page);
       return page;
     },
     get current() {
@@ -134,8 +142,9 @@ export function tideSource(tide: string | Tide | undefined, options?: TideOption
   return self;
 }
 
+export const misused = (field: string, text: string): TidemarkError =>
+  new TidemarkError("INVALID_ARGUMENT", text, { field });
+
 /** A component that is in no provider. */
 export const withoutProvider = (provider: string): TidemarkError =>
-  new TidemarkError("INVALID_ARGUMENT", `no tide is provided here: put ${provider} around the app`, {
-    field: "provider",
-  });
+  misused("provider", `put ${provider} around the app`);

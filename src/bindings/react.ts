@@ -20,7 +20,7 @@ import {
   useRef,
   useSyncExternalStore,
 } from "react";
-import type { SyncStatus, Tide, TopicRecord, View } from "../browser/index.ts";
+import type { RecordInput, SyncStatus, Tide, TopicRecord, View } from "../browser/index.ts";
 import { type AppendCalls, type AppendState, NOTHING_PENDING, appendingTo } from "./appending.ts";
 import {
   type Followed,
@@ -29,6 +29,7 @@ import {
   type RecordsOptions,
   recordsSource,
   selected,
+  type FollowedRecord,
   syncSource,
   nameOfTopic,
   type TopicRef,
@@ -116,14 +117,20 @@ function useFollowed<S, T>(source: FollowedSource<S>, { select, equals }: ViewSe
  * The state of a view, made of a topic's records; initial() until all records of this device are in it. Components that
  * show the same view share one. Throws what has ended it.
  */
-export function useView<S, V, T = S>(view: ViewDefinition<S, V> | View<S>, options: ViewSelection<S, T> = {}): T {
+export function useView<S, V, I, R, T = S>(
+  view: ViewDefinition<S, V, I, R> | View<S>,
+  options: ViewSelection<S, T> = {},
+): T {
   const tide = useSource();
   const source = useMemo(() => viewSource(tide, view), [tide, viewKey(view)]);
   return useFollowed(source, options);
 }
 
 /** The newest records of a topic, own ones without a place at the end. Empty until they are read. */
-export function useRecords<V = unknown>(topic: TopicRef<V>, options: RecordsOptions = {}): readonly TopicRecord<V>[] {
+export function useRecords<V = unknown, I = RecordInput<V>, R extends FollowedRecord = TopicRecord<V>>(
+  topic: TopicRef<V, I, R>,
+  options: RecordsOptions = {},
+): readonly R[] {
   const tide = useSource();
   const source = useMemo(() => recordsSource(tide, topic, options), [tide, recordsKey(topic, options)]);
   return useFollowed(source, {});
@@ -139,9 +146,11 @@ export function useSyncStatus(): SyncStatus {
 }
 
 /** Appends to a topic, and what waits for its ack. The functions stay the same; they may be handed to children. */
-export function useAppend<V = unknown>(topic: TopicRef<V>): AppendState<V> & AppendCalls<V> {
+export function useAppend<V = unknown, I = RecordInput<V>, R = TopicRecord<V>>(
+  topic: TopicRef<V, I, R>,
+): AppendState<I> & AppendCalls<I> {
   const tide = useSource();
-  const appending = useMemo(() => appendingTo<V>(tide, topic), [tide, nameOfTopic(topic)]);
+  const appending = useMemo(() => appendingTo(tide, topic), [tide, nameOfTopic(topic)]);
   const state = useSyncExternalStore(
     appending.subscribe,
     () => appending.current,

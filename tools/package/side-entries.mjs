@@ -19,6 +19,10 @@ const IN_NODE = [
 export const SIDE_ENTRIES = {
   node: { source: "src/node/index.ts", platform: "node", instead: IN_NODE },
   react: { source: "src/bindings/react.ts", platform: "browser", external: ["react"], gzipMax: 3 * 1024 },
+  vue: { source: "src/bindings/vue.ts", platform: "browser", external: ["vue"], gzipMax: 3 * 1024 },
+  svelte: { source: "src/bindings/svelte.ts", platform: "browser", external: ["svelte"], gzipMax: 3 * 1024 },
+  solid: { source: "src/bindings/solid.ts", platform: "browser", external: ["solid-js"], gzipMax: 3 * 1024 },
+  "tanstack-db": { source: "src/bindings/tanstack-db.ts", platform: "browser", gzipMax: 3 * 1024 },
   client: { source: "src/client/index.ts", platform: "neutral", gzipMax: 14.6 * 1024 },
 };
 

@@ -3,7 +3,7 @@ import { globSync } from "node:fs";
 import { plugins } from "./plugins.js";
 
 export default {
-  plugins: plugins("page"),
+  plugins: [plugins()],
   logLevel: "warn",
   build: { target: "es2022", minify: false, rolldownOptions: { input: globSync("*.html") } },
 };

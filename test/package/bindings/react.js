@@ -1,5 +1,5 @@
 /** The page of `tidemark/react`: in StrictMode, hydrated where the server has rendered it. */
-import { Component, createElement as h, StrictMode, useEffect, useState } from "react";
+import { Component, createElement as h, memo, StrictMode, useEffect, useState } from "react";
 import {
   defineTopic,
   defineView,
@@ -18,11 +18,11 @@ const { topic, count } = notesOf({ defineTopic, defineView });
 function Count() {
   return h("i", null, useView(count));
 }
-function Even() {
+const Even = memo(() => {
   const even = useView(count, { select: (n) => [n - (n % 2)], equals: ([a], [b]) => a === b });
   useEffect(() => void globalThis.walk.evens.push(even[0]));
   return h("p", { id: "even" }, even[0]);
-}
+});
 function Failing() {
   const apply = () => {
     throw new Error("planted");

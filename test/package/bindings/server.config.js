@@ -1,8 +1,4 @@
 /** The pages as their server renders them. Frameworks and the package are the app's own, as Node resolves them. */
 import { plugins } from "./plugins.js";
 
-export default {
-  plugins: plugins("server"),
-  logLevel: "warn",
-  build: { ssr: "server.js", outDir: "server", minify: false },
-};
+export default { plugins: [plugins()], logLevel: "warn", build: { ssr: "server.js", outDir: "server", minify: false } };

@@ -1,0 +1,215 @@
+/**
+ * `tidemark/svelte`: what a component shows, as objects whose `current` is reactive in runes and which are stores as
+ * well, over one open tide.
+ *
+ *     provideTide("my-app", { sync });                     // in the layout
+ *     const todos = useView(list);                         // todos.current, todos.isReady, todos.error, $todos
+ *     const changes = useAppend(topic);                    // changes.append({ … }), changes.pending, changes.error
+ *
+ * An object follows while an effect or a template reads it, or a store subscribes. On a server it shows the initial
+ * state. Errors are in `error`; nothing is thrown. Where a rune chooses what is shown, give a function: `useView(() =>
+ * listOf(id))`.
+ */
+import { getContext, onMount, setContext } from "svelte";
+import { createSubscriber } from "svelte/reactivity";
+import type { RecordInput, SyncStatus, Tide, TidemarkError, TopicRecord, View } from "../browser/index.ts";
+import { type AppendCalls, type AppendState, appendingTo } from "./appending.ts";
+import {
+  type Followed,
+  type FollowedSource,
+  recordsKey,
+  type RecordsOptions,
+  recordsSource,
+  selected,
+  type FollowedRecord,
+  syncSource,
+  type TopicRef,
+  type ViewDefinition,
+  viewKey,
+  type ViewSelection,
+  viewSource,
+} from "./followers.ts";
+import { type TideOptions, type TideSource, tideSource, type TideStatus, withoutProvider } from "./page-tide.ts";
+import { nothing, selecting, type Source } from "./shared.ts";
+
+const KEY = Symbol("tidemark");
+
+/**
+ * For this component and those below it. The tide of a name is opened once it is mounted, and closed when nobody needs
+ * it any more; one that the application has opened is left to it.
+ */
+export function provideTide(tide: string | Tide, options?: TideOptions): void {
+  const source = tideSource(tide, options);
+  setContext(KEY, source);
+  onMount(() => source.subscribe(nothing));
+}
+
+function useSource(): TideSource {
+  const source = getContext<TideSource | undefined>(KEY);
+  if (!source) throw withoutProvider('provideTide("…")');
+  return source;
+}
+
+/** A value, or a function that reads it from runes. */
+export type MaybeGetter<T> = T | (() => T);
+const valueOf = <T extends object | string>(value: MaybeGetter<T>): T =>
+  typeof value === "function" ? value() : value;
+
+/** Reactive in runes by `current`, and a store. */
+export interface Readable<T> {
+  readonly current: T;
+  subscribe(run: (value: T) => void): () => void;
+}
+
+/** What a component shows of a topic. */
+export interface Shown<T> extends Readable<T> {
+  /** False until all records of this device are in it. */
+  readonly isReady: boolean;
+  /** What has ended it. */
+  readonly error: TidemarkError | undefined;
+}
+
+/**
+ * Follows the source of the key that is wanted now. `look` is what the component shows of it: effects that have read it
+ * run again only when that is another object.
+ */
+function tracking<T, L>(keyOf: () => unknown, make: () => Source<T>, look: (now: T) => L) {
+  let made: { readonly key: unknown; readonly source: Source<T>; readonly track: () => void } | undefined;
+  const wanted = () => {
+    const key = keyOf();
+    if (made?.key === key) return made!;
+    const source = make();
+    const track = createSubscriber((update) => changes(source, look, update));
+    return (made = { key, source, track });
+  };
+  return {
+    read(): L {
+      const { source, track } = wanted();
+      track();
+      return look(source.current);
+    },
+    /** As a store: the value now, and each other one. */
+    subscribe(run: (value: L) => void): () => void {
+      const { source } = wanted();
+      run(look(source.current));
+      return changes(source, look, run);
+    },
+  };
+}
+
+/** Listens, and tells what differs from the last. */
+function changes<T, L>(source: Source<T>, look: (now: T) => L, told: (next: L) => void): () => void {
+  let last = look(source.current);
+  const tell = (): void => {
+    const next = look(source.current);
+    if (Object.is(next, last)) return;
+    last = next;
+    told(next);
+  };
+  const leave = source.subscribe(tell);
+  // It may be another as soon as somebody listens.
+  tell();
+  return leave;
+}
+
+function readable<T, R>(source: Source<T>, look: (now: T) => R): Readable<R> {
+  const { read, subscribe } = tracking(
+    () => source,
+    () => source,
+    look,
+  );
+  return {
+    get current() {
+      return read();
+    },
+    subscribe,
+  };
+}
+
+/** Undefined while it is being opened, and on a server; what has gone wrong is in useTideStatus(). */
+export const useTide = (): Readable<Tide | undefined> => readable(useSource(), ({ tide }) => tide);
+
+export const useTideStatus = (): Readable<TideStatus> => readable<TideStatus, TideStatus>(useSource(), (now) => now);
+
+function shown<S, T>(keyOf: () => unknown, make: () => FollowedSource<S>, options: ViewSelection<S, T>): Shown<T> {
+  const of = <R>(look: (now: Followed<S>) => R) => tracking(keyOf, make, look);
+  const value = of(selecting((now) => selected(now, options.select), options.equals));
+  const isReady = of((now) => now.isReady);
+  const error = of((now) => now.error);
+  return {
+    get current() {
+      return value.read();
+    },
+    get isReady() {
+      return isReady.read();
+    },
+    get error() {
+      return error.read();
+    },
+    subscribe: value.subscribe,
+  };
+}
+
+/**
+ * The state of a view, made of a topic's records; initial() until all records of this device are in it. Components that
+ * show the same view share one.
+ */
+export function useView<S, V, I, R, T = S>(
+  view: MaybeGetter<ViewDefinition<S, V, I, R> | View<S>>,
+  options: ViewSelection<S, T> = {},
+): Shown<T> {
+  const tide = useSource();
+  return shown(
+    () => viewKey(valueOf(view)),
+    () => viewSource(tide, valueOf(view)),
+    options,
+  );
+}
+
+/** The newest records of a topic, own ones without a place at the end. Empty until they are read. */
+export function useRecords<V = unknown, I = RecordInput<V>, R extends FollowedRecord = TopicRecord<V>>(
+  topic: MaybeGetter<TopicRef<V, I, R>>,
+  options: MaybeGetter<RecordsOptions> = {},
+): Shown<readonly R[]> {
+  const tide = useSource();
+  return shown<readonly R[], readonly R[]>(
+    () => recordsKey(valueOf(topic), valueOf(options)),
+    () => recordsSource(tide, valueOf(topic), valueOf(options)),
+    {},
+  );
+}
+
+/** "idle" while nothing is synced, and on a server. */
+export const useSyncStatus = (): Readable<SyncStatus> => readable(syncSource(useSource()), ({ value }) => value);
+
+/** Appends to a topic, and what waits for its ack. A store of both. */
+export interface Appends<I> extends AppendCalls<I>, AppendState<I> {
+  subscribe(run: (state: AppendState<I>) => void): () => void;
+}
+
+export function useAppend<V = unknown, I = RecordInput<V>, R = TopicRecord<V>>(topic: TopicRef<V, I, R>): Appends<I> {
+  const appending = appendingTo(useSource(), topic);
+  const state = readable<AppendState<I>, AppendState<I>>(appending, (now) => now);
+  return {
+    ...appending.calls,
+    get pending() {
+      return state.current.pending;
+    },
+    get error() {
+      return state.current.error;
+    },
+    subscribe: state.subscribe,
+  };
+}
+
+export { defineTopic, defineView } from "./followers.ts";
+export type { AppendCalls, AppendState, PendingAppend } from "./appending.ts";
+export type {
+  RecordsOptions,
+  TopicDefinition,
+  TopicRef,
+  ViewDefinition,
+  ViewInfo,
+  ViewSelection,
+} from "./followers.ts";
+export type { TideOptions, TideStatus } from "./page-tide.ts";

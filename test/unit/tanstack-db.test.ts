@@ -1,0 +1,128 @@
+/** A topic as a collection of TanStack DB, over a real tide in a folder (tidemark/node). */
+import { mkdtempSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { createCollection } from "@tanstack/db";
+import { afterEach, expect, it } from "vitest";
+import { tidemarkCollectionOptions } from "../../src/bindings/tanstack-db.ts";
+import type { Tide } from "../../src/browser/index.ts";
+import { open } from "../../src/node/index.ts";
+import { Random } from "../simulation/prng.ts";
+
+interface Todo {
+  readonly id: string;
+  readonly text: string;
+  readonly done: boolean;
+}
+
+const ends: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+async function opened(): Promise<Tide> {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "tidemark-collection-"));
+  ends.push(() => rmSync(folder, { recursive: true, force: true }));
+  const tide = await open(folder, { segmentBytes: 1 << 16 });
+  ends.push(() => tide.close());
+  return tide;
+}
+function todosOf(tide: Tide) {
+  const collection = createCollection(
+    tidemarkCollectionOptions<Todo>({ tide, topic: "todos", getKey: ({ id }) => id, startSync: true }),
+  );
+  ends.push(() => collection.cleanup());
+  return collection;
+}
+const todo = (id: string, done = false): Todo => ({ id, text: `todo ${id}`, done });
+const rowsOf = (collection: ReturnType<typeof todosOf>): Todo[] =>
+  collection.toArray.map(({ id, text, done }) => ({ id, text, done })).sort((a, b) => (a.id < b.id ? -1 : 1));
+
+it("shows rows as the topic has them; transactions are records, optimistic until they have come back", async () => {
+  const tide = await opened();
+  const topic = tide.topic<Todo>("todos");
+  await topic.appendBatch([
+    { key: "a", value: todo("a") },
+    { key: "b", value: todo("b") },
+    { key: "a", value: todo("a", true) },
+    { value: todo("keyless") },
+    { key: "other", value: todo("c") },
+    { key: "b", value: null },
+  ]);
+  const todos = todosOf(tide);
+  await todos.preload();
+  expect(rowsOf(todos)).toEqual([todo("a", true)]);
+
+  const inserted = todos.insert([todo("d"), todo("e")]);
+  // At once, before the ack.
+  expect(rowsOf(todos).map(({ id }) => id)).toEqual(["a", "d", "e"]);
+  await inserted.isPersisted.promise;
+  const updated = todos.update("d", (row) => void Object.assign(row, { done: true }));
+  const deleted = todos.delete("a");
+  await Promise.all([updated.isPersisted.promise, deleted.isPersisted.promise]);
+  expect(rowsOf(todos)).toEqual([todo("d", true), todo("e")]);
+
+  const records = [];
+  for await (const { key, value } of topic.read({ from: 6 })) records.push([key, value]);
+  expect(records).toEqual([
+    ["d", todo("d")],
+    ["e", todo("e")],
+    ["d", todo("d", true)],
+    ["a", null],
+  ]);
+  // Another collection, as of another tab, sees the same, and what that one writes comes here.
+  const others = todosOf(tide);
+  await others.preload();
+  expect(rowsOf(others)).toEqual(rowsOf(todos));
+  await others.insert(todo("f")).isPersisted.promise;
+  await expect.poll(() => rowsOf(todos).map(({ id }) => id)).toEqual(["d", "e", "f"]);
+});
+
+it("a transaction that is refused is rolled back with its error; the next one works", async () => {
+  const tide = await opened();
+  const todos = todosOf(tide);
+  await todos.preload();
+  const refused = todos.insert({ ...todo("a"), text: 1n as never });
+  await expect(refused.isPersisted.promise).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  expect(rowsOf(todos)).toEqual([]);
+  await todos.insert(todo("b")).isPersisted.promise;
+  expect(rowsOf(todos)).toEqual([todo("b")]);
+});
+
+it("a deleted topic is an empty collection, and is filled anew", async () => {
+  const tide = await opened();
+  const todos = todosOf(tide);
+  await todos.insert(todo("a")).isPersisted.promise;
+  await tide.deleteTopic("todos");
+  await expect.poll(() => rowsOf(todos)).toEqual([]);
+  await todos.insert(todo("b")).isPersisted.promise;
+  expect(rowsOf(todos)).toEqual([todo("b")]);
+});
+
+it.each([1, 2, 3])("seed %i: after any transactions of two collections both are the fold of the log", async (seed) => {
+  const random = new Random(seed);
+  const tide = await opened();
+  const both = [todosOf(tide), todosOf(tide)] as const;
+  await Promise.all(both.map((each) => each.preload()));
+  const under: Promise<unknown>[] = [];
+  for (let step = 0; step < 120; step++) {
+    const collection = both[random.int(2)]!;
+    const id = `k${random.int(12)}`;
+    const write = !collection.has(id)
+      ? collection.insert(todo(id))
+      : random.int(3) === 0
+        ? collection.delete(id)
+        : collection.update(id, (row) => void Object.assign(row, { done: !row.done, text: `step ${step}` }));
+    under.push(write.isPersisted.promise);
+    if (random.int(3) === 0) await Promise.all(under.splice(0));
+  }
+  await Promise.all(under);
+  const folded = new Map<string, Todo>();
+  for await (const { key, value } of tide.topic<Todo>("todos").read()) {
+    if (value === null) folded.delete(key!);
+    else folded.set(key!, value);
+  }
+  const wanted = [...folded.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  for (const each of both) await expect.poll(() => rowsOf(each)).toEqual(wanted);
+  expect(wanted.length).toBeGreaterThan(0);
+});
