@@ -384,14 +384,13 @@ export class Log implements LogApi {
 
   /**
    * Ends the log by `work`, which takes it out of its store. Commits that are queued run first, so their acks are true.
-   * Later calls, and what still waits, fail with `error`, by default UNKNOWN_TOPIC. If `work` fails nothing has
-   * changed, unless it poisoned the store.
+   * Later calls, and what still waits, fail as `gone`. If `work` fails nothing has changed, unless it poisoned the
+   * store.
    */
-  async delete(work: () => Promise<void>, error?: TidemarkError): Promise<void> {
+  async delete(work: () => Promise<void>, gone: TidemarkError): Promise<void> {
     await this.alone(async () => {
       await work();
-      const details = { log: this.name, deleted: true };
-      const gone = (this.#gone = error ?? new TidemarkError("UNKNOWN_TOPIC", "the topic was deleted", details));
+      this.#gone = gone;
       this.#abandon(this.#queue, gone, gone);
     });
   }

@@ -127,7 +127,7 @@ export class ProducerState {
       const details = { expected: 0, received, unknownProducer: true, forgotten: this.#forgotten, resentSince };
       throw new TidemarkError(
         "OUT_OF_ORDER_SEQUENCE",
-        "this producer was forgotten, and the log may hold this batch already: read from resentSince on, then decide",
+        "this producer was forgotten, and the log may hold this batch: read from resentSince on",
         details,
       );
     }

@@ -29,8 +29,7 @@ export class DirectCalls implements TopicCalls {
   constructor(tide: StoredTide) {
     this.#tide = tide;
     const readable = (topic: string, born?: number) => this.#readable(topic, born);
-    this.#control = new HostControl({ topics: tide.topics, readable, open: () => tide.logs() }) as HostControl &
-      Methods;
+    this.#control = new HostControl({ topics: tide.topics, readable }) as HostControl & Methods;
   }
 
   async #plain(topic: string): Promise<void> {

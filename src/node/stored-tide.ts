@@ -83,11 +83,6 @@ export class StoredTide {
     return { segmentBytes, lockedBy, batchBytesMax: store.batchBytesMax, recovery: recoveryOf(store) };
   }
 
-  /** The open store, with the logs that are open. */
-  logs(): Promise<OpenStore> {
-    return this.#open;
-  }
-
   /** When the log of this name was made; undefined if there is none. */
   async bornOf(log: string): Promise<number | undefined> {
     return (await this.#open).store.bornOf(log);

@@ -138,7 +138,7 @@ export class SegmentedLog implements LogStore, RollingLog {
 
   check(): void {
     if (this.deleted)
-      throw new TidemarkError("UNKNOWN_TOPIC", `the log ${this.name} was deleted`, { log: this.name, deleted: true });
+      throw new TidemarkError("UNKNOWN_TOPIC", "the log was deleted", { log: this.name, deleted: true });
     this.store.check();
   }
 

@@ -2,6 +2,7 @@
  * The core of the bindings (src/bindings), without a framework: what components share, over views and changes of a real
  * log in memory. The frameworks themselves run in Chromium: test/package/bindings.test.ts.
  */
+import { deleted } from "../../src/browser/worker/topics.ts";
 import { describe, expect, it, vi } from "vitest";
 import * as z from "zod";
 import { appendingTo } from "../../src/bindings/appending.ts";
@@ -276,7 +277,7 @@ describe("views of components", () => {
     await until(() => source.current.isReady);
     const { log, store } = one.made;
     const stored = await store.log("t-0");
-    await log.delete(() => deleteLog(stored));
+    await log.delete(() => deleteLog(stored), deleted("t"));
     await one.made.reopen();
     await until(() => source.current.value.length === 0 && source.current.isReady);
     await one.append("b");

@@ -30,8 +30,7 @@ export async function leader(volume: MemoryVolume) {
   const readable: Topics["readable"] = (topic, born) => topics.readable(topic, born);
   const manage = async (request: ManageRequest): Promise<unknown> => {
     if (request.op === "topic") return topics.ask(request);
-    if (request.op === "control")
-      return offerControl(request.port as MessagePort, { topics, readable, open: async () => open });
+    if (request.op === "control") return offerControl(request.port as MessagePort, { topics, readable });
     return undefined;
   };
   const connect = (): PortClient => {

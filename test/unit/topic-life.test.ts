@@ -1,4 +1,5 @@
 /** Settings and deletion of a log in the store: both are durable, and a new log never shows a deleted one's records. */
+import { deleted } from "../../src/browser/worker/topics.ts";
 import { describe, expect, it } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
 import { CATALOG_SLOTS } from "../../src/store/volume.ts";
@@ -203,7 +204,7 @@ describe("a log at work", () => {
     const { flushes } = volume;
     const underWay = log.append(batchOf(["=2"]));
     while (volume.flushes === flushes) await Promise.resolve();
-    const deleting = log.delete(async () => deleteLog((await store.find("t-0"))!));
+    const deleting = log.delete(async () => deleteLog((await store.find("t-0"))!), deleted("t"));
     const behind = [log.append(batchOf(["=3"])), log.append(batchOf(["=4"]), { acks: "written" })];
     const refused = Promise.all([
       ...behind.map((each) => fails("UNKNOWN_TOPIC", each)),
@@ -215,7 +216,12 @@ describe("a log at work", () => {
     await ended;
     await deleting;
     await refused;
-    for (const late of [log.append(batchOf(["=5"])), log.fetch(0), log.trim(0), log.delete(async () => undefined)])
+    for (const late of [
+      log.append(batchOf(["=5"])),
+      log.fetch(0),
+      log.trim(0),
+      log.delete(async () => undefined, deleted("t")),
+    ])
       await fails("UNKNOWN_TOPIC", late);
     await log.close();
     await made.reopen();
@@ -226,7 +232,7 @@ describe("a log at work", () => {
     const { log } = await fixture();
     await fails(
       "LIMIT_EXCEEDED",
-      log.delete(() => Promise.reject(new TidemarkError("LIMIT_EXCEEDED", "the catalog is full"))),
+      log.delete(() => Promise.reject(new TidemarkError("LIMIT_EXCEEDED", "the catalog is full")), deleted("t")),
     );
     expect((await log.append(batchOf(["=1"]))).baseOffset).toBe(0);
   });

@@ -58,8 +58,8 @@ type TideOptions = Omit<OpenOptions, "kernel"> & {
 function workerFailed(message: string | undefined): TidemarkError {
   if (message !== undefined) return new TidemarkError("CLOSED", `the worker failed: ${message}`, { reason: "worker" });
   const text =
-    "the worker's script can't be loaded: there is no network, it is not there, or the page's " +
-    "content security policy (worker-src, script-src) forbids it";
+    "the worker's script can't be loaded: no network, no such file, or the page's content security policy " +
+    "(worker-src, script-src) forbids it";
   return new TidemarkError("LOAD_FAILED", text, { file: "the worker's script" });
 }
 

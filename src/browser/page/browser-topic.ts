@@ -52,6 +52,7 @@ import { PROVISIONAL_FROM } from "../../log/provisional-layout.ts";
 import { outboxName } from "../../sync/log-names.ts";
 import { sleep } from "../platform/timing.ts";
 import type { PageSync } from "../sync/page-sync.ts";
+import { deleted } from "../worker/topics.ts";
 import { pageView } from "./page-view.ts";
 import { placedAck } from "./placed-ack.ts";
 import type { ChangingTopic } from "./topic-changes.ts";
@@ -262,12 +263,7 @@ export class BrowserTopic<V> implements Topic<V> {
     if (this.#told) this.#given = undefined;
   }
 
-  end(
-    error = new TidemarkError("UNKNOWN_TOPIC", `the topic ${this.name} was deleted; topic() gives a new one`, {
-      topic: this.name,
-      deleted: true,
-    }),
-  ): void {
+  end(error = deleted(this.name)): void {
     this.#gone ??= error;
     this.#tide.forget(this);
   }
@@ -442,11 +438,10 @@ export class BrowserTopic<V> implements Topic<V> {
     return this.#control("look", "exportSegment", { baseOffset, options });
   }
   async *export(options?: { readonly leaderEpoch?: number | undefined }): AsyncGenerator<SegmentExport> {
-    const { exportAll } = await import("./export-all.ts");
-    yield* exportAll(this, options);
+    yield* (await import("./export-all.ts")).exportAll(this, options);
   }
   importSegments(files: Iterable<ImportedFile>, options?: SegmentImport): Promise<SegmentsImported> {
-    return this.#control("importSegments", files, options);
+    return this.#control("look", "importSegments", { files, options });
   }
 }
 

@@ -4,7 +4,7 @@
  *   page    control-client.ts ── Comlink ──▶ worker/control-host.ts   worker
  */
 import type { WireError } from "../../errors.ts";
-import type { ImportedFile, SegmentImport, SegmentsImported, TopicState } from "../api.ts";
+import type { TopicState } from "../api.ts";
 
 /**
  * `born` identifies the topic that is meant (topics.ts). A later topic of the same name is neither trimmed nor shown
@@ -15,14 +15,8 @@ export interface Control {
   state(topic: string, born: number | undefined): Promise<TopicState>;
   upkeep(topic: string, born: number | undefined, work: "trim" | "roll" | "clean", offset?: number): Promise<unknown>;
   look(topic: string, born: number | undefined, tool: Tool, what: unknown): Promise<unknown>;
-  importSegments(
-    topic: string,
-    born: number | undefined,
-    files: readonly ImportedFile[],
-    options?: SegmentImport,
-  ): Promise<SegmentsImported>;
 }
-export type Tool = "explainSeek" | "exportSegment" | "statusOf";
+export type Tool = "explainSeek" | "exportSegment" | "statusOf" | "importSegments";
 
 export type Outcome = { readonly ok: unknown } | { readonly error: WireError };
 export type Call = (...args: unknown[]) => Promise<unknown>;

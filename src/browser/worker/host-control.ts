@@ -1,17 +1,16 @@
 /** What control calls do where the logs are: topics, their state, upkeep, tools. */
 import { TidemarkError } from "../../errors.ts";
 import { READ_OPTIONS } from "../../topic/options.ts";
-import type { ImportedFile, SegmentImport, SegmentsImported, TopicState } from "../api.ts";
+import type { TopicState } from "../api.ts";
 import type { Control, Tool } from "../port/envelope.ts";
 import { explainSeek, exportSegment } from "../tools/inspect.ts";
 import { type NamedRecord, statusOf } from "../tools/find-record.ts";
-import { takeSegments } from "./take-segments.ts";
-import type { OpenLogs, Topics } from "./topics.ts";
+import { takeSegments, type Taking } from "./take-segments.ts";
+import type { Topics } from "./topics.ts";
 
 /** What control calls need of their host. */
 export interface Controlled {
   readonly topics: Pick<Topics, "names" | "settings" | "stored" | "writable">;
-  open(): Promise<OpenLogs>;
   /** Also of topics that are synced. */
   readonly readable: Topics["readable"];
 }
@@ -23,21 +22,9 @@ export class HostControl implements Control {
 
   readonly #readable: Controlled["readable"];
 
-  readonly #host: Controlled;
-
-  constructor(host: Controlled) {
-    this.#host = host;
-    this.#topics = host.topics;
-    this.#readable = host.readable;
-  }
-
-  importSegments(
-    topic: string,
-    born: number | undefined,
-    files: readonly ImportedFile[],
-    options?: SegmentImport,
-  ): Promise<SegmentsImported> {
-    return takeSegments(this.#host, topic, born, files, options);
+  constructor({ topics, readable }: Controlled) {
+    this.#topics = topics;
+    this.#readable = readable;
   }
 
   async topics(): Promise<readonly string[]> {
@@ -75,6 +62,7 @@ export class HostControl implements Control {
 
   async look(topic: string, born: number | undefined, tool: Tool, what: unknown): Promise<unknown> {
     const { log } = await this.#readable(topic, born);
+    if (tool === "importSegments") return takeSegments(this.#topics, topic, born, { ...(what as Taking), into: log });
     const store = await this.#topics.stored(topic);
     if (tool === "statusOf") return statusOf(what as NamedRecord, log, store);
     if (store) return TOOLS[tool](store, what as never, log);

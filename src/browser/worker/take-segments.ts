@@ -2,17 +2,18 @@
 import { TidemarkError } from "../../errors.ts";
 import { ProducerState } from "../../log/producer-state.ts";
 import { DEFAULT_SETTINGS } from "../../log/limits.ts";
+import type { LogApi } from "../../log/types.ts";
 import { importSegments, type ImportResult, type SegmentSource } from "../../store/import-segments.ts";
-import { outboxName } from "../../sync/log-names.ts";
 import { checkOptions, isObject, oneOf, refused } from "../../topic/check.ts";
 import { logName } from "../../topic/log-names.ts";
 import type { ImportedFile, SegmentImport } from "../api.ts";
 import type { OpenLogs, Topics } from "./topics.ts";
 
-/** What it needs of the tide's host. */
-export interface TakingHost {
-  readonly topics: Pick<Topics, "writable">;
-  open(): Promise<OpenLogs>;
+/** What is taken, and the topic's log as it is read now. */
+export interface Taking {
+  readonly files: Iterable<ImportedFile>;
+  readonly options?: SegmentImport | undefined;
+  readonly into: Pick<LogApi, "ownRecord">;
 }
 
 const OPTIONS = { damage: oneOf("refuse", "skip") };
@@ -40,23 +41,21 @@ function snapshotAt({ store }: OpenLogs, nextOffset: number): Uint8Array {
 }
 
 export async function takeSegments(
-  host: TakingHost,
+  topics: Pick<Topics, "writable">,
   topic: string,
   born: number | undefined,
-  files: Iterable<ImportedFile>,
-  options: SegmentImport = {},
+  { files, options = {}, into }: Taking,
 ): Promise<ImportResult> {
   checkOptions("importSegments()", options, OPTIONS);
   if (!isObject(files) || typeof files[Symbol.iterator] !== "function" || files instanceof Uint8Array)
     throw refused("files", files, "an array of files");
   const sources = [...files].map(sourceOf);
-  const open = await host.open();
-  if (open.store.bornOf(outboxName(topic)) !== undefined)
+  if (into.ownRecord)
     throw new TidemarkError("INVALID_ARGUMENT", `the topic ${topic} is synced: its records come from the edge`, {
       topic,
       reason: "synced",
     });
-  const { log } = await host.topics.writable(topic, born);
+  const { log, open } = await topics.writable(topic, born);
   const stored = (await open.store.find(logName(topic)))!;
   const again = new TidemarkError("CLOSED", "segments were imported: look at the topic again", { reason: "imported" });
   return importSegments(

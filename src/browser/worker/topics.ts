@@ -159,10 +159,13 @@ export class Topics {
   }
 
   /** For an append: makes the topic if it does not exist, unless the topic that was born at `expected` was deleted. */
-  async writable(topic: string, expected?: number): Promise<{ readonly log: Log; readonly born: number }> {
+  async writable(
+    topic: string,
+    expected?: number,
+  ): Promise<{ readonly log: Log; readonly born: number; readonly open: OpenLogs }> {
     for (;;) {
       const { open, born } = await this.#find(topic, expected);
-      if (born !== undefined) return { log: await this.#logOf(open, topic), born };
+      if (born !== undefined) return { log: await this.#logOf(open, topic), born, open };
       await this.#change(topic, () => this.#make(topic));
     }
   }
@@ -245,7 +248,7 @@ export class Topics {
       const { deleteLog } = await import("../../store/trim-and-replace.ts");
       const log = await this.#logOf(open, topic);
       const store = (await open.store.find(logName(topic)))!;
-      await log.delete(() => deleteLog(store));
+      await log.delete(() => deleteLog(store), deleted(topic));
       open.logs.delete(topic);
       this.ended(topic);
     });
@@ -274,8 +277,7 @@ export class Topics {
 }
 
 export const deleted = (topic: string): TidemarkError =>
-  new TidemarkError(
-    "UNKNOWN_TOPIC",
-    `the topic ${topic} was deleted; topic(${JSON.stringify(topic)}) gives a new one`,
-    { topic, deleted: true },
-  );
+  new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} was deleted; topic() gives a new one`, {
+    topic,
+    deleted: true,
+  });

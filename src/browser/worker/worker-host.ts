@@ -145,11 +145,7 @@ export class WorkerHost {
     if (request.op === "topic" || request.op === "delete") return this.#manageTopic(request);
     if (request.op === "control") {
       const { offerControl } = await import("./control-host.ts");
-      offerControl(request.port as MessagePort, {
-        topics: this.#topics,
-        readable: this.#readable,
-        open: () => this.#open,
-      });
+      offerControl(request.port as MessagePort, { topics: this.#topics, readable: this.#readable });
     } else if (request.op === "close") await this.close();
     else if (request.op === "ready") await this.#open;
     else await (await import("./guests.ts")).serve(this, request);
