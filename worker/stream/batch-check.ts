@@ -83,7 +83,7 @@ async function checkBatch(kernel: Kernel, bytes: Uint8Array, { isJson, judge, co
     });
   for (let i = 0; i < batch.count; i++) {
     if (batch.headersAt(i).some(([name]) => isReserved(name)))
-      throw badRequest("record headers that begin with ds. are the server's");
+      throw badRequest("the record headers ds.producer and ds.seq are the server's: choose another name");
     const value = batch.valueAt(i);
     if (isJson && value !== null && !isJsonText(value)) throw badRequest("a record of this stream is one JSON message");
   }

@@ -23,6 +23,7 @@ let resting = true;
 let closed: string | undefined;
 let writing: Promise<void> = Promise.resolve();
 const places: (number | undefined)[] = [];
+const fates = new Map<number, Promise<string>>();
 const events: SyncEvent[] = [];
 let asked = 0;
 let examples: Examples;
@@ -210,6 +211,63 @@ export const page = {
   asked: () => asked,
   places: () => places,
   topics: () => tide.topics(),
+  /** A record with a header of this name. Resolves with its offset; its fate is asked for later. */
+  async writeMarked(value: string, header: string): Promise<number> {
+    const ack = await topic.append({ key: value, value, headers: { [header]: "1" } });
+    fates.set(
+      ack.offset,
+      ack.committed.then(
+        () => "committed",
+        (thrown: unknown) => codeOf(thrown),
+      ),
+    );
+    return ack.offset;
+  },
+  fateOf: (offset: number) => fates.get(offset),
+  /** Resolves once the status has this state. */
+  async becomes(state: string): Promise<void> {
+    const sync = tide.syncing!;
+    await new Promise<void>((resolve) => {
+      const look = (): void => {
+        if (sync.status.state !== state) return;
+        leave();
+        resolve();
+      };
+      const leave = sync.subscribe(look);
+      look();
+    });
+  },
+  /** A view that counts records, opened, saved and closed: what it shows, and how many records it applied. */
+  async counted(): Promise<[shown: number, applied: number]> {
+    let applied = 0;
+    const view = topic.view<number>({
+      name: "count",
+      initial: () => 0,
+      apply: (count) => (applied++, count + 1),
+      snapshot: {},
+    });
+    await view.ready();
+    await view.save();
+    const { current } = view;
+    view.close();
+    return [current, applied];
+  },
+  unblock: (choice: "retry" | "setAside" | "discard") => tide.syncing!.unblock(TOPIC, choice),
+  /** The code of the refusal; "" if there was none. */
+  detach: (force: boolean): Promise<string> =>
+    tide.syncing!.detach(TOPIC, { force }).then(
+      () => "",
+      (thrown: unknown) => codeOf(thrown),
+    ),
+  /** Records of a local topic: the key that they had, the value, and why they are there. */
+  async asideOf(name: string): Promise<[key: string, value: string, code: string][]> {
+    const text = (bytes: Uint8Array | string | null | undefined): string =>
+      typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes ?? undefined);
+    const found: [string, string, string][] = [];
+    for await (const { value, headers } of tide.topic<string>(name).read())
+      found.push([text(headers["aside.key"]), value!, text(headers["aside.code"])]);
+    return found;
+  },
   pause: () => tide.syncing!.pause(),
   resume: () => tide.syncing!.resume(),
   authenticate: () => tide.syncing!.authenticate(),
