@@ -91,3 +91,9 @@ const WIDE_ONLY: ReadonlySet<string> = new Set([
   "late",
 ] satisfies (keyof WorldKind)[]);
 export const isWideOnly = (kind: keyof WorldKind | undefined): boolean => WIDE_ONLY.has(kind ?? "");
+
+/** The kind of a seed's history, without its history. */
+export function kindOfSeed(seed: number, plan: SyncPlan): WorldKind {
+  const kind = kindOf(new Random(seed, 0x5c));
+  return plan === "wide" ? new Wide(seed).kind(kind) : kind;
+}

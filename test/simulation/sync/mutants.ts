@@ -3,13 +3,15 @@
  * (test/support/planted-bug.ts), each with the check that must name it.
  */
 import type { PlantedBug } from "../../support/planted-bug.ts";
-import type { SyncPlan } from "./kinds.ts";
+import type { SyncPlan, WorldKind } from "./kinds.ts";
 
 export interface SyncMutant extends PlantedBug {
   /** By what a history fails first. */
   readonly found: RegExp;
   /** Of the histories that are searched. Default "first". */
   readonly plan?: SyncPlan;
+  /** Only histories of these kinds can show it. */
+  readonly having?: readonly (keyof WorldKind)[];
   /** The search begins at this seed, a little before the first one known to catch the bug. */
   readonly from?: number;
   /** Found within a few histories: `npm test` looks for it. */

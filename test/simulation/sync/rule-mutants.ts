@@ -20,6 +20,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
       else await this.#store.flush(); } catch (thrown) { const error = TidemarkError.from(thrown, "STORAGE_FAILED");`,
     found: /^(unflushed|unproved)/,
     plan: "wide",
+    isQuick: true,
   },
   {
     name: "a push without a proof of the term",
@@ -29,6 +30,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: "if (this.#host.isOver() || this.#isRefused) return",
     found: /^unproved/,
     plan: "wide",
+    isQuick: true,
   },
   {
     name: "what is sent again is encoded anew",
@@ -47,6 +49,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     });`,
     found: /^changed/,
     plan: "wide",
+    isQuick: true,
   },
   {
     name: "terms are not compared",
@@ -63,6 +66,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: "const making = isMissing && this.#options.create();",
     found: /^wipe/,
     plan: "wide",
+    having: ["goesBack"],
   },
   // Bounds.
   {
@@ -88,6 +92,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: "(this.#isFull ? 7 / 8 : 1) * 4 * this.#bytesMax",
     found: /^bounds.*full/,
     plan: "wide",
+    isQuick: true,
   },
   // Claims.
   {
@@ -113,6 +118,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: "",
     found: /^unread claim/,
     plan: "wide",
+    isQuick: true,
   },
   // Settling.
   {
@@ -126,6 +132,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
       await this.outbox.trim(to, { passed: passedAfter(this.outboxNote.passed, taken.lastOffset) });`,
     found: /^back/,
     plan: "wide",
+    having: ["compacts", "inside"],
   },
   {
     name: "what was told is kept over a new connection",
@@ -134,6 +141,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: "forgetTold(): void {}",
     found: /^(lost|invisible|visible twice|twice|back)/,
     plan: "wide",
+    having: ["compacts"],
   },
   {
     name: "a gap is noted behind its filler",
@@ -142,6 +150,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: "await this.#append(pieces, to); await this.#flush(); await note();",
     found: /^unnamed gap/,
     plan: "wide",
+    having: ["trims", "inside"],
   },
   {
     name: "a record leaves the outbox before it stands aside",
@@ -150,6 +159,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: 'await log.append(batch, { acks: "written" });',
     found: /^aside/,
     plan: "wide",
+    having: ["asides", "poison"],
   },
   // Answers.
   {
@@ -167,6 +177,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: "undefined,",
     found: /^liveness/,
     plan: "wide",
+    having: ["drops"],
   },
   {
     name: "a ping is judged by a late timer",
@@ -175,6 +186,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: "",
     found: /^storm/,
     plan: "wide",
+    having: ["late"],
   },
   {
     name: "nobody hears that a trim has made room in the index",
@@ -214,6 +226,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
       }`,
     found: /^(invisible|order|lost|twice|blocked at what is good|liveness)/,
     plan: "wide",
+    having: ["poison"],
   },
   {
     name: "a snapshot of what is queued",
@@ -222,5 +235,6 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: ".map(([id, { at }]) => [id, at] as const);",
     found: /^(lost|invisible|liveness|standing)/,
     plan: "wide",
+    having: ["seals"],
   },
 ];

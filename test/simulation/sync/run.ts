@@ -67,7 +67,10 @@ function merged(parts: readonly SyncSeeds[]): SyncSeeds {
 }
 
 /** Prints failures as they come, and from time to time how far the run is. */
-function progress(run: Required<Omit<SyncRun, "failuresMax">>): { readonly onSeed: OnSeed; seconds(): number } {
+function progress(run: Required<Omit<SyncRun, "failuresMax" | "having">>): {
+  readonly onSeed: OnSeed;
+  seconds(): number;
+} {
   const from = Date.now();
   const seconds = (): number => (Date.now() - from) / 1000;
   let [done, shown] = [0, 0];

@@ -1,5 +1,5 @@
 /** Runs histories of sync, seed after seed, and counts what went wrong in them on purpose. */
-import type { SyncPlan } from "./kinds.ts";
+import { kindOfSeed, type SyncPlan, type WorldKind } from "./kinds.ts";
 import { World } from "./world.ts";
 
 export interface FailedSeed {
@@ -20,6 +20,8 @@ export interface SyncRun {
   readonly ops: number;
   /** Default "first". */
   readonly plan?: SyncPlan;
+  /** Only histories with all of these. Default: any. */
+  readonly having?: readonly (keyof WorldKind)[];
   /** The run ends after so many failures. */
   readonly failuresMax?: number;
 }
@@ -28,7 +30,7 @@ export interface SyncRun {
 const STACK_LINES = 10;
 
 export async function runSync(
-  { seed, seeds, ops, plan = "first", failuresMax = Infinity }: SyncRun,
+  { seed, seeds, ops, plan = "first", having = [], failuresMax = Infinity }: SyncRun,
   onSeed: (failed: FailedSeed | undefined) => void = () => undefined,
 ): Promise<SyncSeeds> {
   const before = Error.stackTraceLimit;
@@ -45,6 +47,7 @@ export async function runSync(
     let records = 0;
     let done = 0;
     for (let each = seed; each < seed + seeds && failures.length < failuresMax; each++) {
+      if (having.length > 0 && !having.every((wanted) => kindOfSeed(each, plan)[wanted])) continue;
       const result = await new World(each, plan).run(ops);
       done++;
       const failed = result.failed === undefined ? undefined : { seed: each, why: result.failed };

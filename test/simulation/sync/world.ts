@@ -216,6 +216,7 @@ export class World {
     edge.wholeAgain();
     for (const device of this.devices) {
       device.disk.isFull = false;
+      device.disk.trap = undefined;
       const { opening } = device;
       opening?.gate.wake();
       opening?.socket?.release();
