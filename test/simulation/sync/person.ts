@@ -1,4 +1,5 @@
 /** What a person answers when an outbox is blocked: at first anything, in the end what lets it go on. */
+import { TidemarkError } from "../../../src/errors.ts";
 import type { Opening } from "./device.ts";
 import { namesIn } from "./records.ts";
 import type { OpenedTopic } from "./storage.ts";
@@ -7,6 +8,7 @@ import type { Block } from "../../../src/sync/pump.ts";
 import { blockedRuns } from "../../../src/sync/set-aside.ts";
 import type { Range } from "../../../src/sync/topic-store.ts";
 
+const AGAIN: ReadonlySet<string> = new Set(["QUOTA_EXCEEDED", "LIMIT_EXCEEDED", "CLOSED", "OUTCOME_UNKNOWN"]);
 const THINKS_MS = 5_000;
 
 export class Person {
@@ -23,8 +25,19 @@ export class Person {
     const { time, random, isHealing } = this.#world;
     time.after(isHealing ? 500 : random.int(THINKS_MS), () => {
       this.#thinks.delete(opening);
-      if (opening.isOpen && opening.isCurrent) void this.#answer(opening);
+      if (opening.isOpen && opening.isCurrent)
+        this.#answer(opening).catch((thrown: unknown) => this.#refused(opening, thrown));
     });
+  }
+
+  /** The device is full, or its volume must be opened again: then the question comes again. */
+  #refused(opening: Opening, thrown: unknown): void {
+    const world = this.#world;
+    const error = TidemarkError.from(thrown);
+    if (!AGAIN.has(error.code) && !error.details["poisoned"])
+      return world.fail(`an answer of ${opening.device.name} fails: ${error.stack ?? error.message}`);
+    world.count(`answer ${error.code}`);
+    if (opening.isOpen && opening.session?.state.at === "blocked") this.asked(opening);
   }
 
   async #answer(opening: Opening): Promise<void> {

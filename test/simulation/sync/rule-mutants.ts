@@ -153,10 +153,10 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     having: ["trims", "inside"],
   },
   {
-    name: "a record leaves the outbox before it stands aside",
+    name: "records that are set aside are told apart by their outbox alone",
     file: "src/sync/set-aside.ts",
-    find: 'await log.append(batch, { acks: "flushed" });',
-    replace: 'await log.append(batch, { acks: "written" });',
+    find: "const name = `${id}/${at}`;",
+    replace: "const name = id;",
     found: /^aside/,
     plan: "wide",
     having: ["asides", "poison"],
