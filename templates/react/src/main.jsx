@@ -1,0 +1,41 @@
+/** A list of notes, the same in every tab, and still there tomorrow. */
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { TideProvider, useAppend, useView } from "tidemark/react";
+import { list, notes } from "./notes.js";
+
+function Notes() {
+  const all = useView(list);
+  const { append, pending, error, retry } = useAppend(notes);
+  return (
+    <main>
+      <h1>Notes</h1>
+      <form action={(data) => void append({ value: data.get("text") })}>
+        <input name="text" required aria-label="Note" autoComplete="off" /> <button>Add</button>
+      </form>
+      <ul id="notes">
+        {all.map(({ id, text }) => (
+          <li key={id}>{text}</li>
+        ))}
+        {pending.map(({ record }, i) => (
+          <li key={`pending ${i}`} style={{ opacity: 0.5 }}>
+            {record.value}
+          </li>
+        ))}
+      </ul>
+      {error && (
+        <p role="alert">
+          Not saved: {error.message} <button onClick={retry}>Try again</button>
+        </p>
+      )}
+    </main>
+  );
+}
+
+createRoot(document.getElementById("app")).render(
+  <StrictMode>
+    <TideProvider name="my-notes">
+      <Notes />
+    </TideProvider>
+  </StrictMode>,
+);

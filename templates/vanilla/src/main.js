@@ -1,0 +1,32 @@
+/** A list of notes, the same in every tab, and still there tomorrow. */
+import { open } from "tidemark/browser";
+import { list } from "./notes.js";
+
+const opened = open("my-notes").then((tide) => tide.topic("notes"));
+const status = document.getElementById("status");
+
+// Before anything is awaited, so that the form works from the first moment.
+const add = document.getElementById("add");
+add.onsubmit = async (event) => {
+  event.preventDefault();
+  const text = new FormData(add).get("text");
+  add.reset();
+  try {
+    const notes = await opened;
+    // Resolves once it is on the disk.
+    await notes.append({ value: text });
+    status.textContent = "";
+  } catch (error) {
+    status.textContent = `Not saved: ${error.message}`;
+  }
+};
+
+const view = (await opened).view(list);
+
+function show() {
+  const items = view.current.map(({ text }) => Object.assign(document.createElement("li"), { textContent: text }));
+  document.getElementById("notes").replaceChildren(...items);
+}
+view.subscribe(show);
+await view.ready();
+show();

@@ -1,0 +1,43 @@
+/**
+ * A list of notes on several devices. Notes are written here first, with or without a network, and brought to the edge
+ * and to everybody else. `?device=phone` makes one browser two devices.
+ */
+import { open } from "tidemark/browser";
+import { list } from "./notes.js";
+
+const device = new URLSearchParams(location.search).get("device") ?? "this-browser";
+const opening = open(`my-notes-${device}`, { sync: { url: location.origin, topics: ["notes"] } });
+const opened = opening.then((tide) => tide.topic("notes"));
+const status = document.getElementById("status");
+
+// Before anything is awaited, so that the form works from the first moment.
+const add = document.getElementById("add");
+add.onsubmit = async (event) => {
+  event.preventDefault();
+  const text = new FormData(add).get("text");
+  add.reset();
+  try {
+    const notes = await opened;
+    await notes.append({ value: text });
+  } catch (error) {
+    status.textContent = `Not saved: ${error.message}`;
+  }
+};
+
+const view = (await opened).view(list);
+
+function show() {
+  const items = view.current.map(({ text }) => Object.assign(document.createElement("li"), { textContent: text }));
+  document.getElementById("notes").replaceChildren(...items);
+}
+view.subscribe(show);
+await view.ready();
+show();
+
+function tell({ state, topics }) {
+  const { records } = topics.notes?.pending ?? { records: 0 };
+  status.textContent = records === 0 ? state : `${state}, ${records} to send`;
+}
+const { syncing } = await opening;
+syncing.subscribe(tell);
+tell(syncing.status);
