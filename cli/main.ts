@@ -5,12 +5,14 @@ import { checkedArguments, type Command } from "./arguments.ts";
 import { append } from "./commands/append.ts";
 import { assets } from "./commands/assets.ts";
 import { completionOf } from "./commands/completion.ts";
+import { dump } from "./commands/dump.ts";
 import { exportCommand } from "./commands/export.ts";
 import { importCommand } from "./commands/import.ts";
 import { info } from "./commands/info.ts";
 import { tail } from "./commands/tail.ts";
 import { secret, token } from "./commands/token.ts";
 import { topics } from "./commands/topics.ts";
+import { verify } from "./commands/verify.ts";
 import { lineOf, UsageError } from "./failure.ts";
 import { commandHelp, overview } from "./help.ts";
 import { INTERRUPTED, wasInterrupted } from "./interrupt.ts";
@@ -23,6 +25,8 @@ const COMMANDS: readonly Command[] = [
   append,
   exportCommand,
   importCommand,
+  dump,
+  verify,
   assets,
   token,
   secret,

@@ -85,7 +85,7 @@ export async function readMark(
   return newest;
 }
 
-function decodeMark(kernel: Kernel, bytes: Uint8Array): Mark | undefined {
+export function decodeMark(kernel: Kernel, bytes: Uint8Array): Mark | undefined {
   const view = viewOf(bytes);
   if (view.getUint32(MARK_MAGIC_AT) !== MARK_MAGIC) return undefined;
   if (kernel.crc32c(bytes.subarray(0, MARK_CRC_AT)) !== view.getUint32(MARK_CRC_AT)) return undefined;

@@ -1,0 +1,150 @@
+/** `tidemark verify`: every checksum of a tide's files or of Kafka's, and what is whole of them into a new folder. */
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import path from "node:path";
+import { SEGMENT_BYTES } from "../../src/browser/page/open-options.ts";
+import type { ImportDamage } from "../../src/browser/api.ts";
+import type { Kernel } from "../../src/kernel/types.ts";
+import { NodeTide } from "../../src/node/node-tide.ts";
+import type { Command } from "../arguments.ts";
+import { Failure, UsageError } from "../failure.ts";
+import { type FoundTide, tidesBelow } from "../slot-files.ts";
+import { ownKernel } from "../targets.ts";
+import { green, note, printLine, red, sizeText } from "../terminal.ts";
+import { verifyLog, verifyManifest } from "../verify-files.ts";
+import { bodiesOf, type Checked, type Fault, verifyTide } from "../verify-tide.ts";
+
+interface VerifyArguments {
+  readonly _: readonly string[];
+  readonly repair?: string;
+  readonly topic?: string;
+  readonly json?: boolean;
+}
+
+interface Found {
+  readonly where: string;
+  readonly checked: Checked;
+  /** What can be saved, by topic. */
+  readonly bodies: () => AsyncIterable<{ topic: string; files: { name: string; log: Uint8Array }[] }>;
+}
+
+const logsIn = (folder: string): string[] =>
+  readdirSync(folder)
+    .filter((name) => name.endsWith(".log"))
+    .sort()
+    .map((name) => path.join(folder, name));
+
+async function logsFound(where: string, files: readonly string[], faults: Fault[], topic: string, kernel: Kernel) {
+  let [batches, bytes] = [0, 0];
+  for (const file of files) {
+    const checked = await verifyLog(file, kernel);
+    faults.push(...checked.faults);
+    batches += checked.batches;
+    bytes += checked.bytes;
+  }
+  const bodies = async function* () {
+    yield {
+      topic,
+      files: files.map((file) => ({ name: path.basename(file), log: new Uint8Array(readFileSync(file)) })),
+    };
+  };
+  return { where, checked: { faults, batches, bytes }, bodies };
+}
+
+async function foundIn(given: string, topic: string, kernel: Kernel): Promise<Found[]> {
+  if (!existsSync(given)) throw new Failure(`${given} is not there`);
+  if (!statSync(given).isDirectory()) return [await logsFound(given, [given], [], topic, kernel)];
+  const logs = logsIn(given);
+  if (logs.length > 0) return [await logsFound(given, logs, verifyManifest(given), topic, kernel)];
+  const tides = await tidesBelow(given, kernel);
+  if (tides.length === 0)
+    throw new Failure(
+      `${given} holds no tide, no .log file and no browser's "File System": a tide in IndexedDB can't be read from ` +
+        `outside the browser`,
+    );
+  const ofTide = async (tide: FoundTide): Promise<Found> => ({
+    where: tide.where,
+    checked: await verifyTide(tide, kernel),
+    bodies: () => bodiesOf(tide, kernel),
+  });
+  return Promise.all(tides.map(ofTide));
+}
+
+/** Copies what is whole into a new folder, and says what is not. */
+async function repairInto(folder: string, { bodies }: Found, kernel: Kernel): Promise<void> {
+  if (existsSync(folder) && readdirSync(folder).length > 0)
+    throw new UsageError(`--repair ${folder}: it must be a folder that is new or empty`, "verify");
+  const tide = await NodeTide.open({
+    folder: path.resolve(folder),
+    segmentBytes: SEGMENT_BYTES,
+    mustExist: false,
+    kernel,
+  });
+  try {
+    for await (const { topic, files } of bodies()) {
+      const { records, damage, firstOffset, nextOffset } = await tide
+        .topic(topic)
+        .importSegments(files, { damage: "skip" });
+      note(`${topic}: ${records} records saved, offsets ${firstOffset} to ${nextOffset}; ${lostText(damage)}`);
+    }
+  } finally {
+    await tide.close();
+  }
+}
+
+const lostText = (damage: readonly ImportDamage[]): string =>
+  damage.length === 0
+    ? "nothing is lost"
+    : `lost: ${damage.map(({ from, to }) => `${from} to ${to ?? "the end"}`).join(", ")}`;
+
+export const verify: Command = {
+  meta: { name: "verify", description: "every checksum of a tide's files, of a Chromium profile's, or of Kafka's" },
+  args: {
+    paths: {
+      type: "positional",
+      description: "a tide's folder, a profile, .log files, or a folder of them",
+      required: true,
+    },
+    repair: { type: "string", valueHint: "folder", description: "saves what is whole into a new folder" },
+    topic: { type: "string", description: "of .log files: the topic that --repair makes. Default: the folder's name" },
+    json: { type: "boolean", description: "one JSON object for each PATH" },
+  },
+  more:
+    "Nothing is changed, but a folder that a process has open at the same time may seem damaged at its end.\n" +
+    'A profile: what is in its "File System" (OPFS). What is in IndexedDB can\'t be read from outside the browser.\n' +
+    "Exit code 1: something is damaged.",
+  examples: [
+    "tidemark verify ./data",
+    "tidemark verify ./orders-segments",
+    "tidemark verify ~/.config/chromium/Default --repair ./saved",
+  ],
+  async run({ args }: { readonly args: VerifyArguments }) {
+    const kernel = await ownKernel();
+    let damaged = 0;
+    const all: Found[] = [];
+    for (const given of args._) {
+      const topic =
+        args.topic ??
+        path
+          .basename(path.resolve(given))
+          .replace(/\.log$/, "")
+          .replace(/[^\w.-]/g, "-");
+      for (const found of await foundIn(given, topic, kernel)) {
+        const { faults, batches, bytes } = found.checked;
+        all.push(found);
+        damaged += faults.length > 0 ? 1 : 0;
+        if (args.json) await printLine(JSON.stringify({ path: found.where, batches, bytes, faults }));
+        else {
+          const verdict =
+            faults.length === 0 ? green("good") : red(`${faults.length} ${faults.length === 1 ? "fault" : "faults"}`);
+          await printLine(`${found.where}: ${batches} batches, ${sizeText(bytes)}: ${verdict}`);
+          for (const { where, what } of faults) await printLine(red(`  ${where}: ${what}`));
+        }
+      }
+    }
+    if (args.repair !== undefined) {
+      if (all.length !== 1) throw new UsageError(`--repair is for one tide, and here are ${all.length}`, "verify");
+      await repairInto(args.repair, all[0]!, kernel);
+    }
+    if (damaged > 0) throw new Failure(`${damaged} of ${all.length} damaged`);
+  },
+};

@@ -1,0 +1,172 @@
+/**
+ * `tidemark verify` finds every planted flip: of a tide's files and of exported ones, at drawn places of all that a
+ * checksum covers. And what it saves of damage is what was whole.
+ */
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { OverlayVolume, tidesBelow } from "../../cli/slot-files.ts";
+import { verifyTide } from "../../cli/verify-tide.ts";
+import { verifyLog } from "../../cli/verify-files.ts";
+import { open } from "../../src/node/index.ts";
+import { viewOf } from "../../src/record/bytes.ts";
+import { FOOTER_BYTES } from "../../src/store/footer.ts";
+import { releaseKernel } from "../support/kernels.ts";
+import { Random } from "../simulation/prng.ts";
+import { Program } from "./program.ts";
+
+const kernel = await releaseKernel();
+const program = await new Program().build();
+afterAll(() => program.remove());
+const SEED = 9;
+const BODY_AT = 4096;
+const SLOT = 64 * 1024;
+
+interface Place {
+  readonly slot: number;
+  readonly body: number;
+  readonly sealed: boolean;
+}
+const places: Place[] = [];
+
+beforeAll(async () => {
+  const tide = await open(program.path("tide"), { segmentBytes: SLOT });
+  for (const name of ["a", "b"]) {
+    const topic = tide.topic<string>(name, name === "b" ? { compaction: true } : {});
+    for (let i = 0; i < 200; i++) await topic.append({ key: `k${i % 9}`, value: `${i} `.repeat(2 * i) });
+    if (name === "b") {
+      await topic.roll();
+      await topic.clean();
+    }
+    for (const { slot, bytes, state } of (await topic.state()).segments)
+      if (bytes > 0) places.push({ slot: slot!, body: bytes, sealed: state === "sealed" });
+  }
+  await tide.close();
+  program.good(["export", "tide", "a", "segments"]);
+}, 60_000);
+
+/** Faults after one bit was flipped. Nothing on disk changes. */
+async function faultsWith(slot: number, position: number, mask: number): Promise<number> {
+  const [{ volume, where }] = (await tidesBelow(program.path("tide"), kernel)) as [
+    { volume: OverlayVolume; where: string },
+  ];
+  const byte = new Uint8Array(1);
+  await volume.read(slot, position, byte);
+  await volume.write(
+    slot,
+    position,
+    byte.map((each) => each ^ mask),
+  );
+  return (await verifyTide({ volume, where }, kernel)).faults.length;
+}
+
+describe("a tide", () => {
+  it("that is whole is good", () => {
+    expect(program.run(["verify", "tide"])).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/: good\n$/) as string,
+    });
+  });
+
+  it(
+    "every flip is found: catalog, roles, marks, batches, indexes, producers, footers",
+    { timeout: 120_000 },
+    async () => {
+      const random = new Random(SEED, 1);
+      const missed: string[] = [];
+      const plant = async (slot: number, from: number, to: number, count: number): Promise<void> => {
+        for (let i = 0; i < count; i++) {
+          const position = from + random.int(to - from);
+          if ((await faultsWith(slot, position, 1 << random.int(8))) === 0)
+            missed.push(`slot ${slot}, byte ${position}`);
+        }
+      };
+      for (const slot of [0, 1]) {
+        const head = readFileSync(program.path("tide", `slot-000${slot}`));
+        await plant(slot, 0, 28 + viewOf(head).getUint32(12), 15);
+      }
+      expect(places.filter(({ sealed }) => sealed).length).toBeGreaterThan(2);
+      for (const { slot, body, sealed } of places) {
+        await plant(slot, 0, 60, 6);
+        await plant(slot, 512, BODY_AT, 6);
+        // The first batch: base offset and length, and from its checksum on. Of its epoch only the order is known.
+        await plant(slot, BODY_AT, BODY_AT + 12, 4);
+        await plant(slot, BODY_AT + 17, BODY_AT + body, 12);
+        const file = readFileSync(program.path("tide", `slot-${String(slot).padStart(4, "0")}`));
+        const footer = file.indexOf("TIDEFOOT", BODY_AT + body, "latin1");
+        if (sealed) await plant(slot, BODY_AT + body, footer + FOOTER_BYTES, 12);
+      }
+      expect(missed, `seed ${SEED}`).toEqual([]);
+    },
+  );
+
+  it("in a browser's profile is found by what its files say", () => {
+    const folder = program.path("profile", "Default", "File System", "000", "t", "00");
+    mkdirSync(folder, { recursive: true });
+    const names = readdirSync(program.path("tide")).filter((name) => name.startsWith("slot-"));
+    for (const [i, name] of names.reverse().entries())
+      cpSync(program.path("tide", name), path.join(folder, String(i).padStart(8, "0")));
+    const { status, stdout } = program.run(["verify", "profile"]);
+    expect([status, stdout]).toEqual([0, expect.stringMatching(/profile, tide .*: good\n$/)]);
+  });
+
+  it("is saved into a new folder: all that is whole, at its offsets", () => {
+    cpSync(program.path("tide"), program.path("damaged"), { recursive: true });
+    const { slot } = places.find(({ sealed }) => sealed)!;
+    const file = program.path("damaged", `slot-${String(slot).padStart(4, "0")}`);
+    const bytes = readFileSync(file);
+    bytes[BODY_AT + 3000]! ^= 4;
+    writeFileSync(file, bytes);
+    const { status, stdout, stderr } = program.run(["verify", "damaged", "--repair", "saved"]);
+    expect([status, stdout]).toEqual([
+      1,
+      expect.stringMatching(/: 1 fault\n {2}a, segment 0 .*byte \d+, offset \d+: CORRUPT_RANGE/),
+    ]);
+    expect(stderr).toMatch(/a: \d+ records saved, offsets 0 to 200; lost: \d+ to \d+\n/);
+    const read = (folder: string) => program.good(["tail", folder, "a", "-o", "-120", "--json"]);
+    expect(read("saved")).toBe(read("tide"));
+    expect(program.good(["tail", "saved", "b", "-o", "earliest", "--json"])).toBe(
+      program.good(["tail", "tide", "b", "-o", "earliest", "--json"]),
+    );
+    expect(program.run(["verify", "saved"]).status).toBe(0);
+    expect(program.run(["verify", "tide", "--repair", "saved"])).toMatchObject({ status: 2 });
+  });
+});
+
+describe("Kafka's files", () => {
+  it("every flip in an exported folder is found", { timeout: 60_000 }, async () => {
+    expect(program.run(["verify", "segments"]).status).toBe(0);
+    const random = new Random(SEED, 2);
+    for (const name of readdirSync(program.path("segments")).filter((each) => each !== "manifest.json")) {
+      const bytes = readFileSync(program.path("segments", name));
+      if (bytes.length === 0) continue;
+      const flipped = Buffer.from(bytes);
+      flipped[random.int(bytes.length)]! ^= 1 << random.int(8);
+      writeFileSync(program.path("segments", name), flipped);
+      expect(program.run(["verify", "segments"]).stdout, `${name}, seed ${SEED}`).toContain(name);
+      writeFileSync(program.path("segments", name), bytes);
+    }
+    // Without a manifest each batch still has its own checksum; only the epoch's bytes have none.
+    const log = program.path(
+      "segments",
+      readdirSync(program.path("segments")).find((each) => each.endsWith(".log"))!,
+    );
+    const bytes = readFileSync(log);
+    for (let i = 0; i < 60; i++) {
+      const flipped = Buffer.from(bytes);
+      const at = [random.int(12), 16 + random.int(bytes.length - 16)][Math.min(1, i % 6)]!;
+      flipped[at]! ^= 1 << random.int(8);
+      const file = program.write(path.basename(log), flipped);
+      const isEpoch = at > 100 && (await verifyLog(file, kernel)).faults.length === 0;
+      if (!isEpoch)
+        expect((await verifyLog(file, kernel)).faults.length, `byte ${at}, seed ${SEED}`).toBeGreaterThan(0);
+    }
+  });
+
+  it("are dumped field by field", () => {
+    const lines = program.good(["dump", "segments", "--records"]).split("\n").slice(0, -1);
+    const parsed = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(parsed[0]).toMatchObject({ position: 0, baseOffset: 0, leaderEpoch: 0, isGood: true });
+    expect(parsed.filter((line) => "offset" in line).length).toBe(200);
+  });
+});
