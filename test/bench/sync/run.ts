@@ -15,6 +15,7 @@ import { timers } from "../../edge/timers.ts";
 import { environment, median, quantile, writeReport } from "../../support/figures.mjs";
 import { releaseKernel } from "../../support/kernels.ts";
 import type { SyncTab } from "../../sync/device.ts";
+import { nanosecondsOf, ofGroup } from "../../tabs/processes.ts";
 import { Fleet } from "../../sync/fleet.ts";
 import { tokenOf } from "../../sync/tokens.ts";
 import { COUNTING } from "../edge/counting.ts";
@@ -122,6 +123,21 @@ class SyncBench {
     return rate;
   }
 
+  /** Starts to count processor time. What it returns gives milliseconds since then, of all browsers and of the edge. */
+  cpu(): () => { readonly device: number; readonly edge: number } {
+    const spent = (leaders: readonly number[]): number =>
+      leaders.flatMap(ofGroup).reduce((sum, pid) => sum + nanosecondsOf(pid), 0) / 1e6;
+    const now = () => ({
+      device: spent(this.fleet.devices.map(({ pid }) => pid)),
+      edge: spent([this.fleet.edge.pid!]),
+    });
+    const began = now();
+    return () => {
+      const { device, edge } = now();
+      return { device: device - began.device, edge: edge - began.edge };
+    };
+  }
+
   async rows(): Promise<number> {
     return Number(await (await fetch(`${this.fleet.edge.url}/rows`)).text());
   }
@@ -137,14 +153,21 @@ class SyncBench {
 async function push(bench: SyncBench): Promise<void> {
   const { push: batches, rounds } = bench.size;
   const [ratios, settled, rows]: [number[], number[], number[]] = [[], [], []];
+  const [deviceCpu, edgeCpu, bareCpu]: [number[], number[], number[]] = [[], [], []];
   for (let round = 0; round < rounds; round++) {
+    const ofBare = bench.cpu();
     const bare = await bench.bareRate(bench.newLog(), batches);
+    bareCpu.push(ofBare().edge);
     const tab = await bench.device(bench.newLog());
     await tab.call("level");
     await tab.call("pause");
     await tab.call("pour", batches, RECORDS, BYTES);
     const before = await bench.rows();
+    const spent = bench.cpu();
     const { drainedMs } = await tab.call("drain");
+    const { device, edge } = spent();
+    deviceCpu.push(device);
+    edgeCpu.push(edge);
     rows.push((((await bench.rows()) - before) / (batches * RECORDS)) * 1_000_000);
     settled.push(drainedMs);
     ratios.push((batches * RECORDS * 1_000) / drainedMs / bare);
@@ -152,6 +175,9 @@ async function push(bench: SyncBench): Promise<void> {
   }
   bench.keep("sync.push100k.vsBareSocket", ratios, least(ratios));
   bench.keep("sync.push100k.settledMs", settled, median(settled));
+  bench.keep("sync.push100k.deviceCpuMs", deviceCpu, median(deviceCpu));
+  bench.keep("sync.push100k.edgeCpuMs", edgeCpu, median(edgeCpu));
+  bench.keep("sync.push100k.bareEdgeCpuMs", bareCpu, median(bareCpu));
   bench.keep("sync.edge.rowsPerMillion", rows, median(rows));
 }
 
@@ -161,7 +187,7 @@ async function catchUp(bench: SyncBench): Promise<void> {
   const path = bench.newLog();
   await bench.bareRate(path, batches);
   const end = batches * RECORDS;
-  const [rates, ratios]: [number[], number[]] = [[], []];
+  const [rates, ratios, deviceCpu, edgeCpu]: [number[], number[], number[], number[]] = [[], [], [], []];
   for (let round = 0; round < rounds; round++) {
     const log = await bench.bare(path);
     const started = performance.now();
@@ -173,14 +199,19 @@ async function catchUp(bench: SyncBench): Promise<void> {
     const device = await bench.fleet.add("bench-reader", { config: { path, ...OF_TOPIC } });
     const tab = await device.page();
     const opened = performance.now();
+    const spent = bench.cpu();
     await device.openTide(tab);
     await tab.call("reach", end);
+    deviceCpu.push(spent().device);
+    edgeCpu.push(spent().edge);
     rates.push((end * 1_000) / (performance.now() - opened));
     ratios.push(rates.at(-1)! / bare);
     await bench.clear();
   }
   bench.keep("sync.catchup1M.recordsPerSecond", rates, median(rates));
   bench.keep("sync.catchup1M.vsBareFollow", ratios, least(ratios));
+  bench.keep("sync.catchup1M.deviceCpuMs", deviceCpu, median(deviceCpu));
+  bench.keep("sync.catchup1M.edgeCpuMs", edgeCpu, median(edgeCpu));
 }
 
 /** From the append in one device until the other one's reader has the record. */
@@ -215,22 +246,24 @@ async function live(bench: SyncBench): Promise<void> {
   await bench.clear();
 }
 
-/** The same appends to a synced topic whose link pauses, and to a local one. */
+/** The same appends to a local topic, to a synced one whose link pauses, and to one that is pushed meanwhile. */
 async function append(bench: SyncBench): Promise<void> {
   const { local: batches, rounds } = bench.size;
   const [synced, plain] = [await bench.device(bench.newLog()), await bench.device(bench.newLog(), "")];
   await synced.call("level");
-  const ratios: number[] = [];
-  for (const tab of [synced, plain]) await tab.call("pour", batches, RECORDS, BYTES);
+  const [alone, pushed]: [number[], number[]] = [[], []];
+  const pour = (tab: SyncTab): Promise<number> => tab.call("pour", batches, RECORDS, BYTES);
+  for (const tab of [synced, plain]) await pour(tab);
   for (let round = 0; round < 2 * rounds; round++) {
     await synced.call("level");
-    const [ours, theirs] = [
-      await synced.call("pour", batches, RECORDS, BYTES),
-      await plain.call("pour", batches, RECORDS, BYTES),
-    ];
-    ratios.push(theirs / ours);
+    pushed.push((await pour(plain)) / (await pour(synced)));
+    await synced.call("level");
+    await synced.call("pause");
+    alone.push((await pour(plain)) / (await pour(synced)));
+    await synced.call("resume");
   }
-  bench.keep("sync.append.vsLocal", ratios, median(ratios));
+  bench.keep("sync.append.vsLocal", alone, median(alone));
+  bench.keep("sync.append.pushed.vsLocal", pushed, median(pushed));
   await bench.clear();
 }
 
