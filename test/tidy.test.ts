@@ -208,7 +208,7 @@ describe("HTTP", () => {
 describe("names", () => {
   const programs = {
     browser: /^src\/(?!browser\/package\/|node\/|bindings\/(vue|svelte|solid)\.ts)/,
-    edge: /^(src\/(?!browser\/|node\/|bindings\/)|worker\/)/,
+    edge: /^(src\/(?!browser\/|node\/|bindings\/|otel\/)|worker\/)/,
     // It has an open() of its own, and none of the browser's entry.
     node: /^src\/(?!(browser|node)\/package\/|browser\/index\.ts$|bindings\/)/,
   };

@@ -5,7 +5,7 @@
  * violations.
  *
  *   assembly ← kernel ← record ← store ← log ← { sync, delivery ← topic ← typed }
- *            ← { browser ← { node, bindings }, worker, client } ← web
+ *            ← { browser ← { node, bindings, otel }, worker, client } ← web
  */
 import path from "node:path";
 import { parseAst } from "rolldown/parseAst";
@@ -40,6 +40,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   node: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "typed", "browser", "errors"],
   client: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "typed", "errors"],
   bindings: ["browser"],
+  otel: ["browser", "delivery", "typed", "errors"],
   cli: ["kernel", "record", "store", "log", "sync", "delivery", "topic", "browser", "node", "client", "errors"],
   web: ["errors"],
 };
@@ -51,6 +52,7 @@ const PACKAGES: Readonly<Record<string, RegExp>> = {
   node: /^node:/,
   cli: /^(node:|citty$)/,
   worker: /^(jose|negotiator|whatwg-mimetype|cloudflare:workers|@cloudflare\/workers-types)$/,
+  otel: /^@opentelemetry\/api$/,
   bindings: /^(react|vue|svelte|solid-js|@tanstack\/db)(\/|$)/,
   web: /^(uplot|vega-datasets|tidemark)(\/|$)/,
 };

@@ -24,6 +24,7 @@ export const SIDE_ENTRIES = {
   solid: { source: "src/bindings/solid.ts", platform: "browser", external: ["solid-js"], gzipMax: 3 * 1024 },
   "tanstack-db": { source: "src/bindings/tanstack-db.ts", platform: "browser", gzipMax: 3 * 1024 },
   client: { source: "src/client/index.ts", platform: "neutral", gzipMax: 14.6 * 1024 },
+  otel: { source: "src/otel/index.ts", platform: "neutral", external: ["@opentelemetry/api"] },
 };
 
 /** Programs of the package, bundled in the same way. bin/ starts them, and no app imports them. */

@@ -24,13 +24,17 @@ const kept = <T>(value: T): T =>
         : value) as T;
 
 export function typedDoor(host: TypedTopicHost): TypedDoor {
+  let part: Promise<typeof import("../../typed/typed-topic.ts")> | undefined;
   const later =
     <Call extends keyof TypedTopic>(call: Call) =>
     (...given: unknown[]) => {
       const args = kept(given);
-      return import("../../typed/typed-topic.ts").then(({ typedTopic }) =>
-        (typedTopic(host)[call] as (...args: unknown[]) => Promise<never>)(...args),
-      );
+      // One promise for all: what waits for two of them need not go on in its order.
+      part ??= import("../../typed/typed-topic.ts").catch((thrown: unknown) => {
+        part = undefined;
+        throw thrown;
+      });
+      return part.then(({ typedTopic }) => (typedTopic(host)[call] as (...args: unknown[]) => Promise<never>)(...args));
     };
   return {
     append: later("append"),

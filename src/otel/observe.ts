@@ -1,0 +1,20 @@
+/** What a tide tells of fail-overs, as measurements: from the loss of the leader until this tab has the next one. */
+import type { Tide } from "../browser/api.ts";
+import { ATTRIBUTE, INSTRUMENT } from "./names.ts";
+import { histogram, meterOf, type TelemetryOptions } from "./telemetry.ts";
+
+/** Measures until the returned function is called, or the tide is closed. */
+export function observe(tide: Pick<Tide, "name" | "on">, options: TelemetryOptions = {}): () => void {
+  const failOvers = histogram(meterOf(options), INSTRUMENT.failOver, "How long a tab was without a leader");
+  let lost: number | undefined;
+  return tide.on((event) => {
+    if (event.type === "leaderlost") lost ??= performance.now();
+    if (event.type !== "leaderchange" || lost === undefined) return;
+    failOvers.record((performance.now() - lost) / 1000, {
+      ...options.attributes,
+      [ATTRIBUTE.tide]: tide.name,
+      [ATTRIBUTE.via]: event.via,
+    });
+    lost = undefined;
+  });
+}
