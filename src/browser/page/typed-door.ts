@@ -5,6 +5,7 @@
  */
 import type { ReadSource } from "../../delivery/reader.ts";
 import type { AnyProducer } from "../../typed/typed-producer.ts";
+import type * as Part from "../../typed/typed-topic.ts";
 import type { TypedTopic, TypedTopicHost } from "../../typed/typed-topic.ts";
 
 export interface TypedDoor extends Omit<AnyProducer, "pendingBytes"> {
@@ -24,7 +25,7 @@ const kept = <T>(value: T): T =>
         : value) as T;
 
 export function typedDoor(host: TypedTopicHost): TypedDoor {
-  let part: Promise<typeof import("../../typed/typed-topic.ts")> | undefined;
+  let part: Promise<typeof Part> | undefined;
   const later =
     <Call extends keyof TypedTopic>(call: Call) =>
     (...given: unknown[]) => {
