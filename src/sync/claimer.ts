@@ -87,7 +87,7 @@ async function offerAgain(host: ClaimHost, log: EdgeLog, joined: Joined): Promis
     if (host.isOver()) return undefined;
     const fetched = await headersBelow(store, log, { since, logStartOffset: joined.logStartOffset });
     const readTo = store.watermark;
-    const run = store.outboxNote.outbox === null ? undefined : await offers?.next(fetched, MOST);
+    const run = store.outboxNote.outbox === null ? undefined : await offers?.next(fetched, MOST, joined.closed);
     if (host.isOver()) return undefined;
     if (!run) {
       await offers?.end();

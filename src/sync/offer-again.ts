@@ -59,7 +59,11 @@ export class OfferAgain implements Offers {
     return offering && new OfferAgain(storage, await store.find(replicaName(keptTopic(storage.topic))), offering);
   }
 
-  async next(fetched: readonly Uint8Array[], most: Parameters<Offers["next"]>[1]): Promise<OutboxRun | undefined> {
+  async next(
+    fetched: readonly Uint8Array[],
+    most: Parameters<Offers["next"]>[1],
+    isClosed: boolean,
+  ): Promise<OutboxRun | undefined> {
     const storage = this.#storage;
     const { since } = storage.outboxNote.offering!;
     return storage.alone(async () => {
@@ -70,7 +74,7 @@ export class OfferAgain implements Offers {
         // What is missing there may be what a copy of this profile has offered, and compaction or retention removed.
         const holes = holesBetween(since, fetched, base);
         if (holes.length === 0) holes.push(...(await storage.replica!.uncovered(Math.max(since, base))));
-        if (holes.length > 0) this.#leave(this.#window.all);
+        if (isClosed || holes.length > 0) this.#leave(this.#window.all);
         const run = await this.#run(most);
         if (run) return run;
       }

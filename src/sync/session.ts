@@ -374,10 +374,11 @@ export class Session implements Linked {
   async #after(joining: JoinUnderWay, verdict: Verdict, joined: Joined): Promise<void> {
     const { at } = this.#state;
     if (verdict.is === "blocked") this.#setBlock({ code: verdict.code, message: verdict.message, ranges: [] });
+    const offers = this.#store.outboxNote.offering && at !== "retrying";
+    if (offers && (verdict.is === "fine" || verdict.is === "closed")) return this.#claim(joining, joined);
     if (verdict.is === "closed" && at !== "retrying") return this.#closed(joining);
     if (at === "claiming") return this.#claim(joining, joined);
     if (verdict.is !== "fine" || at === "retrying") return;
-    if (this.#store.outboxNote.offering) return this.#claim(joining, joined);
     if (this.block) this.#step({ on: "blocked", code: this.block.code });
     // Where this is below the outbox's start, the pump finds that positions are missing, and asks for a claim.
     return this.#pump(joining, joined, { expected: joined.next, previous: joined.lastCrc });

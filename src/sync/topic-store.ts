@@ -72,10 +72,14 @@ export interface ClaimStand {
 
 /** Own batches of the kept copy that the edge has lost (offer-again.ts). Methods run in the order of their calls. */
 export interface Offers {
-  /** The next frame, for a claim; undefined: nothing is left. `fetched` as in ClaimLook, from the note's `since` on. */
+  /**
+   * The next frame, for a claim; undefined: nothing is left. `fetched` as in ClaimLook, from the note's `since` on. A
+   * closed log takes nothing: all that it has lost stays in the kept copy.
+   */
   next(
     fetched: readonly Uint8Array[],
     most: { readonly bytes: number; readonly batches: number; readonly records: number },
+    isClosed: boolean,
   ): Promise<OutboxRun | undefined>;
   /** The frame was granted. Durable when it resolves. */
   taken(run: OutboxRun, generation: number): Promise<void>;

@@ -138,6 +138,29 @@ describe("resolve offerAgain, after an edge was put back", () => {
   }, 60_000);
 });
 
+describe("resolve offerAgain at a log that was closed", () => {
+  it("leaves what the edge has lost in the kept copy, says how much, and nothing waits for it", async () => {
+    const at = paths();
+    const device = await deviceAt(at);
+    await device.write("a");
+    await device.level();
+    const putBack = await backup();
+    await device.level();
+    await device.write("b", "c");
+    await device.level();
+    await device.until(() => device.of().watermark === 3);
+    await device.page.pause();
+    await putBack();
+    const headers = { "stream-closed": "true", "content-type": "application/json" };
+    expect((await fetch(`${worker.url}/v1/stream/${at}`, { method: "POST", headers })).ok).toBe(true);
+    await diverged(device);
+    await device.page.resolve("orders", "offerAgain");
+    await device.level();
+    expect(offered(device)).toMatchObject({ topic: "orders", records: 0, left: 2 });
+    expect(await device.committed()).toEqual(json(["a"]));
+  }, 60_000);
+});
+
 describe("an edge that was put back to an earlier state", () => {
   it.each([
     ["and has not grown again (H13)", false],
