@@ -14,6 +14,10 @@ export interface SyncMutant extends PlantedBug {
   readonly having?: readonly (keyof WorldKind)[];
   /** The search begins at this seed, a little before the first one known to catch the bug. */
   readonly from?: number;
+  /** Steps of its histories, if it takes more than others. */
+  readonly ops?: number;
+  /** A few hundred histories have not shown it. That it survives is told, and fails no run. */
+  readonly isUnfound?: true;
   /** Found within a few histories: `npm test` looks for it. */
   readonly isQuick?: true;
 }

@@ -15,7 +15,14 @@ export interface Searched {
 export async function searchPlanted(mutant: SyncMutant, seedsMax: number, ops: number): Promise<Searched> {
   const { runSync } = await importPlanted<typeof Entry>(ENTRY, mutant);
   const { from = 1, plan = "first", having = [] } = mutant;
-  const { failures } = await runSync({ seed: from, seeds: seedsMax, ops, plan, having, failuresMax: 1 });
+  const { failures } = await runSync({
+    seed: from,
+    seeds: seedsMax,
+    ops: Math.max(ops, mutant.ops ?? 0),
+    plan,
+    having,
+    failuresMax: 1,
+  });
   return { why: failures[0]?.why, seed: failures[0]?.seed };
 }
 

@@ -58,6 +58,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: 'if (speaker.generation !== known.generation) return { refusal: "FENCED_LEADER" };',
     found: /^standing/,
     plan: "wide",
+    isUnfound: true,
   },
   {
     name: "a log is made anew over the one of the note",
@@ -76,6 +77,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: "const FRAMES_IN_FLIGHT = 80;",
     found: /^bounds.*on their way/,
     plan: "wide",
+    isUnfound: true,
   },
   {
     name: "a window creeps",
@@ -84,6 +86,8 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: "this.#taken += 2 * bytes + more;",
     found: /^bounds.*credits/,
     plan: "wide",
+    from: 1,
+    ops: 200,
   },
   {
     name: "an outbox is full at four times its limit",
@@ -132,6 +136,8 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
       await this.outbox.trim(to, { passed: passedAfter(this.outboxNote.passed, taken.lastOffset) });`,
     found: /^back/,
     plan: "wide",
+    from: 1405,
+    ops: 120,
     having: ["compacts", "inside"],
   },
   {
@@ -141,6 +147,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: "forgetTold(): void {}",
     found: /^(lost|invisible|visible twice|twice|back)/,
     plan: "wide",
+    isUnfound: true,
     having: ["compacts"],
   },
   {
@@ -150,6 +157,8 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: "await this.#append(pieces, to); await this.#flush(); await note();",
     found: /^unnamed gap/,
     plan: "wide",
+    from: 8,
+    ops: 200,
     having: ["trims", "inside"],
   },
   {
@@ -159,6 +168,8 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: "const name = id;",
     found: /^aside/,
     plan: "wide",
+    from: 70,
+
     having: ["asides", "poison"],
   },
   // Answers.
@@ -169,6 +180,8 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: "if (this.#refused) {",
     found: /^early/,
     plan: "wide",
+    from: 90,
+    ops: 200,
   },
   {
     name: "a join has no limit",
@@ -177,6 +190,8 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: "undefined,",
     found: /^liveness/,
     plan: "wide",
+    from: 50,
+    ops: 120,
     having: ["drops"],
   },
   {
@@ -186,6 +201,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: "",
     found: /^storm/,
     plan: "wide",
+    isUnfound: true,
     having: ["late"],
   },
   {
@@ -195,6 +211,8 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: "store.trim();",
     found: /^liveness/,
     plan: "wide",
+    isUnfound: true,
+    ops: 200,
   },
   {
     name: "a claim waits on although its follow has ended",
@@ -203,6 +221,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: "isOver: isLeft, pause:",
     found: /^liveness/,
     plan: "wide",
+    from: 95,
   },
   // The edge.
   {
@@ -212,6 +231,8 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: "this.#isDue = true;",
     found: /^liveness.*DIVERGED/,
     plan: "wide",
+    from: 220,
+    ops: 200,
   },
   {
     name: "a push is taken without its bad batch",
@@ -226,6 +247,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
       }`,
     found: /^(invisible|order|lost|twice|blocked at what is good|liveness)/,
     plan: "wide",
+    isUnfound: true,
     having: ["poison"],
   },
   {
@@ -235,6 +257,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: ".map(([id, { at }]) => [id, at] as const);",
     found: /^(lost|invisible|liveness|standing)/,
     plan: "wide",
+    isUnfound: true,
     having: ["seals"],
   },
 ];
