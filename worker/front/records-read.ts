@@ -206,7 +206,7 @@ function bodyOf(text: AsyncGenerator<string>, over: AbortController, stalledMs: 
         if (stalled !== undefined) clearTimeout(stalled);
         over.abort();
         // Its socket has ended, so it waits for nothing.
-        void text.return(undefined);
+        text.return(undefined).catch(() => undefined);
       },
     },
     { highWaterMark: 0 },
