@@ -9,7 +9,7 @@
  * the text of one batch and, if it follows, one socket, however slow it is. Whatever goes wrong behind the first byte
  * is the last line: {"error":{"code", "message", …}}.
  */
-import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
+import { decodeBatch, type RecordBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { type Env, numberOf } from "../env.ts";
 import { UNTIL_HEADER } from "../rpc/internal-headers.ts";
 import { edgeKernel } from "../kernel.ts";
@@ -93,7 +93,14 @@ class RecordsText {
     const kernel = await edgeKernel();
     let text = "";
     for (const each of splitBatches(bytes)) {
-      const batch = await decodeBatch(kernel, each);
+      let batch: RecordBatch;
+      try {
+        batch = await decodeBatch(kernel, each);
+      } catch (thrown) {
+        // Lines before the damage are an answer; the error is behind them.
+        if (text !== "") yield text;
+        throw thrown;
+      }
       for (let i = 0; i < batch.count && !batch.isControl && !this.isOver; i++) {
         const offset = batch.offsetAt(i);
         if (offset < this.offset || offset >= this.#to) continue;
