@@ -1,0 +1,31 @@
+/** `tidemark/client` inside workerd, as a Worker uses it for an edge elsewhere: no kernel is compiled there. */
+import { SELF } from "cloudflare:test";
+import { expect, it } from "vitest";
+import { connect } from "../../src/client/index.ts";
+import { compressBatch } from "../../src/record/codec.ts";
+import { encodeBatch } from "../../src/client/encode-batch.ts";
+import { edgeKernel } from "../../worker/kernel.ts";
+
+it("appends, reads what is packed, follows to the end, and removes", async () => {
+  const edge = connect("http://127.0.0.1", { fetch: (url, init) => SELF.fetch(url, init), transport: "http" });
+  const topic = edge.topic<number>("client/in-worker");
+  const acks = await Promise.all([1, 2, 3].map((value) => topic.append({ key: "k", value })));
+  expect(acks.map(({ offset }) => offset)).toEqual([0, 1, 2]);
+  const records = [4, 5].map((value) => ({ key: null, value: new TextEncoder().encode(`${value}`), timestamp: 0 }));
+  const plain = encodeBatch(records, { producerId: -1, producerEpoch: -1, baseSequence: -1 });
+  const packed = await compressBatch(await edgeKernel(), plain);
+  const headers = { "content-type": "application/vnd.tidemark.batches" };
+  const url = "http://127.0.0.1/v1/stream/client/in-worker";
+  expect((await SELF.fetch(url, { method: "POST", headers, body: packed as BodyInit })).status).toBe(200);
+  const seen: (number | null)[] = [];
+  const follow = (async () => {
+    for await (const { value } of topic.read({ follow: true })) seen.push(value);
+  })();
+  await topic.append({ value: 6 });
+  await topic.end();
+  await follow;
+  expect(seen).toEqual([1, 2, 3, 4, 5, 6]);
+  expect(await topic.state()).toMatchObject({ logEndOffset: 6, closed: true, contentType: "application/json" });
+  expect(await topic.delete()).toBe(true);
+  await edge.close();
+});
