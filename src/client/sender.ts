@@ -241,7 +241,10 @@ export class Sender {
         at += call.records.length;
       }
     } catch (thrown) {
-      if (batch.unknown) this.#newEpoch();
+      const isStranger = isUnknownProducer(thrown);
+      if (batch.unknown || isStranger) this.#newEpoch();
+      // Not in the log, for certain: its calls go again, from sequence 0 on.
+      if (isStranger) return this.#deliver(open);
       const isContent = ABOUT_CONTENT.has((thrown as Partial<TidemarkError>).details?.["status"]);
       if (open.length > 1 && isContent && !batch.unknown) {
         const half = open.length >> 1;
@@ -286,7 +289,8 @@ export class Sender {
           [wasMissing, this.#end, since] = [true, undefined, undefined];
           continue;
         }
-        if (!mayPass(error)) throw batch.unknown && !isAboutBatch(error) ? unknownStill(batch, error) : error;
+        const isCertain = !batch.unknown || isAboutBatch(error) || isUnknownProducer(error);
+        if (!mayPass(error)) throw isCertain ? error : unknownStill(batch, error);
         if (batch.wasSent && mayBeTaken(error)) batch.unknown = error;
         await this.#host.pause(error, failures, signal);
       }
@@ -317,6 +321,13 @@ const outcomeUnknown = (message: string, details: TidemarkError["details"], caus
 
 const unknownStill = ({ unknown }: Underway, error: TidemarkError): TidemarkError =>
   outcomeUnknown(`${unknown!.toWire().message}; then ${error.toWire().message}`, error.details, error);
+
+/** The edge has forgotten this producer meanwhile, and nothing that is on its way: it only wants it to begin anew. */
+const isUnknownProducer = (thrown: unknown): boolean =>
+  thrown instanceof TidemarkError &&
+  thrown.code === "OUT_OF_ORDER_SEQUENCE" &&
+  thrown.details["unknownProducer"] === true &&
+  thrown.details["forgotten"] === undefined;
 
 function outcomeForgotten(error: TidemarkError, batch: Underway): TidemarkError {
   batch.unknown ??= error;
