@@ -9,7 +9,8 @@
  *   headers       names and texts; as pairs, [name, text | null | {"base64": …}], where a name is repeated or bytes
  *                 are no text
  *
- * A line that is read back needs a value; the other fields may be missing. Its offset is ignored: the log gives one.
+ * Lines of the edge (worker/wire/record-lines.ts) are read, too: there JSON's null has "tombstone":false beside it. A
+ * line that is read back needs a value; the other fields may be missing. Its offset is ignored: the log gives one.
  */
 import type { RawHeaders } from "../src/delivery/read-record.ts";
 import { Failure } from "./failure.ts";
@@ -95,7 +96,7 @@ const bytesOfBase64 = (text: unknown, field: string, at: number): Uint8Array => 
   return new Uint8Array(Buffer.from(text, "base64"));
 };
 
-const FIELDS = ["offset", "timestamp", "key", "keyBase64", "value", "valueText", "valueBase64", "headers"];
+const FIELDS = ["offset", "timestamp", "key", "keyBase64", "value", "valueText", "valueBase64", "tombstone", "headers"];
 const RECORD_HINT =
   'a record is {"value": …} and, if wanted, key, headers and timestamp; --as json takes each line for a value, ' +
   "--as text for text";
@@ -106,6 +107,8 @@ function valueIn(line: Readonly<Record<string, unknown>>, at: number): Uint8Arra
     throw new Failure(`line ${at} has ${given.length === 0 ? "no value" : given.join(" and ")}: ${RECORD_HINT}`);
   if (line["valueBase64"] !== undefined) return bytesOfBase64(line["valueBase64"], "valueBase64", at);
   if (line["valueText"] !== undefined) return encoder.encode(textIn(line["valueText"], "valueText", at));
+  // The edge writes JSON's own null so.
+  if (line["value"] === null && line["tombstone"] === false) return encoder.encode("null");
   return line["value"] === null ? null : encoder.encode(JSON.stringify(line["value"]));
 }
 

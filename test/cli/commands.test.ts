@@ -55,6 +55,12 @@ describe("a record as a line", () => {
     expect(lines).toBe('0|{"a":1}|\n1|"x"|\n2|a b|\n3||\n4|last|\n');
   });
 
+  it("of the edge is taken, too: JSON's null is no tombstone there", () => {
+    const input = '{"offset":0,"timestamp":1,"key":null,"value":null,"tombstone":false}\n{"value":null}\n';
+    program.good(["append", "data", "nulls", "-q"], { input });
+    expect(program.good(["tail", "data", "nulls", "--format", "%s "])).toBe("4 -1 ");
+  });
+
   it.each([
     ["{", /line 1 is no JSON/],
     ["7", /line 1 is no object.*--as json/],
