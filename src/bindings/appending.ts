@@ -4,7 +4,7 @@
  *   append(record) ─▶ pending ─┬ ack ──▶ gone from the list
  *                              └ error ▶ stays in it with its error ── retry() ─▶ pending │ dismiss() ─▶ gone
  */
-import { type Ack, type AppendOptions, type RecordInput, TidemarkError } from "../browser/index.ts";
+import { type Ack, type AppendOptions, type RecordInput, type Tide, TidemarkError } from "../browser/index.ts";
 import { topicIn, type TopicRef } from "./followers.ts";
 import type { TideSource } from "./page-tide.ts";
 import { nothing, shared, type Source } from "./shared.ts";
@@ -54,6 +54,8 @@ export function appendingTo<V, I, R>(tide: TideSource, topic: TopicRef<V, I, R>)
   const sent = new Map<object, Sent<I>>();
   const state = shared<AppendState<I>>(NOTHING_PENDING, () => nothing);
   let isTelling = false;
+  /** How many wait for the opening. */
+  let waiting = 0;
   /** Once for all that changes in one turn of promises. */
   const tell = (): void => {
     if (isTelling) return;
@@ -69,9 +71,18 @@ export function appendingTo<V, I, R>(tide: TideSource, topic: TopicRef<V, I, R>)
     const one: Sent<I> = { record, options };
     sent.set(key, one);
     tell();
-    return tide
-      .whenOpen()
-      .then((opened) => topicIn(opened, topic).append(record, options))
+    const attempt = async (opened: Tide): Promise<Ack> => topicIn(opened, topic).append(record, options);
+    const { tide: opened } = tide.current;
+    let acked: Promise<Ack>;
+    if (opened && waiting === 0) acked = attempt(opened);
+    else {
+      waiting++;
+      acked = tide
+        .whenOpen()
+        .finally(() => waiting--)
+        .then(attempt);
+    }
+    return acked
       .then(
         (ack) => {
           sent.delete(key);

@@ -78,7 +78,7 @@ export interface ViewInfo {
 export interface Followed<T> extends ViewInfo {
   readonly value: T;
   /** What has ended it. */
-  readonly error: TidemarkError | undefined;
+  readonly error?: TidemarkError | undefined;
 }
 
 /** What a component shows of a view's state. */
@@ -92,7 +92,7 @@ export interface ViewSelection<S, T> {
 export const selected = <S, T>(followed: Followed<S>, select: ViewSelection<S, T>["select"]): T =>
   select ? select(followed.value, followed) : (followed.value as S | T as T);
 
-const START = { isReady: false, at: { offset: 0, provisional: 0 }, error: undefined };
+const START = { isReady: false, at: { offset: 0, provisional: 0 } };
 export const nameOfTopic = (topic: string | { readonly name: string }): string =>
   typeof topic === "string" ? topic : topic.name;
 export const topicIn = <V, I, R>(tide: Tide, topic: TopicRef<V, I, R>): Topic<V, I, R> =>
@@ -180,7 +180,7 @@ function sharedSource<T>(tide: TideSource, key: string, value: () => T, start: S
 function showView<S>(view: View<S>, show: (next: Followed<S>) => void, fail: (thrown: unknown) => void): () => void {
   let isReady = false;
   const look = (): void => {
-    show({ value: view.current, isReady, at: view.at, error: undefined });
+    show({ value: view.current, isReady, at: view.at });
     // It is told when the view has ended, too.
     if (isReady) view.ready().catch(fail);
   };
@@ -195,7 +195,7 @@ function showView<S>(view: View<S>, show: (next: Followed<S>) => void, fail: (th
 function isView<S, V, I, R>(view: ViewDefinition<S, V, I, R> | View<S>): view is View<S> {
   const { subscribe, initial } = Object(view) as Partial<View<S> & ViewDefinition<S, V, I, R>>;
   if (typeof subscribe !== "function" && typeof initial !== "function")
-    throw misused("view", "give what defineView() or topic.view() made");
+    throw misused("view", "give defineView() or topic.view()");
   return typeof subscribe === "function";
 }
 const liveViews = new WeakMap<object, unknown>();
@@ -276,7 +276,7 @@ async function showNewest<V, I, R extends FollowedRecord>(
     }
     if (++changes % CHANGES_MAX !== 0 && !isReady) continue;
     const at = { offset: (committed.at(-1)?.offset ?? -1) + 1, provisional: own.size };
-    if (!show({ value: newest([...committed, ...own.values()], last), isReady, at, error: undefined })) return;
+    if (!show({ value: newest([...committed, ...own.values()], last), isReady, at })) return;
   }
 }
 

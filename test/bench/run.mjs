@@ -20,6 +20,7 @@ import { CHROMIUM_ARGS, ensureChromium, ensurePackages, root } from "../../tools
 import { packageFiles, usePackageFiles } from "../../tools/package/package-files.mjs";
 import { environment, median, writeReport } from "../support/figures.mjs";
 import { append } from "./appends.mjs";
+import { bindings } from "./bindings.mjs";
 import { compaction, seek, topics } from "./logs.mjs";
 import { views } from "./views.mjs";
 import { browserOf } from "./tab.mjs";
@@ -50,6 +51,7 @@ const FULL = {
   viewRecords: 1_000_000,
   viewPending: 10_000,
   viewRounds: 21,
+  frames: [10_000, 5],
 };
 const QUICK = {
   rounds: 1,
@@ -72,6 +74,7 @@ const QUICK = {
   viewRecords: 20_000,
   viewPending: 2000,
   viewRounds: 3,
+  frames: [1000, 1],
 };
 
 /** The page, in a browser that can be killed and started again on the same profile. */
@@ -145,6 +148,7 @@ const WORKLOADS = {
     result.figures["crc.jsTableMBPerSecond"] = median(rounds.map(({ table }) => table));
   },
   views,
+  bindings,
   seek,
   topics,
   compaction,

@@ -24,6 +24,7 @@ export const LIMITS = {
   "open.clean1GiB100TopicsMs": 100,
   "compaction.appendP99Ms": 50,
   "compaction.leaderChanges": 0,
+  "bindings.react.frameMs": 20,
   "sync.view.applyFactor": 1.3,
   "sync.view.rebase10kMs": 15,
   "tabs.batch1.followerLatencyVsLeader": 1.3,

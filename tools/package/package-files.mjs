@@ -11,7 +11,7 @@ import { root, SetupError } from "../run/setup.mjs";
 const entry = path.join(root, "dist", "browser.js");
 const isSources = (source, importer) =>
   importer !== undefined &&
-  source.endsWith("src/browser/index.ts") &&
+  source.startsWith(".") &&
   path.resolve(path.dirname(importer), source) === path.join(root, "src", "browser", "index.ts");
 
 /** A plugin for Vite's build: imports of the browser's public entry get the package's file. */

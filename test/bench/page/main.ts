@@ -8,6 +8,7 @@
 import { kernelUrl } from "../../../src/browser/page/files.ts";
 import { loadKernel } from "../../../src/index.ts";
 import { encodedBytes, fresh, ours, perSecond, pipelined, value } from "./common.ts";
+import { frames } from "./frames.ts";
 import { logs } from "./logs.ts";
 import { PEERS } from "./peer.ts";
 import { tabs } from "./tabs.ts";
@@ -37,6 +38,7 @@ function packed(count: number, size: number): Uint8Array<ArrayBuffer> {
 
 const workloads = {
   ...views,
+  ...frames,
   ...tabs,
   ...logs,
   async appendOurs(batches: number, count: number, size: number, depth?: number): Promise<number> {
