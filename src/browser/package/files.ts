@@ -38,20 +38,7 @@ const beside = (): Addresses => ({
   kernel: installed(new URL("./kernel.wasm", import.meta.url)),
 });
 
-const FILES = [
-  "core.js",
-  "indexeddb.js",
-  "recovery.js",
-  "segments.js",
-  "extras.js",
-  "tabs.js",
-  "sync.js",
-  "tunnel.js",
-  "answers.js",
-  "views.js",
-  "typed.js",
-  "kernel.wasm",
-];
+const SCRIPTS = "core indexeddb recovery segments extras tabs sync tunnel answers views typed".split(" ");
 
 function inFolder(assets: string | URL): Addresses {
   const folder = String(assets);
@@ -67,8 +54,9 @@ function inFolder(assets: string | URL): Addresses {
       { cause },
     );
   }
-  const found = FILES.map((file) => [file.replace(/\..*/, ""), new URL(file, base).href]);
-  return Object.fromEntries(found) as Addresses;
+  const at = (file: string): string => new URL(file, base).href;
+  const found = SCRIPTS.map((name) => [name, at(`${name}.js`)]);
+  return { ...Object.fromEntries(found), kernel: at("kernel.wasm") } as Addresses;
 }
 
 function besideOrNowhere(): Addresses {
