@@ -21,6 +21,8 @@ export class UsageError extends Error {
 /** The work failed in a way that a command knows: exit code 1. */
 export class Failure extends Error {}
 
+const TOKEN_ADVICE = "give a token that may do this: --token, or TIDEMARK_TOKEN; tidemark token makes one";
+
 /** What a person can do about an error of the library, where its message does not say it. */
 const ADVICE: { readonly [code in TidemarkError["code"]]?: string } = {
   ALREADY_OPEN: "a folder is open in one process at a time",
@@ -28,7 +30,6 @@ const ADVICE: { readonly [code in TidemarkError["code"]]?: string } = {
   CORRUPT_RANGE: "`tidemark verify` shows what is damaged, and --repair saves the rest",
   CORRUPT_CATALOG: "`tidemark verify` shows what is left, and --repair saves it",
   QUOTA_EXCEEDED: "make room on the disk, and call it again",
-  BLOCKED: "give a token that may do this: --token, or TIDEMARK_TOKEN",
   OUTCOME_UNKNOWN: "with --state the same call goes on where it was, and appends nothing twice",
   TIMEOUT: "is the edge running, and is the address right?",
 };
@@ -36,7 +37,8 @@ const ADVICE: { readonly [code in TidemarkError["code"]]?: string } = {
 /** One line that says what went wrong and what to do. */
 export function lineOf(thrown: unknown): string {
   if (thrown instanceof TidemarkError) {
-    const advice = ADVICE[thrown.code];
+    const isRefused = [401, 403].includes(Number(thrown.details["status"]));
+    const advice = isRefused ? TOKEN_ADVICE : ADVICE[thrown.code];
     return advice === undefined ? thrown.message : `${thrown.message} (${advice})`;
   }
   if (thrown instanceof UsageError || thrown instanceof Failure) return thrown.message;

@@ -1,8 +1,10 @@
 /** The program `tidemark` as the package has it, in a folder of its own: bin, dist/cli.js and what that needs. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
 import os from "node:os";
 import path from "node:path";
+import { text } from "node:stream/consumers";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
 import { bundleBase, bundleSideEntry } from "../../tools/package/build.mjs";
 // @ts-expect-error plain JavaScript, because it runs before anything is compiled
@@ -66,6 +68,24 @@ export class Program {
       env: this.#env(env),
       stdio: ["pipe", "pipe", "pipe"],
     });
+  }
+
+  /** As run(), but this process goes on meanwhile: it may be what the program talks to. */
+  async beside(args: readonly string[], { input = "", env }: RunOptions = {}): Promise<Ran> {
+    const child = this.start(args, env);
+    const ended = once(child, "close");
+    child.stdin!.on("error", () => undefined);
+    child.stdin!.end(input);
+    const [stdout, stderr] = await Promise.all([text(child.stdout!), text(child.stderr!)]);
+    await ended;
+    return { status: child.exitCode, stdout, stderr };
+  }
+
+  /** The same; throws unless its exit code is 0. Gives stdout. */
+  async goodBeside(args: readonly string[], options?: RunOptions): Promise<string> {
+    const { status, stdout, stderr } = await this.beside(args, options);
+    if (status !== 0) throw new Error(`tidemark ${args.join(" ")} ended with ${status}: ${stderr}`);
+    return stdout;
   }
 
   path(...names: readonly string[]): string {
