@@ -8,6 +8,7 @@
  */
 import type { Env } from "../env.ts";
 import { PATH_HEADER, TENANT_HEADER } from "../rpc/internal-headers.ts";
+import { answerInText, textOfHeaders } from "../rpc/append-call.ts";
 import { stubOf } from "../rpc/stubs.ts";
 import type { Answer } from "../wire/http.ts";
 import { readBody } from "../wire/request-body.ts";
@@ -90,11 +91,10 @@ export async function appendByCall(
   tenant: string,
   path: string,
 ): Promise<Answer> {
-  const passed: Record<string, string> = {};
-  for (const name of OF_APPENDS) if (seen[name] !== undefined) passed[name] = seen[name];
+  const passed = textOfHeaders(seen, OF_APPENDS);
   const body = await readBody(request);
   try {
-    return await stubOf(env, tenant, path).append(tenant, passed, body);
+    return answerInText(await stubOf(env, tenant, path).appendByText(tenant, passed, body));
   } catch (thrown) {
     throw await lostChange(thrown, () => headOf(env, tenant, path));
   }

@@ -2,7 +2,7 @@
  * One append over HTTP, in the object: what its headers ask for and what is answered. A small append comes by an RPC
  * call from the Worker, a large one by `fetch`, with flow control:
  *
- *   POST ─▶ router ─ at most 64 KiB ─▶ object.append(tenant, headers, body)    without Request, Response and stream
+ *   POST ─▶ router ─ at most 64 KiB ─▶ object.appendByText(tenant, headers, body)   no Request, Response, stream
  *                  └ larger, chunked ─▶ object.fetch(request)
  *
  * Making those three took a quarter of an append's time. A test compares the answers of both ways.

@@ -16,7 +16,7 @@ import { Alarms } from "../store/alarms.ts";
 import { Archive } from "../store/segment-archive.ts";
 import { type Bucket, bucketSource } from "../store/bucket.ts";
 import { appendAsked, appendTo } from "./http-append.ts";
-import type { AppendCall } from "../rpc/append-call.ts";
+import { type AppendCall, headersInText, textOfAnswer } from "../rpc/append-call.ts";
 import { BATCHES_TYPE, dialectOf } from "../wire/accept.ts";
 import { answerBatches } from "./batches-dialect.ts";
 import type { Sql } from "../store/sql.ts";
@@ -34,7 +34,7 @@ import {
   SOCKET_HEADER,
   TENANT_HEADER,
   TIDE_ASKED_HEADER,
-  UNTIL_HEADER,
+  untilOf,
   WAIT_HEADER,
 } from "../rpc/internal-headers.ts";
 import { Counters } from "../telemetry/counters.ts";
@@ -70,8 +70,6 @@ import { AlarmWork } from "./alarm-work.ts";
 
 /** Largest answer of one read. A larger backlog comes in several. */
 const READ_BYTES = 1024 * 1024;
-
-const untilOf = (headers: Headers): number => Number(headers.get(UNTIL_HEADER) ?? Infinity);
 
 export class LogObject extends DurableObject<Env> implements Peer, AppendCall, StreamPeer {
   #tenant = "";
@@ -274,6 +272,11 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     return responseOf(await appendTo(await this.#life.visible(), asked, body, this.#counters));
   }
 
+  async appendByText(tenant: string, passed: string, body: Uint8Array): Promise<string> {
+    return textOfAnswer(await this.append(tenant, headersInText(passed), body));
+  }
+
+  /** What Workers call that are older than `appendByText`. */
   async append(tenant: string, passed: Readonly<Record<string, string>>, body: Uint8Array): Promise<Answer> {
     this.#tenant = tenant;
     try {
@@ -329,14 +332,10 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
   }
 
   #metrics(stream: Stream): Response {
-    const gauges = {
+    return prometheus(stream, this.#counters, this.#sql(), {
       databaseBytes: this.ctx.storage.sql.databaseSize,
       watchers: this.#watchers.count,
       sockets: this.ctx.getWebSockets(SOCKET_TAG).length,
-    };
-    const text = prometheus(stream, this.#counters, this.#sql(), gauges);
-    return new Response(text, {
-      headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8", "cache-control": "no-store" },
     });
   }
 

@@ -39,7 +39,7 @@ export function prometheus(
   counters: Counters,
   sql: Sql,
   { databaseBytes, watchers, sockets }: Gauges,
-): string {
+): Response {
   const one = (query: string): Record<string, unknown> => [...sql.exec(query)][0] ?? {};
   const rows = one("SELECT count(*) AS n, coalesce(sum(length(bytes)), 0) AS bytes FROM chunk");
   const archive = (state: number): number =>
@@ -95,5 +95,7 @@ export function prometheus(
     "When the newest commit was written, 0 without one in the database",
     told / 1000,
   );
-  return `${lines.join("\n")}\n`;
+  return new Response(`${lines.join("\n")}\n`, {
+    headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8", "cache-control": "no-store" },
+  });
 }

@@ -33,3 +33,5 @@ export const SOCKET_HEADER = "x-tidemark-socket";
 export const FRAME_HEADER = "x-tidemark-frame";
 /** GET: the answer also says where the log begins and ends, and its life. */
 export const TIDE_ASKED_HEADER = "x-tidemark-tide";
+
+export const untilOf = (headers: Headers): number => Number(headers.get(UNTIL_HEADER) ?? Infinity);

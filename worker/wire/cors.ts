@@ -2,7 +2,7 @@
  * The headers of every answer, with which pages of any origin may read it and no browser shows it as a page; and the
  * answer to preflight requests.
  */
-import { type Answer, responseOf } from "./http.ts";
+import type { Answer } from "./http.ts";
 
 const SETTINGS = `Tidemark-Retention-Bytes, Tidemark-Retention-Records, Tidemark-Retention-Seconds, Tidemark-Compaction,
   Tidemark-Compaction-Lag-Seconds, Tidemark-Compaction-Tombstone-Seconds`;
@@ -49,6 +49,8 @@ const ALWAYS = {
   "x-frame-options": "DENY",
   "strict-transport-security": "max-age=31536000",
 };
+/** The runtime copies Headers in less than half of the time that it takes to make them from texts. */
+const ALWAYS_MADE = new Headers(ALWAYS);
 
 export function preflight(request: Request): Response {
   return new Response(null, {
@@ -65,9 +67,15 @@ export function preflight(request: Request): Response {
 
 /** Adds the common security and CORS headers; leaves a 101 untouched. */
 export function withCommonHeaders(response: Response | Answer): Response {
-  if (!(response instanceof Response)) return responseOf({ ...response, headers: { ...response.headers, ...ALWAYS } });
+  if (!(response instanceof Response)) return commonResponse(response);
   if (response.status === 101) return response;
   const headers = new Headers(response.headers);
   for (const [name, value] of Object.entries(ALWAYS)) headers.set(name, value);
   return new Response(response.body, { status: response.status, headers });
+}
+
+function commonResponse({ status, headers, body }: Answer): Response {
+  const response = new Response(body, { status, headers: ALWAYS_MADE });
+  for (const name of Object.keys(headers)) response.headers.set(name, headers[name]!);
+  return response;
 }
