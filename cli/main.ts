@@ -72,7 +72,8 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 
 try {
   await run(process.argv.slice(2));
-  if (wasInterrupted()) process.exitCode = INTERRUPTED;
+  // A socket that is still closing does not hold up who has interrupted.
+  if (wasInterrupted()) process.exit(INTERRUPTED);
 } catch (thrown) {
   const isUsage = thrown instanceof UsageError;
   note(`tidemark: ${lineOf(thrown)}`);

@@ -1,4 +1,4 @@
-/** `npx tidemark` against an edge in real workerd: tokens, appends that are killed, exports. */
+/** `npx tidemark` against an edge in real workerd: tokens, follows, appends that are killed, exports. */
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -63,6 +63,23 @@ it("appends, shows, exports and imports; offsets and bytes are those of a folder
     status: 1,
     stderr: expect.stringContaining("OFFSET_CONFLICT") as string,
   });
+});
+
+it("follows, and ends well when it is interrupted", async () => {
+  await program.goodBeside(["append", worker.url, "live", "--as", "text", "-q"], { input: "one\n", env });
+  const tail = program.start(["tail", worker.url, "live", "-o", "earliest", "-f", "--format", "%v\\n"], env);
+  const seen: string[] = [];
+  const ended = once(tail, "exit");
+  for await (const line of createInterface({ input: tail.stdout! })) {
+    seen.push(line);
+    if (line === "one")
+      await program.goodBeside(["append", worker.url, "live", "--as", "text", "-q"], { input: "two\n", env });
+    if (line === "two") tail.kill("SIGINT");
+  }
+  expect([seen, await ended]).toEqual([
+    ["one", "two"],
+    [130, null],
+  ]);
 });
 
 it("an append that is killed again and again has each record once", async () => {
