@@ -165,7 +165,7 @@ async function follow<T extends object, K extends Key>(
   };
   while (!signal.aborted) {
     try {
-      await run();
+      return await run();
     } catch (thrown) {
       if (signal.aborted) return;
       const error = TidemarkError.from(thrown);

@@ -126,3 +126,28 @@ it.each([1, 2, 3])("seed %i: after any transactions of two collections both are 
   for (const each of both) await expect.poll(() => rowsOf(each)).toEqual(wanted);
   expect(wanted.length).toBeGreaterThan(0);
 });
+
+it("own rows without a place stand on top of committed ones, until they settle or are retracted", async () => {
+  const record = (id: string, value: Todo, provisional: boolean) => ({ id, key: value.id, value, provisional });
+  const level = { type: "level", watermark: 0, live: true };
+  const told = [
+    { type: "append", record: record("r1", todo("a"), false) },
+    { type: "append", record: record("r2", todo("a", true), true) },
+    { type: "append", record: record("r3", { ...todo("a"), text: "others" }, false) },
+    level,
+  ];
+  const later = [{ type: "retract", id: "r2", provisionalOffset: 2 ** 52, why: "discarded" }, level];
+  let go = (): void => undefined;
+  const gate = new Promise<void>((resolve) => (go = resolve));
+  async function* changes() {
+    yield* told;
+    await gate;
+    yield* later;
+  }
+  const made: object = { topic: () => ({ changes }), on: () => () => undefined, storage: {}, role: "leader" };
+  const todos = todosOf(made as Tide);
+  await todos.preload();
+  expect(rowsOf(todos)).toEqual([todo("a", true)]);
+  go();
+  await expect.poll(() => rowsOf(todos)).toEqual([{ ...todo("a"), text: "others" }]);
+});
