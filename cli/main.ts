@@ -5,6 +5,7 @@ import { checkedArguments, type Command } from "./arguments.ts";
 import { append } from "./commands/append.ts";
 import { assets } from "./commands/assets.ts";
 import { completionOf } from "./commands/completion.ts";
+import { dev } from "./commands/dev.ts";
 import { dump } from "./commands/dump.ts";
 import { exportCommand } from "./commands/export.ts";
 import { importCommand } from "./commands/import.ts";
@@ -19,6 +20,7 @@ import { INTERRUPTED, wasInterrupted } from "./interrupt.ts";
 import { note, printLine } from "./terminal.ts";
 
 const COMMANDS: readonly Command[] = [
+  dev,
   topics,
   info,
   tail,

@@ -1,7 +1,9 @@
 /** The package's files as a reader sees them, and as a program without a browser uses them. */
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { createInterface } from "node:readline";
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import { linksOf } from "../support/tidy.ts";
 import { install } from "./apps.ts";
@@ -18,6 +20,17 @@ builder.tryAppend({ key: null, value: new TextEncoder().encode("hello"), timesta
 await log.append(builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 }));
 const { bytes } = await log.fetch(0);
 console.log(new TextDecoder().decode((await decodeBatch(kernel, bytes)).valueAt(0)));
+`;
+
+const USE_EDGE = (url: string): string => `
+import { connect } from "tidemark/client";
+const edge = connect(${JSON.stringify(url)});
+const orders = edge.topic("orders");
+await orders.append({ value: { total: 42 } });
+const offsets = [];
+for await (const { offset } of orders.read()) offsets.push(offset);
+console.log(offsets.join(" "));
+await edge.close();
 `;
 
 let app = "";
@@ -76,4 +89,40 @@ describe("the installed package", () => {
         .sort(),
     ).toEqual([...reached].sort());
   });
+});
+
+describe("npx tidemark dev", () => {
+  const bin = (): string => inPackage("bin", "tidemark.mjs");
+  const start = () => spawn(process.execPath, [bin(), "dev", "--folder", "edge"], { cwd: app });
+
+  it("says what to install where Wrangler is missing", async () => {
+    const child = start();
+    let said = "";
+    child.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
+    const [code] = (await once(child, "close")) as [number];
+    expect([code, said]).toEqual([1, expect.stringContaining("npm install --save-dev wrangler") as string]);
+  });
+
+  it("runs an edge that a program of the package reaches, once for a folder, and keeps its logs", async () => {
+    symlinkSync(path.join(import.meta.dirname, "../../node_modules/wrangler"), path.join(app, "node_modules/wrangler"));
+    const said: string[] = [];
+    for (const round of [0, 1]) {
+      const child = start();
+      const ended = once(child, "close");
+      for await (const line of createInterface({ input: child.stdout })) {
+        const url = /^(http\S+) {3}an edge/.exec(line)?.[1];
+        if (url === undefined) continue;
+        writeFileSync(path.join(app, "use.mjs"), USE_EDGE(url));
+        said.push(execFileSync(process.execPath, ["use.mjs"], { cwd: app, encoding: "utf8" }).trim());
+        const second = start();
+        let refusal = "";
+        second.stderr.on("data", (chunk: Buffer) => (refusal += chunk.toString()));
+        expect([await once(second, "close"), round]).toEqual([[1, null], round]);
+        expect(refusal).toContain("ALREADY_OPEN");
+        child.kill("SIGINT");
+      }
+      expect(await ended).toEqual([130, null]);
+    }
+    expect(said).toEqual(["0", "0 1"]);
+  }, 120_000);
 });

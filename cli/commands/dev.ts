@@ -1,0 +1,143 @@
+/**
+ * `tidemark dev`: the edge on this machine, for an app that is being written. It runs the package's Worker in the
+ * Wrangler that the app has installed. Requests from this machine need no token.
+ *
+ *   FOLDER/worker.js       passes the package's Worker on        } written anew each time
+ *   FOLDER/wrangler.json   its bindings                          }
+ *   FOLDER/lock            held while it runs: two workerds over the same files would spoil them
+ *   FOLDER/state/          the logs, which stay
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { createServer } from "node:net";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { lockFolder } from "../../src/node/folder-lock.ts";
+import { type Command, numberOf } from "../arguments.ts";
+import { Failure } from "../failure.ts";
+import { stopSignal } from "../interrupt.ts";
+import { printLine } from "../terminal.ts";
+
+const PORT = 8787;
+const PORT_MAX = 65_535;
+/** Ports that are looked at, where none is named. */
+const PORTS_TRIED = 20;
+/** Lines of Wrangler that are shown where it ends before it serves. */
+const LINES_SHOWN = 15;
+/** Old enough for the Wrangler that Node 20 gets; not before 2026-03-03 (docs/example-worker/wrangler.jsonc). */
+const COMPATIBILITY_DATE = "2026-04-01";
+
+/** Wrangler's program, as the folder that this command runs in has it. */
+function wranglerOf(folder: string): string {
+  try {
+    const file = createRequire(path.join(folder, "package.json")).resolve("wrangler/package.json");
+    const { bin } = JSON.parse(readFileSync(file, "utf8")) as { bin: { wrangler: string } };
+    return path.join(path.dirname(file), bin.wrangler);
+  } catch {
+    throw new Failure("the edge runs in Wrangler, and there is none here: npm install --save-dev wrangler");
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  return new Promise((resolve) => {
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
+}
+
+/** The port that is asked for, or the first free one from the usual one on. */
+async function portFor(asked: number | undefined): Promise<number> {
+  if (asked !== undefined) {
+    if (await isFree(asked)) return asked;
+    throw new Failure(`port ${asked} is taken: name another one with --port, or leave it out`);
+  }
+  for (let port = PORT; port < PORT + PORTS_TRIED; port++) if (await isFree(port)) return port;
+  throw new Failure(`no port from ${PORT} to ${PORT + PORTS_TRIED - 1} is free: name one with --port`);
+}
+
+function writeWorker(folder: string): string {
+  const worker = fileURLToPath(new URL("./worker.js", import.meta.url));
+  const config = {
+    name: "tidemark-dev",
+    main: "worker.js",
+    compatibility_date: COMPATIBILITY_DATE,
+    durable_objects: {
+      bindings: [
+        { name: "LOGS", class_name: "LogObject" },
+        { name: "SUBSCRIPTIONS", class_name: "SubscriptionObject" },
+      ],
+    },
+    migrations: [{ tag: "v1", new_sqlite_classes: ["LogObject", "SubscriptionObject"] }],
+    r2_buckets: [{ binding: "SEGMENTS", bucket_name: "tidemark-dev" }],
+    vars: { TIDEMARK_OPEN_ACCESS: "loopback", TIDEMARK_EVENTS: "changes" },
+  };
+  const code = `import { handleRequest } from ${JSON.stringify(worker)};
+export { LogObject, SubscriptionObject } from ${JSON.stringify(worker)};
+export default { fetch: handleRequest };
+`;
+  try {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(path.join(folder, "worker.js"), code);
+    writeFileSync(path.join(folder, "wrangler.json"), `${JSON.stringify(config, null, 2)}\n`);
+  } catch (thrown) {
+    throw new Failure(`${folder} can't be written: ${(thrown as Error).message}`);
+  }
+  return path.join(folder, "wrangler.json");
+}
+
+const QUIET = {
+  WRANGLER_SEND_METRICS: "false",
+  CLOUDFLARE_CF_FETCH_ENABLED: "false",
+  WRANGLER_HIDE_BANNER: "true",
+  NO_COLOR: "1",
+};
+
+async function told(url: string, folder: string): Promise<void> {
+  await printLine(`${url}   an edge with logs in ${folder}; Ctrl-C ends it, the logs stay`);
+  await printLine(`  append   echo '{"value":{"total":42}}' | npx tidemark append ${url} orders`);
+  await printLine(`  follow   npx tidemark tail ${url} orders -f`);
+  await printLine(`  a page   open("my-app", { sync: { url: "${url}", topics: ["orders"] } })`);
+}
+
+export const dev: Command = {
+  meta: { name: "dev", description: "an edge on this machine, for an app that is being written" },
+  args: {
+    port: { type: "string", valueHint: "number", description: `default: the first free one from ${PORT} on` },
+    folder: { type: "string", valueHint: "folder", default: ".tidemark", description: "keeps the logs: .tidemark" },
+  },
+  more: "It needs Wrangler in the app (npm install --save-dev wrangler). Only this machine reaches it, without a token.",
+  examples: ["npx tidemark dev", "npx tidemark dev --port 9000 --folder /tmp/edge"],
+  async run({ args }: { readonly args: { readonly port?: string; readonly folder: string } }) {
+    const asked = numberOf("port", args.port, 1, PORT_MAX);
+    const wrangler = wranglerOf(process.cwd());
+    const folder = path.resolve(args.folder);
+    const port = await portFor(asked);
+    const config = writeWorker(folder);
+    const lock = await lockFolder(folder);
+    const where = ["--config", config, "--ip", "127.0.0.1", "--port", String(port), "--persist-to", `${folder}/state`];
+    const child = spawn(process.execPath, [wrangler, "dev", ...where], {
+      cwd: folder,
+      env: { ...process.env, ...QUIET },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const signal = stopSignal();
+    signal.addEventListener("abort", () => child.kill("SIGINT"));
+    const lines: string[] = [];
+    let serves = false;
+    const hear = (line: string): void => {
+      lines.push(line);
+      if (lines.length > LINES_SHOWN) lines.shift();
+      if (serves || !/Ready on http/.test(line)) return;
+      serves = true;
+      void told(`http://127.0.0.1:${port}`, folder);
+    };
+    for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on("line", hear);
+    const [code] = (await once(child, "close")) as [number | null];
+    lock.release();
+    if (!signal.aborted) throw new Failure(`Wrangler has ended (${code ?? "by a signal"}):\n${lines.join("\n")}`);
+  },
+};
