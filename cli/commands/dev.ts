@@ -109,7 +109,7 @@ export const dev: Command = {
     port: { type: "string", valueHint: "number", description: `default: the first free one from ${PORT} on` },
     folder: { type: "string", valueHint: "folder", default: ".tidemark", description: "keeps the logs: .tidemark" },
   },
-  more: "It needs Wrangler in the app (npm install --save-dev wrangler). Only this machine reaches it, without a token.",
+  more: "It needs Wrangler in the app: npm install --save-dev wrangler. Only this machine reaches it, with no token.",
   examples: ["npx tidemark dev", "npx tidemark dev --port 9000 --folder /tmp/edge"],
   async run({ args }: { readonly args: { readonly port?: string; readonly folder: string } }) {
     const asked = numberOf("port", args.port, 1, PORT_MAX);
