@@ -4,7 +4,7 @@
  * nothing but errors.
  */
 import { TidemarkError } from "../errors.ts";
-import { TYPE_HEADER } from "./header-names.ts";
+import { TYPE_HEADER } from "./header-names-layout.ts";
 import type { InferInput, InferOutput, StandardSchema } from "./standard-schema.ts";
 
 type KeyInput = string | Uint8Array | null;
@@ -33,7 +33,7 @@ export interface EventInput<M extends EventMap = EventMap> {
   readonly [eventOf]?: M;
 }
 
-type ValueOf<M extends EventMap, T extends keyof M> = InferInput<M[T]> | null;
+export type ValueOf<M extends EventMap, T extends keyof M> = InferInput<M[T]> | null;
 
 /** The types of a topic's events. */
 export interface EventTypes<M extends EventMap = EventMap> {

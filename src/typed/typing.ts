@@ -11,7 +11,7 @@
 import type { Header } from "../record/batch-builder.ts";
 import { callback, isObject, refused, wellFormed } from "../topic/check.ts";
 import type { EventTypes } from "./events.ts";
-import { SCHEMA_HEADER, TYPE_HEADER } from "./header-names.ts";
+import { SCHEMA_HEADER, TYPE_HEADER } from "./header-names-layout.ts";
 import { isPromise, type Judged, judge, mismatch, type Mismatch } from "./mismatch.ts";
 import type { StandardSchema } from "./standard-schema.ts";
 import type { SchemaIssue } from "../errors.ts";

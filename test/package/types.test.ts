@@ -79,7 +79,8 @@ export type Names = AppendResult | LogSettings;
 const WORKER = `
 import { TidemarkError as Core } from "tidemark";
 import {
-  type EdgeTopicOptions, type Env, handleRequest, LogObject, openTopic, SubscriptionObject, TidemarkError,
+  type EdgeTopic, type EdgeTopicOptions, type Env, handleRequest, LogObject, openTopic, SubscriptionObject,
+  TidemarkError,
 } from "tidemark/worker";
 import kernel from "tidemark/kernel.wasm";
 
@@ -87,7 +88,7 @@ export { LogObject, SubscriptionObject };
 type Loose<T> = { [K in keyof T as {} extends Pick<T, K> ? K : never]: T[K] | undefined };
 declare const loose: <T>() => Loose<T>;
 export const topicOptions: Partial<EdgeTopicOptions<number>> = loose<EdgeTopicOptions<number>>();
-type Edge = ReturnType<typeof openTopic<number>>;
+type Edge = EdgeTopic<number>;
 type ReadOptions = NonNullable<Parameters<Edge["read"]>[0]>;
 export const readOptions: Partial<ReadOptions> = loose<ReadOptions>();
 type AppendOptions = NonNullable<Parameters<Edge["append"]>[1]>;

@@ -102,13 +102,13 @@ describe("npx tidemark", () => {
   });
 
   it.each([
-    [["assets"], "assets needs a folder"],
-    [["assets", "a", "b"], "one argument too many"],
-    [["asset", "a"], "there is no command"],
-    [["assets", "main.ts"], "the files could not be copied"],
-  ])("%j is refused with the reason", (args, reason) => {
+    [["assets"], 2, "FOLDER is missing"],
+    [["assets", "a", "b"], 2, "one argument too many"],
+    [["asset", "a"], 2, "there is no command"],
+    [["assets", "main.ts"], 1, "the files could not be copied"],
+  ])("%j ends with %i and the reason", (args, code, reason) => {
     const { status, stderr } = cli(...args);
-    expect(status).toBe(2);
+    expect(status).toBe(code);
     expect(stderr).toContain(reason);
   });
 });

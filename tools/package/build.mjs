@@ -132,7 +132,7 @@ const entryWith = (name, module, taken) => ({
       : null,
 });
 
-/** Modules that only name numbers: positions and sizes of fields. Each file that uses one has them in its code. */
+/** Modules that only name numbers and headers: places, sizes, names. Each file that uses one has them in its code. */
 export const isLayout = (module) => module.endsWith("-layout.ts");
 
 /** Turns every import of a module in `held` into one from the core, by the name that `nameOf` returns. */

@@ -25,7 +25,8 @@ const INTERNAL = [
     "ChangesPlace",
     "Acked",
   ],
-  ...["IndexState", "Result", "Made", "Sent", "StoredSettings"],
+  ...["IndexState", "Result", "Made", "Sent", "StoredSettings", "StreamJudge", "KeyInput", "HeaderPair", "HeaderBytes"],
+  ...["Key", "AnyBatch", "FollowedRecord", "AnySchema", "ImportOptions", "ImportResult"],
 ];
 const ENTRIES = ["src/browser/index.ts", "worker/library.ts", "src/index.ts"];
 

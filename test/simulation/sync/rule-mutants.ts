@@ -18,7 +18,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     replace: `
       if (this.onFlushed && (this.isLate = !this.isLate)) this.reads.raiseHighWatermark(this.#store.logEndOffset);
       else await this.#store.flush(); } catch (thrown) { const error = TidemarkError.from(thrown, "STORAGE_FAILED");`,
-    found: /^(unflushed|unproved)/,
+    found: /^(unflushed|unproved|invisible)/,
     plan: "wide",
     isQuick: true,
   },
@@ -118,7 +118,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
   {
     name: "a claim has not read",
     file: "src/sync/claimer.ts",
-    find: "while (store.watermark < goal && !host.isOver()) await host.changed.wait();",
+    find: "while (store.watermark < goal && !isOver()) await changed.wait();",
     replace: "",
     found: /^unread claim/,
     plan: "wide",
