@@ -35,8 +35,8 @@ export async function node(args, { binary = process.execPath, aside, env = proce
   const kept = aside ? createWriteStream(aside, { flags: "a" }) : undefined;
   for (const stream of [child.stdout, child.stderr]) if (kept) stream.pipe(kept, { end: false });
   const forward = (signal) => (aside ? process.kill(-child.pid, signal) : child.kill(signal));
-  // A terminal sends Ctrl-C to a child of this session as well. There this handler only keeps this process alive until
-  // the child has ended.
+  // A terminal sends Ctrl-C to a child that is not detached as well. Then this handler only keeps this process alive
+  // until the child has ended.
   const wait = aside ? forward : () => {};
   process.on("SIGTERM", forward).on("SIGINT", wait);
   try {
