@@ -7,7 +7,9 @@ import { skippedLines, TOOLS } from "../../tools/run/engines.mjs";
 // @ts-expect-error plain JavaScript
 import { root, runsVite, runsVitest } from "../../tools/run/setup.mjs";
 // @ts-expect-error plain JavaScript
-import { lanes, tally } from "../../tools/run/suites.mjs";
+import { afterAgain, tally } from "../../tools/run/report.mjs";
+// @ts-expect-error plain JavaScript
+import { lanes } from "../../tools/run/suites.mjs";
 
 test.each([
   ["v18.20.0", false, false],
@@ -24,19 +26,54 @@ test.each([
 const report = (
   passed: number,
   failed: number,
-  files: readonly { status: string; assertionResults: readonly { status: string }[] }[] = [],
-) => ({ numPassedTests: passed, numFailedTests: failed, numPendingTests: 0, numTodoTests: 0, testResults: files });
+  files: readonly {
+    status: string;
+    assertionResults: readonly { status: string; failureMessages?: string[] }[];
+  }[] = [],
+) => ({
+  numPassedTests: passed,
+  numFailedTests: failed,
+  numPendingTests: 0,
+  numTodoTests: 0,
+  testResults: files.map((file) => ({ name: root, ...file })),
+});
 
 test("a run counts its tests; no report, no test, a broken file or a bad exit count as failures", () => {
   expect(tally(report(3, 0), 0)).toMatchObject({ passed: 3, failed: 0 });
-  expect(tally(report(3, 2, [{ status: "failed", assertionResults: [{ status: "failed" }] }]), 1)).toMatchObject({
-    passed: 3,
-    failed: 2,
-  });
+  expect(
+    tally(report(3, 2, [{ status: "failed", assertionResults: [{ status: "failed", failureMessages: [] }] }]), 1),
+  ).toMatchObject({ passed: 3, failed: 2 });
   expect(tally(report(3, 0, [{ status: "failed", assertionResults: [] }]), 1)).toMatchObject({ passed: 3, failed: 1 });
   expect(tally(report(3, 0), 1)).toMatchObject({ passed: 3, failed: 1 });
   expect(tally(report(0, 0), 0)).toMatchObject({ passed: 0, failed: 1 });
   expect(tally(undefined, 0)).toMatchObject({ passed: 0, failed: 1 });
+});
+
+test("what failed is named with its error, and what passed only when run again as well", () => {
+  const passed = { status: "passed", fullName: "holds", failureMessages: [] };
+  const failed = { status: "failed", fullName: "waits", failureMessages: ["Error: timed out\n\n    at a.ts:1"] };
+  const files = [
+    { name: path.join(root, "test/a.test.ts"), status: "failed", message: "", assertionResults: [passed, failed] },
+    { name: path.join(root, "test/b.test.ts"), status: "passed", message: "", assertionResults: [passed] },
+  ];
+  const first = report(2, 1, files);
+  expect(tally(first, 1).failures).toEqual([
+    "failed test/a.test.ts: waits",
+    "       Error: timed out",
+    "           at a.ts:1",
+  ]);
+  expect(afterAgain(first, tally(report(2, 0), 0))).toMatchObject({
+    passed: 3,
+    failed: 0,
+    note: "1 passed only when run again",
+    failures: expect.arrayContaining(["unsteady test/a.test.ts: waits"]) as unknown,
+  });
+  expect(afterAgain(first, tally(report(1, 1, [files[0]!]), 1))).toMatchObject({
+    passed: 2,
+    failed: 1,
+    failures: expect.arrayContaining(["failed test/a.test.ts: waits"]) as unknown,
+  });
+  expect(afterAgain(first, tally(undefined, 1))).toMatchObject({ passed: 1, failed: 1 });
 });
 
 test("steps of plain Node run aside where another step runs", () => {

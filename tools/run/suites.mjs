@@ -1,7 +1,8 @@
 /**
  * `npm test` runs every suite, even if one fails, and prints each result. The last line is `N passed, N failed`: it
  * counts the tests of the Vitest suites, and every other step as one. A suite in which no test ran counts as failed,
- * and so does one that was cut short. Lines above it name what was skipped, and what is needed to run it.
+ * and so does one that was cut short. Lines above it name what was skipped, and what is needed to run it, and each test
+ * that failed with the first lines of its error.
  *
  * Suites that start servers or browsers run one after the other: each waits for much, and a part of the processor stays
  * free. Suites of plain Node use that part. They run aside, at the lowest priority, and their output comes at the end.
@@ -14,7 +15,8 @@ import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { node } from "./child.mjs";
 import { commandLine, integer } from "./command-line.mjs";
-import { ensureEngines, skippedLines } from "./engines.mjs";
+import { ensureEngines } from "./engines.mjs";
+import { afterAgain, failedFiles, tally } from "./report.mjs";
 import { usePackageFiles } from "../package/package-files.mjs";
 import { SetupError, ensureChromium, root } from "./setup.mjs";
 
@@ -23,34 +25,29 @@ const results = path.join(root, ".cache", "results");
 const run = (name, args = [], how = {}) => node([tool("run/run.mjs"), name, ...args], how);
 const one = (code) => (code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 });
 
-/** The result of a Vitest run. `report` is its JSON report; undefined if it wrote none. */
-export function tally(report, exitCode) {
-  if (report === undefined) return { passed: 0, failed: 1, note: "ended without a result" };
-  const passed = report.numPassedTests;
-  const skipped = report.numPendingTests + report.numTodoTests;
-  // A file that does not load has no failed test of its own. An error outside of every test shows only in the exit
-  // code.
-  const broken = report.testResults.filter(
-    ({ status, assertionResults }) => status === "failed" && assertionResults.every((test) => test.status !== "failed"),
-  );
-  let failed = report.numFailedTests + broken.length;
-  if (failed === 0 && (exitCode !== 0 || passed === 0)) failed = 1;
-  const relative = (file) => path.relative(root, file).replaceAll("\\", "/");
-  return {
-    passed,
-    failed,
-    note: passed === 0 ? "no test ran" : skipped > 0 ? `${skipped} skipped` : "",
-    skipped: skippedLines(report, relative),
-  };
-}
+/**
+ * Suites of real browsers, servers and processes. What the machine does at the moment is a part of their input: files
+ * of theirs that fail are run once more, and what passes then is named (docs/decisions/0017).
+ */
+const AGAIN = new Set(["http", "browser", "pages", "package"]);
+/** More than these failing at once is no accident. */
+const AGAIN_FILES_MAX = 3;
 
 async function vitest(project, how) {
-  const file = path.join(results, `${project}.json`);
-  await rm(file, { force: true });
-  const bin = path.join(root, "node_modules", "vitest", "vitest.mjs");
-  const reports = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
-  const code = await node([bin, "run", "--project", project, ...reports], how);
-  return tally(existsSync(file) ? JSON.parse(await readFile(file, "utf8")) : undefined, code);
+  const run = async (name, files) => {
+    const file = path.join(results, `${name}.json`);
+    await rm(file, { force: true });
+    const bin = path.join(root, "node_modules", "vitest", "vitest.mjs");
+    const reports = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
+    const code = await node([bin, "run", "--project", project, ...reports, ...files], how);
+    const report = existsSync(file) ? JSON.parse(await readFile(file, "utf8")) : undefined;
+    return { report, ...tally(report, code) };
+  };
+  const { report, ...first } = await run(project, []);
+  const files = report && AGAIN.has(project) ? failedFiles(report).map(({ name }) => name) : [];
+  if (files.length === 0 || files.length > AGAIN_FILES_MAX) return first;
+  console.log(`\n── ${project}, what failed again ──`);
+  return afterAgain(report, await run(`${project}-again`, files));
 }
 
 /** Runs a suite that needs Chromium. Without it the step fails and says what to do. */
@@ -172,6 +169,7 @@ export async function main(args) {
     );
   }
   for (const { skipped = [] } of done) for (const line of skipped) console.log(line);
+  for (const { failures = [] } of done) for (const line of failures) console.log(line);
   const passed = done.reduce((sum, result) => sum + result.passed, 0);
   const failed = done.reduce((sum, result) => sum + result.failed, 0);
   console.log(`${passed} passed, ${failed} failed`);
