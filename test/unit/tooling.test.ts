@@ -80,10 +80,13 @@ test("steps of plain Node run aside where another step runs", () => {
   expect(lanes(["kernel", "format", "unit", "http", "pages", "sim"])).toEqual({
     first: ["kernel"],
     main: ["http", "pages"],
+    beside: [],
     aside: ["format", "unit", "sim"],
   });
-  expect(lanes(["kernel", "unit"])).toEqual({ first: ["kernel", "unit"], main: [], aside: [] });
-  expect(lanes(["pages"])).toEqual({ first: [], main: ["pages"], aside: [] });
+  expect(lanes(["unit", "edge", "http"])).toMatchObject({ main: ["http"], beside: ["edge"], aside: ["unit"] });
+  expect(lanes(["edge", "pages"])).toMatchObject({ main: ["edge", "pages"], beside: [] });
+  expect(lanes(["kernel", "unit"])).toEqual({ first: ["kernel", "unit"], main: [], beside: [], aside: [] });
+  expect(lanes(["pages"])).toEqual({ first: [], main: ["pages"], beside: [], aside: [] });
 });
 
 const skippedTest = (title: string, ...ancestorTitles: string[]) => ({ status: "pending", title, ancestorTitles });

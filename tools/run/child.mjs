@@ -25,19 +25,20 @@ function leastUrgentSession(pid) {
  *
  *   binary   which node. Default: this one
  *   env      its environment. Default: that of this process
- *   aside    a file: the output goes there instead, and the program runs at the lowest priority
+ *   file     the output goes there instead
+ *   isAside  the program runs at the lowest priority
  */
-export async function node(args, { binary = process.execPath, aside, env = process.env } = {}) {
-  const [command, ...rest] = aside ? leastUrgent([binary, ...args]) : [binary, ...args];
+export async function node(args, { binary = process.execPath, file, isAside = false, env = process.env } = {}) {
+  const [command, ...rest] = isAside ? leastUrgent([binary, ...args]) : [binary, ...args];
   const shown = { cwd: root, env, stdio: "inherit" };
-  const child = spawn(command, rest, aside ? { ...shown, stdio: ["ignore", "pipe", "pipe"], detached: true } : shown);
-  if (aside) leastUrgentSession(child.pid);
-  const kept = aside ? createWriteStream(aside, { flags: "a" }) : undefined;
+  const child = spawn(command, rest, file ? { ...shown, stdio: ["ignore", "pipe", "pipe"], detached: true } : shown);
+  if (isAside) leastUrgentSession(child.pid);
+  const kept = file ? createWriteStream(file, { flags: "a" }) : undefined;
   for (const stream of [child.stdout, child.stderr]) if (kept) stream.pipe(kept, { end: false });
-  const forward = (signal) => (aside ? process.kill(-child.pid, signal) : child.kill(signal));
+  const forward = (signal) => (file ? process.kill(-child.pid, signal) : child.kill(signal));
   // A terminal sends Ctrl-C to a child that is not detached as well. Then this handler only keeps this process alive
   // until the child has ended.
-  const wait = aside ? forward : () => {};
+  const wait = file ? forward : () => {};
   process.on("SIGTERM", forward).on("SIGINT", wait);
   try {
     const [code, signal] = await once(child, "close");

@@ -5,7 +5,8 @@
  * that failed with the first lines of its error.
  *
  * Suites that start servers or browsers run one after the other: each waits for much, and a part of the processor stays
- * free. Suites of plain Node use that part. They run aside, at the lowest priority, and their output comes at the end.
+ * free. Suites of plain Node use that part. They run aside, at the lowest priority. `edge` and `http` run at the same
+ * time. What runs aside or beside another suite prints at the end.
  *
  *     npm test -- unit browser      only these steps
  *     npm test -- --seeds 20000     a larger share of the simulation
@@ -88,7 +89,7 @@ const OF_NODE = {
 const STEPS = {
   kernel: async () => one(await node([tool("package/build-kernel.mjs")])),
   ...OF_NODE,
-  edge: () => vitest("edge"),
+  edge: (_, how) => vitest("edge", how),
   http: () => vitest("http"),
   size: () => withChromium(async () => one(await run("size"))),
   browser: () => withChromium(() => vitest("browser")),
@@ -121,33 +122,46 @@ async function inOrder(names, options) {
 }
 
 /** Each step writes into a file. Steps that run meanwhile set variables of the environment for themselves only. */
-async function runAside(names, options) {
+async function runKept(names, options, isAside) {
   const env = { ...process.env };
   const done = [];
   for (const name of names) {
     const file = path.join(results, `${name}.txt`);
     await writeFile(file, "");
-    done.push({ ...(await step(name, options, { aside: file, env })), file });
+    done.push({ ...(await step(name, options, { file, isAside, env })), file });
   }
   return done;
 }
 
-/** Of all steps, those that run aside: the ones of plain Node, where another one runs meanwhile. */
+/**
+ * What runs at the same time. `aside`: steps of plain Node, where another one runs meanwhile. `beside`: `edge`, which
+ * needs its share of the processor, for its tests measure lives of streams.
+ */
 export function lanes(names) {
   const others = names.filter((name) => name !== "kernel" && !(name in OF_NODE));
-  if (others.length === 0) return { first: names, main: [], aside: [] };
-  const first = names.filter((name) => name === "kernel");
-  return { first, main: others, aside: names.filter((name) => name in OF_NODE) };
+  if (others.length === 0) return { first: names, main: [], beside: [], aside: [] };
+  const beside = others.includes("http") ? others.filter((name) => name === "edge") : [];
+  return {
+    first: names.filter((name) => name === "kernel"),
+    main: others.filter((name) => !beside.includes(name)),
+    beside,
+    aside: names.filter((name) => name in OF_NODE),
+  };
 }
 
 async function runAll(names, options) {
   await mkdir(results, { recursive: true });
-  const { first, main, aside } = lanes(names);
+  const { first, main, beside, aside } = lanes(names);
   const begun = await inOrder(first, options);
-  if (aside.length > 0) console.log(`\n${aside.join(", ")} run aside; what they print comes at the end`);
-  const [quiet, shown] = await Promise.all([runAside(aside, options), inOrder(main, options)]);
-  for (const { name, file } of quiet) console.log(`\n── ${name} ──\n${await readFile(file, "utf8")}`);
-  return [...begun, ...quiet, ...shown];
+  const kept = [...aside, ...beside];
+  if (kept.length > 0) console.log(`\n${kept.join(", ")} run meanwhile; what they print comes at the end`);
+  const [quiet, second, shown] = await Promise.all([
+    runKept(aside, options, true),
+    runKept(beside, options, false),
+    inOrder(main, options),
+  ]);
+  for (const { name, file } of [...quiet, ...second]) console.log(`\n── ${name} ──\n${await readFile(file, "utf8")}`);
+  return [...begun, ...quiet, ...second, ...shown];
 }
 
 export async function main(args) {

@@ -13,18 +13,21 @@ export interface KeptState<S> extends SnapshotPlace {
   readonly state: S;
 }
 
+type Snapshots = Pick<ViewSnapshots, "all" | "keeper" | "write">;
+
 const toJson = (state: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(state));
 const fromJson = <S>(bytes: Uint8Array): S => JSON.parse(new TextDecoder().decode(bytes)) as S;
 
 export class Keeping<S> {
-  readonly #snapshots: ViewSnapshots;
+  readonly #snapshots: Snapshots;
   readonly #options: SnapshotOptions<S>;
-  #isKeeper: boolean | undefined;
+  /** Resolves when this tab keeps the view, or the view is closed. */
+  #keeper: Promise<void> | undefined;
   /** Committed changes since the last snapshot. */
   #changes = 0;
   #isDue = false;
 
-  constructor(snapshots: ViewSnapshots, options: SnapshotOptions<S>) {
+  constructor(snapshots: Snapshots, options: SnapshotOptions<S>) {
     this.#snapshots = snapshots;
     this.#options = options;
   }
@@ -45,20 +48,21 @@ export class Keeping<S> {
 
   async write(state: S, place: SnapshotPlace): Promise<void> {
     const { serialize = toJson } = this.#options;
+    const changes = this.#changes;
     this.#changes = 0;
-    await this.#snapshots.write(await serialize(state), place);
+    try {
+      await this.#snapshots.write(await serialize(state), place);
+    } catch (error) {
+      this.#changes += changes;
+      throw error;
+    }
   }
 
   /** The view is level after so many changes. The one tab that keeps this view saves when it is due. */
   grown(changes: number, save: () => Promise<void>, signal: AbortSignal): void {
     const { everyRecords = EVERY_RECORDS, everyMs = EVERY_MS } = this.#options;
-    if (this.#isKeeper === undefined) {
-      this.#isKeeper = false;
-      this.#snapshots.keeper(signal).then(
-        () => (this.#isKeeper = true),
-        () => undefined,
-      );
-    }
+    // Another tab may keep this view for long, and this one takes its place then.
+    this.#keeper ??= this.#snapshots.keeper(signal);
     this.#changes += changes;
     if (this.#isDue) return;
     this.#isDue = true;
@@ -67,12 +71,13 @@ export class Keeping<S> {
         await idleFor(Math.min(1000, everyMs));
         if (signal.aborted) return;
       }
+      await this.#keeper;
       await idle();
       this.#isDue = false;
-      // Losing a snapshot costs time only.
-      if (this.#isKeeper && this.#changes > 0 && !signal.aborted) await save().catch(() => undefined);
+      if (this.#changes > 0 && !signal.aborted) await save();
     };
-    void due();
+    // Losing a snapshot costs time only. A save that fails is due again with the next change.
+    due().catch(() => undefined);
   }
 }
 

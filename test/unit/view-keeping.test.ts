@@ -1,0 +1,73 @@
+/** When a view's snapshot is due, and who writes it: the keeper, however late it becomes that. */
+import { expect, test } from "vitest";
+import { Keeping } from "../../src/browser/page/view-keeping.ts";
+import type { SnapshotPlace } from "../../src/browser/page/view-snapshots.ts";
+import { laterTurn } from "../../src/browser/platform/timing.ts";
+
+/** Snapshots whose keeper's lock is given by hand, and whose writes fail as often as it says. */
+function world(failures = 0) {
+  let keep: () => void;
+  const isKeeper = new Promise<void>((resolve) => (keep = resolve));
+  const written: SnapshotPlace[] = [];
+  const tries: (() => void)[] = [];
+  const snapshots = {
+    all: async () => [],
+    keeper: () => isKeeper,
+    async write(_: Uint8Array, place: SnapshotPlace) {
+      tries.splice(0).forEach((tried) => tried());
+      if (failures-- > 0) throw new Error("the disk is full");
+      written.push(place);
+    },
+  };
+  const keeping = new Keeping<number>(snapshots, { everyRecords: 10 });
+  const abort = new AbortController();
+  let offset = 0;
+  return {
+    written,
+    abort,
+    keep: () => keep(),
+    tried: () => new Promise<void>((resolve) => tries.push(resolve)),
+    grow(changes: number) {
+      offset += changes;
+      keeping.grown(changes, () => keeping.write(offset, { stream: "s", offset }), abort.signal);
+    },
+  };
+}
+const turns = async (): Promise<void> => {
+  for (let turn = 0; turn < 20; turn++) await laterTurn();
+};
+
+test("what was due before this tab became the keeper is saved when it does", async () => {
+  const { written, grow, keep, tried } = world();
+  grow(30);
+  await turns();
+  expect(written).toEqual([]);
+  const saved = tried();
+  keep();
+  await saved;
+  await turns();
+  expect(written).toEqual([{ stream: "s", offset: 30 }]);
+});
+
+test("a save that fails is due again with the next change", async () => {
+  const { written, grow, keep, tried } = world(1);
+  keep();
+  const first = tried();
+  grow(10);
+  await first;
+  await turns();
+  const second = tried();
+  grow(1);
+  await second;
+  await turns();
+  expect(written).toEqual([{ stream: "s", offset: 11 }]);
+});
+
+test("a view that was closed saves nothing", async () => {
+  const { written, grow, keep, abort } = world();
+  grow(10);
+  abort.abort();
+  keep();
+  await turns();
+  expect(written).toEqual([]);
+});
