@@ -263,10 +263,12 @@ export class SyncLink {
     if (!this.#isHttp) this.#barred = 0;
   }
 
-  #watch(signal: AbortSignal): void {
-    this.#after(SILENT_MS, signal, () => {
-      if (this.#host.monotonic() - this.#heardAt >= SILENT_MS) this.#ping(PONG_MS);
-      this.#watch(signal);
+  /** Looks again when the silence could be over its limit, so that a ping is not late by up to another limit. */
+  #watch(signal: AbortSignal, ms = SILENT_MS): void {
+    this.#after(ms, signal, () => {
+      const silent = this.#host.monotonic() - this.#heardAt;
+      if (silent >= SILENT_MS) this.#ping(PONG_MS);
+      this.#watch(signal, silent >= SILENT_MS ? SILENT_MS : SILENT_MS - silent);
     });
   }
 

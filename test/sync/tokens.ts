@@ -1,6 +1,6 @@
 /**
- * A place where pages get their tokens: GET /?sub=ann answers a token of HS256 that lives for some seconds, as JSON.
- * It can be told to give bad ones.
+ * A place where pages get their tokens: GET /?sub=ann answers a token of HS256 that lives for some seconds, as JSON;
+ * &seconds=60 says how many. It can be told to give bad ones.
  *
  *   refused    signed with another secret: the edge refuses it
  *   expired    ended a minute ago
@@ -34,8 +34,8 @@ export class TokenServer {
   private constructor(seconds: number) {
     this.#seconds = seconds;
     this.#server = createServer((request, response) => {
-      const sub = new URL(request.url!, "http://localhost").searchParams.get("sub") ?? "";
-      void this.#answer(sub).then(([status, body]) =>
+      const asked = new URL(request.url!, "http://localhost").searchParams;
+      void this.#answer(asked.get("sub") ?? "", Number(asked.get("seconds") ?? this.#seconds)).then(([status, body]) =>
         response
           .writeHead(status, { "content-type": "application/json", "access-control-allow-origin": "*" })
           .end(JSON.stringify(body)),
@@ -58,19 +58,20 @@ export class TokenServer {
     this.#faults.clear();
   }
 
-  urlOf(sub: string): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/?sub=${sub}`;
+  /** Its tokens live for `seconds`; by default as long as the server was told. */
+  urlOf(sub: string, seconds = this.#seconds): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/?sub=${sub}&seconds=${seconds}`;
   }
 
-  async #answer(sub: string): Promise<readonly [status: number, body: string | null]> {
+  async #answer(sub: string, seconds: number): Promise<readonly [status: number, body: string | null]> {
     const fault = this.#faults.get(sub);
     this.#faults.delete(sub);
     const what = fault ? `tokens: ${fault}` : "tokens given";
     this.counts[what] = (this.counts[what] ?? 0) + 1;
     if (fault === "failing") return [503, null];
     if (fault === "nobody") return [200, null];
-    if (fault === "refused") return [200, await tokenOf(sub, this.#seconds, OTHER_SECRET)];
-    return [200, await tokenOf(sub, fault === "expired" ? -60 : this.#seconds)];
+    if (fault === "refused") return [200, await tokenOf(sub, seconds, OTHER_SECRET)];
+    return [200, await tokenOf(sub, fault === "expired" ? -60 : seconds)];
   }
 
   async stop(): Promise<void> {

@@ -40,6 +40,11 @@ class World {
     proveTerm: async () => undefined,
   } satisfies SyncHost;
 
+  /** Any message of the edge. */
+  say(data: unknown): void {
+    for (const hear of this.#listeners) hear({ data });
+  }
+
   get pings(): number {
     return this.sent.filter((data) => data === "ping").length;
   }
@@ -120,4 +125,36 @@ test("a hint within a second of a ping that was answered finds out that the sock
   const before = world.connects;
   await world.pass(1_000 + 2_000 + 200);
   expect(world.connects).toBe(before + 1);
+});
+
+test("silence of fifty seconds brings a ping, whenever it began; every other message puts it off", async () => {
+  const world = new World();
+  await liveLink(world);
+  for (const ms of [20_000, 49_999]) {
+    await world.pass(ms);
+    world.say("ping");
+  }
+  expect(world.pings).toBe(0);
+  await world.pass(49_999);
+  expect(world.pings).toBe(0);
+  await world.pass(1);
+  expect(world.pings).toBe(1);
+  // Its answer comes after a millisecond.
+  await world.pass(50_000);
+  expect(world.pings).toBe(1);
+  await world.pass(1);
+  expect(world.pings).toBe(2);
+  // One ping a silence: 16 bytes with its answer, so that an hour of them stays below 2 KiB.
+  await world.pass(3_600_000);
+  expect(world.pings - 2).toBeLessThanOrEqual(72);
+});
+
+test("a socket that answers no ping is given up ten seconds after it", async () => {
+  const world = new World();
+  const link = await liveLink(world);
+  world.answers = false;
+  await world.pass(54_999);
+  expect([world.pings, world.connects, link.state.at]).toEqual([1, 1, "live"]);
+  await world.pass(5_001);
+  expect(world.connects).toBe(2);
 });

@@ -14,7 +14,7 @@ import { type EdgeLog, EdgeSocket, socketProtocols, type Wire } from "../../../s
 import { timers } from "../../edge/timers.ts";
 import { environment, median, quantile, writeReport } from "../../support/figures.mjs";
 import { releaseKernel } from "../../support/kernels.ts";
-import type { SyncTab } from "../../sync/device.ts";
+import type { Device, SyncTab } from "../../sync/device.ts";
 import { nanosecondsOf, ofGroup } from "../../tabs/processes.ts";
 import { Fleet } from "../../sync/fleet.ts";
 import { tokenOf } from "../../sync/tokens.ts";
@@ -29,9 +29,12 @@ const IN_FLIGHT = 8;
 /** Segments as an app has them. */
 const OF_TOPIC = { serializer: "bytes", segmentBytes: 8 * 1024 * 1024 } as const;
 const HOUR_MS = 3_600_000;
+/** After ten seconds of life the back-off begins anew. */
+const SETTLED_MS = 10_200;
+const TOKEN_SECONDS = 3_600;
 
 const FULL = {
-  ...{ rounds: 3, push: 100, catchUp: 1_000, live: 200, liveFar: 30, cuts: 5, idleMs: 52_000, local: 100 },
+  ...{ rounds: 3, push: 100, catchUp: 1_000, live: 200, liveFar: 30, cuts: 5, idleMs: 180_000, local: 100 },
   /** Batches of the topic that is opened: 1 GiB. How often it is opened. */
   ...{ open: 10_000, openings: 9 },
 };
@@ -81,9 +84,16 @@ class SyncBench {
     return `bench/${++this.#logs}`;
   }
 
+  /** A device of its own. Its tokens live as long as those of most apps: each renewal costs some 250 bytes. */
+  added(path: string): Promise<Device> {
+    const name = `bench-${++this.#devices}`;
+    const tokens = this.fleet.tokens.urlOf(name, TOKEN_SECONDS);
+    return this.fleet.add(name, { config: { path, tokens, ...OF_TOPIC } });
+  }
+
   /** A tab of a device of its own, whose topic holds bytes and is synced with this log. */
   async device(path: string, edge?: string): Promise<SyncTab> {
-    const device = await this.fleet.add(`bench-${++this.#devices}`, { config: { path, ...OF_TOPIC } });
+    const device = await this.added(path);
     const tab = await device.page();
     await device.openTide(tab, edge === "" ? { edge: undefined } : {});
     return tab;
@@ -196,7 +206,7 @@ async function catchUp(bench: SyncBench): Promise<void> {
       if (nextOffset >= end) break;
     const bare = (end * 1_000) / (performance.now() - started);
     log.socket.close();
-    const device = await bench.fleet.add("bench-reader", { config: { path, ...OF_TOPIC } });
+    const device = await bench.added(path);
     const tab = await device.page();
     const opened = performance.now();
     const spent = bench.cpu();
@@ -311,8 +321,7 @@ async function link(bench: SyncBench): Promise<void> {
   const network = bench.fleet.networkOf(device!);
   const times: number[] = [];
   for (let i = 0; i < cuts; i++) {
-    // After ten seconds of life the back-off begins anew.
-    await sleep(Math.min(idleMs, 10_200));
+    await sleep(Math.min(idleMs, SETTLED_MS));
     const down = tab.call("down");
     const at = performance.timeOrigin + performance.now();
     network.cut();

@@ -157,7 +157,7 @@ export const SYNC_MUTANTS: readonly SyncMutant[] = [
   {
     name: "a silent socket is not pinged",
     file: LINK,
-    find: "if (this.#host.monotonic() - this.#heardAt >= SILENT_MS) this.#ping(PONG_MS);",
+    find: "if (silent >= SILENT_MS) this.#ping(PONG_MS);",
     replace: "",
     found: /^liveness/,
   },
