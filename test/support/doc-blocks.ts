@@ -14,14 +14,16 @@ export interface DocBlock {
   readonly heading: string;
   /** The line of the document at which the code begins. */
   readonly line: number;
+  /** "ts", "jsx", "vue", "svelte" … */
+  readonly language: string;
   readonly code: string;
   /** The next block of plain text under the same heading: what the program prints. */
   readonly prints: string | undefined;
 }
 
-/** Blocks of TypeScript in a document, in their order. */
-export function blocksOf(markdown: string): DocBlock[] {
-  const found: { heading: string; line: number; code: string; prints: string | undefined }[] = [];
+/** Blocks of a document in these languages, in their order. */
+export function blocksOf(markdown: string, languages: readonly string[] = ["ts"]): DocBlock[] {
+  const found: (Omit<DocBlock, "prints"> & { prints: string | undefined })[] = [];
   let heading = "";
   let open: { language: string; line: number; lines: string[] } | undefined;
   for (const [i, line] of markdown.split("\n").entries()) {
@@ -30,8 +32,9 @@ export function blocksOf(markdown: string): DocBlock[] {
     else if (fence && open) {
       const code = open.lines.join("\n");
       const last = found.at(-1);
-      if (open.language === "ts") found.push({ heading, line: open.line, code, prints: undefined });
-      if (open.language === "text" && last?.heading === heading) last.prints ??= code;
+      const { language, line: begins } = open;
+      if (languages.includes(language)) found.push({ heading, line: begins, language, code, prints: undefined });
+      if (language === "text" && last?.heading === heading) last.prints ??= code;
       open = undefined;
     } else if (open) open.lines.push(line);
     else heading = /^#+ (.*)/.exec(line)?.[1] ?? heading;

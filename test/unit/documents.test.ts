@@ -1,85 +1,45 @@
 /**
- * The documents' code compiles: each block of TypeScript is a module of its own, beside a few names that its text
- * speaks of. Blocks that only declare types are a specification's, and are compared with the sources elsewhere.
+ * The documents' code compiles: TypeScript, JavaScript, JSX, and components of Vue and Svelte, whose templates count
+ * too. So do the templates' scripts. Here over the sources; test/package/documents.test.ts does it over the packed
+ * package.
  */
-import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import path from "node:path";
 import { expect, test } from "vitest";
-import { blocksOf, overSources, readDoc } from "../support/doc-blocks.ts";
+import { complaints, DOCUMENTS, type Files, programsOf, templateFiles } from "../support/doc-programs.ts";
+import { readDoc } from "../support/doc-blocks.ts";
 
-const root = path.join(import.meta.dirname, "../..");
-const folder = path.join(root, ".cache", "documents");
-
-/** What the text around a block has introduced. */
-const AROUND = `
-import type { Tide, Topic } from "tidemark/browser";
-import type { Env } from "tidemark/worker";
-import type * as zod from "zod";
-declare global {
-  interface Order { total: number }
-  const z: typeof zod;
-  const OrderV3: zod.ZodObject<{ currency: zod.ZodString; cents: zod.ZodNumber }>;
-  const tide: Tide;
-  const user: string;
-  function sealed(bytes: Uint8Array | null): Promise<Uint8Array>;
-  function opened(bytes: Uint8Array | null): Promise<Uint8Array>;
-  const signal: AbortSignal;
-  const topic: Topic;
-  const env: Env;
-  function show(...what: unknown[]): void;
-  function tell(...what: unknown[]): void;
-  function fetchToken(): Promise<string>;
-}
-`;
-
-const documents = [
-  "README.md",
-  ...readdirSync(path.join(root, "docs"))
-    .filter((name) => name.endsWith(".md"))
-    .map((name) => `docs/${name}`),
-  ...readdirSync(path.join(root, "skills")).map((name) => `skills/${name}/SKILL.md`),
-];
-const isProgram = (code: string): boolean => /^(const|let|await|for|import) ?/m.test(code);
-
-/** What the compiler says of these files, one line each; the place is the document's. */
-function complaints(files: Readonly<Record<string, string>>): string[] {
-  mkdirSync(folder, { recursive: true });
-  const place = mkdtempSync(path.join(folder, "run-"));
-  try {
-    for (const [name, code] of Object.entries(files)) writeFileSync(path.join(place, name), overSources(code));
-    const config = {
-      extends: path.join(root, "tsconfig.json"),
-      compilerOptions: { types: ["node", "vite/client", "@cloudflare/workers-types"] },
-      files: [...Object.keys(files), path.join(root, "worker/platform.d.ts")],
-      include: [],
-      exclude: [],
-    };
-    writeFileSync(path.join(place, "tsconfig.json"), JSON.stringify(config));
-    execFileSync(process.execPath, [path.join(root, "node_modules/typescript/bin/tsc"), "-p", place], {
-      stdio: "pipe",
-      cwd: place,
-    });
-    return [];
-  } catch (thrown) {
-    return String((thrown as { stdout?: unknown }).stdout ?? thrown)
-      .split("\n")
-      .filter((line) => line.trim() !== "");
-  } finally {
-    rmSync(place, { recursive: true, force: true });
-  }
-}
-
-test("every program in README, docs and skills compiles", () => {
-  const files: Record<string, string> = { "around.d.ts": AROUND };
-  for (const document of documents)
-    for (const { code, line } of blocksOf(readDoc(document)))
-      if (isProgram(code)) files[`${document.replaceAll(/\W+/g, "-")}-line-${line}.ts`] = `${code}\nexport {};\n`;
-  expect(Object.keys(files).length).toBeGreaterThan(12);
+test("every program in README, docs, skills and templates compiles", () => {
+  const files: Files = Object.assign(templateFiles(), ...DOCUMENTS.map((document) => programsOf(document)));
+  for (const kind of [".ts", ".js", ".jsx", ".vue.ts"]) expect(Object.keys(files).join(" ")).toContain(kind);
+  expect(Object.keys(files).length).toBeGreaterThan(35);
   expect(complaints(files)).toEqual([]);
 });
 
 test("a block that calls what is not there is found", () => {
   const planted = 'import { open } from "tidemark/browser";\nconst tide = await open("a");\ntide.subject();\n';
-  expect(complaints({ "around.d.ts": AROUND, "planted.ts": planted }).join()).toContain("planted.ts(3,6)");
+  expect(complaints({ "planted.ts": planted }).join()).toContain("planted.ts(3,6)");
+});
+
+/** By what it stands in: a right piece of docs/frameworks.md, and the wrong one that is planted there. */
+const PLANTS: Readonly<Record<string, readonly [right: string, wrong: string]>> = {
+  "an import of JSX": ["import { list, notes }", "import { lists, notes }"],
+  "a hook of React": ["all.map(({ id, text })", "all.map(({ id, title })"],
+  "a call of Solid": ["error().message", "error().massage"],
+  "a script of Vue": ["const { state: all, isReady } = useView", "const { state: all, isRead } = useView"],
+  "a template of Vue": ["{{ record.value }}", "{{ record.val }}"],
+  "a name that a template of Vue lacks": ['v-if="isReady"', 'v-if="isThere"'],
+  "a script of Svelte": ["const added = useAppend(notes)", "const added = useAppends(notes)"],
+  "a template of Svelte": ["added.pending as", "added.pendings as"],
+};
+
+test("a wrong name in a component is found, in scripts and in templates", () => {
+  const text = readDoc("docs/frameworks.md");
+  const nameOf = (plant: string): string => `${plant.replaceAll(" ", "-")}-`;
+  const files: Files = {};
+  for (const [plant, [right, wrong]] of Object.entries(PLANTS)) {
+    expect(text).toContain(right);
+    Object.assign(files, programsOf("docs/frameworks.md", text.replaceAll(right, wrong), nameOf(plant)));
+  }
+  const said = complaints(files);
+  const missed = Object.keys(PLANTS).filter((plant) => !said.some((line) => line.startsWith(nameOf(plant))));
+  expect(missed).toEqual([]);
 });

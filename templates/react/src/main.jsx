@@ -19,7 +19,7 @@ function Notes() {
         ))}
         {pending.map(({ record }, i) => (
           <li key={`pending ${i}`} style={{ opacity: 0.5 }}>
-            {record.value}
+            {String(record.value)}
           </li>
         ))}
       </ul>

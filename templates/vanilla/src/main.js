@@ -6,7 +6,7 @@ const opened = open("my-notes").then((tide) => tide.topic("notes"));
 const status = document.getElementById("status");
 
 // Before anything is awaited, so that the form works from the first moment.
-const add = document.getElementById("add");
+const add = document.querySelector("form");
 add.onsubmit = async (event) => {
   event.preventDefault();
   const text = new FormData(add).get("text");
