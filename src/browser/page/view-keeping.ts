@@ -21,8 +21,8 @@ const fromJson = <S>(bytes: Uint8Array): S => JSON.parse(new TextDecoder().decod
 export class Keeping<S> {
   readonly #snapshots: Snapshots;
   readonly #options: SnapshotOptions<S>;
-  /** Resolves when this tab keeps the view, or the view is closed. */
-  #keeper: Promise<void> | undefined;
+  /** Resolves when this tab keeps the view: true; or when it can't, because the view is closed: false. */
+  #keeper: Promise<boolean> | undefined;
   /** Committed changes since the last snapshot. */
   #changes = 0;
   #isDue = false;
@@ -62,7 +62,10 @@ export class Keeping<S> {
   grown(changes: number, save: () => Promise<void>, signal: AbortSignal): void {
     const { everyRecords = EVERY_RECORDS, everyMs = EVERY_MS } = this.#options;
     // Another tab may keep this view for long, and this one takes its place then.
-    this.#keeper ??= this.#snapshots.keeper(signal);
+    this.#keeper ??= this.#snapshots.keeper(signal).then(
+      () => true,
+      () => false,
+    );
     this.#changes += changes;
     if (this.#isDue) return;
     this.#isDue = true;
@@ -71,7 +74,7 @@ export class Keeping<S> {
         await idleFor(Math.min(1000, everyMs));
         if (signal.aborted) return;
       }
-      await this.#keeper;
+      if (!(await this.#keeper)) return;
       await idle();
       this.#isDue = false;
       if (this.#changes > 0 && !signal.aborted) await save();

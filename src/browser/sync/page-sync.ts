@@ -198,7 +198,9 @@ export class PageSync implements Sync {
     const committed = new Promise<Committed>((resolve, reject) => {
       if (this.#ended) return reject(this.#ended);
       const waiting = this.#waiting.get(topic) ?? new Map<number, Waiting>();
-      if (waiting.size === 0) this.#since.set(topic, this.#status.topics[topic]?.watermark ?? 0);
+      // One that was appended before may have its place anywhere.
+      if (duplicate) this.#since.set(topic, 0);
+      else if (waiting.size === 0) this.#since.set(topic, this.#status.topics[topic]?.watermark ?? 0);
       this.#waiting.set(topic, waiting.set(offset - PROVISIONAL_FROM, { resolve, reject, owner, at }));
     });
     // If nobody uses the promise, its rejection is not reported as unhandled.

@@ -206,6 +206,17 @@ describe("places that a page was not told of", () => {
     expect(await late).toEqual({ offset: 4 });
     // An ack that comes once more, of a record whose place was told before.
     expect(await ann.placeOf(offsets[1]!, true)).toEqual({ offset: 2 });
+    // Also beside one that was appended now, whose place is not told to the page.
+    await expect.poll(() => ann.page.status.topics["orders"]?.watermark, { timeout: 20_000 }).toBe(5);
+    network.refuse();
+    const [next] = await ann.write("e");
+    const waits = ann.placeOf(next!);
+    await ann.away(async () => {
+      network.heal();
+      await expect.poll(() => ann.of().watermark, { timeout: 20_000 }).toBe(6);
+      expect(await ann.placeOf(offsets[1]!, true)).toEqual({ offset: 2 });
+    });
+    expect(await waits).toEqual({ offset: 5 });
     await ann.page.pause();
     const [gone] = await ann.write("gone");
     const never = ann.placeOf(gone!);
