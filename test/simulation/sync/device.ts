@@ -193,12 +193,18 @@ export class Opening {
     device.lookPassed(store.watermark);
     device.armed = undefined;
     const told = store.told.bind(store);
+    const granted = store.granted.bind(store);
     const forgetTold = store.forgetTold.bind(store);
-    store.told = (taken) => {
+    const arm = (taken: TakenTo): void => {
       if (this.isCurrent && taken.next >= (device.armed?.next ?? 0))
         device.armed = store.watermark <= taken.lastOffset ? taken : undefined;
+    };
+    store.told = (taken) => {
+      arm(taken);
       told(taken);
     };
+    // Only when it is committed does the storage know that these are taken.
+    store.granted = (grant) => granted(grant).then(() => arm(grant));
     store.forgetTold = () => {
       if (this.isCurrent) {
         device.lookPassed(store.watermark);

@@ -37,7 +37,11 @@ export interface JudgeWorld {
 interface Shown {
   readonly below: ReadonlyMap<string, number>;
   readonly above: ReadonlySet<string>;
+  /** As of before the look. */
   readonly acked: readonly string[];
+  readonly passedTo: number;
+  /** Where what was read ends. */
+  readonly end: number;
   readonly watermark: number;
   readonly aside: ReadonlySet<string>;
 }
@@ -70,20 +74,20 @@ export class Judge {
       world.fail(`${what}: ${device.name}'s ${record} (${this.#where(device, record, shown)})`);
     }
     for (const { at, name } of device.outbox)
-      if (at < device.passedTo && above.has(name)) world.fail(`back: ${device.name}'s ${name} at position ${at}`);
+      if (at < shown.passedTo && above.has(name)) world.fail(`back: ${device.name}'s ${name} at position ${at}`);
     this.#gaps(device, shown);
     this.#bounds(device);
     return shown;
   }
 
   /** What only a trim of the edge can have taken, and what is missing here, lies in a gap of the note. */
-  #gaps(device: Device, { below, watermark }: Shown): void {
+  #gaps(device: Device, { below, end }: Shown): void {
     const { now, hasPast, mayBeTwice } = this.#world.edge.ledger;
     const { base = 0, replicaNote } = device.opening?.storage?.store ?? {};
     if (hasPast || !replicaNote) return;
     for (const offset of now.trimmed) {
       const name = now.names[offset]!;
-      if (offset < base || offset >= watermark || below.get(name) === offset || mayBeTwice.has(name)) continue;
+      if (offset < base || offset >= end || below.get(name) === offset || mayBeTwice.has(name)) continue;
       if (!replicaNote.gaps.some(([from, to]) => from <= offset && offset < to))
         this.#world.fail(`unnamed gap: ${device.name} lacks ${name} at ${offset}`);
     }
@@ -103,12 +107,13 @@ export class Judge {
     return JSON.stringify({ position, at, start, end, firstUnsettled, base, watermark, outboxNote });
   }
 
-  /** What was acknowledged is as of before the look; what is shown may be newer. */
+  /** What was acknowledged and passed is as of before the look; what is shown may be newer. */
   async #shown(device: Device, isLevel: boolean): Promise<Shown | undefined> {
     const { opening } = device;
     const storage = opening?.storage;
     if (!device.isOpen || !storage) return undefined;
     const acked = device.outbox.map(({ name }) => name);
+    const { passedTo } = device;
     const found = await this.#read(device, storage);
     if (!found) return undefined;
     await this.#world.time.until(this.#world.edge.catchUp());
@@ -128,7 +133,7 @@ export class Judge {
     if (changed !== undefined) this.#world.fail(`changed: ${device.name}'s batch at ${changed} is not what was made`);
     const aside = new Set(found.aside);
     if (aside.size < found.aside.length) this.#world.fail(`aside: a record of ${device.name} stands aside twice`);
-    return { below, above, acked, watermark, aside };
+    return { below, above, acked, passedTo, end: found.end, watermark, aside };
   }
 
   async #read(device: Device, storage: OpenedTopic) {

@@ -1,3 +1,4 @@
 /** The exports of a bundle of the simulation of sync: over the product in it, which may have a planted bug. */
 export { expectedOf } from "./expected.ts";
+export { HISTORIES, runHistory } from "./histories.ts";
 export { runSync } from "./seeds.ts";

@@ -1,4 +1,4 @@
-/** Searches a planted bug of sync: history after history, over a bundle of the product that has it. */
+/** Searches a planted bug of sync: in the history that it names, or history after history, over a bundle of the product that has it. */
 import { importPlanted } from "../../support/bundle-planted.ts";
 import type * as Entry from "./mutant-entry.ts";
 import { SYNC_MUTANTS, type SyncMutant } from "./mutants.ts";
@@ -13,8 +13,9 @@ export interface Searched {
 }
 
 export async function searchPlanted(mutant: SyncMutant, seedsMax: number, ops: number): Promise<Searched> {
-  const { runSync } = await importPlanted<typeof Entry>(ENTRY, mutant);
-  const { from = 1, plan = "first", having = [] } = mutant;
+  const { runSync, runHistory } = await importPlanted<typeof Entry>(ENTRY, mutant);
+  const { from = 1, plan = "first", having = [], history } = mutant;
+  if (history !== undefined) return { why: await runHistory(history), seed: undefined };
   const { failures } = await runSync({
     seed: from,
     seeds: seedsMax,

@@ -234,14 +234,15 @@ export class OpenedTopic {
     return baseOffset - 2 ** 52;
   }
 
-  /** What a reader is shown: batches that are committed, and own ones without a place as of the end of those. */
-  async shown(): Promise<{ readonly committed: Uint8Array; readonly provisional: Uint8Array }> {
+  /** What a reader is shown: batches that are committed up to `end`, and own ones without a place as of that. */
+  async shown(): Promise<{ readonly committed: Uint8Array; readonly end: number; readonly provisional: Uint8Array }> {
     const committed: Uint8Array[] = [];
     for (let from = this.store.base ?? 0; ;) {
       const cut = await this.#log.changes(from, { provisional: 0 }, { maxBytes: Number.MAX_SAFE_INTEGER });
       const { bytes, committedBytes, nextOffset } = cut;
       committed.push(bytes.subarray(0, committedBytes));
-      if (nextOffset === from) return { committed: concat(committed), provisional: bytes.subarray(committedBytes) };
+      if (nextOffset === from)
+        return { committed: concat(committed), end: from, provisional: bytes.subarray(committedBytes) };
       from = nextOffset;
     }
   }

@@ -13,7 +13,7 @@ const STEPS = 100;
 /** A planted bug that survives this many seeds fails the test. */
 const PLANTED_SEEDS = 100;
 
-const { runSync, expectedOf } = await importPlanted<typeof Entry>(ENTRY, undefined);
+const { runSync, runHistory, HISTORIES, expectedOf } = await importPlanted<typeof Entry>(ENTRY, undefined);
 
 describe("histories", () => {
   it.each(SYNC_PLANS)(
@@ -29,6 +29,10 @@ describe("histories", () => {
   it("a seed is its history", async () => {
     const [one, two] = [await runSync({ seed: 5, seeds: 2, ops: 40 }), await runSync({ seed: 5, seeds: 2, ops: 40 })];
     expect(one).toEqual(two);
+  });
+
+  it.each(Object.keys(HISTORIES))("written down: %s", async (name) => {
+    expect(await runHistory(name)).toBeUndefined();
   });
 
   // `npm run sim -- --sync --planted all` looks for the others as well.

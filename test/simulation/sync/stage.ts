@@ -1,0 +1,115 @@
+/**
+ * A world of the simulation of sync whose history is written down step by step (histories.ts), where world.ts draws it.
+ * Device, edge and judges are the same.
+ *
+ *   stage.device() ─▶ write, run, until ─▶ faults by hand: edge.…, device.crash() ─▶ look, level ─▶ failed?
+ */
+import { Random } from "../prng.ts";
+import { Device, type Opening } from "./device.ts";
+import { SimEdge } from "./edge.ts";
+import { Judge } from "./judge.ts";
+import { MadeBatches } from "./made-batches.ts";
+import type { NamedRecord } from "./records.ts";
+import { SimDisk } from "./storage.ts";
+import { SimTime } from "./time.ts";
+
+/** What is waited for comes within so long. */
+const WAIT_MS = 120_000;
+const STEP_MS = 5;
+
+export interface StageOptions {
+  readonly seed?: number;
+  /** A device that has slept finds its timers due before it hears what came meanwhile. */
+  readonly isLate?: boolean;
+}
+
+export interface StagedDevice {
+  /** Batches in the outbox's index. Default: all. */
+  readonly indexMax?: number;
+  readonly disk?: SimDisk;
+}
+
+export class Stage {
+  readonly random: Random;
+  readonly time: SimTime;
+  readonly edge: SimEdge;
+  readonly desk = undefined;
+  readonly made = new MadeBatches();
+  readonly isLateForMessages: boolean;
+  readonly discarded = new Set<string>();
+  readonly aside = new Set<string>();
+  readonly devices: Device[] = [];
+  readonly counts: Record<string, number> = {};
+  readonly judge: Judge;
+  failed: string | undefined;
+  #records = 0;
+  #ids = 0;
+
+  constructor({ seed = 1, isLate = false }: StageOptions = {}) {
+    this.random = new Random(seed, 0x5c);
+    this.time = new SimTime(this.random);
+    this.isLateForMessages = isLate;
+    this.edge = new SimEdge(this.time, { outboxes: {} }, (why) => this.fail(why));
+    this.judge = new Judge(this);
+    this.edge.wake();
+  }
+
+  newId(): string {
+    return (++this.#ids).toString(16).padStart(16, "0");
+  }
+  fail(why: string): void {
+    this.failed ??= why;
+  }
+  hear(_: Opening, news: string): void {
+    this.counts[news] = (this.counts[news] ?? 0) + 1;
+  }
+
+  device({ indexMax = 65_536, disk = SimDisk.made(this.random) }: StagedDevice = {}): Device {
+    const settings = { indexMax, outboxBytesMax: 1 << 28 };
+    const device = new Device(this, `device ${this.devices.length}`, disk, { settings, from: "earliest" });
+    this.devices.push(device);
+    device.open();
+    return device;
+  }
+
+  record(more: Partial<NamedRecord> = {}): NamedRecord {
+    return { name: `r${this.#records++}`, key: undefined, isPoison: false, ...more };
+  }
+
+  /** One batch of so many records. Resolves when it is flushed here; others are their own batches. */
+  async write(device: Device, records: readonly NamedRecord[] = [this.record()]): Promise<void> {
+    await this.time.until(device.opening!.append(records));
+  }
+
+  run(ms: number): Promise<void> {
+    return this.time.run(ms);
+  }
+
+  /** Lets time go on until it is so. */
+  async until(what: string, isSo: () => boolean): Promise<void> {
+    for (let waited = 0; waited < WAIT_MS; waited += STEP_MS) {
+      if (this.failed || isSo()) return;
+      await this.time.run(STEP_MS);
+    }
+    this.fail(`liveness: ${what}`);
+  }
+
+  isLevel({ opening, isOpen }: Device): boolean {
+    const { session, storage } = opening ?? {};
+    if (!isOpen || session?.state.at !== "live") return false;
+    const { firstUnsettled, end, watermark } = storage!.store;
+    return firstUnsettled === end && watermark === session.edgeEnd && watermark === this.edge.committed;
+  }
+
+  level(device: Device): Promise<void> {
+    return this.until(`${device.name} is not level`, () => this.isLevel(device));
+  }
+
+  /** All are level, and hold what they must. */
+  async end(): Promise<void> {
+    for (const device of this.devices) await this.level(device);
+    for (const device of this.devices) if (!this.failed) await this.judge.level(device);
+    for (const device of this.devices) device.crash("process");
+    this.edge.end();
+  }
+}
