@@ -42,6 +42,8 @@ export type ClaimEnd =
 
 const FETCH_BYTES = 1024 * 1024;
 const AGAIN_MS = 1_000;
+/** An append that is under way ends within a few of these. */
+const APPEND_MS = 10;
 const MOST = { bytes: PUSH_BYTES, batches: 1_000, records: 65_536 };
 
 /** Undefined if the join is over (`isOver`). */
@@ -62,7 +64,11 @@ export async function claim(host: ClaimHost, log: EdgeLog, joined: Joined): Prom
       return { then: "blocked" };
     }
     if (stand.unsettled === 0) {
-      if (!(await store.leave())) continue;
+      if (!(await store.leave())) {
+        // An append is under way. Its flush needs the turns that a look without a pause would take.
+        await host.pause(APPEND_MS);
+        continue;
+      }
       host.claimed({ generation: joined.generation, found: stand.found });
       return { then: "left" };
     }

@@ -31,6 +31,8 @@ import { type Speaking, WINDOW_BYTES, WireJudge } from "./wire-judge.ts";
 const PAUSE_MS = 4;
 /** Proof that the life lock is held takes less than so long. */
 const PROOF_MS = 3;
+/** Looks of a claim in one millisecond. */
+const LOOKS_MAX = 100;
 
 export interface DeviceWorld {
   readonly random: Random;
@@ -158,6 +160,7 @@ export class Opening {
     if (this.gate.isOver) return storage.stop();
     this.storage = storage;
     this.#watchTold(storage.store);
+    this.#watchLooks(storage.store);
     const sessions = new Set<Session>();
     const host = this.#host();
     const link = new SyncLink({ host, url: EDGE_URL, sessions, changed: () => this.#looked(link), token: () => {} });
@@ -211,6 +214,19 @@ export class Opening {
         device.armed = undefined;
       }
       forgetTold();
+    };
+  }
+
+  /** A claim that looks again and again in one turn would let nothing else run. */
+  #watchLooks(store: TopicStorage): void {
+    const claimStand = store.claimStand.bind(store);
+    let looks = { at: -1, count: 0 };
+    store.claimStand = (look) => {
+      const at = this.#world.time.ms;
+      looks = { at, count: looks.at === at ? looks.count + 1 : 1 };
+      if (looks.count <= LOOKS_MAX) return claimStand(look);
+      this.#world.fail(`storm: a claim of ${this.device.name} looks again without a pause`);
+      return new Promise(() => undefined);
     };
   }
 

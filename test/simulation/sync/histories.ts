@@ -30,7 +30,29 @@ async function lookWhileSettling(stage: Stage): Promise<void> {
   await stage.end();
 }
 
-export const HISTORIES: Readonly<Record<string, History>> = { "a look while records settle": lookWhileSettling };
+/** A copy has taken over. The other one has nothing to claim for, and an append is under way as it looks. */
+async function appendWhileLeaving(stage: Stage): Promise<void> {
+  await stage.time.until(stage.edge.make());
+  const device = stage.device();
+  await stage.write(device);
+  await stage.level(device);
+  const { store } = device.opening!.storage!;
+  const claimStand = store.claimStand.bind(store);
+  let isFirst = true;
+  store.claimStand = (look) => {
+    if (isFirst) void device.opening!.append([stage.record()]);
+    isFirst = false;
+    return claimStand(look);
+  };
+  stage.device({ disk: device.disk.copy() });
+  await stage.until("nobody claims", () => !isFirst);
+  await stage.end();
+}
+
+export const HISTORIES: Readonly<Record<string, History>> = {
+  "a look while records settle": lookWhileSettling,
+  "an append while an id is left": appendWhileLeaving,
+};
 
 /** Why the history fails; undefined: it passes. */
 export async function runHistory(name: string): Promise<string | undefined> {

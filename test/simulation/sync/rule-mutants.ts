@@ -223,6 +223,15 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     plan: "wide",
     from: 95,
   },
+  {
+    name: "a claim looks again at once while an append is under way",
+    file: "src/sync/claimer.ts",
+    find: "await host.pause(APPEND_MS);",
+    replace: "",
+    found: /^storm/,
+    history: "an append while an id is left",
+    isQuick: true,
+  },
   // The edge.
   {
     name: "a first life that could not be written is due",

@@ -78,6 +78,7 @@ export class Stage {
 
   /** One batch of so many records. Resolves when it is flushed here; others are their own batches. */
   async write(device: Device, records: readonly NamedRecord[] = [this.record()]): Promise<void> {
+    await this.until(`${device.name} is not open`, () => device.isOpen);
     await this.time.until(device.opening!.append(records));
   }
 
