@@ -1,4 +1,7 @@
-/** Searches a planted bug of sync: in the history that it names, or history after history, over a bundle of the product that has it. */
+/**
+ * Searches a planted bug of sync over a bundle of the product that has it: in the history that it names, or in drawn
+ * ones, one after the other.
+ */
 import { importPlanted } from "../../support/bundle-planted.ts";
 import type * as Entry from "./mutant-entry.ts";
 import { SYNC_MUTANTS, type SyncMutant } from "./mutants.ts";
