@@ -25,7 +25,7 @@ const TOKEN_ADVICE = "give a token that may do this: --token, or TIDEMARK_TOKEN;
 
 /** What a person can do about an error of the library, where its message does not say it. */
 const ADVICE: { readonly [code in TidemarkError["code"]]?: string } = {
-  ALREADY_OPEN: "a folder is open in one process at a time",
+  ALREADY_OPEN: "one process at a time writes to a folder; topics, info, tail and export read beside it",
   UNKNOWN_TOPIC: "append makes a topic",
   CORRUPT_RANGE: "`tidemark verify` shows what is damaged, and --repair saves the rest",
   CORRUPT_CATALOG: "`tidemark verify` shows what is left, and --repair saves it",

@@ -15,7 +15,7 @@ export interface Place {
 export interface ReadFrom {
   readonly from: StartPosition;
   readonly to?: number | undefined;
-  /** Of an edge only: in a folder nobody else writes meanwhile. */
+  /** Stays, and gives what comes. */
   readonly follow?: boolean;
   readonly signal?: AbortSignal | undefined;
 }

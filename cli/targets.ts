@@ -17,12 +17,16 @@ import { NodeTide } from "../src/node/node-tide.ts";
 import type { KafkaFiles } from "../src/store/kafka-files.ts";
 import { checkTopicName } from "../src/topic/names.ts";
 import { Failure, UsageError } from "./failure.ts";
+import { FolderReader } from "./folder-reader.ts";
 import type { Appended, LogTarget, Place, ReadFrom, Sending } from "./target.ts";
 import type { LinesAs } from "./lines.ts";
 
 export interface TargetOptions {
-  /** A folder that has no tide yet becomes one. */
-  readonly create?: boolean;
+  /**
+   * What is done to a folder. "read", the default, takes no lock. "change" and "create" do, and "create" makes a tide of
+   * a folder that has none.
+   */
+  readonly access?: "read" | "change" | "create";
   readonly token?: string | undefined;
   /** What is appended: an edge makes a new topic with the content type that fits. */
   readonly as?: LinesAs;
@@ -36,7 +40,7 @@ export const isEdge = (target: string): boolean => /^https?:\/\//.test(target);
 
 export async function openTarget(
   target: string,
-  { create = false, token, as }: TargetOptions = {},
+  { access = "read", token, as }: TargetOptions = {},
 ): Promise<LogTarget> {
   const kernel = await ownKernel();
   if (isEdge(target)) {
@@ -46,10 +50,9 @@ export async function openTarget(
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(target))
     throw new UsageError(`${target}: a TARGET is a folder, or an address that begins with http:// or https://`);
   const folder = path.resolve(target);
-  return new FolderTarget(
-    await NodeTide.open({ folder, segmentBytes: SEGMENT_BYTES, mustExist: !create, kernel }),
-    kernel,
-  );
+  if (access === "read") return new FolderReader(folder, kernel);
+  const mustExist = access === "change";
+  return new FolderTarget(await NodeTide.open({ folder, segmentBytes: SEGMENT_BYTES, mustExist, kernel }), kernel);
 }
 
 class FolderTarget implements LogTarget {

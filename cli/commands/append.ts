@@ -58,7 +58,7 @@ export const append: Command = {
   async run({ args }: { readonly args: AppendArguments }) {
     const as = choiceOf("as", args.as, LINES_AS);
     const expect = numberOf("expect", args.expect, 0);
-    const target = await openTarget(args.target, { create: true, as, token: tokenOf(args.token) });
+    const target = await openTarget(args.target, { access: "create", as, token: tokenOf(args.token) });
     try {
       const { appended, before, end } = await feed({
         target,

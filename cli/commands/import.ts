@@ -112,7 +112,7 @@ export const importCommand: Command = {
     const segments = segmentFiles(paths);
     const [first = "-"] = paths;
     const state = args.state ?? (first === "-" ? undefined : `${path.resolve(first)}.tidemark-import.json`);
-    const target = await openTarget(args.target, { create: true, as, token: tokenOf(args.token) });
+    const target = await openTarget(args.target, { access: "create", as, token: tokenOf(args.token) });
     try {
       if (segments && target.take && !args.append) return await takeSegments(target, args.topic, segments);
       const { appended, before, end, isWhole } = await feed({

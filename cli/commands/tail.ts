@@ -3,7 +3,7 @@ import { type Command, numberOf } from "../arguments.ts";
 import { UsageError } from "../failure.ts";
 import { stopSignal } from "../interrupt.ts";
 import { type LineRecord, lineOfRecord } from "../lines.ts";
-import { isEdge, openTarget, placeOf, positionOf } from "../targets.ts";
+import { openTarget, placeOf, positionOf } from "../targets.ts";
 import { cyan, dim, print, printLine, timeText } from "../terminal.ts";
 import { TOKEN, tokenOf, TOPIC } from "./target-arguments.ts";
 
@@ -83,7 +83,7 @@ export const tail: Command = {
       description: "earliest, latest, an offset, -N for the last N, or a time. Default: -10",
     },
     limit: { type: "string", alias: "n", valueHint: "count", description: "ends after so many records" },
-    follow: { type: "boolean", alias: "f", description: "stays, and prints what comes (an edge only)" },
+    follow: { type: "boolean", alias: "f", description: "stays, and prints what comes" },
     key: { type: "string", alias: "k", description: "only records with this key" },
     grep: { type: "string", valueHint: "regex", description: "only records whose value matches" },
     format: { type: "string", description: "how to print a record; see below" },
@@ -92,9 +92,11 @@ export const tail: Command = {
   },
   more:
     "--format: %o offset, %t timestamp, %T the same as ISO 8601, %k key, %v value, %s its bytes, %h headers,\n" +
-    "%n topic, %% a percent sign; \\n \\t \\r \\0 \\\\ as usual. No end of line is added.",
+    "%n topic, %% a percent sign; \\n \\t \\r \\0 \\\\ as usual. No end of line is added.\n" +
+    "A folder is read without its lock: another process may have it open, and goes on appending.",
   examples: [
     "tidemark tail ./data orders",
+    "tidemark tail ./data orders -f",
     "tidemark tail https://edge.example orders -f --grep '\"total\":4'",
     "tidemark tail ./data orders -o 2026-11-29T12:00:00Z -n 100 --json | jq .value",
     "tidemark tail ./data orders -o earliest --format '%o %k %v\\n'",
@@ -105,11 +107,6 @@ export const tail: Command = {
     const pattern = patternOf(args.grep);
     if (args.json && args.format !== undefined) throw new UsageError("give --json or --format, not both", "tail");
     const format = args.format === undefined ? undefined : formatOf(args.format);
-    if (args.follow && !isEdge(args.target))
-      throw new UsageError(
-        "-f works with an edge: a folder is open in one process, so nobody else writes to it meanwhile",
-        "tail",
-      );
     const target = await openTarget(args.target, { token: tokenOf(args.token) });
     const signal = stopSignal();
     try {

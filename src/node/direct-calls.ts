@@ -15,7 +15,7 @@ import type { StoredTide } from "./stored-tide.ts";
 type Methods = Record<keyof Control, (...args: unknown[]) => Promise<unknown>>;
 
 /** A folder may be the copy of a browser's files. */
-const synced = (topic: string): TidemarkError =>
+export const synced = (topic: string): TidemarkError =>
   new TidemarkError(
     "INVALID_ARGUMENT",
     `the topic ${topic} is synced with an edge; tidemark/node can't read or write such a topic: open it in a browser`,

@@ -52,7 +52,7 @@ const written = promisify(write);
 const synced = promisify(fsync);
 const dataSynced = promisify(fdatasync);
 
-const slotFile = (slot: number): string => `slot-${String(slot).padStart(4, "0")}`;
+export const slotFile = (slot: number): string => `slot-${String(slot).padStart(4, "0")}`;
 const isSize = (bytes: number): boolean => bytes >= PAGE_BYTES && Number.isInteger(Math.log2(bytes));
 
 interface OpenFile {
@@ -100,6 +100,14 @@ export function slotsIn(folder: string): number[] {
     .sort((a, b) => a - b);
 }
 
+/** The size of this folder's slots: that of the first file that has a possible one. Undefined if none has. */
+export const slotBytesIn = (folder: string, slots: readonly number[]): number | undefined =>
+  slots.map((slot) => statSync(path.join(folder, slotFile(slot))).size).find(isSize);
+
+/** NO_STORAGE. */
+export const noTide = (folder: string): TidemarkError =>
+  new TidemarkError("NO_STORAGE", `there is no tide in ${folder}: name a folder that open() has made`, { folder });
+
 export class FileVolume implements Volume {
   readonly info: VolumeInfo = { engine: "files", durability: "device" };
   readonly #folder: string;
@@ -126,10 +134,7 @@ export class FileVolume implements Volume {
     const folder = path.resolve(options.folder);
     try {
       if (!options.mustExist) await makeFolder(folder);
-      else if (!isThere(folder))
-        throw new TidemarkError("NO_STORAGE", `there is no tide in ${folder}: name a folder that open() has made`, {
-          folder,
-        });
+      else if (!isThere(folder)) throw noTide(folder);
       const lock = await lockFolder(folder);
       const volume = new FileVolume({ ...options, folder }, lock);
       try {
@@ -158,8 +163,7 @@ export class FileVolume implements Volume {
   /** Takes the size of slots from the first file that has a possible one. */
   #adopt(): void {
     const slots = slotsIn(this.#folder);
-    const sizes = slots.map((slot) => statSync(this.#path(slot)).size);
-    this.#slotBytes = sizes.find(isSize) ?? this.#slotBytes;
+    this.#slotBytes = slotBytesIn(this.#folder, slots) ?? this.#slotBytes;
     this.#slotCount = (slots.at(-1) ?? -1) + 1;
   }
 
@@ -348,7 +352,8 @@ export class FileVolume implements Volume {
   }
 }
 
-function isThere(folder: string): boolean {
+/** Whether the folder holds a tide. */
+export function isThere(folder: string): boolean {
   try {
     return slotsIn(folder).length > 0;
   } catch (thrown) {

@@ -130,7 +130,7 @@ async function cutAt(walk: Walk, status: Status, end: number): Promise<TailCut |
 /**
  * Adds valid batches to the segment until something else comes. Each turn of the loop advances by at least one batch.
  */
-async function walkValid(walk: Walk, end: number, limitOffset = Infinity): Promise<Status> {
+export async function walkValid(walk: Walk, end: number, limitOffset = Infinity): Promise<Status> {
   const { volume, kernel, segment } = walk;
   for (;;) {
     const length = Math.min(KERNEL_BATCH_BYTES_MAX, end - segment.bytes);

@@ -65,7 +65,7 @@ describe("an append", () => {
     const signal = new AbortController().signal;
     let lives = 0;
     for (let isWhole = false; !isWhole; lives++) {
-      const target = await openTarget(folder, { create: true });
+      const target = await openTarget(folder, { access: "create" });
       const input = recordsOfLines(
         createReadStream(program.path("input.ndjson"), { highWaterMark: 30_000 }),
         "records",
@@ -85,7 +85,7 @@ describe("an append", () => {
   });
 
   it("whose log is another one by now, or whose input is, says so", async () => {
-    const target = await openTarget(program.path("other"), { create: true });
+    const target = await openTarget(program.path("other"), { access: "create" });
     const run = (text: string) =>
       feed({
         target: killing(target, 0, "after"),
