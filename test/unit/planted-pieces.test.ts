@@ -12,6 +12,7 @@ import { POWER_BUGS } from "../power/bugs.ts";
 import { BUGS as ROT_BUGS } from "../rot/bugs.ts";
 import { MUTANTS } from "../simulation/mutants.ts";
 import { SYNC_MUTANTS } from "../simulation/sync/mutants.ts";
+import { RULE_MUTANTS } from "../simulation/sync/rule-mutants.ts";
 import { TABS_MUTANTS } from "../simulation/tabs/mutants.ts";
 import { pieceOf } from "../support/planted-bug.ts";
 import { PLANTS as DEVICE_PLANTS } from "../sync/plants.ts";
@@ -27,7 +28,7 @@ interface Piece {
 
 const LISTS: Readonly<Record<string, readonly Piece[]>> = {
   simulation: MUTANTS,
-  sync: SYNC_MUTANTS,
+  sync: [...SYNC_MUTANTS, ...RULE_MUTANTS],
   tabs: TABS_MUTANTS,
   worlds: WORLD_BUGS,
   rot: ROT_BUGS,

@@ -11,7 +11,7 @@ import { readHeader } from "../../../src/record/format.ts";
 import { decodeFrame, type Frame, FrameType } from "../../../src/sync/frames.ts";
 import { EdgeError } from "../../../worker/errors.ts";
 import { LogSockets, type SocketHost } from "../../../worker/log-object/sockets.ts";
-import { Telling } from "../../../worker/log-object/telling.ts";
+import { nothingAt, Telling } from "../../../worker/log-object/telling.ts";
 import { Archive } from "../../../worker/store/segment-archive.ts";
 import type { OutboxBounds } from "../../../worker/stream/outboxes.ts";
 import { Stream, type StreamHost } from "../../../worker/stream/stream.ts";
@@ -19,7 +19,7 @@ import { Counters } from "../../../worker/telemetry/counters.ts";
 import { kernel } from "../../unit/outbox-edge.ts";
 import { CONFIG } from "../../unit/outbox-world.ts";
 import { Ledger } from "./ledger.ts";
-import { type DeviceEnd, type Front, type ObjectSocket, SimSocket } from "./network.ts";
+import { type DeviceEnd, type Front, type Joiner, type ObjectSocket, SimSocket } from "./network.ts";
 import { batchOf, namesIn, type NamedRecord } from "./records.ts";
 import { type DatabaseState, SimSql } from "./sim-sql.ts";
 import { StandingJudge } from "./standing-judge.ts";
@@ -61,6 +61,9 @@ export class SimEdge implements Front {
   isReachable = true;
   /** Cut once so many messages more have been delivered. */
   cutAfter = Infinity;
+  /** From its waking on the object needs up to so long until it is open. */
+  wakesWithin = 0;
+  #wakes: Promise<void> | undefined;
   /** Refuses requests with this code. */
   refuses: "TOO_MANY_REQUESTS" | "BACKPRESSURE" | "INTERNAL" | undefined;
   /** So many joins, or their answers, are lost on sockets that go on. */
@@ -100,6 +103,11 @@ export class SimEdge implements Front {
     return this.#opened?.tail ?? 0;
   }
 
+  /** Where the log begins; as of the object's last opening, while it opens anew. */
+  get start(): number {
+    return this.#opened?.start ?? 0;
+  }
+
   get isClosed(): boolean {
     return this.#opened?.closed === true;
   }
@@ -108,6 +116,7 @@ export class SimEdge implements Front {
 
   /** The object wakes. Sockets stay as they are. */
   wake(): void {
+    this.#wakes = this.wakesWithin > 0 ? this.time.sleep(this.time.random.int(this.wakesWithin)) : undefined;
     const host: SocketHost = {
       ctx: {
         acceptWebSocket: () => undefined,
@@ -115,6 +124,7 @@ export class SimEdge implements Front {
           [...this.#clients].flatMap(({ channels }) => [...channels.values()]).filter(({ isAccepted }) => isAccepted),
       },
       stream: async () => {
+        await this.#wakes;
         const stream = await this.#stream.catch(() => {
           throw new EdgeError("CLOSED", "the object does not open now", { reason: "reset" });
         });
@@ -242,6 +252,8 @@ export class SimEdge implements Front {
     if (to <= start) return false;
     if (this.#mayHaveLost === "nothing") this.#mayHaveLost = "trimmed";
     await stream.log.trim(to);
+    // As the object does behind its retention (alarm-work.ts).
+    await this.#sockets.moved(stream, nothingAt(stream.tail), () => this.time.sleep(0));
     return true;
   }
 
@@ -371,6 +383,10 @@ export class SimEdge implements Front {
 
   passed(socket: SimSocket, owner: string): void {
     this.onPush(socket, owner);
+  }
+
+  pushes(speaker: Joiner, { payload }: Frame): void {
+    this.#standing.sent(speaker, payload);
   }
 
   async accept(channel: number, object: ObjectSocket): Promise<void> {

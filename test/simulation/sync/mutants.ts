@@ -16,8 +16,6 @@ export interface SyncMutant extends PlantedBug {
   readonly from?: number;
   /** Steps of its histories, if it takes more than others. */
   readonly ops?: number;
-  /** A few hundred histories have not shown it. That it survives is told, and fails no run. */
-  readonly isUnfound?: true;
   /** The written history (histories.ts) that must find it, instead of drawn ones. */
   readonly history?: string;
   /** Found within a few histories: `npm test` looks for it. */

@@ -64,9 +64,17 @@ export interface Front {
   delivered(socket: SimSocket): void;
   /** A push passes the front under this owner. */
   passed(socket: SimSocket, owner: string): void;
+  /** It is of an outbox, and of the leader that joined with this term. */
+  pushes(speaker: Joiner, frame: Frame): void;
   /** True: this frame is lost, although the socket goes on. */
   loses(frame: Frame): boolean;
   readonly path: string;
+}
+
+/** As a channel has joined last. */
+export interface Joiner {
+  readonly outbox: string;
+  readonly term: number;
 }
 
 /** Who looks at what a device says and hears (wire-judge.ts). */
@@ -86,6 +94,7 @@ export interface DeviceEnd {
 export class SimSocket implements Wire {
   readonly #listeners = { message: [] as ((event: never) => void)[], close: [] as ((event: never) => void)[] };
   readonly channels = new Map<number, ObjectSocket>();
+  readonly #joined = new Map<number, Joiner>();
   readonly #front: Front;
   readonly #onDevice: (work: () => void, isMessage: true) => void;
   readonly #watcher: SocketWatcher;
@@ -190,7 +199,11 @@ export class SimSocket implements Wire {
     if (type === FrameType.PUSH) {
       if (!mayWrite) throw new EdgeError("FORBIDDEN", "the token does not allow writes of this log");
       this.#front.passed(this, this.owner);
+      const speaker = this.#joined.get(channel);
+      if (speaker) this.#front.pushes(speaker, frame);
     }
+    const { outbox, term } = (type === FrameType.JOIN && jsonOf(frame)) || {};
+    if (type === FrameType.JOIN) this.#joined.set(channel, { outbox: String(outbox), term: Number(term) });
     const sent = type === FrameType.JOIN ? withAsker(frame, { owner: this.owner, mayWrite }) : data;
     return this.#front.message(object, sent);
   }

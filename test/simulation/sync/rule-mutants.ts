@@ -57,8 +57,8 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     find: 'if (compare(speaker, known) !== 0) return { refusal: "FENCED_LEADER" };',
     replace: 'if (speaker.generation !== known.generation) return { refusal: "FENCED_LEADER" };',
     found: /^standing/,
-    plan: "wide",
-    isUnfound: true,
+    history: "a push of a former leader",
+    isQuick: true,
   },
   {
     name: "a log is made anew over the one of the note",
@@ -76,8 +76,8 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     find: "const FRAMES_IN_FLIGHT = 8;",
     replace: "const FRAMES_IN_FLIGHT = 80;",
     found: /^bounds.*on their way/,
-    plan: "wide",
-    isUnfound: true,
+    history: "many pushes without an answer",
+    isQuick: true,
   },
   {
     name: "a window creeps",
@@ -146,9 +146,8 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     find: "forgetTold(): void { this.#taken = undefined; }",
     replace: "forgetTold(): void {}",
     found: /^(lost|invisible|visible twice|twice|back)/,
-    plan: "wide",
-    isUnfound: true,
-    having: ["compacts"],
+    history: "told, and lost",
+    isQuick: true,
   },
   {
     name: "a gap is noted behind its filler",
@@ -200,9 +199,8 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     find: "if (this.#host.monotonic() - asked > ms * LATE) return this.#ping(ms);",
     replace: "",
     found: /^storm/,
-    plan: "wide",
-    isUnfound: true,
-    having: ["late"],
+    history: "a sleep in a ping",
+    isQuick: true,
   },
   {
     name: "nobody hears that a trim has made room in the index",
@@ -210,9 +208,8 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     find: "store.trim().then(() => this.#changed.set());",
     replace: "store.trim();",
     found: /^liveness/,
-    plan: "wide",
-    isUnfound: true,
-    ops: 200,
+    history: "a full index behind a crash",
+    isQuick: true,
   },
   {
     name: "a claim waits on although its follow has ended",
@@ -234,6 +231,15 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
   },
   // The edge.
   {
+    name: "no tide says where the log begins behind a trim",
+    file: "worker/log-object/outbox-sessions.ts",
+    find: "const endsOf = ({ start, tail }: Stream): string => `${start}-${tail}`;",
+    replace: "const endsOf = ({ tail }: Stream): string => `${tail}`;",
+    found: /^liveness/,
+    history: "a trim, and nobody writes",
+    isQuick: true,
+  },
+  {
     name: "a first life that could not be written is due",
     file: "worker/stream/lives.ts",
     find: "this.#isDue = this.#before.isDue;",
@@ -246,17 +252,13 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
   {
     name: "a push is taken without its bad batch",
     file: PUSH,
-    find: "if (bad) throw bad;",
+    find: "throw batch === undefined ? thrown : withIndex(thrown, Number(batch));",
     replace: `
-      if (bad && batches.length === 1) throw bad;
-      if (bad) {
-        const at = headers.length;
-        batches.splice(at, 1);
-        headers.push(...batches.slice(at).map((each) => readHeader(each)));
-      }`,
+      if (batch === undefined || batches.length === 1) throw thrown;
+      batches.splice(Number(batch), 1);
+      headers.splice(Number(batch), 1);`,
     found: /^(invisible|order|lost|twice|blocked at what is good|liveness)/,
     plan: "wide",
-    isUnfound: true,
     having: ["poison"],
   },
   {
@@ -265,8 +267,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     find: ".map(([id, { written }]) => [id, written!] as const);",
     replace: ".map(([id, { at }]) => [id, at] as const);",
     found: /^(lost|invisible|liveness|standing)/,
-    plan: "wide",
-    isUnfound: true,
-    having: ["seals"],
+    history: "a seal between pushes",
+    isQuick: true,
   },
 ];

@@ -17,12 +17,6 @@ import { SimTime } from "./time.ts";
 const WAIT_MS = 120_000;
 const STEP_MS = 5;
 
-export interface StageOptions {
-  readonly seed?: number;
-  /** A device that has slept finds its timers due before it hears what came meanwhile. */
-  readonly isLate?: boolean;
-}
-
 export interface StagedDevice {
   /** Batches in the outbox's index. Default: all. */
   readonly indexMax?: number;
@@ -35,7 +29,7 @@ export class Stage {
   readonly edge: SimEdge;
   readonly desk = undefined;
   readonly made = new MadeBatches();
-  readonly isLateForMessages: boolean;
+  readonly isLateForMessages = true;
   readonly discarded = new Set<string>();
   readonly aside = new Set<string>();
   readonly devices: Device[] = [];
@@ -45,10 +39,13 @@ export class Stage {
   #records = 0;
   #ids = 0;
 
-  constructor({ seed = 1, isLate = false }: StageOptions = {}) {
+  readonly seed: number;
+
+  /** All histories have devices that are late for messages: it makes a difference only for those that sleep. */
+  constructor(seed = 1) {
+    this.seed = seed;
     this.random = new Random(seed, 0x5c);
     this.time = new SimTime(this.random);
-    this.isLateForMessages = isLate;
     this.edge = new SimEdge(this.time, { outboxes: {} }, (why) => this.fail(why));
     this.judge = new Judge(this);
     this.edge.wake();
@@ -99,7 +96,9 @@ export class Stage {
     const { session, storage } = opening ?? {};
     if (!isOpen || session?.state.at !== "live") return false;
     const { firstUnsettled, end, watermark } = storage!.store;
-    return firstUnsettled === end && watermark === session.edgeEnd && watermark === this.edge.committed;
+    const { committed, start: edgeStart } = this.edge;
+    if (session.edgeStart !== edgeStart || session.edgeEnd !== committed) return false;
+    return firstUnsettled === end && watermark === committed;
   }
 
   level(device: Device): Promise<void> {
@@ -108,7 +107,7 @@ export class Stage {
 
   /** All are level, and hold what they must. */
   async end(): Promise<void> {
-    for (const device of this.devices) await this.level(device);
+    await this.until("not all are level", () => this.devices.every((device) => this.isLevel(device)));
     for (const device of this.devices) if (!this.failed) await this.judge.level(device);
     for (const device of this.devices) device.crash("process");
     this.edge.end();

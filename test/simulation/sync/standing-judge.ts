@@ -4,9 +4,15 @@
  *
  *   INSERT outbox(id, …, generation, term) ─┐
  *   INSERT chunk(…, origins) ───────────────┴─▶ each write's standing ≥ the one before
+ *
+ * And what is taken in a term was sent by the leader of that term: a push is known again by its last checksum.
  */
+import { readHeader } from "../../../src/record/format.ts";
+import { splitBatches } from "../../../src/record/record-batch.ts";
+import { readPush } from "../../../src/sync/sync-frames.ts";
 import { readOrigins } from "../../../worker/store/outbox-bytes.ts";
 import type { SqlValue } from "../../../worker/store/sql.ts";
+import type { Joiner } from "./network.ts";
 
 const ROW = /^INSERT OR REPLACE INTO outbox\(/;
 const GONE = /^DELETE FROM outbox/;
@@ -23,9 +29,16 @@ interface Standing {
 export class StandingJudge {
   readonly #fail: (why: string) => void;
   readonly #known = new Map<string, Standing>();
+  readonly #sent = new Set<string>();
 
   constructor(fail: (why: string) => void) {
     this.#fail = fail;
+  }
+
+  /** A push reaches the log's object. */
+  sent({ outbox, term }: Joiner, payload: Uint8Array): void {
+    const last = splitBatches(readPush(payload)!.batches).at(-1)!;
+    this.#sent.add(`${outbox}/${readHeader(last).crc}/${term}`);
   }
 
   /** A statement whose transaction is through. */
@@ -35,7 +48,10 @@ export class StandingJudge {
       const origins = values.at(-1);
       if (!origins) return;
       const bytes = new Uint8Array(origins as ArrayBuffer | Uint8Array<ArrayBuffer>);
-      for (const { id, generation, term } of readOrigins(bytes).pushes) this.#rises(id, generation, term, "push");
+      for (const { id, generation, term, crc } of readOrigins(bytes).pushes) {
+        this.#rises(id, generation, term, "push");
+        if (!this.#sent.has(`${id}/${crc}/${term}`)) this.#fail(`standing: no leader of term ${term} of ${id} sent it`);
+      }
     } else if (GONE.test(query)) {
       if (values.length > 0) this.#known.delete(String(values[0]));
       else this.#known.clear();

@@ -262,6 +262,7 @@ export class World {
     const { store } = storage;
     return (
       session.state.at === "live" &&
+      session.edgeStart === this.edge.start &&
       store.firstUnsettled === store.end &&
       store.watermark === session.edgeEnd &&
       store.watermark === this.edge.committed
