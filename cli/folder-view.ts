@@ -18,7 +18,8 @@ import { withDefaults } from "../src/log/limits.ts";
 import { LogReads } from "../src/log/log-reads.ts";
 import { synced } from "../src/node/direct-calls.ts";
 import { slotFile } from "../src/node/file-volume.ts";
-import { Catalog, type CatalogState, type LogEntry, PAYLOAD_AT } from "../src/store/catalog.ts";
+import { Catalog, type CatalogState, type LogEntry } from "../src/store/catalog.ts";
+import { CATALOG_PAYLOAD_AT } from "../src/store/catalog-layout.ts";
 import { refuseForeignCatalog, refuseLostCatalog } from "../src/store/check-catalog.ts";
 import { lostSegment, recoverLog, type RecoveredLog } from "../src/store/recover-log.ts";
 import { slotBatchBytesMax } from "../src/store/sections-room.ts";
@@ -46,7 +47,7 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 /** The first bytes of both copies: each commit changes them before anything that it frees is written to. */
 function headsOf(folder: string): string {
   return COPIES.map((slot) => {
-    const head = Buffer.alloc(PAYLOAD_AT);
+    const head = Buffer.alloc(CATALOG_PAYLOAD_AT);
     let fd: number | undefined;
     try {
       fd = openSync(path.join(folder, slotFile(slot)), "r");

@@ -17,48 +17,9 @@
  *   reopen    opens again; producers then re-send   OUTCOME_UNKNOWN STORAGE_FAILED CLOSED
  *   report    files a bug                           INTERNAL
  */
-const KIND_OF = {
-  INVALID_ARGUMENT: "fix",
-  RECORD_TOO_LARGE: "fix",
-  BATCH_TOO_LARGE: "fix",
-  INVALID_BATCH: "fix",
-  OFFSET_OUT_OF_RANGE: "fix",
-  UNSUPPORTED_FORMAT: "fix",
-  UNKNOWN_TOPIC: "fix",
-  NO_STORAGE: "fix",
-  ENGINE_MISMATCH: "fix",
-  BLOCKED: "fix",
-  UNSUPPORTED_EDGE: "fix",
-  OWNER_CHANGED: "fix",
-  VIEW_IMPURE: "fix",
-  SCHEMA_MISMATCH: "fix",
-  OFFSET_CONFLICT: "refresh",
-  OUT_OF_ORDER_SEQUENCE: "refresh",
-  SEQUENCE_CONFLICT: "refresh",
-  FENCED_PRODUCER: "refresh",
-  FENCED_LEADER: "refresh",
-  UNKNOWN_OUTBOX: "refresh",
-  OUTBOX_CONFLICT: "refresh",
-  BACKPRESSURE: "retry",
-  LIMIT_EXCEEDED: "retry",
-  QUOTA_EXCEEDED: "retry",
-  ALREADY_OPEN: "retry",
-  TIMEOUT: "retry",
-  LOAD_FAILED: "retry",
-  OUTBOX_FULL: "retry",
-  CORRUPT_RANGE: "stop",
-  CORRUPT_CATALOG: "stop",
-  DECOMPRESSION_LIMIT: "stop",
-  IN_DOUBT: "stop",
-  DIVERGED: "stop",
-  REPLACED: "stop",
-  RETRACTED: "stop",
-  OUTCOME_UNKNOWN: "reopen",
-  STORAGE_FAILED: "reopen",
-  SYNC_PAUSED: "retry",
-  CLOSED: "reopen",
-  INTERNAL: "report",
-} as const;
+import { KIND_OF } from "./error-kinds.ts";
+
+export { KIND_OF };
 
 export type ErrorCode = keyof typeof KIND_OF;
 export type ErrorKind = (typeof KIND_OF)[ErrorCode];

@@ -11,7 +11,6 @@
 import { TidemarkError } from "../errors.ts";
 import { viewOf } from "../record/bytes.ts";
 import { BATCH_HEADER_BYTES, LENGTH_AT, LENGTH_OVERHEAD, nextOffsetOf, readHeader } from "../record/format.ts";
-import { socketProtocols } from "../sync/edge-socket.ts";
 import { FollowWindow } from "../sync/follow-window.ts";
 import {
   appendPayload,
@@ -23,6 +22,7 @@ import {
   jsonFrame,
   jsonOf,
 } from "../sync/frames.ts";
+import { socketProtocols } from "../sync/http-words.ts";
 import type { WebSocketClass, WebSocketLike } from "./api.ts";
 import type { Page } from "./read-topic.ts";
 import type { EdgeRequests } from "./requests.ts";

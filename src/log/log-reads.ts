@@ -112,13 +112,6 @@ export class LogReads {
         );
       return Math.max(logStartOffset, limit - Math.trunc(position.last));
     }
-    if (typeof position.timestamp !== "number" || Number.isNaN(position.timestamp)) {
-      throw new TidemarkError(
-        "INVALID_ARGUMENT",
-        `timestamp is ${String(position.timestamp)}; it must be a number of milliseconds`,
-        { field: "timestamp" },
-      );
-    }
     const { firstAt } = await import("./time-seek.ts");
     const { store, kernel, settings, breathe } = this.#options;
     return firstAt({ store, kernel, settings: settings(), breathe }, position.timestamp, limit);

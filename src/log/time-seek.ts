@@ -1,4 +1,5 @@
 /** A seek by time, to the record. Loaded by the first such seek. */
+import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { decodeBatch, type RecordBatch } from "../record/record-batch.ts";
 import type { LogStore } from "../store/log-store.ts";
@@ -15,12 +16,22 @@ interface Sought {
   readonly breathe: () => Promise<void>;
 }
 
-/** The first record from the log start whose timestamp is at least `timestamp`; `limit` without one. */
+/**
+ * The first record from the log start whose timestamp is at least `timestamp`; `limit` without one. INVALID_ARGUMENT:
+ * it is no number.
+ */
 export async function firstAt(
   { store, kernel, settings, breathe }: Sought,
   timestamp: number,
   limit: number,
 ): Promise<number> {
+  if (typeof timestamp !== "number" || Number.isNaN(timestamp)) {
+    throw new TidemarkError(
+      "INVALID_ARGUMENT",
+      `timestamp is ${String(timestamp)}; it must be a number of milliseconds`,
+      { field: "timestamp" },
+    );
+  }
   let offset = (await store.offsetForTimestamp(timestamp)) ?? limit;
   const slices = new Slices(breathe);
   // Usually one batch. More if the records that gave the batch its maximum timestamp lie below the log start.

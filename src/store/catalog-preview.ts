@@ -3,14 +3,15 @@
  * only a hint and may be wrong.
  */
 import { viewOf } from "./bytes.ts";
-import { PAYLOAD_AT, PAYLOAD_BYTES_AT, type PackedState } from "./catalog.ts";
+import { CATALOG_PAYLOAD_AT, CATALOG_PAYLOAD_BYTES_AT } from "./catalog-layout.ts";
+import type { PackedState } from "./catalog-state.ts";
 import { CATALOG_SLOTS, SLOTS_MAX } from "./volume.ts";
 
 /** A larger catalog is not worth reading twice. */
 const PEEK_BYTES_MAX = 128 * 1024;
 
 /** The number of bytes that peekHead() reads. */
-export const PEEK_HEAD_BYTES = PAYLOAD_AT;
+export const PEEK_HEAD_BYTES = CATALOG_PAYLOAD_AT;
 
 export type Read = (target: Uint8Array, at: number) => number;
 
@@ -19,16 +20,16 @@ export type Read = (target: Uint8Array, at: number) => number;
  * both copies have the same.
  */
 export function peekHead(read: Read): string {
-  const head = new Uint8Array(PAYLOAD_AT);
-  return read(head, 0) === PAYLOAD_AT ? head.join() : "";
+  const head = new Uint8Array(CATALOG_PAYLOAD_AT);
+  return read(head, 0) === CATALOG_PAYLOAD_AT ? head.join() : "";
 }
 
 function peekLogs(read: Read): PackedState["logs"] | undefined {
-  const head = new Uint8Array(PAYLOAD_AT);
-  const bytes = read(head, 0) === PAYLOAD_AT ? viewOf(head).getUint32(PAYLOAD_BYTES_AT) : 0;
+  const head = new Uint8Array(CATALOG_PAYLOAD_AT);
+  const bytes = read(head, 0) === CATALOG_PAYLOAD_AT ? viewOf(head).getUint32(CATALOG_PAYLOAD_BYTES_AT) : 0;
   if (bytes === 0 || bytes > PEEK_BYTES_MAX) return undefined;
   const payload = new Uint8Array(bytes);
-  read(payload, PAYLOAD_AT);
+  read(payload, CATALOG_PAYLOAD_AT);
   try {
     return (JSON.parse(new TextDecoder().decode(payload)) as PackedState).logs;
   } catch {

@@ -5,6 +5,7 @@
 import { INDEX_INTERVAL_BYTES } from "../kernel/types.ts";
 import type { Hop } from "../record/batch-walk.ts";
 import { BATCH_HEADER_BYTES, type BatchHeader, nextOffsetOf, readHeader } from "../record/format.ts";
+import type { WalkedLog } from "./segment-list.ts";
 import type { Segment } from "./segment.ts";
 import { plausible, type SegmentReader } from "./segment-reader.ts";
 import { BODY_AT } from "./slot-layout.ts";
@@ -78,4 +79,35 @@ function leadsOn(
   const ends =
     header.sizeBytes < left || !dense || next === endOffset || segment.damage.some(({ to }) => to === endOffset);
   return ends && header.sizeBytes <= left && plausible(segment, header, next, expected, dense);
+}
+
+/** Implements LogStore.headers. */
+export async function* headersFrom(log: WalkedLog, from: number): AsyncGenerator<BatchHeader> {
+  const { reader } = log.store;
+  // Includes trimmed batches below the log start that are still there: their producers may re-send them.
+  let offset = Math.max(from, log.all[0]!.baseOffset);
+  while (offset < log.logEndOffset) {
+    const segment = log.segmentFor(offset);
+    if (!segment) return;
+    await reader.prepare(segment);
+    const start = reader.floor(segment, Math.max(offset, segment.baseOffset));
+    for await (const { header } of segmentHops(reader, segment, start)) {
+      if (header.baseOffset >= offset) yield header;
+    }
+    offset = segment.nextOffset;
+  }
+}
+
+/** Implements LogStore.producerSnapshot. */
+export async function newestSnapshot({
+  all,
+  store,
+}: WalkedLog): Promise<{ readonly offset: number; readonly bytes: Uint8Array } | undefined> {
+  for (const segment of [...all].reverse()) {
+    if (!segment.sealed?.producersBytes) continue;
+    const { readSections } = await import("./sections.ts");
+    const sections = await readSections(store.volume, store.kernel, segment);
+    if (sections) return { offset: segment.nextOffset, bytes: sections.producers };
+  }
+  return undefined;
 }

@@ -42,6 +42,14 @@ export interface SegmentList {
   adopt(next: readonly Segment[]): void;
 }
 
+/** A log whose batches are gone through (hops.ts). */
+export interface WalkedLog extends SegmentList {
+  readonly logEndOffset: number;
+
+  /** The segment that contains `offset`, or the first behind it. */
+  segmentFor(offset: number): Segment | undefined;
+}
+
 /** A log whose active segment may be sealed (roll.ts). */
 export interface RollingLog extends SegmentList {
   readonly appending: boolean;

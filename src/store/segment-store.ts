@@ -203,7 +203,7 @@ export class SegmentStore implements StoreContext {
     this.check();
     let log!: SegmentedLog;
     await this.change(async (change) => {
-      const { segment, mark } = await this.#beginActive(change, name, from);
+      const { segment, mark } = await this.beginActive(change, name, from);
       const end = { nextOffset: from, position: 0 };
       const entry: LogEntry = {
         name,
@@ -229,7 +229,7 @@ export class SegmentStore implements StoreContext {
   }
 
   /** Takes a slot, begins a segment in it, and flushes it. */
-  async #beginActive(
+  async beginActive(
     change: CatalogChange,
     name: string,
     baseOffset: number,
@@ -250,45 +250,15 @@ export class SegmentStore implements StoreContext {
     return { segment, mark };
   }
 
-  /**
-   * Brings a recovered log into use. If its active slot is not its own, it continues in another one, behind what is
-   * lost.
-   */
+  /** Brings a recovered log into use. */
   async #adopt(found: RecoveredLog): Promise<SegmentedLog> {
-    if (!found.replace) {
-      // Its end is recorded by the next commit, and nothing is behind it.
-      const log = new SegmentedLog(this, { ...found.entry, appending: 0 }, found);
-      this.adopt(log);
-      return log;
+    if (found.replace) {
+      const { replaceLost } = await import("./lost-log.ts");
+      return replaceLost(this, found);
     }
-    let log!: SegmentedLog;
-    await this.change(async (change) => {
-      const lost = found.recovery.lost!;
-      const { from, to } = lost;
-      const active = found.segments.at(-1)!;
-      const segments = found.segments.slice(0, -1);
-      // The slot is kept unchanged, in case somebody puts the right file back.
-      const { lostSegment } = await import("./recover-log.ts");
-      if (to > from) segments.push(lostSegment(active, found.entry, lost, this.now()));
-      const { segment, mark } = await this.#beginActive(change, active.log, to);
-      const recovery = {
-        ...found.recovery,
-        segments: segments.length + 1,
-        quarantined: segments.flatMap(({ damage }) => damage),
-      };
-      segments.push(segment);
-      const entry = {
-        ...found.entry,
-        segments: segments.map((each) => each.entry()),
-        quarantined: recovery.quarantined,
-        end: { nextOffset: to, position: 0 },
-        appending: 0,
-      };
-      await change.commit([entry]);
-      log = new SegmentedLog(this, entry, { segments, mark, recovery });
-      this.adopt(log);
-      if (to <= from) this.release(active);
-    });
+    // Its end is recorded by the next commit, and nothing is behind it.
+    const log = new SegmentedLog(this, { ...found.entry, appending: 0 }, found);
+    this.adopt(log);
     return log;
   }
 

@@ -387,29 +387,13 @@ export class SegmentedLog implements LogStore, RollingLog {
   }
 
   async *headers(from: number): AsyncGenerator<BatchHeader> {
-    // Includes trimmed batches below the log start that are still there: their producers may re-send them.
-    let offset = Math.max(from, this.all[0]!.baseOffset);
-    while (offset < this.logEndOffset) {
-      const segment = this.segmentFor(offset);
-      if (!segment) return;
-      await this.store.reader.prepare(segment);
-      const start = this.store.reader.floor(segment, Math.max(offset, segment.baseOffset));
-      const { segmentHops } = await import("./hops.ts");
-      for await (const { header } of segmentHops(this.store.reader, segment, start)) {
-        if (header.baseOffset >= offset) yield header;
-      }
-      offset = segment.nextOffset;
-    }
+    const { headersFrom } = await import("./hops.ts");
+    yield* headersFrom(this, from);
   }
 
   async producerSnapshot(): Promise<{ readonly offset: number; readonly bytes: Uint8Array } | undefined> {
-    for (const segment of [...this.all].reverse()) {
-      if (!segment.sealed?.producersBytes) continue;
-      const { readSections } = await import("./sections.ts");
-      const sections = await readSections(this.store.volume, this.store.kernel, segment);
-      if (sections) return { offset: segment.nextOffset, bytes: sections.producers };
-    }
-    return undefined;
+    const { newestSnapshot } = await import("./hops.ts");
+    return newestSnapshot(this);
   }
 }
 

@@ -99,13 +99,6 @@ const NOTHING = new Uint8Array(0);
 const PING = "ping";
 const PONG = "pong";
 
-/**
- * Sub-protocols of a WebSocket to the edge. In a browser this is the only place for a token outside the address. The
- * edge answers with the first one.
- */
-export const socketProtocols = (token?: string): string[] =>
-  token === undefined ? ["tidemark.1"] : ["tidemark.1", `bearer.${token}`];
-
 function errorOf(frame: Frame): TidemarkError {
   const { code, message, details } = (jsonOf(frame) ?? {}) as Partial<WireError>;
   return TidemarkError.fromWire({

@@ -48,3 +48,10 @@ export const offsetInHeader = (header: string | null): number => Number((header 
 
 /** A stream's path as addresses have it. */
 export const pathInAddress = (path: string): string => path.split("/").map(encodeURIComponent).join("/");
+
+/**
+ * Sub-protocols of a WebSocket to the edge. In a browser this is the only place for a token outside the address. The
+ * edge answers with the first one.
+ */
+export const socketProtocols = (token?: string): string[] =>
+  token === undefined ? ["tidemark.1"] : ["tidemark.1", `bearer.${token}`];

@@ -8,8 +8,8 @@
  * close, which can take minutes. Where the edge answers requests but WebSockets don't get through, the same frames go
  * over HTTP (http-wire.ts); after ten minutes a WebSocket is tried again.
  */
-import { EdgeSocket, socketProtocols, type Wire } from "./edge-socket.ts";
-import { HTTP_WIRE_MS, pathInAddress } from "./http-words.ts";
+import { EdgeSocket, type Wire } from "./edge-socket.ts";
+import { HTTP_WIRE_MS, pathInAddress, socketProtocols } from "./http-words.ts";
 import { type LinkAction, type LinkEvent, linkNext, type LinkState } from "./link-state.ts";
 import type { Failure } from "./session-options.ts";
 import type { SyncHost, TokenReason } from "./sync-host.ts";

@@ -1,7 +1,8 @@
 /** Joins, pushes and tides through our client (src/sync/edge-socket.ts), against the Worker inside workerd. */
 import { abortAllDurableObjects } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
-import { socketProtocols, takesSync } from "../../src/sync/edge-socket.ts";
+import { takesSync } from "../../src/sync/edge-socket.ts";
+import { socketProtocols } from "../../src/sync/http-words.ts";
 import { crcOf, JOIN } from "./outbox-device.ts";
 import { batchAt } from "./outbox-tools.ts";
 import { bind, fresh, make, many, take } from "./socket-tools.ts";

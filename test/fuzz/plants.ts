@@ -97,13 +97,7 @@ export const PLANTS: readonly FuzzPlant[] = [
     "if (kernel.crc32c(bytes.subarray(0, CRC_AT)) !== view.getUint32(CRC_AT)) return undefined;",
     "",
   ),
-  plant(
-    "any catalog believed",
-    "catalog",
-    "src/store/catalog.ts",
-    " || !isPossible(packed, this.#volume.slotBytes)",
-    "",
-  ),
+  plant("any catalog believed", "catalog", "src/store/catalog-copy.ts", " || !isPossibleState(packed, slotBytes)", ""),
   plant(
     "marks beyond the slot",
     "slot",

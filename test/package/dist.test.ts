@@ -106,6 +106,17 @@ describe("modules of the package", () => {
     const isMade = (code: string): boolean => /extends Error\s*\{[^}]*?name\s*=\s*[`"']TidemarkError/.test(code);
     expect(isMade('class e extends Error{name="TidemarkError";kind;')).toBe(true);
     expect(files.filter((file) => isMade(text(file))).sort()).toEqual(["base", "core"]);
+    // A worker gets the table of kinds, and what to do about a missing file, from its page.
+    const hasWords = (code: string): boolean => /OUTBOX_CONFLICT: ?[`"']refresh|npx tidemark assets/.test(code);
+    expect(files.filter((file) => hasWords(text(file)))).toEqual(["base"]);
+  });
+
+  it("has numbers where the sources name them by members of objects", () => {
+    const named = (code: string): boolean => /FrameType|CloseCode|STARVE|UNAUTHORIZED: ?44/.test(code);
+    expect(named("const FrameType = { OPEN: 1 };")).toBe(true);
+    expect(["core", "sync", "tunnel", "answers", "client"].filter((file) => named(text(file)))).toEqual([]);
+    // People read a Worker's code.
+    expect(named(text("worker"))).toBe(true);
   });
 
   it("the one in core.js is not made in a page, which throws what it was handed", async () => {

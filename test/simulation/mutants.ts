@@ -70,7 +70,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "catalog checksum ignored",
     file: CATALOG,
-    find: 'if (this.#crc(bytes) !== view.getUint32(CRC_AT)) return "damaged";',
+    find: 'if (this.#crc(bytes) !== view.getUint32(CATALOG_CRC_AT)) return "damaged";',
     replace: "",
     from: 430,
   },

@@ -23,7 +23,8 @@ interface Node {
 
 /** The rooms that each room may import besides itself. A room that is absent here does not exist. */
 const BELOW: Readonly<Record<string, readonly string[]>> = {
-  errors: [],
+  "error-kinds": [],
+  errors: ["error-kinds"],
   "common-web.d": [],
   assembly: [],
   kernel: ["assembly", "errors"],
@@ -58,6 +59,7 @@ const PACKAGES: Readonly<Record<string, RegExp>> = {
 };
 /** Rooms that run on any host: clock, randomness, scheduling and storage are handed in. */
 const HOST_FREE = new Set([
+  "error-kinds",
   "errors",
   "assembly",
   "kernel",

@@ -149,6 +149,8 @@ describe("a file of the package that can't be loaded", () => {
       kind: "retry",
       details: { file: "recovery.js" },
     });
+    // The worker's words are its page's.
+    expect(refused!.message).toContain("npx tidemark assets");
     // A new one holds none.
     const other = fresh();
     await tab.call("open", other);

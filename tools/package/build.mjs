@@ -44,8 +44,13 @@ import { root } from "../run/setup.mjs";
 const dist = path.join(root, "dist");
 const source = (file) => path.join(root, "src", file);
 
+/** Words of errors, by module, as a worker takes them from its page: name in the module, name in ErrorWords. */
+const WORDS = {
+  [source("error-kinds.ts")]: ["KIND_OF", "kinds"],
+  [source("browser/platform/load-help.ts")]: ["LOAD_HELP", "help"],
+};
 /** Modules in base.js, which all other files use. */
-const IN_BASE = [source("errors.ts"), source("browser/platform/load.ts")];
+const IN_BASE = [source("errors.ts"), source("browser/platform/load.ts"), ...Object.keys(WORDS)];
 /** Stand-ins: in files that an app's bundler processes, and in files that are loaded by address. */
 const FACADE = { [source("browser/page/files.ts")]: source("browser/package/files.ts") };
 const LOADED = {
@@ -100,6 +105,31 @@ const standIns = (instead, seen = new Set()) => ({
     return instead[found.id];
   },
 });
+
+/** Objects whose members are numbers, by name: the module that has the object. */
+const NUMBERS = {
+  FrameType: source("sync/frames.ts"),
+  CloseCode: source("sync/frames.ts"),
+  Status: source("kernel/types.ts"),
+};
+
+/** Puts numbers in the place of these members, as a minifier does with constants, but not with members of objects. */
+function numbersInPlace() {
+  const known = new Map();
+  for (const [name, module] of Object.entries(NUMBERS)) {
+    const code = readFileSync(module, "utf8").replace(/\/\*.*?\*\//gs, "");
+    const [, members] = new RegExp(`^export const ${name} = \\{(.*?)\\} as const;$`, "ms").exec(code);
+    for (const [, key, number] of members.matchAll(/(\w+): (\d+)/g)) known.set(`${name}.${key}`, number);
+  }
+  const member = new RegExp(`\\b(?:${Object.keys(NUMBERS).join("|")})\\.[A-Z_]+\\b`, "g");
+  return {
+    name: "tidemark-numbers",
+    transform(code, id) {
+      if (!id.startsWith(root) || Object.values(NUMBERS).includes(id)) return null;
+      return { code: code.replace(member, (whole) => known.get(whole) ?? whole), map: null };
+    },
+  };
+}
 
 const partsByAddress = (seen) => ({
   name: "tidemark-parts",
@@ -168,7 +198,8 @@ const bundle = (input, plugins, options = {}) =>
     input,
     cwd: root,
     platform: "browser",
-    plugins,
+    // People read stack traces of a Worker, and its code.
+    plugins: "worker" in input ? plugins : [numbersInPlace(), ...plugins],
     transform: { target: "es2022" },
     logLevel: "warn",
     ...options,
@@ -299,12 +330,19 @@ async function bundleLoaded(name, entry, plugins, needs) {
   };
 }
 
-/** The code of base.js as a function that makes all of its exports. In core.js it replaces own-errors.ts. */
+/**
+ * The code of base.js as a function that makes all of its exports of the words that it is given. In core.js it replaces
+ * own-errors.ts.
+ */
 async function ownErrors() {
-  const build = await bundle({ base: BASE_ENTRY }, []);
+  const given = {
+    name: "tidemark-given-words",
+    load: (id) => (id in WORDS ? `export const ${WORDS[id][0]} = words.${WORDS[id][1]};` : null),
+  };
+  const build = await bundle({ base: BASE_ENTRY }, [given]);
   const { output } = await build.generate({ format: "iife", name: "made", codeSplitting: false });
   await build.close();
-  const code = `export function ownErrors() {\n${output[0].code}\nreturn made;\n}`;
+  const code = `export function ownErrors(words) {\n${output[0].code}\nreturn made;\n}`;
   return { name: "tidemark-own-errors", load: (id) => (id === OWN_ERRORS ? code : null) };
 }
 

@@ -27,7 +27,7 @@ export function work(): void {
 
 /** Runs the worker's part in that instance of core.js which is also passed to parts. */
 export function host(options: HostOptions | StandBy): void {
-  use(ownErrors(), options.parts);
+  use(ownErrors(options.parts.words!), options.parts);
   void start(options);
 }
 

@@ -2,13 +2,14 @@
  * Where the package's files are: beside browser.js, as the app's bundler sees them in `new URL("./…",
  * import.meta.url)`, or in the folder that open() names.
  */
-import { assert, TidemarkError } from "../../errors.ts";
+import { assert, KIND_OF, TidemarkError } from "../../errors.ts";
 import type { Core, Files } from "../page/files.ts";
+import { LOAD_HELP } from "../platform/load-help.ts";
 import { importFile, loadFailed } from "../platform/load.ts";
 import type { Parts } from "../platform/parts.ts";
 import type { Handed } from "./errors.ts";
 
-interface Addresses extends Required<Parts> {
+interface Addresses extends Required<Omit<Parts, "words">> {
   readonly core: string;
   readonly kernel: string;
 }
@@ -75,7 +76,10 @@ export function filesIn(assets: string | URL | undefined): Files {
     addresses: [core, kernel, ...Object.values(parts)],
     async core() {
       const file = (await importFile("core.js", core)) as CoreFile;
-      file.use({ TidemarkError, assert, importFile, loadFailed }, parts);
+      file.use(
+        { TidemarkError, assert, importFile, loadFailed },
+        { ...parts, words: { kinds: KIND_OF, help: LOAD_HELP } },
+      );
       return file;
     },
   };

@@ -3,6 +3,7 @@
  * remembers a module that could not be loaded as long as the page lives.
  */
 import { TidemarkError } from "../../errors.ts";
+import { LOAD_HELP } from "./load-help.ts";
 
 const failures = new Map<string, number>();
 
@@ -10,10 +11,7 @@ const failures = new Map<string, number>();
 export const loadFailed = (file: string, address: string, cause: unknown): TidemarkError =>
   new TidemarkError(
     "LOAD_FAILED",
-    `the package's file ${file} can't be loaded from ${address}: ${String(cause)}. Try again once ` +
-      "there is a network. If the file is not " +
-      `there at all, copy the package's files with "npx tidemark assets <folder>" and name that ` +
-      `folder: open(name, { assets: "/<folder>/" })`,
+    `the package's file ${file} can't be loaded from ${address}: ${String(cause)}. ${LOAD_HELP}`,
     { file, address },
     { cause },
   );

@@ -31,8 +31,15 @@ export interface Parts {
   readonly views?: string;
   /** Schemas, event types and middleware, in a page. */
   readonly typed?: string;
+  /** What a worker's errors say. A page has these words in base.js, which its workers do not load. */
+  readonly words?: ErrorWords;
 }
-type Part = keyof Parts;
+type Part = Exclude<keyof Parts, "words">;
+
+export interface ErrorWords {
+  readonly kinds: object;
+  readonly help: string;
+}
 
 export interface PartFile<Exports = unknown> {
   /** Parts whose modules this one uses. */

@@ -10,7 +10,8 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { choice, commandLine, flag, jsonFile, text } from "../../../tools/run/command-line.mjs";
-import { type EdgeLog, EdgeSocket, socketProtocols, type Wire } from "../../../src/sync/edge-socket.ts";
+import { type EdgeLog, EdgeSocket, type Wire } from "../../../src/sync/edge-socket.ts";
+import { socketProtocols } from "../../../src/sync/http-words.ts";
 import { timers } from "../../edge/timers.ts";
 import { environment, median, quantile, writeReport } from "../../support/figures.mjs";
 import { releaseKernel } from "../../support/kernels.ts";

@@ -1,0 +1,8 @@
+/**
+ * What to do about a file of the package that can't be loaded. A worker of the package gets this text from its page
+ * (../package/own-errors.ts).
+ */
+export const LOAD_HELP =
+  "Try again once there is a network. If the file is not " +
+  `there at all, copy the package's files with "npx tidemark assets <folder>" and name that ` +
+  `folder: open(name, { assets: "/<folder>/" })`;
