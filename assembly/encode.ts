@@ -37,9 +37,28 @@ function bytesOf(length: i32): i32 {
 }
 
 /** Are the headers at `from` in record format, filling `size` bytes? A batch that is written must be readable again. */
-function areHeaders(from: usize, size: i32): bool {
+export function areHeaders(from: usize, size: i32): bool {
   seek(from, from + size);
   return skipHeaders(readVarint()) && bytesLeft() == 0;
+}
+
+/** Writes the header of the batch in OUT, whose records and timestamps are there, with the CRC over all. */
+// @ts-ignore: decorator
+@inline
+export function writeHeader(
+  size: i32, count: i32, attributes: i32, producerId: i64, producerEpoch: i32, baseSequence: i32,
+): void {
+  store64(OUT, 0);
+  store32(OUT + LENGTH_AT, size - LENGTH_OVERHEAD);
+  store32(OUT + LEADER_EPOCH_AT, -1);
+  store<u8>(OUT + MAGIC_AT, MAGIC);
+  store16(OUT + ATTRIBUTES_AT, attributes);
+  store32(OUT + LAST_OFFSET_DELTA_AT, count - 1);
+  store64(OUT + PRODUCER_ID_AT, producerId);
+  store16(OUT + PRODUCER_EPOCH_AT, producerEpoch);
+  store32(OUT + BASE_SEQUENCE_AT, baseSequence);
+  store32(OUT + RECORD_COUNT_AT, count);
+  store32(OUT + CRC_AT, crcOf(OUT, size));
 }
 
 /** Export. Size of the batch in OUT, or -status. */
@@ -55,18 +74,7 @@ export function encode(
   if (producerEpoch < -1 || producerEpoch > i16.MAX_VALUE || baseSequence < -1) return -BAD_PRODUCER;
   const size = encodeRecords(blobSize, count);
   if (size < 0) return size;
-
-  store64(OUT, 0);
-  store32(OUT + LENGTH_AT, size - LENGTH_OVERHEAD);
-  store32(OUT + LEADER_EPOCH_AT, -1);
-  store<u8>(OUT + MAGIC_AT, MAGIC);
-  store16(OUT + ATTRIBUTES_AT, attributes);
-  store32(OUT + LAST_OFFSET_DELTA_AT, count - 1);
-  store64(OUT + PRODUCER_ID_AT, <i64>producerId);
-  store16(OUT + PRODUCER_EPOCH_AT, producerEpoch);
-  store32(OUT + BASE_SEQUENCE_AT, baseSequence);
-  store32(OUT + RECORD_COUNT_AT, count);
-  store32(OUT + CRC_AT, crcOf(OUT, size));
+  writeHeader(size, count, attributes, <i64>producerId, producerEpoch, baseSequence);
   return size;
 }
 

@@ -1,15 +1,34 @@
 /**
- * The kernel with one more call, for servers: it packs the values of many batches at once. This class has views of its
- * own over the same memory.
+ * The kernel with three more calls, for servers: it packs the values of many batches at once, makes a batch of a JSON
+ * array's elements, and says whether bytes are JSON. This class has views of its own over the same memory.
  */
 import { compileKernel, type KernelSource } from "./load.ts";
-import { KERNEL_BATCH_BYTES_MAX, Status, type PackingKernel, type PackRequest, type PackResult } from "./types.ts";
+import {
+  type ElementsRequest,
+  type ElementsResult,
+  KERNEL_BATCH_BYTES_MAX,
+  Status,
+  type PackingKernel,
+  type PackRequest,
+  type PackResult,
+} from "./types.ts";
 import { WasmKernel } from "./wasm-kernel.ts";
 
 type Pack = (size: number, expectedOffset: number, from: number, to: number, mark: number, together: number) => number;
+type EncodeElements = (
+  size: number,
+  headersSize: number,
+  timestamp: number,
+  bytesMax: number,
+  valueMax: number,
+) => number;
+
+const NOTHING = new Uint8Array(0);
 
 class WasmPackingKernel extends WasmKernel implements PackingKernel {
   readonly #pack: Pack;
+  readonly #encodeElements: EncodeElements;
+  readonly #isJson: (size: number) => number;
   readonly #in: Uint8Array;
   readonly #out: Uint8Array;
   readonly #result: Float64Array;
@@ -20,6 +39,8 @@ class WasmPackingKernel extends WasmKernel implements PackingKernel {
     const { buffer } = exports["memory"] as WebAssembly.Memory;
     const at = (name: string): number => (exports[name] as WebAssembly.Global).value as number;
     this.#pack = exports["pack"] as Pack;
+    this.#encodeElements = exports["encodeElements"] as EncodeElements;
+    this.#isJson = exports["isJson"] as (size: number) => number;
     this.#in = new Uint8Array(buffer, at("IN"), KERNEL_BATCH_BYTES_MAX);
     this.#out = new Uint8Array(buffer, at("OUT"), KERNEL_BATCH_BYTES_MAX);
     this.#result = new Float64Array(buffer, at("RESULT"), 4);
@@ -39,6 +60,25 @@ class WasmPackingKernel extends WasmKernel implements PackingKernel {
     const [validBytes = 0, nextOffset = 0, packedBytes = 0, values = 0] = this.#result;
     into.set(this.#out.subarray(0, packedBytes));
     return { status: status as Status, validBytes, nextOffset, packedBytes, values };
+  }
+
+  encodeElements({ bytes, headers, timestamp, bytesMax, valueMax }: ElementsRequest): ElementsResult {
+    const room = KERNEL_BATCH_BYTES_MAX - headers.length;
+    if (room < 0 || (bytesMax | 0) !== bytesMax || (valueMax | 0) !== valueMax)
+      return { status: Status.BAD_ARGUMENT, takenBytes: 0, records: 0, batch: NOTHING };
+    const looked = bytes.length > room ? bytes.subarray(0, room) : bytes;
+    this.#in.set(headers);
+    this.#in.set(looked, headers.length);
+    const size = headers.length + looked.length;
+    const status = this.#encodeElements(size, headers.length, timestamp, bytesMax, valueMax) as Status;
+    const [takenBytes = 0, batchBytes = 0, records = 0] = this.#result;
+    return { status, takenBytes, records, batch: this.#out.slice(0, batchBytes) };
+  }
+
+  isJson(bytes: Uint8Array): boolean {
+    if (bytes.length > KERNEL_BATCH_BYTES_MAX) return false;
+    this.#in.set(bytes);
+    return this.#isJson(bytes.length) === 1;
   }
 }
 

@@ -216,6 +216,31 @@ export interface PackResult {
   readonly values: number;
 }
 
+export interface ElementsRequest {
+  /** A part of a JSON array, from behind its bracket or a comma. */
+  readonly bytes: Uint8Array;
+  /** The headers section of the first record, in record format. Empty: it has none. */
+  readonly headers: Uint8Array;
+  /** Milliseconds, of every record. */
+  readonly timestamp: number;
+  /** Limit of the encoded batch, at most KERNEL_BATCH_BYTES_MAX, and of an element's own bytes. */
+  readonly bytesMax: number;
+  readonly valueMax: number;
+}
+
+export interface ElementsResult {
+  /**
+   * Why it ended. OK: the array has ended. NEED_MORE: the bytes have. BAD_RECORD: what follows is no JSON, or the
+   * headers are none. TOO_LARGE: the next element does not fit; if no element was taken, it fits in no batch.
+   */
+  readonly status: Status;
+  /** Bytes of the elements that were taken, each with the comma or bracket behind it. */
+  readonly takenBytes: number;
+  readonly records: number;
+  /** The batch of these records, as `encodeBatch` makes it. Empty if there is no record. */
+  readonly batch: Uint8Array;
+}
+
 /**
  * What a server of plain values needs in addition. It is apart from `Kernel` because no tab needs it, and the size of a
  * tab's code is bounded.
@@ -227,4 +252,11 @@ export interface PackingKernel extends Kernel {
    * `into` is as long as `bytes`, and may be `bytes`.
    */
   pack(bytes: Uint8Array, request: PackRequest, into: Uint8Array): PackResult;
+  /**
+   * Makes a batch of a JSON array's elements: each is a record without a key, with its bytes as they are. Takes and
+   * refuses what `JSON.parse` does. At most KERNEL_BATCH_BYTES_MAX bytes are read, headers included.
+   */
+  encodeElements(request: ElementsRequest): ElementsResult;
+  /** True if these bytes are one JSON text in UTF-8. False if there are more than KERNEL_BATCH_BYTES_MAX of them. */
+  isJson(bytes: Uint8Array): boolean;
 }

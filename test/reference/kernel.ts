@@ -15,6 +15,8 @@ import {
   TIME_ENTRY_BYTES,
 } from "../../src/kernel/types.ts";
 import type {
+  ElementsRequest,
+  ElementsResult,
   EncodeRequest,
   IndexState,
   PackingKernel,
@@ -24,7 +26,8 @@ import type {
   ScanRequest,
   ScanResult,
 } from "../../src/kernel/types.ts";
-import { Cursor, isSafe, readRecords, refuse, Refused, varintBytes } from "./records.ts";
+import { isJson, takeElements } from "./json.ts";
+import { checkHeaders, Cursor, isSafe, readRecords, refuse, Refused, varintBytes } from "./records.ts";
 
 const HEADER_BYTES = 61;
 const NOTHING = new Uint8Array(0);
@@ -186,9 +189,7 @@ function encodeBatch(request: EncodeRequest): Uint8Array {
     const length = Uint8Array.from(varintBytes(body));
     size += length.length + body;
     refuse(size > KERNEL_BATCH_BYTES_MAX, Status.TOO_LARGE);
-    const headers = new Cursor(record[4] as Uint8Array, 0, (record[4] as Uint8Array).length);
-    headers.headers();
-    refuse(headers.left !== 0, Status.BAD_RECORD);
+    checkHeaders(record[4] as Uint8Array);
     pieces.push(length, ...record);
   }
   refuse(cursor.left !== 0, Status.BAD_ARGUMENT);
@@ -403,6 +404,31 @@ function pack(bytes: Uint8Array, { expectedOffset, from, to, mark }: PackRequest
   return { status, validBytes: at, nextOffset, packedBytes: found.length, values };
 }
 
+/** Element by element, and then a batch of them. */
+function encodeElements(request: ElementsRequest): ElementsResult {
+  const { headers, timestamp } = request;
+  const { thrown, taken, values } = takeElements(request);
+  const status = statusOf(() => {
+    if (thrown !== undefined) throw thrown;
+  });
+  const count = values.length;
+  const sections = values.map((_, i) => (i === 0 ? headers : NOTHING));
+  const batch =
+    count === 0
+      ? NOTHING
+      : encodeBatch({
+          blob: Uint8Array.from(values.flatMap((value, i) => [...value, ...sections[i]!])),
+          lengths: Int32Array.from(values.flatMap((value, i) => [-1, value.length, sections[i]!.length])),
+          timestamps: new Float64Array(count).fill(timestamp),
+          count,
+          attributes: 0,
+          producerId: -1,
+          producerEpoch: -1,
+          baseSequence: -1,
+        });
+  return { status, takenBytes: taken, records: count, batch };
+}
+
 export function referenceKernel(): PackingKernel {
   return {
     build: "reference",
@@ -429,6 +455,8 @@ export function referenceKernel(): PackingKernel {
     },
     scan,
     pack,
+    isJson,
+    encodeElements,
     searchIndex,
     filterBatch(bytes, keep) {
       const { status, result } = answer(() => filterBatch(bytes, keep), NOTHING);

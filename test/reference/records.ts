@@ -79,6 +79,13 @@ export class Cursor {
   }
 }
 
+/** The bytes must be one headers section. */
+export function checkHeaders(bytes: Uint8Array): void {
+  const headers = new Cursor(bytes, 0, bytes.length);
+  headers.headers();
+  refuse(headers.left !== 0, Status.BAD_RECORD);
+}
+
 const unzigzag = (value: bigint): bigint => (value & 1n ? -(value >> 1n) - 1n : value >> 1n);
 
 export const isSafe = (value: bigint): boolean => Number.isSafeInteger(Number(value));

@@ -2,8 +2,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decodeBatch } from "../../src/record/record-batch.ts";
-import { encodeBody, encodeInSlices, ENCODE_SLICE_BYTES } from "../../worker/stream/body-encoder.ts";
-import { RECORDS_MAX, VALUE_BYTES_MAX } from "../../worker/stream/body-limits.ts";
+import { encodeBody, encodeInSlices } from "../../worker/stream/body-encoder.ts";
+import { ENCODE_SLICE_BYTES, RECORDS_MAX, VALUE_BYTES_MAX } from "../../worker/stream/body-limits.ts";
 import { EncodeQueue } from "../../worker/stream/encode-queue.ts";
 import { releaseKernel } from "../support/kernels.ts";
 

@@ -10,7 +10,7 @@ import { beforeAll, describe, expect, test, vi } from "vitest";
 import { KERNEL_BATCH_BYTES_MAX, Status } from "../../src/kernel/types.ts";
 import * as format from "../../src/record/format.ts";
 import { anyBytes, requests, SEED, wildRequests } from "../contract/kernel-arbitraries.ts";
-import { concat, craft, recordBytes } from "../contract/kernel-samples.ts";
+import { concat, craft, recordBytes, utf8 } from "../contract/kernel-samples.ts";
 import { kernelBytes, referenceKernel } from "../support/kernels.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -291,6 +291,33 @@ describe.each(["release", "debug"] as const)("%s", (target) => {
     expect(
       raw.checked({ IN: largest }, ["ROWS", "STAMPS", "OUT", "RESULT"], "pack", largest.length, 0, 0, 9, 44, 0),
     ).toBe(Status.OK);
+  });
+
+  test("walking JSON writes only rows and a zero behind the bytes; elements also OUT and the result", () => {
+    const pieces = fc.constantFrom("[", "]", "{", "}", '"a"', ":", ",", "1", '"', "\\", "é", " ");
+    const texts = fc.array(pieces, { maxLength: 30 }).map((list) => utf8(list.join("")));
+    fc.assert(
+      fc.property(texts, fc.nat(200), fc.nat(5), (bytes, bytesMax, valueMax) => {
+        expect(raw.checked({ IN: bytes }, ["ROWS", "IN"], "isJson", bytes.length)).toBe(+reference.isJson(bytes));
+        const written = ["ROWS", "IN", "OUT", "RESULT"];
+        raw.checked({ IN: bytes }, written, "encodeElements", bytes.length, 0, 1_000, 61 + bytesMax, valueMax);
+      }),
+      RUNS,
+    );
+    const deep = new Uint8Array(KERNEL_BATCH_BYTES_MAX).fill(0x5b);
+    expect(raw.checked({ IN: deep }, ["ROWS", "IN"], "isJson", deep.length)).toBe(0);
+    // As many elements as a batch may have, and one that fills it to the last byte.
+    const full = new Uint8Array(KERNEL_BATCH_BYTES_MAX).map((_, i) => (i % 2 === 0 ? 0x31 : 0x2c));
+    const written = ["ROWS", "IN", "OUT", "RESULT"];
+    const most = KERNEL_BATCH_BYTES_MAX;
+    expect(raw.checked({ IN: full }, written, "encodeElements", most, 0, 1_000, most, most)).toBe(Status.TOO_LARGE);
+    const one = new Uint8Array(most).fill(0x31);
+    for (let spare = 11; spare < 16; spare++) {
+      one.set([0x5d, 0x20], most - 61 - spare);
+      const status = raw.checked({ IN: one }, written, "encodeElements", most, 0, 1_000, most, most);
+      const size = new DataView(raw.memory.buffer).getFloat64(raw.at("RESULT") + 8, true);
+      expect([status, size === most]).toEqual(spare < 13 ? [Status.TOO_LARGE, false] : [Status.OK, spare === 13]);
+    }
   });
 
   test("searching writes only its steps", () => {

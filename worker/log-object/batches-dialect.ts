@@ -7,7 +7,7 @@
  *   GET   Accept: the same                  ?offset= or ?timestamp= → whole batches; the first may begin before that
  */
 import { checkBatches } from "../stream/batch-check.ts";
-import type { Kernel } from "../../src/kernel/types.ts";
+import type { PackingKernel } from "../../src/kernel/types.ts";
 import { END_HEADER, LIFE_HEADER } from "../../src/sync/http-words.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
@@ -22,7 +22,7 @@ const READ_BYTES = 1024 * 1024;
 
 export async function appendBatches(
   stream: Stream,
-  kernel: Kernel,
+  kernel: PackingKernel,
   body: Uint8Array,
   ifEnd: number | undefined,
   sending: Sending = {},

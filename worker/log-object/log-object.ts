@@ -244,7 +244,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     const point = fork && (await peer?.forkFrom(path, from, fork.subOffset, asked.contentType, id));
     if (point?.error) throw EdgeError.fromWire(point.error);
     const config = newConfig(asked, { id, path, tenant: this.#tenant, point, nowMs: Date.now() });
-    let batches: Uint8Array[];
+    let batches: readonly Uint8Array[];
     try {
       // Encoded before anything is written, so that a body that is not JSON creates nothing.
       const text = { body, mediaType: mediaType(config.contentType), timestamp: Date.now(), prefix: point?.prefix };

@@ -13,7 +13,8 @@ import type { Sending } from "../../src/log/producer-state.ts";
 import type { AppendResult } from "../../src/log/types.ts";
 import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import { badRequest, EdgeError } from "../errors.ts";
-import { encodeBody, encodeInSlices, ENCODE_SLICE_BYTES, turn } from "./body-encoder.ts";
+import { encodeBody, encodeInSlices, turn } from "./body-encoder.ts";
+import { ENCODE_SLICE_BYTES } from "./body-limits.ts";
 import { EncodeQueue } from "./encode-queue.ts";
 import { noLines } from "./line-cutter.ts";
 import { mediaType } from "./media-type.ts";
@@ -99,7 +100,7 @@ export class Appends {
     );
   }
 
-  async #encodeLarge(request: AppendRequest): Promise<Uint8Array[] | undefined> {
+  async #encodeLarge(request: AppendRequest): Promise<readonly Uint8Array[] | undefined> {
     // An append that is refused anyway need not be encoded first.
     if (request.body.length <= ENCODE_SLICE_BYTES || this.#stream.closed || this.#isOther(request)) return undefined;
     return encodeInSlices(this.#stream.kernel, this.#asked(request), turn);
@@ -116,7 +117,7 @@ export class Appends {
     return contentType === undefined || mediaType(contentType) !== mediaType(this.#stream.config.contentType);
   }
 
-  async #take(request: AppendRequest, encoded?: Uint8Array[]): Promise<AppendOutcome> {
+  async #take(request: AppendRequest, encoded?: readonly Uint8Array[]): Promise<AppendOutcome> {
     const { body, producer, closing, seq } = request;
     if (this.#closing) await this.settled();
     this.#checkThere();

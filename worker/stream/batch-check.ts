@@ -3,12 +3,12 @@
  * other dialects could not handle.
  */
 import { TidemarkError } from "../../src/errors.ts";
-import type { Kernel } from "../../src/kernel/types.ts";
+import type { PackingKernel } from "../../src/kernel/types.ts";
 import { CODEC_MASK, readHeader } from "../../src/record/format.ts";
 import { decodeBatch, type RecordBatch } from "../../src/record/record-batch.ts";
 import { badRequest, EdgeError } from "../errors.ts";
-import { ENCODE_SLICE_BYTES, turn } from "./body-encoder.ts";
-import { isJsonText, RECORDS_MAX } from "./body-limits.ts";
+import { turn } from "./body-encoder.ts";
+import { ENCODE_SLICE_BYTES, RECORDS_MAX } from "./body-limits.ts";
 import { isReserved } from "./writer-state.ts";
 
 /** Judges records by the schema that the Worker has for their stream (log-object/stream-schemas.ts). */
@@ -45,7 +45,7 @@ const RECORD_COST_BYTES = 64;
 
 /** Checks all batches of a request. Other streams of this isolate get a turn after each slice of work. */
 export async function checkBatches(
-  kernel: Kernel,
+  kernel: PackingKernel,
   batches: readonly Uint8Array[],
   stream: CheckedStream,
 ): Promise<void> {
@@ -74,7 +74,11 @@ export async function checkBatches(
  * Checks what the log does not: a compressed batch that can't be decompressed, or is too large then; a value that is
  * not JSON in a stream of JSON; a header whose name is reserved for this server; the stream's schema.
  */
-async function checkBatch(kernel: Kernel, bytes: Uint8Array, { isJson, judge, config }: CheckedStream): Promise<void> {
+async function checkBatch(
+  kernel: PackingKernel,
+  bytes: Uint8Array,
+  { isJson, judge, config }: CheckedStream,
+): Promise<void> {
   const batch = await Promise.resolve()
     .then(() => decodeBatch(kernel, bytes))
     .catch((thrown: unknown) => {
@@ -85,7 +89,8 @@ async function checkBatch(kernel: Kernel, bytes: Uint8Array, { isJson, judge, co
     if (batch.headersAt(i).some(([name]) => isReserved(name)))
       throw badRequest("the record headers ds.producer and ds.seq are the server's: choose another name");
     const value = batch.valueAt(i);
-    if (isJson && value !== null && !isJsonText(value)) throw badRequest("a record of this stream is one JSON message");
+    if (isJson && value !== null && !kernel.isJson(value))
+      throw badRequest("a record of this stream is one JSON message");
   }
   if (judge && !batch.isControl) await judge.batch(batch, config.contentType);
 }

@@ -4,6 +4,8 @@ import { EdgeError } from "../errors.ts";
 
 /** Largest value of a record: with its header and its batch's header it must fit into one row. */
 export const VALUE_BYTES_MAX = CHUNK_BYTES_MAX - 1024;
+/** Bytes of a body that are encoded before others get a turn: some milliseconds of work. */
+export const ENCODE_SLICE_BYTES = 256 * 1024;
 /** Most records in one request: twice as many as the largest batch holds. */
 export const RECORDS_MAX = 131_072;
 

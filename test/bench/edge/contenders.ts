@@ -12,13 +12,19 @@ const kilobytes = (pid: number, file: string, field: RegExp): number =>
 export const residentMiB = (pid: number): number => kilobytes(pid, "status", /VmRSS:\s+(\d+)/) / 1024;
 export const writtenBytes = (pid: number): number => kilobytes(pid, "io", /^write_bytes: (\d+)/m);
 export const openFiles = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
-/** Processor time that a process has used, over all its threads. The system counts it in steps of 10 ms. */
+/** Processor time that a process has used, over all its threads, in milliseconds. The scheduler counts nanoseconds. */
 export function cpuMs(pid: number): number {
-  // The program's name is in parentheses and may contain blanks, so fields are counted behind the last ")".
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
-    .replace(/^.*\) /s, "")
-    .split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * 10;
+  let ns = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    try {
+      ns += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]);
+    } catch (thrown) {
+      // It ended meanwhile.
+      if ((thrown as NodeJS.ErrnoException).code !== "ENOENT" && (thrown as NodeJS.ErrnoException).code !== "ESRCH")
+        throw thrown;
+    }
+  }
+  return ns / 1e6;
 }
 
 export interface Peer {

@@ -4,15 +4,13 @@
  */
 import { median } from "../../support/figures.mjs";
 import { releaseKernel } from "../../support/kernels.ts";
-import { residentMiB } from "./contenders.ts";
-import { keep, TURNS, versus, type Workload } from "./contest.ts";
+import { cpuMs, residentMiB } from "./contenders.ts";
+import { keep, note, number, TURNS, versus, type Workload } from "./contest.ts";
 import { AppendLoad, catchUp, create } from "./load.ts";
 import { batchRate } from "./sockets.ts";
 
 const BATCHES_TYPE = "application/vnd.tidemark.batches";
 const MIB = 1024 * 1024;
-const ELEMENTS = 1_000;
-const ELEMENT = `{"id":12345,"name":"a name","text":"${"x".repeat(60)}"}`;
 
 /** The same log of batches of 1,000 × 1 KiB, read whole in either dialect. */
 const catchUpInBatches: Workload = async (result, size, contenders) => {
@@ -49,26 +47,53 @@ const catchUpInBatches: Workload = async (result, size, contenders) => {
   if (servers["before"]) keep(result, `${key}.vsBefore`, rates[0]!, rates[2]!);
 };
 
+/** Arrays of many small messages, and of few large ones. */
+const ARRAYS: Readonly<Record<string, { readonly elements: number; readonly text: number }>> = {
+  jsonArrays: { elements: 1_000, text: 60 },
+  jsonArrays10: { elements: 10, text: 100_000 },
+};
+
 const jsonArrays: Workload = async (result, size, contenders) => {
   const servers = await contenders.pair("json-arrays");
   const names = Object.keys(servers);
-  const body = Buffer.from(`[${Array<string>(ELEMENTS).fill(ELEMENT).join(",")}]`);
-  const rates = await versus(size.rounds, names, async (round) => {
-    const loads: Record<string, AppendLoad> = {};
-    for (const name of names) {
-      const address = `${servers[name]!.url}/v1/stream/json/${round}`;
-      await create(address, "application/json");
-      loads[name] = new AppendLoad(address, 8, { body, type: "application/json" });
-      await loads[name].run(size.appendMs / 4, false);
-    }
-    return {
-      slice: (name) => loads[name]!.run(size.appendMs / TURNS),
-      rate: (name) => loads[name]!.rate * ELEMENTS,
-      end: () => Object.values(loads).forEach((load) => load.end()),
-    };
-  });
-  names.forEach((name, i) => (result.figures[`append.jsonArrays.${name}.recordsPerSecond`] = median(rates[i]!)));
-  if (servers["before"]) keep(result, "append.jsonArrays.vsBefore", rates[0]!, rates[1]!);
+  for (const [key, { elements, text }] of Object.entries(ARRAYS)) {
+    const element = `{"id":12345,"name":"a name","text":"${"x".repeat(text)}"}`;
+    const body = Buffer.from(`[${Array<string>(elements).fill(element).join(",")}]`);
+    const cpu: Record<string, number[]> = Object.fromEntries(names.map((name) => [name, []]));
+    const rates = await versus(size.rounds, names, async (round) => {
+      const loads: Record<string, { load: AppendLoad; ms: number }> = {};
+      for (const name of names) {
+        const address = `${servers[name]!.url}/v1/stream/${key}/${round}`;
+        await create(address, "application/json");
+        const load = new AppendLoad(address, 8, { body, type: "application/json" });
+        await load.run(size.appendMs / 4, false);
+        loads[name] = { load, ms: 0 };
+      }
+      return {
+        async slice(name) {
+          const of = loads[name]!;
+          const before = cpuMs(servers[name]!.pid!);
+          await of.load.run(size.appendMs / TURNS);
+          of.ms += cpuMs(servers[name]!.pid!) - before;
+        },
+        rate: (name) => loads[name]!.load.rate * elements,
+        end() {
+          for (const [name, { load, ms }] of Object.entries(loads)) {
+            cpu[name]!.push((ms * 1_000) / load.count);
+            load.end();
+          }
+          note(`cpu us per append: ${names.map((name) => `${name} ${number(cpu[name]!.at(-1)!)}`).join(", ")}`);
+        },
+      };
+    });
+    names.forEach((name, i) => {
+      result.figures[`append.${key}.${name}.recordsPerSecond`] = median(rates[i]!);
+      result.figures[`append.${key}.${name}.cpuUs`] = median(cpu[name]!);
+    });
+    if (!servers["before"]) continue;
+    keep(result, `append.${key}.vsBefore`, rates[0]!, rates[1]!);
+    keep(result, `append.${key}.before.cpuUs`, cpu["before"]!, cpu["tidemark"]!);
+  }
 };
 
 export const DIALECTS: Readonly<Record<string, Workload>> = { catchup_batches: catchUpInBatches, json: jsonArrays };
