@@ -4,6 +4,7 @@ import { connect } from "../src/client/index.ts";
 import { type EdgeAsk, type EdgeReply, EdgeRequests, errorIn } from "../src/client/requests.ts";
 import type { PlainRecord } from "../src/delivery/read-record.ts";
 import type { Kernel } from "../src/kernel/types.ts";
+import type { StartPosition } from "../src/log/types.ts";
 import { DEFAULT_SETTINGS } from "../src/log/limits.ts";
 import { concat } from "../src/store/bytes.ts";
 import { type KafkaFiles, kafkaFiles } from "../src/store/kafka-files.ts";
@@ -56,6 +57,22 @@ class EdgeTarget implements LogTarget {
 
   read(topic: string, { from, to, follow, signal }: ReadFrom): AsyncIterable<PlainRecord<Uint8Array>> {
     return this.#topic(topic).read({ from, to, follow, signal });
+  }
+
+  async resolve(topic: string, position: StartPosition): Promise<number> {
+    if (typeof position === "number") return position;
+    if (typeof position === "object" && "timestamp" in position) {
+      const query = `?timestamp=${position.timestamp}`;
+      const answer = await this.#asked({ method: "GET", path: topic, query, headers: { accept: BATCHES_TYPE } });
+      return offsetInHeader(answer.headers.get("tidemark-from-offset"));
+    }
+    const { start, end } = (await this.place(topic)) ?? { start: 0, end: 0 };
+    if (position === "earliest") return start;
+    return position === "latest" ? end : Math.max(start, end - position.last);
+  }
+
+  trim(topic: string, offset: number): Promise<void> {
+    return this.#topic(topic).trim(offset);
   }
 
   /** The answer if it is a success or has one of these statuses. */

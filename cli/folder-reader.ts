@@ -157,6 +157,14 @@ export class FolderReader implements LogTarget {
     throw new TidemarkError("INTERNAL", "a folder that is only read is not appended to");
   }
 
+  async trim(): Promise<never> {
+    throw new TidemarkError("INTERNAL", "a folder that is only read is not trimmed");
+  }
+
+  resolve(topic: string, position: StartPosition): Promise<number> {
+    return this.#topic(topic).resolve(position);
+  }
+
   segments(topic: string, from: number): AsyncIterable<KafkaFiles> {
     return this.#topic(topic).segments(from);
   }

@@ -13,6 +13,7 @@ import { info } from "./commands/info.ts";
 import { tail } from "./commands/tail.ts";
 import { secret, token } from "./commands/token.ts";
 import { topics } from "./commands/topics.ts";
+import { trim } from "./commands/trim.ts";
 import { verify } from "./commands/verify.ts";
 import { lineOf, UsageError } from "./failure.ts";
 import { commandHelp, overview } from "./help.ts";
@@ -27,6 +28,7 @@ const COMMANDS: readonly Command[] = [
   append,
   exportCommand,
   importCommand,
+  trim,
   dump,
   verify,
   assets,

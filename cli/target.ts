@@ -42,6 +42,10 @@ export interface LogTarget {
   read(topic: string, from: ReadFrom): AsyncIterable<PlainRecord<Uint8Array>>;
   /** The log's part of one append. The batch has a producer, whose sequences began at 0. */
   append(topic: string, batch: Uint8Array, sending: Sending): Promise<Appended>;
+  /** The offset that this position means. */
+  resolve(topic: string, position: StartPosition): Promise<number>;
+  /** Removes the records before this offset. OFFSET_OUT_OF_RANGE: beyond the end. */
+  trim(topic: string, offset: number): Promise<void>;
   /** Each segment as Kafka's files, from the one that has this offset. */
   segments(topic: string, from: number): AsyncIterable<KafkaFiles>;
   /** Takes .log files with their offsets, all or nothing. Where it is not there, records get new offsets. */

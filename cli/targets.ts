@@ -94,6 +94,15 @@ class FolderTarget implements LogTarget {
     return this.#topic(topic).read({ from, to, signal }) as AsyncIterable<PlainRecord<Uint8Array>>;
   }
 
+  async resolve(topic: string, position: StartPosition): Promise<number> {
+    const { offset } = await this.#tide.connection.call<{ offset: number }>({ op: "resolve", topic, position });
+    return offset;
+  }
+
+  trim(topic: string, offset: number): Promise<void> {
+    return this.#topic(topic).trim(offset);
+  }
+
   append(topic: string, batch: Uint8Array, { ifEnd, resentSince }: Sending): Promise<Appended> {
     checkTopicName(topic);
     const sending = { acks: "flushed", fromZero: true, ifEnd, resentSince } as const;

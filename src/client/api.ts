@@ -160,6 +160,12 @@ export interface ClientTopic<V = unknown> {
   create(options?: CallOptions): Promise<boolean>;
   /** Closes the topic for good: nothing can be appended any more, and readers end behind the last record. */
   end(options?: CallOptions): Promise<void>;
+  /**
+   * Removes all records before `offset`, for good; readers before it get OFFSET_OUT_OF_RANGE. What is gone already is
+   * no error. Needs the right `admin`. OFFSET_OUT_OF_RANGE: beyond the end. INVALID_ARGUMENT, `details.edge` CONFLICT:
+   * forks read from the topic, or it is one. UNKNOWN_TOPIC.
+   */
+  trim(offset: number, options?: CallOptions): Promise<void>;
   /** Removes the topic with its records. False if there was none. Needs the right `admin`. */
   delete(options?: CallOptions): Promise<boolean>;
 }

@@ -313,6 +313,11 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     await this.#call(options, { method: "POST", headers: { [CLOSED]: "true" } });
   }
 
+  async trim(offset: number, options: CallOptions = {}): Promise<void> {
+    READ_OPTIONS.to("offset", offset);
+    await this.#call(options, { method: "POST", headers: { "tidemark-trim-before": formatOffset(offset) } });
+  }
+
   async delete(options: CallOptions = {}): Promise<boolean> {
     const { status } = await this.#call(options, { method: "DELETE" }, 404, 410);
     return status < 300;

@@ -192,6 +192,25 @@ describe("export", () => {
   });
 });
 
+describe("trim", () => {
+  const startOf = (): number =>
+    (JSON.parse(program.good(["info", "data", "short", "--json"])) as { start: number }).start;
+
+  it("removes what is before an offset, a time or the last N, and says so", () => {
+    program.good(["append", "data", "short", "-q"], { input: TEXT });
+    const trim = (before: string) => program.run(["trim", "data", "short", `--before=${before}`]);
+    expect(trim("2")).toEqual({ status: 0, stdout: "", stderr: "offsets 0 to 1 are gone; short has offsets 2 to 8\n" });
+    expect(trim("1").stderr).toBe("nothing to remove; short has offsets 2 to 8\n");
+    expect([trim(new Date(T0 + 4).toISOString()).status, startOf()]).toEqual([0, 4]);
+    expect([trim("-3").status, startOf()]).toEqual([0, 5]);
+    expect(trim("99")).toMatchObject({ status: 1, stderr: expect.stringMatching(/OFFSET_OUT_OF_RANGE/) as string });
+    expect(program.good(["trim", "data", "short", "--before", "latest", "--json"])).toBe(
+      '{"topic":"short","start":8,"end":8}\n',
+    );
+    expect(program.good(["tail", "data", "short", "-o", "earliest"])).toBe("");
+  });
+});
+
 describe("refusals", () => {
   it.each<[readonly string[], number, RegExp]>([
     [["tail"], 2, /TARGET is missing/],
@@ -206,6 +225,10 @@ describe("refusals", () => {
     [["tail", "data", "orders", "--grep", "("], 2, /--grep/],
     [["tail", "data", "orders", "--format", "%q"], 2, /no %q/],
     [["tail", "ftp://x", "orders"], 2, /http/],
+    [["trim", "data", "orders"], 2, /--before is missing/],
+    [["trim", "data", "orders", "--before", "soon"], 2, /--before soon/],
+    [["trim", "nowhere", "orders", "--before", "1"], 1, /no tide in .*nowhere/],
+    [["trim", "data", "missing", "--before", "1"], 1, /no topic missing.*orders/],
     [["tail", "nowhere", "orders"], 1, /no tide in .*nowhere/],
     [["tail", "data", "missing"], 1, /no topic missing.*orders/],
     [["tail", "data", "a/b"], 1, /INVALID_ARGUMENT/],

@@ -43,6 +43,8 @@ const killing = (target: LogTarget, n: number, where: "before" | "after"): LogTa
     topics: () => target.topics(),
     place: (topic) => target.place(topic),
     read: (topic, from) => target.read(topic, from),
+    resolve: (topic, position) => target.resolve(topic, position),
+    trim: (topic, offset) => target.trim(topic, offset),
     segments: (topic, from) => target.segments(topic, from),
     close: () => target.close(),
     async append(topic, batch, sending) {

@@ -21,7 +21,8 @@ const OF_APPENDS = (
   "content-type stream-closed stream-seq producer-id producer-epoch producer-seq " +
   "stream-expected-offset tidemark-resent-since tidemark-sequences traceparent"
 ).split(" ");
-const PASSED = `${OF_APPENDS.join(" ")} accept content-length if-none-match stream-ttl stream-expires-at
+const PASSED =
+  `${OF_APPENDS.join(" ")} accept content-length if-none-match tidemark-trim-before stream-ttl stream-expires-at
   stream-forked-from stream-fork-offset stream-fork-sub-offset
   tidemark-retention-bytes tidemark-retention-records tidemark-retention-seconds
   tidemark-compaction tidemark-compaction-lag-seconds tidemark-compaction-tombstone-seconds`.split(/\s+/);

@@ -83,7 +83,8 @@ async function route(
       "NOT_FOUND",
       "there is nothing at this address: streams are at /v1/stream/<path>; GET / shows more",
     );
-  const action = ACTIONS.get(request.method);
+  const isTrim = request.method === "POST" && seen["tidemark-trim-before"] !== undefined;
+  const action = isTrim ? "admin" : ACTIONS.get(request.method);
   if (action === undefined) throw methodNotAllowed();
   const path = pathOf(pathname, STREAM_PREFIX);
   asked.path = path;
@@ -97,6 +98,7 @@ async function route(
   checkBody(seen);
   if (env.RATE_LIMIT) await checkRate(env, caller.tenant, path);
   if (isFrame) return frameOverHttp(request, env, caller, path);
+  if (isTrim) return trim(request, env, caller.tenant, path);
   // A fork reads the records that it inherits, so that right is needed as well.
   const fork = request.method === "PUT" ? forkOf(request.headers, STREAM_PREFIX) : undefined;
   if (fork) caller.require("read", fork.path);
@@ -104,6 +106,10 @@ async function route(
     return appendByCall(request, env, seen, caller.tenant, path);
   return shared(caller, await answer(request, env, caller.tenant, path, asked, background));
 }
+
+/** This isolate's manifest would still show what is gone. */
+const trim = (request: Request, env: Env, tenant: string, path: string): Promise<Response> =>
+  forward(new URL(request.url), request, env, tenant, path).finally(() => forgetManifest(tenant, path));
 
 /** The metrics of one stream, for its admin. */
 async function metrics(request: Request, env: Env, asked: Asked, pathname: string): Promise<Response> {

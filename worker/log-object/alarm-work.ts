@@ -7,6 +7,7 @@
  *
  * A part that failed waits, longer after each failure. The pause is kept in the tables (store/retries.ts).
  */
+import { TidemarkError } from "../../src/errors.ts";
 import type { BackOff } from "../../src/log/back-off.ts";
 import { edgeKernel } from "../kernel.ts";
 import type { Peer } from "../rpc/fork-peer.ts";
@@ -115,6 +116,21 @@ export class AlarmWork {
     }
     await this.#compaction.run();
     await this.#archiver.run();
+    this.plan();
+  }
+
+  /** Removes all records before this offset. As with retention, devices are told, and nothing goes while forks read. */
+  async trim(stream: Stream, offset: number): Promise<void> {
+    const { start } = stream;
+    try {
+      await stream.log.trim(offset);
+    } catch (thrown) {
+      if (TidemarkError.from(thrown).details["poisoned"]) this.#host.abort(String(thrown));
+      throw thrown;
+    }
+    if (stream.start === start) return;
+    this.#told("trim", { start: stream.start, records: stream.start - start });
+    this.#host.trimmed(stream);
     this.plan();
   }
 

@@ -11,11 +11,12 @@ import { BATCHES_TYPE, isRecordsOf } from "../wire/accept.ts";
 import { appendBatches } from "./batches-dialect.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
 import { quoted } from "../wire/fields.ts";
-import { badRequest } from "../errors.ts";
+import { badRequest, EdgeError } from "../errors.ts";
 import type { Answer } from "../wire/http.ts";
 import { edgeKernel } from "../kernel.ts";
 import type { Counters } from "../telemetry/counters.ts";
 import { mediaType } from "../stream/media-type.ts";
+import { readBody } from "../wire/request-body.ts";
 import type { WriterProducer } from "../stream/writer-state.ts";
 import { contentTypeOf, H, type HeadersOf, isClosing, producerOf, seqOf, traceOf } from "../wire/durable-streams.ts";
 import { formatOffset, numberedOffset } from "../wire/offsets.ts";
@@ -55,6 +56,37 @@ function sendingOf(headers: HeadersOf): Sending {
     ...(since !== null && { resentSince: numberedOffset(since, H.resentSince) }),
   };
 }
+
+/** What answers a POST that removes records (alarm-work.ts). */
+interface Trimming {
+  trim(stream: Stream, offset: number): Promise<void>;
+}
+
+/**
+ * A POST with Tidemark-Trim-Before. A header and not a DELETE with a query: an edge or a proxy that does not know the
+ * query would delete the whole stream, and one that does not know the header refuses an append without a body.
+ */
+export async function trimTo(stream: Stream, request: Request, work: Trimming): Promise<Response> {
+  const offset = numberedOffset(request.headers.get(H.trim)!, H.trim);
+  if ((await readBody(request)).length > 0) throw badRequest(`a POST with ${H.trim} has no body`);
+  if (isClosing(request.headers)) throw badRequest(`a POST with ${H.trim} closes nothing: send ${H.closed} by itself`);
+  if (stream.config.fork)
+    throw new EdgeError("CONFLICT", "a fork can't be trimmed: what stands before its fork point is its source's", {
+      reason: "fork",
+    });
+  if (stream.isHeld)
+    throw new EdgeError("CONFLICT", "forks read from this stream, so all of it stays until they are deleted", {
+      reason: "held",
+    });
+  stream.checkTrim(offset);
+  await work.trim(stream, offset);
+  return new Response(null, { status: 204, headers: positionsOf(stream) });
+}
+
+const positionsOf = ({ tail, start }: Stream): Record<string, string> => ({
+  [H.next]: formatOffset(tail),
+  [H.start]: formatOffset(start),
+});
 
 export async function appendTo(
   stream: Stream,

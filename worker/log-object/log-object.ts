@@ -15,7 +15,7 @@ import type { PackingKernel } from "../../src/kernel/types.ts";
 import { Alarms } from "../store/alarms.ts";
 import { Archive } from "../store/segment-archive.ts";
 import { type Bucket, bucketSource } from "../store/bucket.ts";
-import { appendAsked, appendTo } from "./http-append.ts";
+import { appendAsked, appendTo, trimTo } from "./http-append.ts";
 import { type AppendCall, headersInText, textOfAnswer } from "../rpc/append-call.ts";
 import { BATCHES_TYPE, dialectOf } from "../wire/accept.ts";
 import { answerBatches } from "./batches-dialect.ts";
@@ -267,6 +267,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
   /** An append that is too large for an RPC call, or a frame. */
   async #append(request: Request): Promise<Response> {
     if (request.headers.has(FRAME_HEADER)) return answerFrame(request, this.#sockets);
+    if (request.headers.has(H.trim)) return trimTo(await this.#life.visible(), request, this.#work);
     const asked = appendAsked(request.headers);
     const body = await readBody(request);
     return responseOf(await appendTo(await this.#life.visible(), asked, body, this.#counters));

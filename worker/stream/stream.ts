@@ -321,6 +321,11 @@ export class Stream {
     if (offset < logStartOffset || offset > logEndOffset) throw this.#outOfRange(offset);
   }
 
+  /** Records can be removed up to the end. What is gone already is no error. */
+  checkTrim(offset: number): void {
+    if (offset > this.tail) throw this.#outOfRange(offset);
+  }
+
   #outOfRange(offset: number): EdgeError {
     const { start: logStartOffset, tail: logEndOffset } = this;
     const isBehind = offset > logEndOffset;

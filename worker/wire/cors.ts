@@ -16,7 +16,7 @@ const ALLOWED =
   `Authorization, Accept, Content-Type, Range, Last-Event-ID, If-None-Match, Stream-TTL, Stream-Expires-At,
   Stream-Closed, Stream-Seq, Producer-Id, Producer-Epoch, Producer-Seq, Stream-Forked-From, Stream-Fork-Offset,
   Stream-Fork-Sub-Offset, Stream-Expected-Offset, Tidemark-Resent-Since, Tidemark-Sequences, Tidemark-Outbox,
-  Tidemark-Tide, ${SETTINGS},
+  Tidemark-Tide, Tidemark-Trim-Before, ${SETTINGS},
   Cache-Control, Pragma, If-Match, If-Modified-Since, X-Requested-With, traceparent, tracestate, baggage,
   sentry-trace, b3, X-B3-TraceId, X-B3-SpanId, X-B3-ParentSpanId, X-B3-Sampled, X-B3-Flags, uber-trace-id,
   Request-Id, X-Request-ID, X-Correlation-ID`.replace(/\s+/g, " ");

@@ -27,6 +27,8 @@ export const H = {
   expectedOffset: "Stream-Expected-Offset",
   resentSince: "Tidemark-Resent-Since",
   sequences: "Tidemark-Sequences",
+  /** A POST with this header removes all records before the offset that it names. */
+  trim: "Tidemark-Trim-Before",
   /**
    * Not in the protocol but ours: the first offset that is still there, and the offset where an answer to a read
    * begins.

@@ -82,6 +82,28 @@ it("follows, and ends well when it is interrupted", async () => {
   ]);
 });
 
+it("trims by an offset and a time, with the right admin alone", async () => {
+  const args = [worker.url, "short"];
+  const T0 = 1_764_400_000_000;
+  const input = [0, 1, 2, 3, 4].map((n) => `{"value":{"n":${n}},"timestamp":${T0 + n}}\n`).join("");
+  await program.goodBeside(["append", ...args], { input, env });
+  const scope = "read:** write:**";
+  const weak = { TIDEMARK_TOKEN: program.good(["token", "--secret", SECRET, "--scope", scope]).trim() };
+  const refused = await program.beside(["trim", ...args, "--before", "2"], { env: weak });
+  expect([refused.status, refused.stderr]).toEqual([1, expect.stringMatching(/admin[^\n]*tidemark token makes one/)]);
+  expect(await program.beside(["trim", ...args, "--before", "2"], { env })).toEqual({
+    status: 0,
+    stdout: "",
+    stderr: "offsets 0 to 1 are gone; short has offsets 2 to 5\n",
+  });
+  const time = new Date(T0 + 4).toISOString();
+  expect(await program.goodBeside(["trim", ...args, "--before", time, "--json"], { env })).toBe(
+    '{"topic":"short","start":4,"end":5}\n',
+  );
+  expect(numbersIn(await program.goodBeside(["export", ...args], { env }))).toEqual([4]);
+  expect(await program.beside(["trim", ...args, "--before", "9"], { env })).toMatchObject({ status: 1 });
+});
+
 it("an append that is killed again and again has each record once", async () => {
   const COUNT = 4000;
   const input = lines(COUNT);

@@ -102,6 +102,24 @@ describe("a topic", () => {
     expect(await topic.delete()).toBe(false);
   });
 
+  it("trim() removes what is before an offset, and says why it can't", async () => {
+    const path = fresh();
+    const topic = client().topic<number>(path);
+    await expect(topic.trim(0)).rejects.toMatchObject({ code: "UNKNOWN_TOPIC" });
+    for (let value = 0; value < 4; value++) await topic.append({ value });
+    await topic.trim(3);
+    await topic.trim(1);
+    expect(await topic.state()).toMatchObject({ logStartOffset: 3, logEndOffset: 4 });
+    expect((await allOf(topic.read())).map(({ value }) => value)).toEqual([3]);
+    await expect(topic.trim(5)).rejects.toMatchObject({
+      code: "OFFSET_OUT_OF_RANGE",
+      details: { edge: "OFFSET_OUT_OF_RANGE" },
+    });
+    for (const wrong of [-1, 1.5, "3", undefined])
+      await expect(topic.trim(wrong as number)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    expect((await topic.append({ value: 4 })).offset).toBe(4);
+  });
+
   it("beyond its bound an append is BACKPRESSURE, and appendAll() waits", async () => {
     const path = fresh();
     const topic = client({ inFlightBytesMax: 5_000 }).topic<number>(path);

@@ -117,4 +117,21 @@ describe("an edge that lets records go", () => {
     expect((await device.sync.log("orders")).logStartOffset).toBe(device.sync.edgeStartOf("orders"));
     expect((await keeper.sync.log("orders")).logStartOffset).toBe(0);
   }, 30_000);
+
+  it("a trim that somebody asked for is told to devices at once, in the middle of a segment", async () => {
+    const at = paths();
+    const device = await deviceAt(at);
+    await device.write(...numbered("0-", 5));
+    await device.level();
+    const headers = { "tidemark-trim-before": `${"3".padStart(16, "0")}_${"0".repeat(16)}` };
+    const { status } = await fetch(`${worker.url}/v1/stream/${at}`, { method: "POST", headers });
+    expect(status).toBe(204);
+    await device.until(() => device.sync.edgeStartOf("orders") === 3);
+    expect([...device.due]).toEqual(["orders"]);
+    await device.sync.clean("orders");
+    expect((await device.sync.log("orders")).logStartOffset).toBe(3);
+    await device.write("more");
+    await device.level();
+    expect((await device.committed()).at(-1)).toBe(JSON.stringify("more"));
+  }, 30_000);
 });
