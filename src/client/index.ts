@@ -1,6 +1,17 @@
 /** The entry `tidemark/client`. api.ts is what it promises. */
 import { TidemarkError } from "../errors.ts";
-import { callback, checkOptions, flag, integer, oneOf, positive, refused, signal, wellFormed } from "../topic/check.ts";
+import {
+  type Check,
+  callback,
+  checkOptions,
+  flag,
+  integer,
+  oneOf,
+  positive,
+  refused,
+  signal,
+  wellFormed,
+} from "../topic/check.ts";
 import { checkSerializer } from "../topic/serializer.ts";
 import type { ClientTopic, ClientTopicOptions, ConnectOptions, EdgeClient, WebSocketClass } from "./api.ts";
 import { LiveSocket } from "./live-socket.ts";
@@ -19,6 +30,11 @@ const IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024;
 /** As the edge has it: a topic's name is a path there. */
 const NAME_BYTES_MAX = 1024;
 
+const token: Check = (field, value) => {
+  // A value that is refused may be a secret all the same.
+  if (typeof value !== "string" && typeof value !== "function")
+    throw refused(field, typeof value, "a string, or a function that gives one");
+};
 const OPTIONS = {
   transport: oneOf("auto", "http"),
   WebSocket: callback,
@@ -27,8 +43,16 @@ const OPTIONS = {
   inFlightBytesMax: integer(1),
   onRetry: callback,
   signal,
+  token,
 };
-const TOPIC_OPTIONS = { serializer: checkSerializer, create: flag };
+const BOUNDS = { maxAgeMs: positive, maxBytes: positive, maxRecords: positive };
+const DELAYS = { minLagMs: integer(0), tombstoneRetentionMs: integer(0) };
+const TOPIC_OPTIONS = {
+  serializer: checkSerializer,
+  create: flag,
+  retention: (field: string, value: unknown) => checkOptions(field, value, BOUNDS),
+  compaction: (field: string, value: unknown) => typeof value !== "boolean" && checkOptions(field, value, DELAYS),
+};
 
 function addressOf(url: unknown): string {
   let found: URL | undefined;
@@ -125,8 +149,5 @@ const closedError = (why: string): TidemarkError =>
 /** A client of the edge at this address. Nothing is sent before the first call. INVALID_ARGUMENT for a wrong option. */
 export function connect(url: string | URL, options: ConnectOptions = {}): EdgeClient {
   checkOptions("connect()", options, OPTIONS);
-  const { token } = options;
-  if (token !== undefined && typeof token !== "string" && typeof token !== "function")
-    throw refused("token", typeof token, "a string, or a function that gives one");
   return new Client(addressOf(url), options);
 }

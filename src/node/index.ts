@@ -12,7 +12,7 @@ import type { Tide } from "../browser/api.ts";
 import { SEGMENT_BYTES, segmentBytes } from "../browser/page/open-options.ts";
 import { loadKernel } from "../kernel/load.ts";
 import type { Kernel } from "../kernel/types.ts";
-import { checkOptions, flag, refused } from "../topic/check.ts";
+import { type Check, checkOptions, flag, refused } from "../topic/check.ts";
 import { kernelFile } from "./kernel-file.ts";
 import { NodeTide } from "./node-tide.ts";
 
@@ -25,6 +25,10 @@ export interface NodeOpenOptions {
   /** False: a folder without a tide is NO_STORAGE, and nothing is made. Default true. */
   readonly create?: boolean | undefined;
 }
+
+const noSync: Check = (field) => {
+  throw refused(field, "given", "left out: a tide in Node has no sync");
+};
 
 let kernel: Promise<Kernel> | undefined;
 
@@ -50,9 +54,7 @@ export async function open(folder: string | URL, options: NodeOpenOptions = {}):
     folder instanceof URL && folder.protocol === "file:" ? (await import("node:url")).fileURLToPath(folder) : folder;
   if (typeof where !== "string" || where === "" || where.includes("\0"))
     throw refused("folder", folder, "a path, or a URL that begins with file:");
-  checkOptions("open()", options, { segmentBytes, create: flag });
-  if ((options as { readonly sync?: unknown }).sync !== undefined)
-    throw refused("sync", "given", "left out: a tide in Node has no sync");
+  checkOptions("open()", options, { segmentBytes, create: flag, sync: noSync });
   const { segmentBytes: bytes = SEGMENT_BYTES, create = true } = options;
   const loaded = await nodeKernel().catch((cause: unknown) => {
     const text = `the file kernel.wasm, which belongs beside the package's node.js, can't be read: ${String(cause)}`;

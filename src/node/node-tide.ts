@@ -119,7 +119,7 @@ export class NodeTide implements Tide, TopicHost {
   async #close(): Promise<void> {
     if (this.ended) return;
     try {
-      await Promise.all([...this.#topics.values()].map((topic) => topic.drained()));
+      await Promise.allSettled([...this.#topics.values()].map((topic) => topic.drained()));
       await this.#stored.close();
     } catch (thrown) {
       // Its store ended meanwhile. Everything acked is stored, and nothing is left to close.

@@ -1,10 +1,13 @@
 /** What a tide tells of fail-overs, as measurements: from the loss of the leader until this tab has the next one. */
 import type { Tide } from "../browser/api.ts";
 import { ATTRIBUTE, INSTRUMENT } from "./names.ts";
-import { histogram, meterOf, type TelemetryOptions } from "./telemetry.ts";
+import { refused } from "../topic/check.ts";
+import { checkTelemetry, histogram, meterOf, type TelemetryOptions } from "./telemetry.ts";
 
 /** Measures until the returned function is called, or the tide is closed. */
 export function observe(tide: Pick<Tide, "name" | "on">, options: TelemetryOptions = {}): () => void {
+  if (typeof (Object(tide) as Partial<Tide>).on !== "function") throw refused("tide", tide, "an open tide");
+  checkTelemetry("observe()", options);
   const failOvers = histogram(meterOf(options), INSTRUMENT.failOver, "How long a tab was without a leader");
   let lost: number | undefined;
   return tide.on((event) => {

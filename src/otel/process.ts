@@ -1,7 +1,8 @@
 /** A consumer's span around what an application does with one record. */
 import { context, SpanKind, trace } from "@opentelemetry/api";
 import type { TopicRecord } from "../browser/api.ts";
-import { attributesOf, failed, linksOf, type TelemetryOptions, tracerOf } from "./telemetry.ts";
+import { callback, isObject, refused, wellFormed } from "../topic/check.ts";
+import { attributesOf, checkTelemetry, failed, linksOf, type TelemetryOptions, tracerOf } from "./telemetry.ts";
 import { ATTRIBUTE } from "./names.ts";
 
 /** What is used of a record: records of a page, of Node and of the edge have it. */
@@ -17,7 +18,11 @@ export async function processing<T>(
   work: () => T | Promise<T>,
   options: TelemetryOptions = {},
 ): Promise<T> {
-  const { headers, offset } = record;
+  checkTelemetry("processing()", options);
+  wellFormed("topic", topic);
+  callback("work", work);
+  const { headers, offset } = Object(record) as ProcessedRecord;
+  if (!isObject(headers)) throw refused("record", record, "a record as it was read");
   const links = linksOf([{ get: (name) => headers[name], names: () => Object.keys(headers) }]);
   const attributes = {
     ...options.attributes,

@@ -18,6 +18,7 @@ import {
   type Tracer,
 } from "@opentelemetry/api";
 import { TidemarkError } from "../errors.ts";
+import { type Check, checkOptions, flag, refused } from "../topic/check.ts";
 import type { AppendStep, Middleware, MiddlewareRecord, ReadStep } from "../typed/middleware.ts";
 import { activeContext, extract, inject, type ReadableHeaders, type WritableHeaders } from "./carrier.ts";
 import { ATTRIBUTE, INSTRUMENT, SYSTEM } from "./names.ts";
@@ -38,6 +39,23 @@ export interface TelemetryOptions {
   /** On every span and every measurement. */
   readonly attributes?: Attributes | undefined;
 }
+
+const having =
+  (method: string): Check =>
+  (field, value) => {
+    if (typeof (Object(value) as Readonly<Record<string, unknown>>)[method] !== "function")
+      throw refused(field, value, `of @opentelemetry/api: an object with ${method}()`);
+  };
+const attributes: Check = (field, value) => {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw refused(field, value, "an object of attributes");
+  // Each is read for every span: a getter that throws is found here.
+  Object.entries(value);
+};
+const OPTIONS = { tracer: having("startSpan"), meter: having("createHistogram"), reads: flag, attributes };
+
+/** INVALID_ARGUMENT that names the wrong option. */
+export const checkTelemetry = (call: string, options: unknown): void => checkOptions(call, options, OPTIONS);
 
 export const tracerOf = ({ tracer }: TelemetryOptions): Tracer => tracer ?? trace.getTracer(SCOPE);
 export const meterOf = ({ meter }: TelemetryOptions): Meter => meter ?? metrics.getMeter(SCOPE);
@@ -92,6 +110,7 @@ const PROVISIONAL_FROM = 2 ** 52;
 
 /** Middleware for `use` of a topic, in a page, in Node and at the edge. */
 export function telemetry(options: TelemetryOptions = {}): Middleware {
+  checkTelemetry("telemetry()", options);
   const { attributes: always = {}, reads = true } = options;
   const tracer = tracerOf(options);
   const meter = meterOf(options);

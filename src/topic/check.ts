@@ -16,7 +16,12 @@ export function shown(value: unknown): string {
   if (typeof value === "string")
     return JSON.stringify(value.length > SHOWN_CHARACTERS_MAX ? `${value.slice(0, SHOWN_CHARACTERS_MAX)}…` : value);
   if (!isObject(value) && typeof value !== "bigint" && typeof value !== "symbol") return String(value);
-  const kind = typeof value === "object" ? Object.prototype.toString.call(value).slice(8, -1) : typeof value;
+  let kind: string = typeof value;
+  try {
+    if (kind === "object") kind = Object.prototype.toString.call(value).slice(8, -1);
+  } catch {
+    // A proxy of the caller throws.
+  }
   return `${/^[AEIO]/.test(kind) ? "an" : "a"} ${kind}`.replace("an Object", "an object");
 }
 
@@ -89,11 +94,34 @@ export const wellFormed: Check = (field, value) => {
     });
 };
 
-/** Checks each given option. Unknown names are allowed: they may belong to a later version. */
-export function checkOptions(call: string, options: unknown, checks: Readonly<Record<string, Check>>): void {
-  if (!isObject(options) || Array.isArray(options)) throw refused(`the options of ${call}`, options, "an object");
-  for (const name of Object.keys(checks)) {
-    const value = (options as Readonly<Record<string, unknown>>)[name];
-    if (value !== undefined) checks[name]!(name, value);
+/** A check for an option that others look at. */
+export const elsewhere: Check = () => undefined;
+
+/** What the caller's own getter or proxy has thrown while this field was read; an error of a check stays as it is. */
+export const unreadable = (field: string, thrown: unknown): TidemarkError =>
+  thrown instanceof TidemarkError ? thrown : refused(field, thrown, "readable");
+
+/**
+ * Checks each given option. `others` judges a name that is not among the checks: without it, it is refused, because it
+ * would be ignored in silence. In a message between versions it may belong to a later one.
+ */
+export function checkOptions(
+  call: string,
+  options: unknown,
+  checks: Readonly<Record<string, Check>>,
+  others: Check = (name, value) => {
+    throw refused(name, value, `left out: ${call} has no such option`);
+  },
+): void {
+  let name = `the options of ${call}`;
+  if (typeof options !== "object" || options === null || Array.isArray(options))
+    throw refused(name, options, "an object");
+  try {
+    for (name of Object.keys(checks).concat(Object.keys(options))) {
+      const value = (options as Readonly<Record<string, unknown>>)[name];
+      if (value !== undefined) (checks[name] ?? others)(name, value);
+    }
+  } catch (thrown) {
+    throw unreadable(name, thrown);
   }
 }

@@ -6,7 +6,7 @@ import { TidemarkError } from "../errors.ts";
 import type { ProducerRecord } from "../delivery/producer.ts";
 import type { Header } from "../record/batch-builder.ts";
 import { bytesOrNull, quickBytes, viewOfBytes } from "./bytes.ts";
-import { integer, isObject, isWellFormed, refused, wellFormed } from "./check.ts";
+import { integer, isObject, isWellFormed, refused, unreadable, wellFormed } from "./check.ts";
 import type { Serializer } from "./serializer.ts";
 
 export type HeaderValue = string | Uint8Array | null;
@@ -40,6 +40,19 @@ const called = (at: Place, field?: string): string =>
 
 /** Checks and converts one record. INVALID_ARGUMENT names the wrong field. */
 export function recordOf<V>(
+  input: RecordInput<V>,
+  serializer: Serializer<V>,
+  now: () => number,
+  at?: number,
+): ProducerRecord {
+  try {
+    return converted(input, serializer, now, at);
+  } catch (thrown) {
+    throw unreadable(called(at), thrown);
+  }
+}
+
+function converted<V>(
   input: RecordInput<V>,
   serializer: Serializer<V>,
   now: () => number,

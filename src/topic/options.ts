@@ -27,13 +27,14 @@ const position: Check = (field, value) => {
 };
 
 /** A time may have a fraction, as performance.timeOrigin has. */
-const finite: Check = (field, value) => {
+export const finite: Check = (field, value) => {
   if (!(typeof value === "number" && Math.abs(value) <= Number.MAX_SAFE_INTEGER))
     throw refused(field, value, "a number of milliseconds since 1970");
 };
 
 export const APPEND_OPTIONS = { acks, ifEnd: offset };
 export const APPEND_ALL_OPTIONS = { acks, signal, onProgress: callback };
+export const CHANGES_OPTIONS = { from: position, signal };
 export const READ_OPTIONS = {
   from: position,
   to: offset,
@@ -50,12 +51,5 @@ export const PRODUCER_OPTIONS = {
   inFlightBytesMax: integer(1),
 };
 
-/** A check for { offset } or { timestamp }, which tools pass. */
-export const checkTarget: Check = (field, value) => {
-  const allowed = "{ offset } or { timestamp }";
-  if (!isObject(value)) throw refused(field, value, allowed);
-  const target = value as { offset?: unknown; timestamp?: unknown };
-  if ((target.offset === undefined) === (target.timestamp === undefined)) throw refused(field, value, allowed);
-  if (target.offset !== undefined) offset(`${field}.offset`, target.offset);
-  else finite(`${field}.timestamp`, target.timestamp);
-};
+/** Any of these makes a topic one with a schema or middleware, or a refused one. The part for that looks at them. */
+export const TYPING = ["schema", "schemaName", "version", "upcast", "onInvalid", "use"] as const;

@@ -21,7 +21,7 @@ export interface GivenSettings {
   readonly recordBytesMax?: number | undefined;
 }
 
-const NAMES = ["retention", "compaction", "segmentMaxAgeMs", "recordBytesMax"] as const;
+export const SETTING_NAMES = ["retention", "compaction", "segmentMaxAgeMs", "recordBytesMax"] as const;
 
 /** The same settings in the form that the log takes. */
 export function logSettingsOf({ compaction, ...settings }: TopicSettings): Partial<LogSettings> {
@@ -35,7 +35,7 @@ export function logSettingsOf({ compaction, ...settings }: TopicSettings): Parti
 export function settingsOf(options: GivenSettings): TopicSettings | undefined {
   const { compaction } = options;
   const all: Record<string, unknown> = { ...options, compaction: compaction === true ? {} : compaction };
-  const given = NAMES.filter((name) => all[name] !== undefined).map((name) => [name, all[name]]);
+  const given = SETTING_NAMES.filter((name) => all[name] !== undefined).map((name) => [name, all[name]]);
   if (given.length === 0) return undefined;
   const settings = Object.fromEntries(given) as TopicSettings;
   withDefaults(logSettingsOf(settings));
@@ -44,7 +44,7 @@ export function settingsOf(options: GivenSettings): TopicSettings | undefined {
 
 /** The usable part of stored settings: a value that would be refused today counts as not set. */
 export function soundSettings(stored: Readonly<Record<string, unknown>> = {}): TopicSettings {
-  const isSound = (name: (typeof NAMES)[number]): boolean => {
+  const isSound = (name: (typeof SETTING_NAMES)[number]): boolean => {
     try {
       withDefaults(logSettingsOf({ [name]: stored[name] } as TopicSettings));
       return stored[name] !== undefined;
@@ -52,7 +52,7 @@ export function soundSettings(stored: Readonly<Record<string, unknown>> = {}): T
       return false;
     }
   };
-  return Object.fromEntries(NAMES.filter(isSound).map((name) => [name, stored[name]])) as TopicSettings;
+  return Object.fromEntries(SETTING_NAMES.filter(isSound).map((name) => [name, stored[name]])) as TopicSettings;
 }
 
 const ordered = (_: string, value: unknown): unknown =>

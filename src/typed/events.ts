@@ -89,6 +89,8 @@ export function events<const M extends EventMap>(types: M): EventTypes<M> {
   const made: EventTypes<M> = {
     types,
     record(type, value, extras = {}) {
+      if (typeof extras !== "object" || extras === null || Array.isArray(extras))
+        throw invalid("options", "what goes with an event is an object: { key, headers, timestamp }");
       if (!Object.hasOwn(types, type))
         throw invalid("type", `there is no event type ${JSON.stringify(type)}; there are ${names.join(", ")}`);
       const { key, headers, timestamp } = extras;
@@ -100,8 +102,11 @@ export function events<const M extends EventMap>(types: M): EventTypes<M> {
       };
     },
     "~calls": (topic) => ({
-      emit: async (type, value, options) =>
-        topic.append(made.record(type, value, options) as EventInput<never>, options),
+      async emit(type, value, options) {
+        const record = made.record(type, value, options) as EventInput<never>;
+        const { key, headers, timestamp, ...others } = { ...options };
+        return topic.append(record, others);
+      },
     }),
   };
   return made;

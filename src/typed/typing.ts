@@ -9,7 +9,16 @@
  * each read, and a schema whose output is not its input can be used.
  */
 import type { Header } from "../record/batch-builder.ts";
-import { callback, isObject, refused, wellFormed } from "../topic/check.ts";
+import {
+  callback,
+  type Check,
+  checkOptions,
+  elsewhere,
+  integer,
+  isObject,
+  refused,
+  wellFormed,
+} from "../topic/check.ts";
 import type { EventTypes } from "./events.ts";
 import { SCHEMA_HEADER, TYPE_HEADER } from "./header-names-layout.ts";
 import { isPromise, type Judged, judge, mismatch, type Mismatch } from "./mismatch.ts";
@@ -61,18 +70,46 @@ function checkSchema(field: string, value: unknown): void {
     throw refused(field, value, 'a Standard Schema (an object with "~standard", of zod, valibot, arktype …)');
 }
 
-function checkVersions(version: unknown, upcast: unknown): void {
-  const allowed = `a whole number from 1 to ${VERSION_MAX}`;
-  const isVersion = (value: unknown): boolean =>
-    Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= VERSION_MAX;
-  if (version !== undefined && !isVersion(version)) throw refused("version", version, allowed);
+/** The types of events, by name; undefined for a schema of one type. */
+function typesIn(schema: unknown): Readonly<Record<string, unknown>> | undefined {
+  const { types, "~calls": calls } = Object(schema) as { readonly types?: unknown; readonly "~calls"?: unknown };
+  return typeof calls === "function" && isObject(types) ? (types as Record<string, unknown>) : undefined;
+}
+
+const version = integer(1, VERSION_MAX);
+const OPTIONS: Readonly<Record<string, Check>> = {
+  schema(field, value) {
+    const types = typesIn(value);
+    if (!types) return checkSchema(field, value);
+    for (const [name, each] of Object.entries(types)) checkSchema(`events.${name}`, each);
+  },
+  schemaName(field, value) {
+    wellFormed(field, value);
+    if (value === "" || (value as string).length > SCHEMA_NAME_CHARACTERS_MAX)
+      throw refused(field, value, `1 to ${SCHEMA_NAME_CHARACTERS_MAX} characters`);
+  },
+  version,
+  upcast(field, value) {
+    if (typeof value !== "object" || value === null) throw refused(field, value, "an object of functions");
+    for (const [from, make] of Object.entries(value)) callback(`${field}.${from}`, make);
+  },
+  onInvalid(field, value) {
+    if (value !== "throw" && value !== "skip" && typeof value !== "function")
+      throw refused(field, value, '"throw", "skip" or a function');
+  },
+};
+
+/** How the options fit together. */
+function checkTogether({ schema, schemaName, version: to, upcast, onInvalid }: GivenTyping): void {
+  if (schema === undefined)
+    for (const [name, value] of Object.entries({ schemaName, version: to, upcast, onInvalid }))
+      if (value !== undefined) throw refused("schema", schema, `given with ${name}: a Standard Schema`);
   if (upcast === undefined) return;
-  if (typeof upcast !== "object" || upcast === null) throw refused("upcast", upcast, "an object of functions");
-  if (version === undefined) throw refused("version", version, `given with upcast: ${allowed}`);
-  for (const [from, make] of Object.entries(upcast)) {
-    if (!isVersion(Number(from)) || Number(from) >= (version as number))
-      throw refused(`upcast.${from}`, from, `a version below ${String(version)}, from which it leads to the next`);
-    callback(`upcast.${from}`, make);
+  if (to === undefined) throw refused("version", to, "given with upcast");
+  for (const from of Object.keys(upcast as object)) {
+    version(`upcast.${from}`, Number(from));
+    if (Number(from) >= (to as number))
+      throw refused(`upcast.${from}`, from, `a version below ${String(to)}, from which it leads to the next`);
   }
 }
 
@@ -112,24 +149,12 @@ export class Typing {
   constructor(topic: string, options: GivenTyping) {
     const { schema, schemaName, version, upcast, onInvalid = "throw" } = options;
     this.topic = topic;
-    const types: unknown = (Object(schema) as Partial<EventTypes>).types;
-    const isEvents = typeof (Object(schema) as Partial<EventTypes>)["~calls"] === "function" && isObject(types);
-    if (isEvents) for (const [name, each] of Object.entries(types)) checkSchema(`events.${name}`, each);
-    else if (schema !== undefined) checkSchema("schema", schema);
-    if (schema === undefined)
-      for (const [name, value] of Object.entries({ schemaName, version, upcast, onInvalid: options.onInvalid }))
-        if (value !== undefined) throw refused("schema", schema, `given with ${name}: a Standard Schema`);
-    checkVersions(version, upcast);
-    if (onInvalid !== "throw" && onInvalid !== "skip" && typeof onInvalid !== "function")
-      throw refused("onInvalid", onInvalid, '"throw", "skip" or a function');
-    if (schemaName !== undefined) {
-      wellFormed("schemaName", schemaName);
-      if (schemaName === "" || (schemaName as string).length > SCHEMA_NAME_CHARACTERS_MAX)
-        throw refused("schemaName", schemaName, `1 to ${SCHEMA_NAME_CHARACTERS_MAX} characters`);
-    }
+    checkOptions("topic()", options, OPTIONS, elsewhere);
+    checkTogether(options);
+    const types = typesIn(schema);
     this.hasSchema = schema !== undefined;
-    this.#schema = isEvents ? undefined : (schema as StandardSchema | undefined);
-    this.#types = isEvents ? (types as Readonly<Record<string, StandardSchema>>) : undefined;
+    this.#schema = types ? undefined : (schema as StandardSchema | undefined);
+    this.#types = types as Readonly<Record<string, StandardSchema>> | undefined;
     this.#name = schemaName as string | undefined;
     this.#version = (version as number | undefined) ?? 1;
     this.#upcast = (upcast as Readonly<Record<number, Upcast>> | undefined) ?? {};

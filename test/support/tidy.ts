@@ -41,7 +41,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   node: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "typed", "browser", "errors"],
   client: ["assembly", "kernel", "record", "store", "log", "sync", "delivery", "topic", "typed", "errors"],
   bindings: ["browser"],
-  otel: ["browser", "delivery", "typed", "errors"],
+  otel: ["browser", "delivery", "topic", "typed", "errors"],
   cli: ["kernel", "record", "store", "log", "sync", "delivery", "topic", "browser", "node", "client", "errors"],
   web: ["errors"],
 };

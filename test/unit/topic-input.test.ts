@@ -1,15 +1,10 @@
 /** What an application may pass as a record, a value, a header or an option, and the errors for anything else. */
 import { describe, expect, test } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
-import { checkOptions } from "../../src/topic/check.ts";
+import { checkOptions, elsewhere } from "../../src/topic/check.ts";
+import { checkTarget } from "../../src/browser/tools/check-calls.ts";
 import { recordOf, recordsOf } from "../../src/topic/input.ts";
-import {
-  APPEND_ALL_OPTIONS,
-  APPEND_OPTIONS,
-  checkTarget,
-  PRODUCER_OPTIONS,
-  READ_OPTIONS,
-} from "../../src/topic/options.ts";
+import { APPEND_ALL_OPTIONS, APPEND_OPTIONS, PRODUCER_OPTIONS, READ_OPTIONS } from "../../src/topic/options.ts";
 import { type Serializer, serializerOf } from "../../src/topic/serializer.ts";
 
 const json = serializerOf();
@@ -292,14 +287,19 @@ describe("options", () => {
   };
   const NO_COUNT = [-1, 1.5, NaN, Infinity, 2 ** 53, "5", null, true, {}, 5n];
 
-  test("are an object; undefined counts as absent, and unknown names are ignored", () => {
+  test("are an object; undefined counts as absent, and a name that the call does not know is refused", () => {
     for (const value of none)
       expect(refusal(() => checkOptions("read()", value, READ_OPTIONS))).toMatch(
         /^the options of read\(\) must be an object, not /,
       );
     expect(
-      refusal(() => checkOptions("read()", { from: undefined, maxBytes: undefined, later: 5 }, READ_OPTIONS)),
+      refusal(() => checkOptions("read()", { from: undefined, maxBytes: undefined, later: undefined }, READ_OPTIONS)),
     ).toBe("taken");
+    expect(refusal(() => checkOptions("read()", { later: 5 }, READ_OPTIONS))).toBe(
+      "later must be left out: read() has no such option, not 5",
+    );
+    // In a message it may be of a later version.
+    expect(refusal(() => checkOptions("read()", { later: 5 }, READ_OPTIONS, elsewhere))).toBe("taken");
   });
 
   test("of a read", () => {

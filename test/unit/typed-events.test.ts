@@ -268,6 +268,11 @@ describe("options from plain JavaScript", () => {
     [{ use: [5] }, "use[0]"],
     [{ use: () => 1 }, "use"],
     [{ use: [], version: 2 }, "schema"],
+    [{ version: 2 }, "schema"],
+    [{ upcast: { 1: () => 1 } }, "schema"],
+    [{ schemaName: "order" }, "schema"],
+    [{ onInvalid: "skip" }, "schema"],
+    [{ schema: null }, "schema"],
   ])("%j: each append and read is INVALID_ARGUMENT of %s", async (options, field) => {
     const { topic } = await newPage();
     const wrong = topic<number>("t", options as never);

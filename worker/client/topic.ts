@@ -30,9 +30,9 @@ import type {
 } from "../../src/log/types.ts";
 import { pauseMs } from "../../src/log/back-off.ts";
 import { checkCompaction, checkRetention, DEFAULT_SETTINGS } from "../../src/log/limits.ts";
-import { callback, type Check, checkOptions, flag, refused, wellFormed } from "../../src/topic/check.ts";
+import { callback, type Check, checkOptions, elsewhere, flag, refused, wellFormed } from "../../src/topic/check.ts";
 import { keptRecord, type RecordInput, recordOf, recordsOf } from "../../src/topic/input.ts";
-import { APPEND_OPTIONS, BATCH_BYTES, PRODUCER_OPTIONS, producerIdOf } from "../../src/topic/options.ts";
+import { APPEND_OPTIONS, BATCH_BYTES, PRODUCER_OPTIONS, producerIdOf, TYPING } from "../../src/topic/options.ts";
 import { batchesOf, readingOf } from "../../src/topic/reading.ts";
 import { checkSerializer, type Serializer, type SerializerChoice, serializerOf } from "../../src/topic/serializer.ts";
 import type {
@@ -135,8 +135,6 @@ export function openTopic(env: TopicEnv, name: string, options: object = {}): ob
 }
 
 const TYPES = { json: "application/json", text: "text/plain", bytes: "application/octet-stream" } as const;
-/** Any of these makes a topic one with a schema or middleware, or a refused one. */
-const TYPING = ["schema", "schemaName", "version", "upcast", "onInvalid", "use"] as const;
 const IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024;
 const TRIES_MAX = 5;
 const BACK_OFF = { minMs: 100, maxMs: 1_000 };
@@ -147,7 +145,15 @@ const tenant: Check = (field, value) => {
   wellFormed(field, value);
   if (value === "") throw refused(field, value, "a text that is not empty");
 };
-const OPTIONS = { tenant, serializer: checkSerializer, codec, idempotent: flag };
+const OPTIONS = {
+  ...Object.fromEntries(TYPING.map((name) => [name, elsewhere])),
+  tenant,
+  serializer: checkSerializer,
+  codec,
+  idempotent: flag,
+  retention: (field: string, value: unknown) => checkRetention(value, field),
+  compaction: (field: string, value: unknown) => checkCompaction(value, field),
+};
 
 function checkTopic(env: unknown, name: unknown, options: unknown): void {
   if (typeof (env as Partial<TopicEnv> | undefined)?.LOGS?.idFromName !== "function") {
@@ -179,8 +185,6 @@ class Topic<V> implements EdgeTopic<V> {
     readonly options: EdgeTopicOptions<V>,
   ) {
     checkTopic(env, name, options);
-    if (options.retention !== undefined) checkRetention(options.retention);
-    if (options.compaction !== undefined) checkCompaction(options.compaction);
     this.#path = name;
     this.#tenant = options.tenant ?? OPEN_TENANT;
     this.#serializer = serializerOf<V>(options.serializer);

@@ -6,20 +6,27 @@ import type { Kernel } from "../../kernel/types.ts";
 import { DEFAULT_SETTINGS } from "../../log/limits.ts";
 import type { CleanResult, Fetched, FetchOptions, Isolation, StartPosition } from "../../log/types.ts";
 import type { LogRecovery } from "../../store/log-store.ts";
-import { checkOptions, oneOf } from "../../topic/check.ts";
+import { type Check, checkOptions, oneOf } from "../../topic/check.ts";
 import { type RecordInput, recordOf, recordsOf } from "../../topic/input.ts";
 import { checkTopicName } from "../../topic/names.ts";
 import {
   APPEND_ALL_OPTIONS,
   APPEND_OPTIONS,
   BATCH_BYTES,
+  CHANGES_OPTIONS,
   PRODUCER_OPTIONS,
-  READ_OPTIONS,
+  TYPING,
   producerIdOf,
 } from "../../topic/options.ts";
 import { batchesOf, readingOf } from "../../topic/reading.ts";
 import { checkSerializer, type Serializer, serializerOf } from "../../topic/serializer.ts";
-import { changedSettings, recordBytesMaxOf, settingsOf, type TopicSettings } from "../../topic/settings.ts";
+import {
+  changedSettings,
+  recordBytesMaxOf,
+  SETTING_NAMES,
+  settingsOf,
+  type TopicSettings,
+} from "../../topic/settings.ts";
 import type { EventAppends, EventTypes } from "../../typed/events.ts";
 import type { Middleware } from "../../typed/middleware.ts";
 import type { TypedOptions } from "../../typed/typing.ts";
@@ -92,7 +99,17 @@ const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
 
 const PAGE_ACKS = { acks: oneOf("accepted", "written", "flushed", "replicated") };
 const PAGE_APPEND_OPTIONS = { ...APPEND_OPTIONS, ...PAGE_ACKS };
-const TOPIC_OPTIONS = { ...PRODUCER_OPTIONS, ...PAGE_ACKS, serializer: checkSerializer };
+/** The part that is loaded for it looks at it; a schema must be readable before that. */
+const typing: Check = (_, value) => void (Object(value) as EventTypes)["~calls"];
+const TOPIC_OPTIONS = {
+  ...PRODUCER_OPTIONS,
+  ...PAGE_ACKS,
+  serializer: checkSerializer,
+  ...Object.fromEntries(TYPING.map((name) => [name, typing])),
+  ...Object.fromEntries(
+    SETTING_NAMES.map((name) => [name, (_: string, value: unknown) => settingsOf({ [name]: value })]),
+  ),
+};
 
 /** Checks a topic's name and the page's own options. settingsOf checks the settings that the log gets. */
 export function checkTopic(name: unknown, options: unknown): void {
@@ -109,10 +126,13 @@ function ownOptions({
   acks = "flushed",
   batchBytes = BATCH_BYTES,
   inFlightBytesMax = IN_FLIGHT_BYTES_MAX,
-  schema,
-  use,
+  ...more
 }: AnyTopicOptions) {
-  return { serializer, codec, acks, batchBytes, inFlightBytesMax, schema, use };
+  const typing = Object.fromEntries(TYPING.map((name) => [name, more[name]])) as Pick<
+    typeof more,
+    (typeof TYPING)[number]
+  >;
+  return { serializer, codec, acks, batchBytes, inFlightBytesMax, ...typing };
 }
 
 type Own = ReturnType<typeof ownOptions>;
@@ -201,7 +221,7 @@ export class BrowserTopic<V> implements Topic<V> {
       inFlightBytesMax,
     });
     this.#give(options);
-    if (options.use || this.#own.schema) this.#type(options);
+    if (TYPING.some((name) => this.#own[name] !== undefined)) this.#type(options);
     Object.assign(this, (this.#own.schema as EventTypes | undefined)?.["~calls"]?.(this as EventAppends));
   }
 
@@ -385,7 +405,7 @@ export class BrowserTopic<V> implements Topic<V> {
   }
 
   changes(options: ChangesOptions = {}): AsyncIterableIterator<Change<V>> {
-    checkOptions("changes()", options, READ_OPTIONS);
+    checkOptions("changes()", options, CHANGES_OPTIONS);
     const { from = "earliest", signal } = options;
     const topic = this.#source;
     const ended = new AbortController();

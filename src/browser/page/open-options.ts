@@ -1,5 +1,5 @@
 /** Checks the options of open() before anything of the tide is touched. */
-import { type Check, callback, checkOptions, flag, oneOf, refused, signal } from "../../topic/check.ts";
+import { type Check, callback, checkOptions, elsewhere, flag, oneOf, refused, signal } from "../../topic/check.ts";
 
 /**
  * Chromium doubles the quota that it grants to a growing file, so many files of this size use a quota far better than
@@ -37,8 +37,11 @@ const OPTIONS = {
   worker: callback,
   signal,
   leaderTimeoutMs,
-  // The part that is loaded for it looks at it.
-  sync: () => undefined,
+  // Looked at where they are used: assets and kernel before this, sync by the part that is loaded for it.
+  assets: elsewhere,
+  kernel: elsewhere,
+  kernelAt: elsewhere,
+  sync: elsewhere,
 };
 
 export function checkOpen(name: unknown, options: unknown): void {

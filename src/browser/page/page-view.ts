@@ -2,14 +2,15 @@
  * A view as the application holds it: what is shown now. What folds is loaded by the first view (topic-view.ts) and
  * writes here.
  */
-import { callback } from "../../topic/check.ts";
+import { callback, checkOptions, elsewhere } from "../../topic/check.ts";
 import type { ViewOptions } from "../api.ts";
 import type { ChangingTopic } from "./topic-changes.ts";
 import type { PageView } from "./topic-view.ts";
 
 export function pageView<S, V>(topic: ChangingTopic<V>, options: ViewOptions<S, V>): PageView<S> {
   // Other options are checked where they are used; this is called at once.
-  callback("initial", (Object(options) as typeof options).initial);
+  checkOptions("view()", options, {}, elsewhere);
+  callback("initial", options.initial);
   const current = options.initial();
   const listeners = new Set<(current: S) => void>();
   const ended = new AbortController();

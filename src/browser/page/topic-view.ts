@@ -13,7 +13,7 @@ import { report } from "../platform/errors.ts";
 import { laterTurn } from "../platform/timing.ts";
 import { changesByCut, type ChangingTopic, LOCAL } from "./topic-changes.ts";
 import { checkedApply } from "./view-check.ts";
-import { type Keeping, keepingOf, type KeptState } from "./view-keeping.ts";
+import { checkSnapshot, type Keeping, keepingOf, type KeptState } from "./view-keeping.ts";
 
 /** After this long others have a turn. */
 const SLICE_MS = 8;
@@ -31,7 +31,16 @@ const REFOLD_PENDING_MAX = 100_000;
 /** Up to this many it is made anew at once to show the offsets of those that have their place now. */
 const DATED_PENDING_MAX = 1000;
 
-const VIEW_OPTIONS = { check: flag, gap: callback, signal, version: integer(0) };
+const VIEW_OPTIONS = {
+  name: (_: string, value: unknown) => checkTopicName(value),
+  initial: callback,
+  apply: callback,
+  check: flag,
+  gap: callback,
+  signal,
+  version: integer(0),
+  snapshot: (_: string, value: unknown) => void (value === false || checkSnapshot(value)),
+};
 
 /** What the application holds (page-view.ts). */
 export interface PageView<S> extends View<S> {

@@ -84,9 +84,11 @@ export class Keeping<S> {
   }
 }
 
+/** INVALID_ARGUMENT that names the wrong one. */
+export const checkSnapshot = (snapshot: unknown): void => checkOptions("snapshot", snapshot, OPTIONS);
+
 export function keepingOf<S, V>(topic: ChangingTopic<V>, options: ViewOptions<S, V>): Keeping<S> | undefined {
   const { snapshot = false, name, version = 1 } = options;
   if (snapshot === false) return undefined;
-  checkOptions("snapshot", snapshot, OPTIONS);
   return new Keeping(new ViewSnapshots(topic as ChangingTopic<never>, name, version), snapshot);
 }

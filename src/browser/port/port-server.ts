@@ -2,7 +2,7 @@
 import { TidemarkError } from "../../errors.ts";
 import { withDefaults } from "../../log/limits.ts";
 import type { LogApi, StartPosition } from "../../log/types.ts";
-import { checkOptions, flag, integer, refused } from "../../topic/check.ts";
+import { checkOptions, elsewhere, flag, integer, refused } from "../../topic/check.ts";
 import { APPEND_OPTIONS, READ_OPTIONS } from "../../topic/options.ts";
 import { logSettingsOf } from "../../topic/settings.ts";
 import { LENT_BYTES } from "../../record/batch-builder.ts";
@@ -171,7 +171,7 @@ function check(request: object): void {
   // Shared bytes could change after they were validated.
   if (op === "append" && !(batch instanceof Uint8Array && batch.buffer instanceof ArrayBuffer))
     refuse("batch", batch, "bytes");
-  checkOptions(op, request, FIELDS[op]);
+  checkOptions(op, request, FIELDS[op], elsewhere);
 }
 
 /**

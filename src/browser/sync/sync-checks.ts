@@ -38,7 +38,8 @@ const path: Check = (field, value) => {
 
 const create: Check = (field, value) => {
   if (value === false) return;
-  if (!isObject(value) || Array.isArray(value)) throw refused(field, value, "false, or { retention, compaction }");
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw refused(field, value, "false, or { retention, compaction }");
   const { retention, compaction } = value as Exclude<SyncedTopicOptions["create"], false | undefined>;
   if (retention !== undefined) checkRetention(retention, `${field}.retention`);
   if (compaction !== undefined) checkCompaction(compaction, `${field}.compaction`);
@@ -83,6 +84,22 @@ export function checkToken(token: unknown): void {
     throw refused("token", token, "a string or a function");
 }
 
+/** The topics with the options of each. */
+function namedIn(topics: unknown): [unknown, SyncedTopicOptions][] {
+  const named: [unknown, SyncedTopicOptions][] = Array.isArray(topics)
+    ? topics.map((name: unknown) => [name, {}])
+    : Object.entries(isObject(topics) ? topics : {});
+  if (named.length === 0) throw refused("topics", topics, "names of topics, or an object with options by name");
+  return named;
+}
+
+const SYNC_OPTIONS = {
+  url: (_: string, value: unknown) => void edgeOf(value),
+  topics: (_: string, value: unknown) => void namedIn(value),
+  token: (_: string, value: unknown) => checkToken(value),
+  background: oneOf("pause", "keep"),
+};
+
 export interface CheckedSync extends Pick<SyncOptions, "background"> {
   /** Without a slash at its end. */
   readonly url: string;
@@ -92,15 +109,10 @@ export interface CheckedSync extends Pick<SyncOptions, "background"> {
 /** `serializerOf`: what the page has a topic with already; undefined if it has not. */
 export function checkSync(options: unknown, serializerOf: (topic: string) => unknown = () => undefined): CheckedSync {
   if (!isObject(options) || Array.isArray(options)) throw refused("sync", options, "{ url, topics, token }");
-  const { url, topics, token, background } = options as SyncOptions;
+  checkOptions("sync()", options, SYNC_OPTIONS);
+  const { url, topics, background } = options as SyncOptions;
   const edge = edgeOf(url);
-  checkToken(token);
-  if (background !== undefined) oneOf("pause", "keep")("background", background);
-  const named: [unknown, SyncedTopicOptions][] = Array.isArray(topics)
-    ? topics.map((name: unknown) => [name, {}])
-    : Object.entries(isObject(topics) ? topics : {});
-  if (named.length === 0) throw refused("topics", topics, "names of topics, or an object with options by name");
-  const checked = named.map(([name, given]): [string, SyncedTopicOptions] => {
+  const checked = namedIn(topics).map(([name, given]): [string, SyncedTopicOptions] => {
     checkSyncedName(name);
     checkOptions(`topics.${name}`, given, TOPIC_OPTIONS);
     const used = serializerOf(name);

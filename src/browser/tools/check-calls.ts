@@ -2,12 +2,23 @@
  * Checks what an application gives to upkeep and tools, where it calls them: a value that can't be sent to a worker is
  * refused by its name, too.
  */
-import { checkOptions, integer } from "../../topic/check.ts";
-import { checkTarget } from "../../topic/options.ts";
+import { type Check, checkOptions, integer, isObject, oneOf, refused } from "../../topic/check.ts";
+import { finite } from "../../topic/options.ts";
 import { parsedId } from "./find-record.ts";
 
 const anOffset = integer(0);
+const IMPORT_OPTIONS = { damage: oneOf("refuse", "skip") };
 const EXPORT_OPTIONS = { leaderEpoch: integer(0, 2 ** 31 - 1) };
+
+/** A check for { offset } or { timestamp }, which tools pass. */
+export const checkTarget: Check = (field, value) => {
+  const allowed = "{ offset } or { timestamp }";
+  if (!isObject(value)) throw refused(field, value, allowed);
+  const target = value as { offset?: unknown; timestamp?: unknown };
+  if ((target.offset === undefined) === (target.timestamp === undefined)) throw refused(field, value, allowed);
+  if (target.offset !== undefined) anOffset(`${field}.offset`, target.offset);
+  else finite(`${field}.timestamp`, target.timestamp);
+};
 
 const CHECKS: Readonly<Record<string, (given: unknown) => unknown>> = {
   trim(offset) {
@@ -23,6 +34,13 @@ const CHECKS: Readonly<Record<string, (given: unknown) => unknown>> = {
     anOffset("baseOffset", baseOffset);
     checkOptions("exportSegment()", options, EXPORT_OPTIONS);
     return { baseOffset, leaderEpoch: options.leaderEpoch };
+  },
+  importSegments(given) {
+    const { files, options = {} } = given as { files: unknown; options?: unknown };
+    checkOptions("importSegments()", options, IMPORT_OPTIONS);
+    if (!isObject(files) || typeof (files as Iterable<unknown>)[Symbol.iterator] !== "function")
+      throw refused("files", files, "an array of files");
+    return { files, options };
   },
   statusOf: parsedId,
 };

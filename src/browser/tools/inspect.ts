@@ -5,7 +5,7 @@ import { timeEntryAt } from "../../store/index-tools.ts";
 import { type KafkaFiles, kafkaFiles } from "../../store/kafka-files.ts";
 import { segmentBody, explain } from "../../store/inspect.ts";
 import type { SegmentedLog } from "../../store/segmented-log.ts";
-import { checkTarget } from "../../topic/options.ts";
+import { checkTarget } from "./check-calls.ts";
 import type { SeekExplanation } from "../api.ts";
 
 /** Undefined if the target is behind the end. */
