@@ -136,6 +136,15 @@ function createShown<S, T>(source: Accessor<FollowedSource<S>>, { select, equals
  * show the same view share one.
  */
 export function useView<S, V, I, R, T = S>(
+  // First and alone: every function has `name` and `apply`, as a definition has, and would be taken for one.
+  view: () => ViewDefinition<S, V, I, R> | View<S>,
+  options?: ViewSelection<S, T>,
+): Shown<T>;
+export function useView<S, V, I, R, T = S>(
+  view: ViewDefinition<S, V, I, R> | View<S>,
+  options?: ViewSelection<S, T>,
+): Shown<T>;
+export function useView<S, V, I, R, T = S>(
   view: MaybeAccessor<ViewDefinition<S, V, I, R> | View<S>>,
   options: ViewSelection<S, T> = {},
 ): Shown<T> {

@@ -14,6 +14,7 @@ import {
   type ComputedRef,
   inject,
   type InjectionKey,
+  type MaybeRef,
   type MaybeRefOrGetter,
   onMounted,
   type Plugin,
@@ -132,6 +133,15 @@ function useFollowed<S, T>(source: () => FollowedSource<S>, { select, equals }: 
  * The state of a view, made of a topic's records; initial() until all records of this device are in it. Components that
  * show the same view share one.
  */
+export function useView<S, V, I, R, T = S>(
+  // First and alone: every function has `name` and `apply`, as a definition has, and would be taken for one.
+  view: () => ViewDefinition<S, V, I, R> | View<S>,
+  options?: ViewSelection<S, T>,
+): Shown<T>;
+export function useView<S, V, I, R, T = S>(
+  view: MaybeRef<ViewDefinition<S, V, I, R> | View<S>>,
+  options?: ViewSelection<S, T>,
+): Shown<T>;
 export function useView<S, V, I, R, T = S>(
   view: MaybeRefOrGetter<ViewDefinition<S, V, I, R> | View<S>>,
   options: ViewSelection<S, T> = {},

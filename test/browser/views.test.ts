@@ -204,7 +204,10 @@ it("what ends a view is told by ready(), and bad options are named", () =>
     await expect(closed.ready()).rejects.toMatchObject({ code: "CLOSED" });
     const signal = AbortSignal.abort();
     await expect(topic.view({ ...counted, signal }).ready()).rejects.toMatchObject({ code: "CLOSED" });
-    expect(() => topic.view(undefined as never)).toThrow(/initial/);
+    expect(() => topic.view(undefined as never)).toThrow(
+      /^INVALID_ARGUMENT: the options of view\(\) must be an object/,
+    );
+    expect(() => topic.view({ name: "a" } as never)).toThrow(/initial/);
     for (const wrong of [{ name: "a/b" }, { name: 5 }, { apply: 5 }, { check: 1 }, { gap: 1 }, { signal: 1 }]) {
       const refused = topic.view({ ...counted, ...(wrong as object) });
       await expect(refused.ready()).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });

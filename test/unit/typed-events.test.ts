@@ -249,7 +249,7 @@ describe("middleware", () => {
 
 describe("options from plain JavaScript", () => {
   const schema = z.number();
-  test.each([
+  test.each<[object, string]>([
     [{ schema: 5 }, "schema"],
     [{ schema: { "~standard": { version: 2, validate: () => ({}) } } }, "schema"],
     [{ schema: { "~standard": { version: 1 } } }, "schema"],
