@@ -170,7 +170,7 @@ export interface ClientTopic<V = unknown> {
   delete(options?: CallOptions): Promise<boolean>;
 }
 
-/** `isolation` and `maxBytes` of other hosts mean nothing here: all is committed, and the edge pages by itself. */
+/** Without `isolation` and `maxBytes` of other hosts: all is committed, and the edge pages by itself. */
 export type ClientReadOptions = Pick<ReaderOptions, "from" | "to" | "follow" | "signal">;
 
 export interface EdgeClient {

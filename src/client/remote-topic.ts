@@ -6,9 +6,9 @@ import { type BatchReading, RecordReading } from "../delivery/reading.ts";
 import type { CompactionSettings, RetentionSettings, StartPosition } from "../log/types.ts";
 import { recordId } from "../record/record-id.ts";
 import { BATCHES_TYPE, formatOffset, offsetInHeader } from "../sync/http-words.ts";
-import { callback, checkOptions, integer, signal } from "../topic/check.ts";
+import { callback, checkOptions, flag, integer, signal } from "../topic/check.ts";
 import { type RecordInput, recordOf, recordsOf } from "../topic/input.ts";
-import { producerIdOf, READ_OPTIONS } from "../topic/options.ts";
+import { CHANGES_OPTIONS, producerIdOf } from "../topic/options.ts";
 import { type Serializer, serializerOf } from "../topic/serializer.ts";
 import type {
   AppendedAll,
@@ -35,8 +35,10 @@ const CLOSED = "stream-closed";
 const RETENTION = "tidemark-retention-";
 const COMPACTION = "tidemark-compaction";
 
+const offset = integer(0);
 const CALL = { signal };
-const APPEND = { ifEnd: integer(0), signal };
+const APPEND = { ifEnd: offset, signal };
+const READ_OPTIONS = { ...CHANGES_OPTIONS, to: offset, follow: flag };
 const APPEND_ALL = { signal, onProgress: callback };
 
 export interface RemoteHost {

@@ -41,14 +41,14 @@ export const READ_OPTIONS = {
   follow: flag,
   isolation: oneOf("committed", "provisional"),
   signal,
-  maxBytes: integer(1),
+  maxBytes: /* @__PURE__ */ integer(1),
 };
 /** Options that topics of both hosts have. Each host checks its own in addition. */
 export const PRODUCER_OPTIONS = {
   codec: oneOf("none", "gzip"),
   acks,
-  batchBytes: integer(1),
-  inFlightBytesMax: integer(1),
+  batchBytes: /* @__PURE__ */ integer(1),
+  inFlightBytesMax: /* @__PURE__ */ integer(1),
 };
 
 /** Any of these makes a topic one with a schema or middleware, or a refused one. The part for that looks at them. */

@@ -9,7 +9,7 @@ import type { PageView } from "./topic-view.ts";
 
 export function pageView<S, V>(topic: ChangingTopic<V>, options: ViewOptions<S, V>): PageView<S> {
   // Other options are checked where they are used; this is called at once.
-  checkOptions("view()", options, {}, elsewhere);
+  checkOptions("view()", options, { initial: callback }, elsewhere);
   callback("initial", options.initial);
   const current = options.initial();
   const listeners = new Set<(current: S) => void>();
