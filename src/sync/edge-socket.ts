@@ -21,6 +21,7 @@ import { splitBatches } from "../record/record-batch.ts";
 import { libraryNameOf } from "./edge-codes.ts";
 import { FollowWindow } from "./follow-window.ts";
 import { appendPayload, decodeFrame, encodeFrame, type Frame, FrameType, jsonFrame, jsonOf } from "./frames.ts";
+import { ownRunOf } from "./own-runs.ts";
 import {
   type Joined,
   type OutboxJoin,
@@ -28,7 +29,6 @@ import {
   type Push,
   type Pushed,
   pushPayload,
-  readOwn,
   readTide,
   SYNC_FEATURE,
   type TidePayload,
@@ -419,7 +419,7 @@ export class EdgeLog {
           isLevel = tide.nextOffset >= tide.highWatermark;
           yield { bytes: NOTHING, nextOffset: tide.nextOffset, tide };
         } else if (frame.type === FrameType.OWN) {
-          const own = readOwn(frame.payload);
+          const own = ownRunOf(frame, frames);
           if (own) yield { bytes: NOTHING, nextOffset: own.offset + own.next - own.position, own };
         } else if (frame.type === FrameType.STARVE) {
           this.#give(id, window.starved(viewOf(frame.payload).getUint32(0)));

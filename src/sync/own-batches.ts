@@ -126,6 +126,12 @@ export class OwnBatches {
     return low;
   }
 
+  /** Bytes of the batches of [position, next); Infinity where the index does not go so far. */
+  bytesOf(position: number, next: number): number {
+    const batches = this.#list.slice(this.placeOf(position), this.placeOf(next - 1) + 1);
+    return batches.at(-1)?.next === next ? batches.reduce((sum, { bytes }) => sum + bytes, 0) : Infinity;
+  }
+
   /** Removes the batches that end at or below `position`. */
   dropBelow(position: number): void {
     const count = this.placeOf(position);

@@ -10,9 +10,12 @@ import type { EdgeLog } from "./edge-socket.ts";
 import type { Outbox } from "./outbox.ts";
 import type { OwnRun } from "./sync-frames.ts";
 
+/** Most bytes that are given at a time, unless one batch has more. */
+const OWN_BYTES = 1024 * 1024;
+
 /**
- * Undefined if the outbox has not exactly these batches any more, or their bytes are damaged. A copy of this device may
- * have pushed others at the same positions, so their checksums are compared.
+ * The first of these batches, at least one. Undefined if the outbox has not exactly these any more, or their bytes are
+ * damaged. A copy of this device may have pushed others at the same positions, so their checksums are compared.
  */
 export async function ownBytes(
   outbox: Outbox,
@@ -20,25 +23,26 @@ export async function ownBytes(
   { position, next, offset, crcs }: OwnRun,
 ): Promise<Uint8Array | undefined> {
   if (position < outbox.start || next > outbox.end) return undefined;
-  const found: Uint8Array[] = [];
+  const read = await outbox.segments
+    .read(position, Math.min(OWN_BYTES, outbox.batches.bytesOf(position, next)), next)
+    .catch(() => undefined);
+  if (!read) return undefined;
   let at = position;
-  while (at < next) {
-    const read = await outbox.segments.read(at, next - position, next).catch(() => undefined);
-    if (!read) return undefined;
-    for (const batch of splitBatches(read.bytes.slice())) {
-      const header = readHeader(batch);
-      const isSame = header.baseOffset === at && header.crc === crcs[found.length];
-      if (!isSame || kernel.validateBatch(batch) !== Status.OK) return undefined;
-      at = nextOffsetOf(header);
-      stampBaseOffset(batch, offset + header.baseOffset - position);
-      found.push(batch);
-    }
+  let count = 0;
+  for (const batch of splitBatches(read.bytes)) {
+    const header = readHeader(batch);
+    const isSame = header.baseOffset === at && header.crc === crcs[count];
+    if (!isSame || kernel.validateBatch(batch) !== Status.OK) return undefined;
+    at = nextOffsetOf(header);
+    stampBaseOffset(batch, offset + header.baseOffset - position);
+    count++;
   }
-  return at === next ? concat(found) : undefined;
+  // What is read is a copy of its own: offsets may be written into it.
+  return at > position && (at < next || (at === next && count === crcs.length)) ? read.bytes : undefined;
 }
 
 /** The same from the edge, where the outbox could not give them: whole batches of [from, to). */
-export async function fetchedBytes(log: EdgeLog, from: number, to: number): Promise<Uint8Array> {
+export async function fetchedBytes(log: Pick<EdgeLog, "fetch">, from: number, to: number): Promise<Uint8Array> {
   const found: Uint8Array[] = [];
   for (let at = from; at < to;) {
     const batches = splitBatches(await log.fetch(at)).filter((batch) => nextOffsetOf(readHeader(batch)) <= to);

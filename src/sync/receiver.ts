@@ -8,8 +8,9 @@
  */
 import type { EdgeLog } from "./edge-socket.ts";
 import { fetchedBytes } from "./own-echo.ts";
-import type { TidePayload } from "./sync-frames.ts";
-import type { TopicStore } from "./topic-store.ts";
+import { restOf } from "./own-runs.ts";
+import type { OwnRun, TidePayload } from "./sync-frames.ts";
+import type { ReceivedFrame, TopicStore } from "./topic-store.ts";
 
 export const FOLLOW_BYTES = 64 * 1024;
 const FRAMES_AT_ONCE = 4;
@@ -43,16 +44,32 @@ export async function receive(host: ReceiverHost, log: EdgeLog): Promise<void> {
       continue;
     }
     const { newest } = host.life;
-    const bytes = own ? ((await store.ownBytes(own)) ?? (await fetchedBytes(log, own.offset, nextOffset))) : sent;
-    const frame = { bytes, from, nextOffset };
-    from = nextOffset;
-    const stored = store
-      .beginLife(newest)
-      .then(() => store.receive(frame))
-      .then(() => host.advanced(undefined));
-    stored.catch((thrown: unknown) => (failed ??= thrown));
-    storing.push(stored);
-    if (storing.length >= FRAMES_AT_ONCE) await storing.shift();
+    for await (const part of own ? ownParts(store, log, own) : [{ bytes: sent, nextOffset }]) {
+      const frame = { ...part, from };
+      from = part.nextOffset;
+      const stored = store
+        .beginLife(newest)
+        .then(() => store.receive(frame))
+        .then(() => host.advanced(undefined));
+      stored.catch((thrown: unknown) => (failed ??= thrown));
+      storing.push(stored);
+      if (storing.length >= FRAMES_AT_ONCE) await storing.shift();
+    }
   }
   await Promise.all(storing);
+}
+
+/** The bytes of own batches: those of the outbox, or of the edge where the outbox can't give them. */
+async function* ownParts(
+  store: TopicStore,
+  log: EdgeLog,
+  own: OwnRun,
+): AsyncGenerator<Pick<ReceivedFrame, "bytes" | "nextOffset">> {
+  const nextOffset = own.offset + own.next - own.position;
+  for (let rest: OwnRun | undefined = own; rest;) {
+    const bytes = await store.ownBytes(rest);
+    if (!bytes) return yield { bytes: await fetchedBytes(log, rest.offset, nextOffset), nextOffset };
+    rest = restOf(rest, bytes);
+    yield { bytes, nextOffset: rest?.offset ?? nextOffset };
+  }
 }

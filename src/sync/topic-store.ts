@@ -146,7 +146,8 @@ export interface TopicStore {
   ): Promise<OutboxRun | undefined>;
 
   /**
-   * Own batches as they stand at the edge: with their offsets. Undefined if they are not all here any more, or damaged.
+   * The first own batches of a run, up to a MiB or one batch, as they stand at the edge: with their offsets. Undefined
+   * if these are not here any more, or damaged.
    */
   ownBytes(run: OwnRun): Promise<Uint8Array | undefined>;
 

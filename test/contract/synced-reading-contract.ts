@@ -8,6 +8,8 @@ import { TidemarkError } from "../../src/errors.ts";
 import { readHeader, stampBaseOffset } from "../../src/record/format.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
 import { becomeSynced } from "../../src/sync/become-synced.ts";
+import { restOf } from "../../src/sync/own-runs.ts";
+import type { OwnRun } from "../../src/sync/sync-frames.ts";
 import { PROVISIONAL_FROM } from "../../src/log/provisional-layout.ts";
 import { check, equal, fails } from "./check.ts";
 import type { SyncedCase } from "./synced-contract.ts";
@@ -302,6 +304,18 @@ const reading: readonly SyncedCase[] = [
         [5, 7],
       );
       equal(namesIn(host.kernel, bytes), ["a", "b", "c"]);
+      // Of a run that one read does not give the first batches come, and the rest when it is asked for.
+      const crcsOfLarge: number[] = [];
+      for (const name of ["A", "B", "C", "D"])
+        crcsOfLarge.push(readHeader((await synced.append(name.repeat(20_000))).batch).crc);
+      const given: number[][] = [];
+      for (let rest: OwnRun | undefined = { position: 4, next: 8, offset: 9, crcs: crcsOfLarge }; rest;) {
+        const part: Uint8Array = (await storage.ownBytes(rest))!;
+        given.push(splitBatches(part).map((batch) => readHeader(batch).baseOffset));
+        rest = restOf(rest, part);
+      }
+      equal(given.flat(), [9, 10, 11, 12]);
+      check(given.length > 1, "the run lies in more than one segment");
       // Not whole batches, not these ones, not here yet: the edge has to send them.
       for (const [position, next, held] of [
         [0, 1, [first]],
@@ -309,6 +323,7 @@ const reading: readonly SyncedCase[] = [
         [0, 3, [first]],
         [0, 3, [first, second ^ 1]],
         [3, 9, [third]],
+        [4, 8, [crcsOfLarge[0]! ^ 1, ...crcsOfLarge.slice(1)]],
       ] as const)
         equal(await storage.ownBytes({ position, next, offset: 0, crcs: held }), undefined);
       // What was trimmed is not here any more.

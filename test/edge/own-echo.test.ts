@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { concat } from "../../src/record/bytes.ts";
 import { FrameType } from "../../src/sync/frames.ts";
 import { readOwn } from "../../src/sync/sync-frames.ts";
-import { sentTo } from "../../worker/log-object/own-runs.ts";
+import { partsWithin, sentTo } from "../../worker/log-object/own-runs.ts";
 import { RecentPushes } from "../../worker/stream/recent-pushes.ts";
 import { batchAt, connect, makeLog } from "./outbox-tools.ts";
 import { crcOf, type Device, JOIN } from "./outbox-device.ts";
@@ -63,6 +63,38 @@ describe("the echo of own batches", () => {
     const sent = sentTo("o", concat(batches), known);
     expect(sent).toEqual([{ own: { position: 7, next: 8, offset: 0, crcs: [stored[0]!.crc] } }, { bytes: batches[1] }]);
     expect(sentTo("another", concat(batches), known)).toEqual([{ bytes: concat(batches) }]);
+  });
+
+  it("comes without a word of credits, up to the first bytes that they do not allow", async () => {
+    const path = await makeLog("echo-free");
+    const [own, other] = [await connect(path), await connect(path)];
+    await own.join({ echo: false });
+    await other.join(OTHER);
+    const batches = [0, 1, 2].map((at) => batchAt(at, ["x".repeat(900)]));
+    const foreign = batchAt(0, ["y".repeat(900)], 9);
+    await own.push(batches);
+    await other.push([foreign]);
+    const follow = own.follow(0, 1);
+    const starved = await own.next(({ id, type }) => id === follow && type === FrameType.STARVE);
+    expect(new DataView(starved.payload.slice().buffer).getUint32(0)).toBe(foreign.length);
+    const before = own.frames.filter(({ id, type }) => id === follow && BROUGHT.has(type));
+    expect(before.map(({ payload }) => readOwn(payload))).toEqual([
+      { position: 0, next: 3, offset: 0, crcs: batches.map(crcOf) },
+    ]);
+  });
+
+  it("is cut where the credits end", () => {
+    const bytes = [0, 1, 2].map((at) => batchAt(at, ["z".repeat(100)]));
+    const own = { own: { position: 0, next: 1, offset: 3, crcs: [1] } };
+    const parts = [{ bytes: concat(bytes) }, own];
+    const [{ length }] = bytes as [Uint8Array];
+    expect(partsWithin(parts, length - 1)).toBe(length);
+    expect(partsWithin(parts, 2 * length + 1)).toEqual({
+      parts: [{ bytes: concat(bytes.slice(0, 2)) }],
+      bytes: 2 * length,
+    });
+    expect(partsWithin(parts, 3 * length)).toEqual({ parts, bytes: 3 * length });
+    expect(partsWithin([own, ...parts], 0)).toEqual({ parts: [own], bytes: 0 });
   });
 
   it("a wrong wish is refused by its name", async () => {

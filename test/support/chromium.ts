@@ -24,8 +24,10 @@ export interface Running {
   readonly context: BrowserContext;
 }
 
-/** Starts a browser over this profile, in a process group of its own. */
-export async function startBrowser(profile: string): Promise<Running> {
+/** Starts a browser over this profile, in a process group of its own. `address` is where a driver connects to. */
+export async function launchBrowser(
+  profile: string,
+): Promise<{ readonly child: ChildProcess; readonly address: string }> {
   const args = [...(CHROMIUM_ARGS as string[]), ...QUIET_ARGS, `--user-data-dir=${profile}`, "about:blank"];
   const child = spawn((ensureChromium as () => string)(), args, {
     detached: true,
@@ -49,6 +51,12 @@ export async function startBrowser(profile: string): Promise<Running> {
   });
   // Nobody reads the output from here on. It must still be drained, because a full pipe would stop the browser.
   child.stderr!.removeAllListeners("data").resume();
+  return { child, address };
+}
+
+/** The same, driven by Playwright. */
+export async function startBrowser(profile: string): Promise<Running> {
+  const { child, address } = await launchBrowser(profile);
   const browser = await chromium.connectOverCDP(address, { noDefaults: true });
   return { child, browser, context: browser.contexts()[0]! };
 }

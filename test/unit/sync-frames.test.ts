@@ -1,8 +1,12 @@
 /** Payloads of joins, pushes and tides, and the registry's bytes: what is written is read, and nothing hostile is. */
 import { describe, expect, it } from "vitest";
+import { decodeFrame, encodeFrame, FrameType } from "../../src/sync/frames.ts";
+import { ownRunOf } from "../../src/sync/own-runs.ts";
 import {
   isOutboxId,
   type OutboxJoin,
+  ownPayload,
+  type OwnRun,
   type Push,
   pushPayload,
   readJoin,
@@ -134,6 +138,37 @@ describe("a tide", () => {
       bad[at] = 0x80;
       expect(readTide(bad)).toBeUndefined();
     }
+  });
+});
+
+describe("own batches, told as they come", () => {
+  const frameOf = (run: OwnRun) => decodeFrame(encodeFrame({ type: FrameType.OWN, payload: ownPayload(run) }))!;
+  const runs: OwnRun[] = [
+    { position: 4, next: 7, offset: 90, crcs: [1, 2] },
+    { position: 7, next: 8, offset: 93, crcs: [3] },
+    { position: 8, next: 9, offset: 94, crcs: [4] },
+    // Another device's record lies between these and those before; then positions are left out.
+    { position: 9, next: 10, offset: 96, crcs: [5] },
+    { position: 11, next: 12, offset: 97, crcs: [6] },
+  ];
+
+  it("are one run where they stand back to back, here and at the edge", () => {
+    const frames = runs.map(frameOf);
+    const told: unknown[] = [];
+    for (let frame = frames.shift(); frame; frame = frames.shift()) told.push(ownRunOf(frame, frames));
+    expect(told).toEqual([{ position: 4, next: 9, offset: 90, crcs: [1, 2, 3, 4] }, runs[3], runs[4]]);
+  });
+
+  it("end before a frame of another type, and none is made of a bad payload", () => {
+    const tide = decodeFrame(encodeFrame({ type: FrameType.TIDE, payload: new Uint8Array(32) }))!;
+    const waiting = [tide, frameOf(runs[1]!)];
+    expect(ownRunOf(frameOf(runs[0]!), waiting)).toEqual(runs[0]);
+    expect(waiting).toHaveLength(2);
+    const bad = decodeFrame(encodeFrame({ type: FrameType.OWN, payload: new Uint8Array(25) }))!;
+    expect(ownRunOf(bad, waiting)).toBeUndefined();
+    const before = [bad];
+    expect(ownRunOf(frameOf(runs[0]!), before)).toEqual(runs[0]);
+    expect(before).toHaveLength(1);
   });
 });
 

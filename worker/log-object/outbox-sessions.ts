@@ -19,7 +19,7 @@ import type { EventFields } from "../telemetry/events.ts";
 import { joined as joinTold, pushed as pushTold } from "../telemetry/socket-events.ts";
 import { wireErrorOf } from "../wire/http.ts";
 import type { Counters } from "../telemetry/counters.ts";
-import { sentTo } from "./own-runs.ts";
+import { endOfPart, partsWithin, sentTo } from "./own-runs.ts";
 
 /** What a socket said when it joined. Plain data, because it is stored. */
 export interface SyncState {
@@ -55,6 +55,16 @@ export interface OutboxSessionsHost<Session extends SyncSession> {
 interface Follow {
   readonly id: number;
   readonly next: number;
+}
+
+interface CreditedFollow extends Follow {
+  readonly credits: number;
+}
+
+interface FoundBatches {
+  readonly bytes: Uint8Array;
+  /** Where a follow is that was sent all of them. */
+  readonly nextOffset: number;
 }
 
 export class OutboxSessions<Session extends SyncSession> {
@@ -149,17 +159,24 @@ export class OutboxSessions<Session extends SyncSession> {
     this.#tide(session, follow, stream);
   }
 
-  /** The frames that bring a follow these batches, and how many bytes of batches are in them. */
-  framesOf(session: Session, { id }: Follow, stream: Stream, bytes: Uint8Array) {
+  /**
+   * The frames that bring a follow these batches, as far as its credits go, and how many bytes of batches are in them.
+   * If not even the first batch fits: its size.
+   */
+  framesOf(session: Session, { id, credits }: CreditedFollow, stream: Stream, found: FoundBatches) {
     const { sync, channel } = session;
     const skips = sync?.skipsOwn === true && sync.outbox !== null;
-    const sent = skips ? sentTo(sync.outbox, bytes, stream.pushes.recent) : [{ bytes }];
-    const frames = sent.map((each) =>
+    const all = skips ? sentTo(sync.outbox, found.bytes, stream.pushes.recent) : [{ bytes: found.bytes }];
+    const sent = partsWithin(all, credits);
+    if (typeof sent === "number") return sent;
+    const { parts, bytes } = sent;
+    const frames = parts.map((each) =>
       "own" in each
         ? encodeFrame({ type: FrameType.OWN, channel, id, payload: ownPayload(each.own) })
         : encodeFrame({ type: FrameType.BATCHES, channel, id, payload: each.bytes }),
     );
-    return { frames, bytes: sent.reduce((sum, each) => sum + ("own" in each ? 0 : each.bytes.length), 0) };
+    const end = endOfPart(parts.at(-1)!);
+    return { frames, bytes, nextOffset: end === endOfPart(all.at(-1)!) ? found.nextOffset : end };
   }
 
   /** Called when a follow was sent everything that there is. */

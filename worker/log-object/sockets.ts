@@ -35,7 +35,7 @@ import * as told from "../telemetry/socket-events.ts";
 import type { Stream } from "../stream/stream.ts";
 import { SYNC_FEATURE } from "../../src/sync/sync-frames.ts";
 import type { Found } from "./telling.ts";
-import { endOf, fitting, positionOf, starve } from "./follow-frames.ts";
+import { fitting, positionOf, starve } from "./follow-frames.ts";
 import { OutboxSessions, type SyncState } from "./outbox-sessions.ts";
 
 /** Marks these sockets among all sockets of the object. */
@@ -408,18 +408,17 @@ export class LogSockets {
           this.#send(session, jsonFrame({ type: FrameType.PASSED, channel, id: follow.id }, passed));
           continue;
         }
-        const bytes = fitting(found, follow.credits);
-        if (typeof bytes === "number") {
+        const sent = this.#outboxes.framesOf(session, follow, stream, found);
+        if (typeof sent === "number") {
           follow.starved = true;
           save(session);
-          return this.#send(session, starve(session, follow.id, bytes));
+          return this.#send(session, starve(session, follow.id, sent));
         }
         this.#outboxes.beforeBatches(session, follow, stream);
         stream.touch();
-        const sent = this.#outboxes.framesOf(session, follow, stream, bytes);
         this.#host.counters.deliveredBytes += sent.bytes;
         follow.credits -= sent.bytes;
-        follow.next = bytes === found.bytes ? found.nextOffset : endOf(bytes);
+        follow.next = sent.nextOffset;
         save(session);
         for (const frame of sent.frames) this.#send(session, frame);
       }

@@ -15,13 +15,14 @@ import { socketProtocols } from "../../../src/sync/http-words.ts";
 import { timers } from "../../edge/timers.ts";
 import { environment, median, quantile, writeReport } from "../../support/figures.mjs";
 import { releaseKernel } from "../../support/kernels.ts";
-import type { Device, SyncTab } from "../../sync/device.ts";
 import { nanosecondsOf, ofGroup } from "../../tabs/processes.ts";
 import { Fleet } from "../../sync/fleet.ts";
+import { FaultProxy } from "../../sync/proxy.ts";
 import { tokenOf } from "../../sync/tokens.ts";
 import { COUNTING } from "../edge/counting.ts";
 import { least, note, number } from "../edge/contest.ts";
 import { Batches } from "../edge/sockets.ts";
+import { BenchDevice, type BenchTab } from "./bench-device.ts";
 import { joinBytes } from "./join.ts";
 
 const BYTES = 100;
@@ -73,7 +74,8 @@ interface Result {
 
 class SyncBench {
   #logs = 0;
-  #devices = 0;
+  #count = 0;
+  readonly devices: BenchDevice[] = [];
 
   constructor(
     readonly fleet: Fleet,
@@ -85,22 +87,28 @@ class SyncBench {
     return `bench/${++this.#logs}`;
   }
 
-  /** A device of its own. Its tokens live as long as those of most apps: each renewal costs some 250 bytes. */
-  added(path: string): Promise<Device> {
-    const name = `bench-${++this.#devices}`;
+  /**
+   * A device of its own, with no tide yet. Its tokens live as long as those of most apps: each renewal costs some 250
+   * bytes.
+   */
+  async added(path: string): Promise<BenchDevice> {
+    const name = `bench-${++this.#count}`;
+    const network = await new FaultProxy(this.fleet.edge.port).start();
     const tokens = this.fleet.tokens.urlOf(name, TOKEN_SECONDS);
-    return this.fleet.add(name, { config: { path, tokens, ...OF_TOPIC } });
+    const config = { edge: network.url, path, tokens, ...OF_TOPIC };
+    const device = await BenchDevice.start({ name, stage: this.fleet.stage.url, network, config });
+    this.devices.push(device);
+    return device;
   }
 
-  /** A tab of a device of its own, whose topic holds bytes and is synced with this log. */
-  async device(path: string, edge?: string): Promise<SyncTab> {
+  /** The same with its tide open; its topic holds bytes and is synced with this log, unless there is no edge. */
+  async device(path: string, edge?: string): Promise<BenchTab> {
     const device = await this.added(path);
-    const tab = await device.page();
-    await device.openTide(tab, edge === "" ? { edge: undefined } : {});
-    return tab;
+    await device.openTide(edge === "" ? { edge: undefined } : {});
+    return device.tab;
   }
   async clear(): Promise<void> {
-    for (const device of [...this.fleet.devices]) await this.fleet.remove(device);
+    for (const device of this.devices.splice(0)) await device.end();
   }
 
   /** A log at the edge through a socket of this process. */
@@ -138,10 +146,7 @@ class SyncBench {
   cpu(): () => { readonly device: number; readonly edge: number } {
     const spent = (leaders: readonly number[]): number =>
       leaders.flatMap(ofGroup).reduce((sum, pid) => sum + nanosecondsOf(pid), 0) / 1e6;
-    const now = () => ({
-      device: spent(this.fleet.devices.map(({ pid }) => pid)),
-      edge: spent([this.fleet.edge.pid!]),
-    });
+    const now = () => ({ device: spent(this.devices.map(({ pid }) => pid)), edge: spent([this.fleet.edge.pid!]) });
     const began = now();
     return () => {
       const { device, edge } = now();
@@ -208,11 +213,10 @@ async function catchUp(bench: SyncBench): Promise<void> {
     const bare = (end * 1_000) / (performance.now() - started);
     log.socket.close();
     const device = await bench.added(path);
-    const tab = await device.page();
     const opened = performance.now();
     const spent = bench.cpu();
-    await device.openTide(tab);
-    await tab.call("reach", end);
+    await device.openTide();
+    await device.tab.call("reach", end);
     deviceCpu.push(spent().device);
     edgeCpu.push(spent().edge);
     rates.push((end * 1_000) / (performance.now() - opened));
@@ -251,7 +255,7 @@ async function live(bench: SyncBench): Promise<void> {
   bench.keep("sync.edge.rowsPerLiveAppend", [], ((await bench.rows()) - before) / count);
   bench.keep("sync.live.p50Ms", [], quantile(near, 0.5));
   bench.keep("sync.live.p99Ms", [], quantile(near, 0.99));
-  for (const device of bench.fleet.devices) bench.fleet.networkOf(device).weather.latencyMs = 50;
+  for (const { network } of bench.devices) network.weather.latencyMs = 50;
   const far = await latencies(liveFar);
   bench.keep("sync.live.rtt100.p50Ms", [], quantile(far, 0.5));
   await bench.clear();
@@ -263,7 +267,7 @@ async function append(bench: SyncBench): Promise<void> {
   const [synced, plain] = [await bench.device(bench.newLog()), await bench.device(bench.newLog(), "")];
   await synced.call("level");
   const [alone, pushed]: [number[], number[]] = [[], []];
-  const pour = (tab: SyncTab): Promise<number> => tab.call("pour", batches, RECORDS, BYTES);
+  const pour = (tab: BenchTab): Promise<number> => tab.call("pour", batches, RECORDS, BYTES);
   for (const tab of [synced, plain]) await pour(tab);
   for (let round = 0; round < 2 * rounds; round++) {
     await synced.call("level");
@@ -287,13 +291,11 @@ async function opening(bench: SyncBench): Promise<void> {
   await plain.call("pour", batches, RECORDS, BYTES);
   await synced.call("reach", batches * RECORDS);
   const times: [number[], number[]] = [[], []];
-  let tabs = [plain, synced];
   for (let i = 0; i < openings; i++)
-    for (const [which, device] of bench.fleet.devices.entries()) {
-      await tabs[which]!.call("close");
-      const tab = await device.reload(tabs[which]!);
-      tabs = tabs.with(which, tab);
-      times[which]!.push(await device.openTimed(tab, which === 0 ? { edge: undefined } : {}));
+    for (const [which, device] of bench.devices.entries()) {
+      await device.tab.call("close");
+      await device.tab.reload();
+      times[which]!.push(await device.openTimed(which === 0 ? { edge: undefined } : {}));
     }
   const [local, both] = times.map(median) as [number, number];
   bench.keep("sync.open.localMs", times[0], local);
@@ -318,8 +320,7 @@ async function link(bench: SyncBench): Promise<void> {
   const { cuts, idleMs } = bench.size;
   const tab = await bench.device(bench.newLog());
   await tab.call("level");
-  const [device] = bench.fleet.devices;
-  const network = bench.fleet.networkOf(device!);
+  const { network } = bench.devices[0]!;
   const times: number[] = [];
   for (let i = 0; i < cuts; i++) {
     await sleep(Math.min(idleMs, SETTLED_MS));

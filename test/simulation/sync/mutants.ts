@@ -246,7 +246,7 @@ export const SYNC_MUTANTS: readonly SyncMutant[] = [
   {
     name: "what a copy of the device pushed is taken for the own batches at these positions",
     file: "src/sync/own-echo.ts",
-    find: "header.baseOffset === at && header.crc === crcs[found.length]",
+    find: "header.baseOffset === at && header.crc === crcs[count]",
     replace: "header.baseOffset === at",
     found: /^(replica|twice|lost|visible twice)/,
   },
@@ -254,7 +254,7 @@ export const SYNC_MUTANTS: readonly SyncMutant[] = [
     name: "own batches get offsets that are not theirs",
     file: "src/sync/own-echo.ts",
     find: "stampBaseOffset(batch, offset + header.baseOffset - position);",
-    replace: "stampBaseOffset(batch, offset + found.length);",
+    replace: "stampBaseOffset(batch, offset + count);",
     found: /^(replica|liveness)/,
     isQuick: true,
   },

@@ -1,0 +1,36 @@
+/**
+ * Runs of own batches, as frames `own` tell them: those that come back to back are one run, and a part of a run leaves
+ * the rest of it.
+ */
+import { nextOffsetOf, readHeader } from "../record/format.ts";
+import { splitBatches } from "../record/record-batch.ts";
+import { type Frame, FrameType } from "./frames.ts";
+import { type OwnRun, readOwn } from "./sync-frames.ts";
+
+/**
+ * The run of a frame and of those behind it that continue it, which are taken off `waiting`. Undefined if the payload
+ * is not that of `own`.
+ */
+export function ownRunOf({ payload }: Frame, waiting: Frame[]): OwnRun | undefined {
+  const first = readOwn(payload);
+  if (!first) return undefined;
+  const { position, offset } = first;
+  let { next } = first;
+  const crcs = [...first.crcs];
+  while (waiting[0]?.type === FrameType.OWN) {
+    const more = readOwn(waiting[0].payload);
+    if (more?.position !== next || more.offset !== offset + next - position) break;
+    waiting.shift();
+    ({ next } = more);
+    crcs.push(...more.crcs);
+  }
+  return { position, next, offset, crcs };
+}
+
+/** The run behind its first batches, which are given with the edge's offsets; undefined: they are all of it. */
+export function restOf({ position, next, offset, crcs }: OwnRun, taken: Uint8Array): OwnRun | undefined {
+  const batches = splitBatches(taken);
+  const end = nextOffsetOf(readHeader(batches.at(-1)!));
+  const rest = { position: position + end - offset, next, offset: end, crcs: crcs.slice(batches.length) };
+  return rest.position < next ? rest : undefined;
+}
