@@ -4,6 +4,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import type { CheckedBatch, RawHeaders } from "../delivery/read-record.ts";
+import { textDecoder } from "../record/bytes.ts";
 import {
   ATTRIBUTE_CONTROL,
   ATTRIBUTE_LOG_APPEND_TIME,
@@ -21,9 +22,6 @@ import { crc32c } from "./crc32c.ts";
 
 /** As the edge and the browser's log have it: a batch never unpacks to more. */
 const UNPACKED_BYTES_MAX = 2 * 1024 * 1024;
-
-// A byte-order mark is part of a header's name and is kept.
-const decoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
 
 interface Row {
   readonly delta: number;
@@ -79,7 +77,7 @@ function rowsOf({ recordCount, lastOffsetDelta, baseTimestamp }: BatchHeader, by
 function headersOf(record: Walk): RawHeaders {
   const headers: [string, Uint8Array | null][] = [];
   for (let left = record.number(); left > 0; left--)
-    headers.push([decoder.decode(record.field() ?? undefined), record.field()]);
+    headers.push([textDecoder.decode(record.field() ?? undefined), record.field()]);
   return headers;
 }
 

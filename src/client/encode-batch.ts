@@ -5,7 +5,7 @@
  *             │ varint │ 0          │ varint          │ varint       │ a field each: varint length, or -1; bytes │
  *             └────────┴────────────┴─────────────────┴──────────────┴──────────────────────────────────────────┘
  */
-import { viewOf } from "../record/bytes.ts";
+import { textEncoder, viewOf } from "../record/bytes.ts";
 import {
   BASE_SEQUENCE_AT,
   BASE_TIMESTAMP_AT,
@@ -31,8 +31,6 @@ import { crc32c } from "./crc32c.ts";
 const RECORD_OVERHEAD = 36;
 /** The same for a header: the lengths of its name and its value. */
 const HEADER_OVERHEAD = 10;
-
-const encoder = new TextEncoder();
 
 /** Bytes that a record takes in a batch, at most. A character of a header's name has at most three bytes. */
 export function sizeOf({ key, value, headers = [] }: ProducerRecord): number {
@@ -84,7 +82,7 @@ export function encodeBatch(records: readonly ProducerRecord[], owner: RecordOwn
     scratch.field(value);
     scratch.number(headers.length);
     for (const [name, text] of headers) {
-      scratch.field(encoder.encode(name));
+      scratch.field(textEncoder.encode(name));
       scratch.field(text);
     }
     batch.number(scratch.at);

@@ -1,5 +1,6 @@
 /** The entry `tidemark/client`. api.ts is what it promises. */
 import { TidemarkError } from "../errors.ts";
+import { textEncoder } from "../record/bytes.ts";
 import {
   type Check,
   callback,
@@ -68,7 +69,7 @@ function addressOf(url: unknown): string {
 
 function checkName(name: unknown): void {
   wellFormed("a topic's name", name);
-  const bytes = new TextEncoder().encode(name as string).length;
+  const bytes = textEncoder.encode(name as string).length;
   if (bytes < 1 || bytes > NAME_BYTES_MAX) throw refused("a topic's name", name, `1 to ${NAME_BYTES_MAX} bytes`);
 }
 

@@ -4,6 +4,7 @@ import type { ProducerRecord } from "../delivery/producer.ts";
 import { type PlainRecord, ReadBatch } from "../delivery/read-record.ts";
 import { type BatchReading, RecordReading } from "../delivery/reading.ts";
 import type { CompactionSettings, RetentionSettings, StartPosition } from "../log/types.ts";
+import { textDecoder } from "../record/bytes.ts";
 import { recordId } from "../record/record-id.ts";
 import { BATCHES_TYPE, formatOffset, offsetInHeader } from "../sync/http-words.ts";
 import { callback, checkOptions, flag, integer, signal } from "../topic/check.ts";
@@ -198,7 +199,7 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     };
     const answer = await this.#asked({ method: "POST", headers, body: batch, signal: over });
     try {
-      const { appended } = JSON.parse(new TextDecoder().decode(answer.bytes)) as { appended: readonly Posted[] };
+      const { appended } = JSON.parse(textDecoder.decode(answer.bytes)) as { appended: readonly Posted[] };
       if (Number.isSafeInteger(appended[0]!.baseOffset)) return appended[0]!;
     } catch {
       // Something between has answered in the edge's stead.

@@ -9,7 +9,7 @@
  */
 import { TidemarkError, type WireError } from "../errors.ts";
 import { pauseMs } from "../log/back-off.ts";
-import { copyOf } from "../record/bytes.ts";
+import { copyOf, textDecoder } from "../record/bytes.ts";
 import { libraryNameOf } from "../sync/edge-codes.ts";
 import { pathInAddress } from "../sync/http-words.ts";
 import type { TokenReason } from "../sync/sync-host.ts";
@@ -54,7 +54,7 @@ const lost = (message: string, details: TidemarkError["details"], cause?: unknow
 
 /** The error that an answer without success says. */
 export function errorIn({ status, headers, bytes }: EdgeReply): TidemarkError {
-  const text = new TextDecoder().decode(bytes);
+  const text = textDecoder.decode(bytes);
   let wire: Partial<WireError> | undefined;
   try {
     wire = (JSON.parse(text) as { error?: WireError }).error;

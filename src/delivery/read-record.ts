@@ -6,6 +6,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import { PROVISIONAL_FROM } from "../log/provisional-layout.ts";
+import { textDecoder } from "../record/bytes.ts";
 
 /** A checked batch, whoever has checked it: the kernel (record-batch.ts), or a client without one (src/client). */
 export interface CheckedBatch {
@@ -38,8 +39,7 @@ export interface ShownRecord<V> {
 }
 
 // A byte-order mark is part of the text and is kept.
-const decoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
-export const textOf = (bytes: Uint8Array | null): string | null => (bytes === null ? null : decoder.decode(bytes));
+export const textOf = (bytes: Uint8Array | null): string | null => (bytes === null ? null : textDecoder.decode(bytes));
 
 /** Most records have no headers and share these. */
 const NO_RAW_HEADERS: RawHeaders = Object.freeze([]);

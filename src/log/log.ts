@@ -101,11 +101,11 @@ export class Log implements LogApi {
     this.#handedOver = new Waiters(queueAppendsMax);
     this.#flushed = new Waiters(queueAppendsMax);
     this.#end = store.logEndOffset;
-    store.onSeal = (maxBytes) => {
+    store.onSeal = (maxBytes, write) => {
       // Called in the middle of store.append: some of the group are in the segment that is sealed, others will be in
       // the next.
       this.#countWritten();
-      return this.#written.snapshot(kernel, maxBytes);
+      return write(this.#written, kernel, maxBytes);
     };
   }
 

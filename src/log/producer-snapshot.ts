@@ -1,4 +1,4 @@
-/** Reads the snapshot that producer-state.ts draws and writes. A new log has none. */
+/** Reads the snapshot that src/store/take-snapshot.ts writes. A new log has none. */
 import type { Kernel } from "../kernel/types.ts";
 import { viewOf } from "../record/bytes.ts";
 import {
@@ -15,7 +15,7 @@ import {
   SNAPSHOT_HEAD_BYTES,
   SNAPSHOT_MAGIC,
   SNAPSHOT_PRODUCER_BYTES,
-} from "./producer-layout.ts";
+} from "../store/producer-layout.ts";
 import type { ProducerBatch, ProducerEntry, ProducerState } from "./producer-state.ts";
 
 /** The earlier snapshot format. Its entries held the time of last use, and it did not record forgotten producers. */

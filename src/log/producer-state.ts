@@ -3,7 +3,7 @@
  * refuse a gap. The state is made from the log's own batch headers, so it can always be rebuilt; a snapshot only saves
  * that walk.
  *
- * producer-layout.ts draws the snapshot.
+ * A segment that is sealed gets a snapshot (src/store/take-snapshot.ts).
  *
  * When there are too many producers, the one that has been silent longest is forgotten; no clock is involved. Of all
  * forgotten producers only one number stays: the highest offset that any of them had written at. A producer that is not
@@ -14,25 +14,9 @@
  * Entries are immutable, so undoing a refused append means putting the earlier entry back.
  */
 import { TidemarkError } from "../errors.ts";
-import type { Kernel } from "../kernel/types.ts";
 import type { BatchHeader } from "../record/format.ts";
 import { RecentMap } from "../store/recent-map.ts";
-import {
-  SNAPSHOT_BASE_OFFSET_AT,
-  SNAPSHOT_BASE_SEQUENCE_AT,
-  SNAPSHOT_BATCH_CRC_AT,
-  SNAPSHOT_BATCHES_AT,
-  SNAPSHOT_EPOCH_AT,
-  SNAPSHOT_FORGOTTEN_AT,
-  SNAPSHOT_ID_AT,
-  SNAPSHOT_LAST_SEQUENCE_AT,
-  SNAPSHOT_MAGIC_AT,
-  SNAPSHOT_PRODUCERS_AT,
-  SNAPSHOT_BATCH_BYTES,
-  SNAPSHOT_HEAD_BYTES,
-  SNAPSHOT_MAGIC,
-  SNAPSHOT_PRODUCER_BYTES,
-} from "./producer-layout.ts";
+import type { SeenProducers } from "../store/take-snapshot.ts";
 import type { LogAppendOptions } from "./types.ts";
 
 /** A producer may have this many batches in flight (Kafka's max.in.flight with idempotence). */
@@ -61,7 +45,7 @@ const newestOf = (batches: readonly ProducerBatch[]): number => batches[batches.
 /** Sequences wrap from 2^31 - 1 to 0, as in Kafka. */
 export const advanceSequence = (sequence: number, by: number): number => (sequence + by) % (SEQUENCE_MAX + 1);
 
-export class ProducerState {
+export class ProducerState implements SeenProducers {
   readonly #entries = new RecentMap<number, ProducerEntry>();
   #forgotten = -1;
 
@@ -167,42 +151,8 @@ export class ProducerState {
     this.#entries.dropAbove(this.producersMax, ({ batches }) => this.forget(newestOf(batches)));
   }
 
-  /** The whole state in at most `maxBytes`. The producers that have been silent longest are left out first. */
-  snapshot(kernel: Kernel, maxBytes: number): Uint8Array {
-    const kept: [number, ProducerEntry][] = [];
-    let length = SNAPSHOT_HEAD_BYTES + 4;
-    let forgotten = this.#forgotten;
-    let isFull = false;
-    for (const [id, entry] of [...this.#entries].reverse()) {
-      const size = SNAPSHOT_PRODUCER_BYTES + entry.batches.length * SNAPSHOT_BATCH_BYTES;
-      isFull ||= length + size > maxBytes;
-      if (isFull) {
-        forgotten = Math.max(forgotten, newestOf(entry.batches));
-        continue;
-      }
-      length += size;
-      kept.push([id, entry]);
-    }
-    const bytes = new Uint8Array(length);
-    const view = new DataView(bytes.buffer);
-    view.setUint32(SNAPSHOT_MAGIC_AT, SNAPSHOT_MAGIC);
-    view.setUint32(SNAPSHOT_PRODUCERS_AT, kept.length);
-    view.setBigInt64(SNAPSHOT_FORGOTTEN_AT, BigInt(forgotten));
-    let at = SNAPSHOT_HEAD_BYTES;
-    for (const [id, { epoch, batches }] of kept.reverse()) {
-      view.setBigInt64(at + SNAPSHOT_ID_AT, BigInt(id));
-      view.setInt16(at + SNAPSHOT_EPOCH_AT, epoch);
-      view.setUint16(at + SNAPSHOT_BATCHES_AT, batches.length);
-      at += SNAPSHOT_PRODUCER_BYTES;
-      for (const batch of batches) {
-        view.setInt32(at + SNAPSHOT_BASE_SEQUENCE_AT, batch.baseSequence);
-        view.setInt32(at + SNAPSHOT_LAST_SEQUENCE_AT, batch.lastSequence);
-        view.setBigInt64(at + SNAPSHOT_BASE_OFFSET_AT, BigInt(batch.baseOffset));
-        view.setUint32(at + SNAPSHOT_BATCH_CRC_AT, batch.crc);
-        at += SNAPSHOT_BATCH_BYTES;
-      }
-    }
-    view.setUint32(at, kernel.crc32c(bytes.subarray(0, at)));
-    return bytes;
+  /** In order of last use, the newest last. */
+  entries(): Iterable<readonly [number, ProducerEntry]> {
+    return this.#entries;
   }
 }

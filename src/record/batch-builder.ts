@@ -8,7 +8,7 @@
  */
 import { assert, TidemarkError } from "../errors.ts";
 import { KERNEL_BATCH_BYTES_MAX, KERNEL_BATCH_RECORDS_MAX, Status, type Kernel } from "../kernel/types.ts";
-import { concat, grown } from "./bytes.ts";
+import { concat, grown, textEncoder } from "./bytes.ts";
 import { BATCH_HEADER_BYTES } from "./format.ts";
 
 export type Header = readonly [key: string, value: Uint8Array | null];
@@ -43,8 +43,6 @@ const FIXED_BYTES_MAX = 4 + 1 + 3;
 export const LENT_BYTES = 16 * 1024;
 const FIRST_BLOB_BYTES = 4096;
 const FIRST_RECORDS = 64;
-
-const encoder = new TextEncoder();
 
 /** Bytes of a length or count (>= -1) as a zigzag varint. */
 function sizeOfVarint(value: number): number {
@@ -219,7 +217,7 @@ function varint(value: number): Uint8Array {
 export function encodeHeaders(headers: readonly Header[]): Uint8Array {
   const parts = [varint(headers.length)];
   for (const [name, value] of headers) {
-    const key = encoder.encode(name);
+    const key = textEncoder.encode(name);
     parts.push(varint(key.length), key, varint(value === null ? -1 : value.length), value ?? NO_HEADERS);
   }
   return concat(parts);

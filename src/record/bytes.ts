@@ -1,5 +1,9 @@
 /** Small byte tools that records and the store share. */
 
+/** UTF-8, for all files that write or read it. A byte-order mark is part of the text and is kept. */
+export const textEncoder = new TextEncoder();
+export const textDecoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
+
 /** A DataView over exactly these bytes. */
 export const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 

@@ -19,7 +19,7 @@ import {
   type Kernel,
   type RecordColumns,
 } from "../kernel/types.ts";
-import { viewOf } from "./bytes.ts";
+import { textDecoder, viewOf } from "./bytes.ts";
 import {
   ATTRIBUTE_CONTROL,
   ATTRIBUTE_LOG_APPEND_TIME,
@@ -37,8 +37,6 @@ import {
 } from "./format.ts";
 import { ownerName, sequenceName } from "./record-id.ts";
 
-// A byte-order mark is part of the name and is kept.
-const decoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
 /** Names of the types of a control record. */
 const MARKERS = ["abort", "commit"] as const;
 
@@ -129,7 +127,7 @@ export class RecordBatch {
     const cursor = { at: this.#int(i, HEADERS_POSITION) };
     for (let left = this.#int(i, HEADERS_COUNT); left > 0; left--) {
       const keyLength = readVarint(this.#bytes, cursor);
-      const key = decoder.decode(this.#bytes.subarray(cursor.at, cursor.at + keyLength));
+      const key = textDecoder.decode(this.#bytes.subarray(cursor.at, cursor.at + keyLength));
       cursor.at += keyLength;
       const valueLength = readVarint(this.#bytes, cursor);
       headers.push([key, this.#field(cursor.at, valueLength)]);

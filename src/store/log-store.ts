@@ -15,6 +15,7 @@
  * again.
  */
 import type { BatchHeader } from "../record/format.ts";
+import type { takeSnapshot } from "./take-snapshot.ts";
 
 /** A range of whole batches as they are on disk. */
 export interface FetchedBatches {
@@ -107,6 +108,8 @@ export interface CompactedTo {
   readonly passDueAt?: number | null;
 }
 
+export type OnSeal = (maxBytes: number, write: typeof takeSnapshot) => Uint8Array;
+
 export interface LogStore {
   readonly name: string;
   readonly logStartOffset: number;
@@ -196,9 +199,9 @@ export interface LogStore {
   producerSnapshot(): Promise<{ readonly offset: number; readonly bytes: Uint8Array } | undefined>;
   /**
    * Set by the log. Called when a segment is sealed; returns the producers' state as of the segment's end
-   * (`logEndOffset` at that moment) in at most `maxBytes`.
+   * (`logEndOffset` at that moment) in at most `maxBytes`, as `write` writes it.
    */
-  onSeal: ((maxBytes: number) => Uint8Array) | undefined;
+  onSeal: OnSeal | undefined;
 
   /** Flushes and writes the mark of a clean end. The store is closed even if this throws. */
   close(): Promise<void>;

@@ -9,6 +9,7 @@ import { writeSections } from "./sections.ts";
 import { Segment } from "./segment.ts";
 import type { RollingLog } from "./segment-list.ts";
 import { BODY_AT } from "./slot-layout.ts";
+import { takeSnapshot } from "./take-snapshot.ts";
 
 /** Implements LogStore.roll. */
 export async function roll(log: RollingLog): Promise<void> {
@@ -38,7 +39,7 @@ export async function roll(log: RollingLog): Promise<void> {
 function seal({ store, all, leaderEpoch, onSeal }: RollingLog, segment: Segment) {
   const { volume, kernel } = store;
   const room = volume.slotBytes - BODY_AT - segment.bytes - sectionsBytesMax(segment.bytes, 0);
-  const snapshot = onSeal?.(room);
+  const snapshot = onSeal?.(room, takeSnapshot);
   return writeSections(volume, kernel, segment, {
     nextOffset: segment.nextOffset,
     sealedAt: store.now(),

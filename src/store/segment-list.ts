@@ -7,6 +7,7 @@
  *         └────────┴────────┴─ ─ ─ ─┴────────┘
  */
 import type { LogEntry, StoredSettings } from "./catalog.ts";
+import type { OnSeal } from "./log-store.ts";
 import type { Segment } from "./segment.ts";
 import type { Mark } from "./slot.ts";
 import type { StoreContext } from "./store-context.ts";
@@ -54,7 +55,7 @@ export interface WalkedLog extends SegmentList {
 export interface RollingLog extends SegmentList {
   readonly appending: boolean;
   /** The producers' snapshot as of the active segment's end, in at most so many bytes. */
-  readonly onSeal: ((maxBytes: number) => Uint8Array) | undefined;
+  readonly onSeal: OnSeal | undefined;
 
   /** The active segment was sealed, and `next` is the active one, in this epoch and with this mark. */
   rolled(next: Segment, epoch: number, mark: Mark): void;

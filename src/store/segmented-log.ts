@@ -15,6 +15,7 @@ import type {
   FetchedBatches,
   LogRecovery,
   LogStore,
+  OnSeal,
   QuarantinedRange,
   ReplacementSegment,
   SegmentInfo,
@@ -41,7 +42,7 @@ export class SegmentedLog implements LogStore, RollingLog {
   readonly recovery: LogRecovery;
   readonly batchBytesMax: number;
   leaderEpoch: number;
-  onSeal: ((maxBytes: number) => Uint8Array) | undefined;
+  onSeal: OnSeal | undefined;
 
   readonly store: StoreContext;
   /** Tells this log from an earlier one of the same name; see LogEntry. */

@@ -43,7 +43,7 @@
  * credits, so an answer can always be sent. A message that breaks the layout ends the socket with a close code. A
  * request that can't be served gets an error frame, and the socket stays open.
  */
-import { concat, viewOf } from "../record/bytes.ts";
+import { concat, textEncoder, viewOf } from "../record/bytes.ts";
 
 export const FRAME_VERSION = 1;
 const VERSION_AT = 0;
@@ -94,7 +94,6 @@ export interface Frame {
   readonly payload: Uint8Array;
 }
 
-const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
 const EMPTY = new Uint8Array(0);
 
@@ -125,7 +124,7 @@ export function encodeFrame({
 }
 
 export const jsonFrame = (fields: Omit<FrameFields, "payload">, payload: unknown): Uint8Array<ArrayBuffer> =>
-  encodeFrame({ ...fields, payload: encoder.encode(JSON.stringify(payload)) });
+  encodeFrame({ ...fields, payload: textEncoder.encode(JSON.stringify(payload)) });
 
 /** The frame in a message; its payload is a view. Undefined if the message is not a frame. */
 export function decodeFrame(message: unknown): Frame | undefined {

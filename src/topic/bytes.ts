@@ -1,7 +1,7 @@
 /** Bytes and text as callers pass them. Values that have no exact bytes are refused. */
+import { textEncoder } from "../record/bytes.ts";
 import { isWellFormed, refused, wellFormed } from "./check.ts";
 
-const encoder = new TextEncoder();
 const BYTE_VIEWS = /^\[object (Uint8Array|Uint8ClampedArray|Int8Array|DataView)\]$/;
 
 /**
@@ -30,13 +30,13 @@ function refuseDetached(field: string, buffer: ArrayBufferLike): void {
 /** The bytes of values that need no check, as nearly all do. Undefined for those that the checks below must judge. */
 export function quickBytes(value: unknown): Uint8Array | null | undefined {
   if (value === null) return null;
-  if (typeof value === "string") return isWellFormed(value) ? encoder.encode(value) : undefined;
+  if (typeof value === "string") return isWellFormed(value) ? textEncoder.encode(value) : undefined;
   return value instanceof Uint8Array && value.length > 0 ? value : undefined;
 }
 
 export function bytesOfText(field: string, text: string): Uint8Array {
   wellFormed(field, text);
-  return encoder.encode(text);
+  return textEncoder.encode(text);
 }
 
 /** Checks and converts a key, or a header's value. */

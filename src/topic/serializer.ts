@@ -1,6 +1,7 @@
 /** Converts values to bytes and back. null never comes here: it is a null record, a tombstone on a compacted topic. */
 import { TidemarkError } from "../errors.ts";
 import type { Deserializer } from "../delivery/read-record.ts";
+import { textDecoder, textEncoder } from "../record/bytes.ts";
 import { bytesOfText, viewOfBytes } from "./bytes.ts";
 import { refused, shown } from "./check.ts";
 
@@ -14,16 +15,14 @@ export interface Serializer<T> extends Deserializer<T> {
 export type SerializerChoice<T> = "json" | "text" | "bytes" | Serializer<T>;
 
 // A byte-order mark is part of a text. In JSON it is not allowed, so one before the value is skipped.
-const decoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
 const jsonDecoder = new TextDecoder();
-const encoder = new TextEncoder();
 
 const text: Serializer<string> = {
   serialize(value: unknown) {
     if (typeof value !== "string") throw refused("value", value, 'a string or null, because the serializer is "text"');
     return bytesOfText("value", value);
   },
-  deserialize: (bytes) => decoder.decode(bytes),
+  deserialize: (bytes) => textDecoder.decode(bytes),
 };
 
 const bytes: Serializer<Uint8Array> = {
@@ -38,7 +37,7 @@ const json: Serializer<unknown> = {
     if (written === undefined || written === "null")
       throw refused("value", value, `a value that JSON can hold; of this one it keeps nothing`);
     if (written.includes("{}") || ArrayBuffer.isView(value)) refuseLost("value", value, 0);
-    return encoder.encode(written);
+    return textEncoder.encode(written);
   },
   deserialize: (value) => JSON.parse(jsonDecoder.decode(value)) as unknown,
 };

@@ -11,6 +11,7 @@ import { readHeader } from "../../src/record/format.ts";
 import { Catalog, type CatalogState } from "../../src/store/catalog.ts";
 import { decodeFooter, encodeFooter, type Footer } from "../../src/store/footer.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
+import { takeSnapshot } from "../../src/store/take-snapshot.ts";
 import { encodeHeaderPage, encodeMark, type Mark, markPosition, type Role } from "../../src/store/slot.ts";
 import { readMark, readRole } from "../../src/store/slot-read.ts";
 import { readExactly } from "../../src/store/volume.ts";
@@ -219,7 +220,7 @@ const segment = (kernel: Kernel) =>
     sealedAt: T + 60_000,
     compacted: false,
     body: chain,
-    producers: producersOf().snapshot(kernel, 1_000),
+    producers: takeSnapshot(producersOf(), kernel, 1_000),
     previousFooterCrc: 0xcafef00d,
   });
 
@@ -284,7 +285,7 @@ export const goldenPieces: readonly GoldenPiece[] = [
   {
     file: "producers.bin",
     contains: "a snapshot of three producers, one at the largest id, epoch and sequence",
-    write: async (kernel) => producersOf().snapshot(kernel, 1_000),
+    write: async (kernel) => takeSnapshot(producersOf(), kernel, 1_000),
     read: async (kernel, bytes) => {
       const producers = new ProducerState(10);
       return { loaded: loadSnapshot(producers, kernel, bytes, 124), ...producersIn(producers) };

@@ -191,8 +191,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "snapshot ahead of its segment",
     file: "src/log/log.ts",
-    find: "return this.#written.snapshot(kernel, maxBytes);",
-    replace: "return this.#producers.snapshot(kernel, maxBytes);",
+    find: "return write(this.#written, kernel, maxBytes);",
+    replace: "return write(this.#producers, kernel, maxBytes);",
   },
   {
     name: "refused though written",
@@ -216,7 +216,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "who was left out of the snapshot is not noted",
-    file: STATE,
+    file: "src/store/take-snapshot.ts",
     find: "view.setBigInt64(SNAPSHOT_FORGOTTEN_AT, BigInt(forgotten));",
     replace: "view.setBigInt64(SNAPSHOT_FORGOTTEN_AT, -1n);",
     from: 5_200,

@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 import { Producer } from "../../src/delivery/producer.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import { loadSnapshot } from "../../src/log/producer-snapshot.ts";
+import { takeSnapshot } from "../../src/store/take-snapshot.ts";
 import { ProducerState } from "../../src/log/producer-state.ts";
 import type { LogSettings } from "../../src/log/types.ts";
 import { readHeader } from "../../src/record/format.ts";
@@ -201,7 +202,7 @@ describe("what is remembered of the forgotten", () => {
     const state = new ProducerState(100);
     for (let id = 1; id <= 5; id++) state.record(header(id), id * 10);
     const loaded = new ProducerState(100);
-    expect(loadSnapshot(loaded, kernel, state.snapshot(kernel, 16 + 3 * 32 + 4), 60)).toBe(true);
+    expect(loadSnapshot(loaded, kernel, takeSnapshot(state, kernel, 16 + 3 * 32 + 4), 60)).toBe(true);
     expect([loaded.size, loaded.forgotten, state.forgotten]).toEqual([3, 20, -1]);
   });
 

@@ -15,6 +15,7 @@ import { stampBaseOffset } from "../../src/record/format.ts";
 import { decodeBatch } from "../../src/record/record-batch.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
+import { takeSnapshot } from "../../src/store/take-snapshot.ts";
 import { fails } from "../contract/check.ts";
 import { craft, utf8 } from "../contract/kernel-samples.ts";
 import {
@@ -144,7 +145,7 @@ describe("stored bytes", () => {
     const state = new ProducerState(10);
     const header = { producerId: 7, producerEpoch: 0, baseSequence: 0, recordCount: 1, crc: 1 };
     state.record(header as never, 0);
-    const snapshot = state.snapshot(kernel, 1000);
+    const snapshot = takeSnapshot(state, kernel, 1000);
     for (const [at, value] of [
       [4, 2 ** 32 - 1],
       [4, 2],

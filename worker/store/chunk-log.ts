@@ -30,10 +30,12 @@ import type {
   FetchedBatches,
   LogRecovery,
   LogStore,
+  OnSeal,
   QuarantinedRange,
   ReplacementSegment,
   SegmentInfo,
 } from "../../src/store/log-store.ts";
+import { takeSnapshot } from "../../src/store/take-snapshot.ts";
 import { Archive } from "./segment-archive.ts";
 import type { SegmentToWrite } from "./segment-object.ts";
 import type { ArchiveEntry } from "./archive-tables.ts";
@@ -78,7 +80,7 @@ export class ChunkLog implements LogStore {
   readonly recovery: LogRecovery;
   readonly batchBytesMax = CHUNK_BYTES_MAX;
   readonly leaderEpoch: number;
-  onSeal: ((maxBytes: number) => Uint8Array) | undefined;
+  onSeal: OnSeal | undefined;
 
   readonly #options: ChunkLogOptions;
   readonly #tables: ChunkTables;
@@ -210,7 +212,7 @@ export class ChunkLog implements LogStore {
   #seal(): void {
     const sealed = { ...this.#active, sealedAt: this.#now() };
     this.#tables.insertSegment(sealed);
-    const snapshot = this.onSeal?.(SNAPSHOT_BYTES_MAX);
+    const snapshot = this.onSeal?.(SNAPSHOT_BYTES_MAX, takeSnapshot);
     if (snapshot) this.#tables.saveProducers(sealed.nextOffset, snapshot);
     this.#options.onSealed?.(sealed.nextOffset);
     this.#options.book?.seal(sealed.nextOffset);

@@ -4,6 +4,7 @@ import { ProducerState } from "../../log/producer-state.ts";
 import { DEFAULT_SETTINGS } from "../../log/limits.ts";
 import type { LogApi } from "../../log/types.ts";
 import { importSegments, type ImportResult, type SegmentSource } from "../../store/import-segments.ts";
+import { takeSnapshot } from "../../store/take-snapshot.ts";
 import { checkOptions, isObject, oneOf, refused } from "../../topic/check.ts";
 import { logName } from "../../topic/log-names.ts";
 import type { ImportedFile, SegmentImport } from "../api.ts";
@@ -37,7 +38,7 @@ function sourceOf(file: unknown, at: number): SegmentSource {
 function snapshotAt({ store }: OpenLogs, nextOffset: number): Uint8Array {
   const producers = new ProducerState(DEFAULT_SETTINGS.producersMax);
   producers.forget(nextOffset - 1);
-  return producers.snapshot(store.kernel, SNAPSHOT_BYTES_MAX);
+  return takeSnapshot(producers, store.kernel, SNAPSHOT_BYTES_MAX);
 }
 
 export async function takeSegments(

@@ -1,5 +1,5 @@
 /**
- * Where the fields of a producers' snapshot stand (producer-state.ts writes it, producer-snapshot.ts reads it).
+ * Where the fields of a producers' snapshot stand (take-snapshot.ts writes it, src/log/producer-snapshot.ts reads it).
  *
  *   head      0 "PRD2" · 4 u32 producers · 8 i64 forgotten
  *   producer  0 i64 id · 8 i16 epoch · 10 u16 batches (1 … 5), and behind it the batches
