@@ -286,8 +286,10 @@ function print({ ratios, figures, targets, rounds }: Result): void {
   console.log("figures");
   for (const [name, figure] of Object.entries(figures)) {
     const limit = name in AT_LEAST ? `at least ${number(AT_LEAST[name]!)}` : `at most ${number(AT_MOST[name] ?? 0)}`;
-    const bound = name in targets ? `   ${limit}: ` : "";
-    console.log(`  ${name.padEnd(58)} ${number(figure).padStart(12)}${bound}${met(name)}`);
+    // A ratio may have the same name.
+    const isBound = name in targets && (name in AT_LEAST || name in AT_MOST);
+    const bound = isBound ? `   ${limit}: ${met(name)}` : "";
+    console.log(`  ${name.padEnd(58)} ${number(figure).padStart(12)}${bound}`);
   }
 }
 
