@@ -87,11 +87,15 @@ async function reached({ store, changed, isOver }: ClaimHost, goal: number): Pro
 async function offerAgain(host: ClaimHost, log: EdgeLog, joined: Joined): Promise<ClaimEnd | undefined> {
   const { store } = host;
   const offers = await store.offers();
-  const { since } = store.outboxNote.offering!;
+  let since: number | undefined;
   for (let goal = joined.logEndOffset; ;) {
     await reached(host, goal);
     if (host.isOver()) return undefined;
-    const fetched = await headersBelow(store, log, { since, logStartOffset: joined.logStartOffset });
+    const headers = (from: number): Promise<Uint8Array[]> =>
+      headersBelow(store, log, { since: from, logStartOffset: joined.logStartOffset });
+    since ??= await offers?.check(await headers(Math.max(0, store.outboxNote.offering!.since - 1)));
+    if (host.isOver()) return undefined;
+    const fetched = await headers(since ?? 0);
     const readTo = store.watermark;
     const run = store.outboxNote.outbox === null ? undefined : await offers?.next(fetched, MOST, joined.closed);
     if (host.isOver()) return undefined;

@@ -214,7 +214,8 @@ export class HttpWire implements Wire {
         ? await answer.bytes()
         : await this.#refusal(answer, channel.number, frame.type === FrameType.OPEN ? 0 : frame.id, credits);
     const said = decodeFrame(told);
-    if (!said) throw new Ended(LOST);
+    // Something between may have cut the answer short.
+    if (!said || (said.type !== FrameType.BATCHES && !jsonOf(said))) throw new Ended(LOST);
     this.#learn(channel, frame, said);
     this.#told(told);
   }

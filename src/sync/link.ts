@@ -44,6 +44,7 @@ const PONG_MS = 10_000;
 const PONG_MS_HINTED = 2_000;
 const HINT_MS = 1_000;
 const RENEW_MS = 60_000;
+const RENEW_MS_MIN = 1_000;
 /**
  * After so many WebSockets in a row that did not open, or brought nothing, while the edge answered requests, HTTP is
  * used.
@@ -293,7 +294,7 @@ export class SyncLink {
     if (state.at !== "live" || state.token === undefined) return;
     const life = tokenLife(state.token, this.#host.now());
     if (life === undefined) return;
-    this.#renewal = this.#after(Math.max(0, life.left - Math.min(RENEW_MS, life.whole / 4)), signal, () => {
+    this.#renewal = this.#after(renewalIn(life), signal, () => {
       void this.#renewed(signal, "expiring");
     });
   }
@@ -331,6 +332,15 @@ export class SyncLink {
 const LOST = new Set([1006, 0]);
 /** True if the edge, or at least something between, answers requests, and what keeps a WebSocket away is no right. */
 const isAnswer = (status: number): boolean => status >= 200 && status < 500 && status !== 401 && status !== 403;
+
+/**
+ * When a token is renewed that the edge has just taken. Where it seems to be over, this device's clock is wrong, and to
+ * renew it at once would go on without an end.
+ */
+function renewalIn({ left, whole }: { readonly left: number; readonly whole: number }): number {
+  const lives = left > 0 ? left : Math.max(whole, RENEW_MS);
+  return Math.max(RENEW_MS_MIN, lives - Math.min(RENEW_MS, Math.max(whole, 0) / 4));
+}
 
 /** How long a JWT lives: in all, and from now on. Undefined if it does not say. */
 export function tokenLife(token: string, now: number): { readonly left: number; readonly whole: number } | undefined {

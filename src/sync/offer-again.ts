@@ -13,6 +13,7 @@ import { ATTRIBUTE_CONTROL, type BatchHeader, nextOffsetOf, readHeader, stampBas
 import type { SegmentedLog } from "../store/segmented-log.ts";
 import type { SegmentStore } from "../store/segment-store.ts";
 import { holesBetween, ownIn } from "./claim-look.ts";
+import { isFiller } from "./fillers.ts";
 import { keptTopic, replicaName } from "./log-names.ts";
 import type { Offering, OutboxNote } from "./notes.ts";
 import { INDEX_BATCHES_MAX, type OwnBatch, OwnBatches } from "./own-batches.ts";
@@ -34,6 +35,21 @@ export const isOwn = (
 ): boolean =>
   producers.some(([id, epoch, from]) => id === producerId && epoch === producerEpoch && baseSequence >= from);
 
+/** What compaction has left of a batch, and fillers. */
+const isRemade = (header: BatchHeader): boolean => isFiller(header) || header.recordCount <= header.lastOffsetDelta;
+
+/** The header of the batch that covers an offset; undefined where there is none, or damage. */
+async function headerOver(log: SegmentedLog | undefined, offset: number): Promise<BatchHeader | undefined> {
+  if (!log || offset < log.logStartOffset || offset >= log.logEndOffset) return undefined;
+  try {
+    const { bytes } = await log.read(offset, 1, log.logEndOffset);
+    return bytes.length > 0 ? readHeader(bytes) : undefined;
+  } catch (thrown) {
+    if (TidemarkError.from(thrown).code === "CORRUPT_RANGE") return undefined;
+    throw thrown;
+  }
+}
+
 export class OfferAgain implements Offers {
   readonly #storage: OfferingStorage;
   readonly #kept: SegmentedLog | undefined;
@@ -43,12 +59,15 @@ export class OfferAgain implements Offers {
   #filledTo: number;
   /** The replica was looked through for the window's batches up to here. */
   #lookedTo: number;
+  /** Below it the log there and the kept copy agree. */
+  #since: number;
   records = 0;
   left = 0;
 
   private constructor(storage: OfferingStorage, kept: SegmentedLog | undefined, { since, from }: Offering) {
     this.#storage = storage;
     this.#kept = kept;
+    this.#since = since;
     this.#filledTo = Math.max(from, kept?.logStartOffset ?? 0);
     this.#lookedTo = since;
   }
@@ -59,14 +78,37 @@ export class OfferAgain implements Offers {
     return offering && new OfferAgain(storage, await store.find(replicaName(keptTopic(storage.topic))), offering);
   }
 
+  check(fetched: readonly Uint8Array[]): Promise<number> {
+    return this.#storage.alone(async () => {
+      if (!(await this.#agrees(fetched))) {
+        this.#since = 0;
+        this.#filledTo = this.#kept?.logStartOffset ?? 0;
+      }
+      return this.#since;
+    });
+  }
+
+  async #agrees(fetched: readonly Uint8Array[]): Promise<boolean> {
+    const { replica, watermark, base = 0 } = this.#storage;
+    const at = this.#since - 1;
+    if (at < 0) return true;
+    if (watermark <= at) return false;
+    const ours = await headerOver(this.#kept, at);
+    const below = fetched.map((batch) => readHeader(batch)).find((header) => nextOffsetOf(header) > at);
+    const theirs = at < base ? below : await headerOver(replica?.log, at);
+    // Where compaction or retention has taken it, nothing can be said.
+    if (!ours || !theirs || isRemade(ours) || isRemade(theirs)) return true;
+    return ours.baseOffset === theirs.baseOffset && ours.crc === theirs.crc;
+  }
+
   async next(
     fetched: readonly Uint8Array[],
     most: Parameters<Offers["next"]>[1],
     isClosed: boolean,
   ): Promise<OutboxRun | undefined> {
     const storage = this.#storage;
-    const { since } = storage.outboxNote.offering!;
     return storage.alone(async () => {
+      const since = this.#since;
       for (;;) {
         if (!this.#window.firstUnsettled && !(await this.#fill())) return undefined;
         await this.#look(fetched);
@@ -86,7 +128,7 @@ export class OfferAgain implements Offers {
     const { outbox, outboxNote, watermark } = this.#storage;
     await outbox.index(Infinity);
     this.#window = new OwnBatches();
-    this.#lookedTo = Math.min(outboxNote.offering!.since, watermark);
+    this.#lookedTo = Math.min(this.#since, watermark);
     for await (const header of this.#kept?.headers(this.#filledTo) ?? []) {
       this.#filledTo = nextOffsetOf(header);
       if ((header.attributes & ATTRIBUTE_CONTROL) !== 0 || !isOwn(outboxNote, header) || outbox.batches.find(header))

@@ -50,7 +50,7 @@ export function blockedRuns(storage: TopicStorage, { ranges }: Pick<Block, "rang
   });
 }
 
-/** Batches of some runs; where the outbox is damaged, the damaged positions. */
+/** Un-settled batches of some runs; where the outbox is damaged, the damaged positions. */
 export async function* outboxBatches(
   storage: TopicStorage,
   runs: readonly Range[],
@@ -62,8 +62,9 @@ export async function* outboxBatches(
         if (code !== "CORRUPT_RANGE") throw thrown;
         return [Number(details["from"]), Number(details["to"])];
       });
-      if (!found) break;
       const isDamaged = Array.isArray(found);
+      // The rest of the run has been settled meanwhile, and what stands behind it is not meant.
+      if (!found || (!isDamaged && (found as { at: number }).at >= to)) break;
       yield isDamaged ? (found as Range) : (found as { batches: readonly Uint8Array[] }).batches[0]!;
       at = isDamaged ? (found as Range)[1] : (found as { next: number }).next;
     }
@@ -99,8 +100,24 @@ export interface Aside {
   readonly reason: { readonly code: string; readonly message: string };
 }
 
-/** Writes the records of these runs aside. Durable when it resolves; only then they may be retracted. */
-export async function setAside({ storage, kernel, log, reason }: Aside, runs: readonly Range[]): Promise<void> {
+/** By topic: the answers before. */
+const underway = new WeakMap<TopicStorage, Promise<void>>();
+
+/**
+ * Writes the records of these runs aside. Durable when it resolves; only then they may be retracted. Two tabs may
+ * answer at once: the second one waits, and finds what the first one has written.
+ */
+export function setAside(aside: Aside, runs: readonly Range[]): Promise<void> {
+  const before = underway.get(aside.storage) ?? Promise.resolve();
+  const work = before.then(() => writeAside(aside, runs));
+  underway.set(
+    aside.storage,
+    work.catch(() => undefined),
+  );
+  return work;
+}
+
+async function writeAside({ storage, kernel, log, reason }: Aside, runs: readonly Range[]): Promise<void> {
   const there = await keysOf(kernel, log);
   const id = storage.outboxNote.outbox ?? "";
   const why: Header[] = [

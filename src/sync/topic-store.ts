@@ -73,7 +73,13 @@ export interface ClaimStand {
 /** Own batches of the kept copy that the edge has lost (offer-again.ts). Methods run in the order of their calls. */
 export interface Offers {
   /**
-   * The next frame, for a claim; undefined: nothing is left. `fetched` as in ClaimLook, from the note's `since` on. A
+   * Called once, before the first frame, with what `next` is given, from one below the note's `since` on. Resolves with
+   * the offset below which the kept copy and the log that stands there agree. It is 0 where the batch before `since` is
+   * another one there: the edge has gone back further, or its log was made anew. Then all own records are candidates.
+   */
+  check(fetched: readonly Uint8Array[]): Promise<number>;
+  /**
+   * The next frame, for a claim; undefined: nothing is left. `fetched` as in ClaimLook, from what `check` said on. A
    * closed log takes nothing: all that it has lost stays in the kept copy.
    */
   next(

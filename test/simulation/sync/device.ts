@@ -9,12 +9,15 @@
  */
 import { TidemarkError } from "../../../src/errors.ts";
 import type { Wire } from "../../../src/sync/edge-socket.ts";
+import { decodeFrame } from "../../../src/sync/frames.ts";
+import { HttpWire } from "../../../src/sync/http-wire.ts";
 import type { ReplicaStart } from "../../../src/sync/replica-start.ts";
 import { SyncLink } from "../../../src/sync/link.ts";
 import { Session } from "../../../src/sync/session.ts";
 import type { SyncHost } from "../../../src/sync/sync-host.ts";
 import type { Random } from "../prng.ts";
 import type { SimEdge } from "./edge.ts";
+import { HttpWay, type HttpWayHost } from "./http-way.ts";
 import type { SimSocket } from "./network.ts";
 import type { MadeBatches } from "./made-batches.ts";
 import { batchOf, type NamedRecord } from "./records.ts";
@@ -31,6 +34,8 @@ import { type Speaking, WINDOW_BYTES, WireJudge } from "./wire-judge.ts";
 const PAUSE_MS = 4;
 /** Proof that the life lock is held takes less than so long. */
 const PROOF_MS = 3;
+/** Tokens that are asked for in a second. */
+const ASKS_MAX = 20;
 /** Looks of a claim in one millisecond. */
 const LOOKS_MAX = 100;
 
@@ -42,6 +47,8 @@ export interface DeviceWorld {
   readonly made: MadeBatches;
   readonly isLateForMessages: boolean;
   newId(): string;
+  /** The fault that a request over HTTP meets. */
+  readonly httpFault: HttpWayHost["fault"];
   fail(why: string): void;
   /** A session blocked or stopped, or its volume must be opened again. */
   hear(opening: Opening, news: string): void;
@@ -91,8 +98,12 @@ export class Opening {
   session: Session | undefined;
   link: SyncLink | undefined;
   socket: SimSocket | undefined;
+  /** In place of a socket, where WebSockets don't get through. */
+  http: object | undefined;
   #producer = { id: 0, sequence: 0 };
   #underway = 0;
+  /** When tokens were asked for, within a second. */
+  #asks: readonly number[] = [];
   /** Tokens of which this opening was told that they are refused. */
   readonly #refused = new Set<string>();
   readonly #world: DeviceWorld;
@@ -175,7 +186,10 @@ export class Opening {
       fits: () => true,
       windowBytesMax: WINDOW_BYTES,
       changed: () => {},
-      tell: (news) => world.hear(this, news.type),
+      tell: (news) => {
+        if (news.type === "offered" && device.offer) device.offer.left += news.left;
+        world.hear(this, news.type);
+      },
       unauthorized: () => link.step({ on: "unauthorized" }),
       served: () => link.step({ on: "served" }),
       failed: () => world.hear(this, "failed"),
@@ -263,15 +277,50 @@ export class Opening {
         const token = protocols.find((each) => each.startsWith("bearer."))?.slice("bearer.".length);
         if (token !== undefined && this.#refused.has(token))
           this.#world.fail(`storm: ${device.name} sends a refused token again`);
+        if (device.isBarred) throw new Error("no WebSocket gets through");
         return (this.socket = edge.connect({ pass: gate.pass, watcher: this.#judge }, token));
       },
+      overHttp: async (url, token) => this.#overHttp(url, token, after),
       http: async ({ method, token }) => {
         const answer = await edge.http(method, token);
         if (answer.status === 401 && token !== undefined) this.#refused.add(token);
         return answer;
       },
-      token: async () => desk?.token(),
+      token: async () => {
+        this.#countAsks();
+        return desk?.token();
+      },
       proveTerm: () => this.#proveTerm(),
+    };
+  }
+
+  /** A link waits before it tries again, so it never asks for tokens one after the other. */
+  #countAsks(): void {
+    const { ms } = this.#world.time;
+    this.#asks = [...this.#asks.filter((at) => ms - at < 1_000), ms];
+    if (this.#asks.length > ASKS_MAX) this.#world.fail(`storm: ${this.device.name} asks for tokens without a pause`);
+  }
+
+  /** What is said and heard over HTTP is judged as on a socket. */
+  #overHttp(url: string, token: string | undefined, after: SyncHost["after"]): Wire {
+    const { edge, httpFault: fault } = this.#world;
+    const wire = {};
+    const { request } = new HttpWay({ door: edge, wire, pass: this.gate.pass, fault });
+    const http = new HttpWire({ url, token, request, after });
+    this.http = wire;
+    this.device.isOverHttp = true;
+    http.addEventListener("message", ({ data }: { data?: unknown }) => {
+      const frame = data instanceof Uint8Array && decodeFrame(data);
+      if (frame) this.#judge.heard(frame);
+    });
+    return {
+      send: (data) => {
+        const frame = typeof data === "string" ? undefined : decodeFrame(data);
+        if (frame) this.#judge.sent(frame);
+        http.send(data);
+      },
+      close: (code) => http.close(code),
+      addEventListener: http.addEventListener.bind(http) as Wire["addEventListener"],
     };
   }
 
@@ -313,6 +362,21 @@ export class Opening {
     return true;
   }
 
+  /** A person lets an outbox that an edge has lost records of offer them again. The topic is opened anew. */
+  async offerAgain(agreedTo: number): Promise<void> {
+    const { device, storage } = this;
+    const { past } = this.#world.edge.ledger;
+    this.link!.close();
+    this.session!.close();
+    // As of the call: a crash may come behind its commit.
+    const { below, kept, offered } = await storage!.keptNames(agreedTo);
+    device.offer = { below: new Set(below), kept: new Set(kept), offered: new Set(offered), left: 0, past };
+    await storage!.restart(agreedTo);
+    if (!this.isCurrent) return;
+    device.crash("process");
+    device.open();
+  }
+
   /** Nothing reaches it any more, and it says nothing. */
   end(): void {
     if (this.gate.isOver) return;
@@ -329,6 +393,19 @@ export class Opening {
   }
 }
 
+/** What a person let a device offer again, by names of the records of its kept copy. */
+interface Offer {
+  /** Where the edge said that it agreed. */
+  readonly below: ReadonlySet<string>;
+  readonly kept: ReadonlySet<string>;
+  /** Of the kept ones those that the device knows as its own. */
+  readonly offered: ReadonlySet<string>;
+  /** So many stay in the kept copy only. */
+  left: number;
+  /** How often the edge had gone back. */
+  readonly past: number;
+}
+
 export class Device {
   readonly world: DeviceWorld;
   readonly name: string;
@@ -337,8 +414,14 @@ export class Device {
   opening: Opening | undefined;
   /** How far this device's clock is from the edge's. */
   clockMs = 0;
+  /** No WebSocket gets through, and requests do. */
+  isBarred = false;
+  isOverHttp = false;
   /** Acknowledged, in the order of the outbox, by position. */
   outbox: { readonly at: number; readonly name: string }[] = [];
+
+  /** Behind an edge that went back. */
+  offer: Offer | undefined;
 
   /** What the edge has said in this connection of positions that the replica had not passed. */
   armed: Pick<TakenTo, "next" | "lastOffset"> | undefined;

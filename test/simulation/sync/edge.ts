@@ -11,6 +11,7 @@ import { readHeader } from "../../../src/record/format.ts";
 import { decodeFrame, type Frame, FrameType } from "../../../src/sync/frames.ts";
 import { EdgeError } from "../../../worker/errors.ts";
 import { LogSockets, type SocketHost } from "../../../worker/log-object/sockets.ts";
+import type { SyncState } from "../../../worker/log-object/outbox-sessions.ts";
 import { nothingAt, Telling } from "../../../worker/log-object/telling.ts";
 import { Archive } from "../../../worker/store/segment-archive.ts";
 import type { OutboxBounds } from "../../../worker/stream/outboxes.ts";
@@ -19,6 +20,7 @@ import { Counters } from "../../../worker/telemetry/counters.ts";
 import { kernel } from "../../unit/outbox-edge.ts";
 import { CONFIG } from "../../unit/outbox-world.ts";
 import { Ledger } from "./ledger.ts";
+import type { HttpDoor } from "./http-way.ts";
 import { type DeviceEnd, type Front, type Joiner, type ObjectSocket, SimSocket } from "./network.ts";
 import { batchOf, namesIn, type NamedRecord } from "./records.ts";
 import { type DatabaseState, SimSql } from "./sim-sql.ts";
@@ -43,7 +45,7 @@ export interface EdgeBackup {
   readonly names: readonly string[];
 }
 
-export class SimEdge implements Front {
+export class SimEdge implements Front, HttpDoor {
   readonly time: Time;
   readonly path = PATH;
   readonly ledger: Ledger;
@@ -57,6 +59,7 @@ export class SimEdge implements Front {
   #made = 0;
   #draws = 0;
   readonly #clients = new Set<SimSocket>();
+  readonly #lookers = new Set<() => void>();
   readonly #withdrawn = new Set<string>();
   isReachable = true;
   /** Cut once so many messages more have been delivered. */
@@ -78,7 +81,7 @@ export class SimEdge implements Front {
   /** Told of a fault that waited for its moment. */
   onStruck: (name: string) => void = () => undefined;
   /** Told of each push that passes, before it is taken. */
-  onPush: (socket: SimSocket, owner: string) => void = () => undefined;
+  onPush: (socket: object, owner: string) => void = () => undefined;
 
   constructor(time: Time, settings: EdgeSettings, fail: (why: string) => void) {
     this.time = time;
@@ -123,17 +126,8 @@ export class SimEdge implements Front {
         getWebSockets: () =>
           [...this.#clients].flatMap(({ channels }) => [...channels.values()]).filter(({ isAccepted }) => isAccepted),
       },
-      stream: async () => {
-        await this.#wakes;
-        const stream = await this.#stream.catch(() => {
-          throw new EdgeError("CLOSED", "the object does not open now", { reason: "reset" });
-        });
-        if (!stream) throw new EdgeError("NOT_FOUND", "no such stream");
-        return stream;
-      },
-      begin: () => {
-        if (this.refuses) throw new EdgeError(this.refuses, "not now", { retryAfter: 1 });
-      },
+      stream: () => this.stream(),
+      begin: () => this.begin(),
       counters: new Counters(),
       event: () => undefined,
       takesOutboxes: true,
@@ -148,6 +142,19 @@ export class SimEdge implements Front {
       turn,
     });
     this.#become(Stream.load(this.#host()));
+  }
+
+  begin(): void {
+    if (this.refuses) throw new EdgeError(this.refuses, "not now", { retryAfter: 1 });
+  }
+
+  async stream(): Promise<Stream> {
+    await this.#wakes;
+    const stream = await this.#stream.catch(() => {
+      throw new EdgeError("CLOSED", "the object does not open now", { reason: "reset" });
+    });
+    if (!stream) throw new EdgeError("NOT_FOUND", "no such stream");
+    return stream;
   }
 
   #become(opening: Promise<Stream | undefined>): void {
@@ -168,14 +175,16 @@ export class SimEdge implements Front {
       random: () => ++this.#draws,
       breathe: () => this.#commits(),
       readSource: () => Promise.reject(new Error("no source")),
-      onChange: () =>
+      onChange: () => {
+        for (const look of [...this.#lookers]) look();
         void this.#stream.then(
           (open) => {
             stream ??= open;
             if (stream && stream === open) telling.moved(stream);
           },
           () => undefined,
-        ),
+        );
+      },
       onSealed: () => undefined,
       abort: () => this.time.after(0, () => this.reset(false)),
       outboxes: this.#settings.outboxes,
@@ -342,7 +351,7 @@ export class SimEdge implements Front {
   /** What a request over HTTP is answered. */
   async http(method: "PUT" | "HEAD", text: string | undefined): Promise<{ readonly status: number }> {
     if (!this.isReachable) throw new Error("unreachable");
-    if (text !== undefined && !this.#isGood(text)) return { status: 401 };
+    if (text !== undefined && !this.isGood(text)) return { status: 401 };
     try {
       if (method === "PUT") await this.make();
       return { status: (await this.#stream) ? 200 : 404 };
@@ -352,13 +361,13 @@ export class SimEdge implements Front {
   }
 
   connect(device: DeviceEnd, text: string | undefined): SimSocket {
-    if (!this.isReachable || (text !== undefined && !this.#isGood(text))) throw new Error("refused");
+    if (!this.isReachable || (text !== undefined && !this.isGood(text))) throw new Error("refused");
     const socket = new SimSocket(this, device, text);
     this.#clients.add(socket);
     return socket;
   }
 
-  #isGood(text: string): boolean {
+  isGood(text: string): boolean {
     return tokenOf(text).exp * 1000 > this.now() && !this.#withdrawn.has(text);
   }
   isWithdrawn(text: string): boolean {
@@ -381,7 +390,16 @@ export class SimEdge implements Front {
     this.cut(client, 1006);
   }
 
-  passed(socket: SimSocket, owner: string): void {
+  answerFrame(frame: Frame, sync: SyncState | undefined): Promise<Uint8Array> {
+    return this.#sockets.answer(frame, sync);
+  }
+
+  onMove(look: () => void): () => void {
+    this.#lookers.add(look);
+    return () => this.#lookers.delete(look);
+  }
+
+  passed(socket: object, owner: string): void {
     this.onPush(socket, owner);
   }
 

@@ -23,6 +23,7 @@ const DOWN_MS = 1_500;
 const HANG_MS = 8_000;
 const SLEEP_MS = 300_000;
 const FULL_MS = 20_000;
+const BARRED_MS = 120_000;
 const DAY_MS = 86_400_000;
 const OTHERS_MAX = 5;
 
@@ -69,7 +70,11 @@ function restore(world: World): boolean {
   const backup = world.backups.get(device);
   if (!backup) {
     if (!device.isOpen) return false;
-    world.backups.set(device, { disk: device.disk.copy(), outbox: [...device.outbox] });
+    world.backups.set(device, {
+      disk: device.disk.copy(),
+      outbox: [...device.outbox],
+      offer: device.offer && { ...device.offer },
+    });
     return false;
   }
   world.backups.delete(device);
@@ -77,6 +82,7 @@ function restore(world: World): boolean {
   device.disk = backup.disk;
   device.armed = undefined;
   device.passedTo = 0;
+  device.offer = backup.offer;
   device.outbox = backup.outbox;
   device.open();
   return true;
@@ -85,7 +91,8 @@ function restore(world: World): boolean {
 function copy(world: World): boolean {
   const device = anyOpen(world);
   if (!device || world.devices.length >= OTHERS_MAX) return false;
-  world.add(device.disk.copy(), [...device.outbox]);
+  const added = world.add(device.disk.copy(), [...device.outbox]);
+  added.offer = device.offer && { ...device.offer };
   return true;
 }
 
@@ -138,6 +145,36 @@ export const FAULTS: readonly Fault[] = [
       const socket = random.pick(open);
       socket.hold();
       time.after(random.int(AWAY_MS), () => socket.release());
+      return true;
+    },
+  },
+  {
+    name: "barred",
+    share: 3,
+    when: "http",
+    strike(world) {
+      const device = anyOpen(world);
+      if (!device || device.isBarred) return false;
+      device.isBarred = true;
+      const { socket } = device.opening!;
+      if (socket?.isOpen) world.edge.cut(socket, 1006);
+      // In the end some are still barred.
+      if (world.random.chance(0.5)) world.time.after(world.random.int(BARRED_MS), () => (device.isBarred = false));
+      return true;
+    },
+  },
+  {
+    name: "returned",
+    share: 2,
+    when: "late",
+    strike(world) {
+      const device = anyOpen(world);
+      const { link, gate } = device?.opening ?? {};
+      if (!link) return false;
+      link.hint("returned");
+      if (!world.random.chance(0.5)) return true;
+      gate!.sleep();
+      world.time.after(world.random.int(SLEEP_MS / 4), () => gate!.wake());
       return true;
     },
   },

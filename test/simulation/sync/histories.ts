@@ -195,6 +195,57 @@ async function sealBetweenPushes(stage: Stage): Promise<void> {
   await stage.end();
 }
 
+/** A batch is blocked, and two tabs set it aside at once; another one answers late, when it is settled. */
+async function asideTwice(stage: Stage): Promise<void> {
+  await stage.time.until(stage.edge.make());
+  const device = stage.device();
+  await stage.level(device);
+  const poison = stage.record({ name: "p", isPoison: true });
+  await stage.write(device, [poison]);
+  await stage.write(device);
+  const { session, storage } = device.opening!;
+  await stage.until("nothing is blocked", () => session!.block !== undefined);
+  const { block } = session!;
+  const { ranges } = block!;
+  stage.aside.add(poison.name);
+  const answer = (): Promise<void> => storage!.setAside(ranges, block!);
+  await stage.time.until(Promise.all([answer(), answer()]));
+  await stage.time.until(answer());
+  const names = await stage.time.until(storage!.namesAside());
+  if (names.length !== 1) stage.fail(`aside: ${names.join()} stand there, and ${poison.name} was set aside`);
+  device.opening!.unblock();
+  await stage.end();
+}
+
+/**
+ * The edge was put back, and then its log is made anew, before a device may offer again what was lost. The process ends
+ * when the first frame has been taken, and before the device knows it.
+ */
+async function offerAnew(stage: Stage): Promise<void> {
+  const { edge } = stage;
+  await stage.time.until(edge.make());
+  const device = stage.device();
+  for (let i = 0; i < OTHERS; i++) await stage.write(device);
+  await stage.level(device);
+  const backup = (await stage.time.until(edge.backup()))!;
+  for (let i = 0; i < OTHERS; i++) await stage.write(device);
+  await stage.level(device);
+  await stage.time.until(edge.putBack(backup));
+  const { opening } = device;
+  await stage.until("it does not stop", () => opening!.session!.state.at === "stopped");
+  await stage.time.until(edge.remove());
+  await stage.time.until(edge.make());
+  const { state } = opening!.session!;
+  const agreedTo = state.at === "stopped" ? Number(state.details["agreedTo"]) : 0;
+  if (agreedTo === 0) stage.fail(`the edge was put back to ${OTHERS}, and agrees nowhere`);
+  // Its process ends meanwhile.
+  void opening!.offerAgain(agreedTo);
+  await stage.until("nothing is offered", () => edge.committed > 0);
+  device.crash("process");
+  device.open();
+  await stage.end();
+}
+
 export const HISTORIES: Readonly<Record<string, History>> = {
   "a look while records settle": lookWhileSettling,
   "an append while an id is left": appendWhileLeaving,
@@ -205,6 +256,8 @@ export const HISTORIES: Readonly<Record<string, History>> = {
   "a full index behind a crash": fullIndex,
   "a trim, and nobody writes": trimAlone,
   "a seal between pushes": sealBetweenPushes,
+  "two answers at once, and a late one": asideTwice,
+  "an offer to a log that was made anew": offerAnew,
 };
 
 /** Why one of the histories of this name fails, with its seed; undefined: they pass. */

@@ -155,6 +155,14 @@ export class Judge {
     return shown;
   }
 
+  /** The edge has lost it. It stays in the kept copy, or a copy of the device brings it back, whenever that comes. */
+  #isLeft({ offer }: Device, name: string): boolean {
+    if (!offer) return false;
+    const { below, kept, offered, left, past } = offer;
+    const hasGoneFurther = this.#world.edge.ledger.past > past;
+    return (below.has(name) && hasGoneFurther) || (kept.has(name) && (left > 0 || !offered.has(name)));
+  }
+
   /** In the end, of a device that is level. */
   async level(device: Device): Promise<void> {
     const world = this.#world;
@@ -167,6 +175,7 @@ export class Judge {
       // A copy of the device may push it all the same, whenever that comes.
       if (world.discarded.has(name) || world.aside.has(name)) continue;
       const at = now.at.get(name);
+      if (this.#isLeft(device, name)) continue;
       if (at === undefined) return world.fail(`lost: ${device.name}'s ${name}`);
       if (at < last && !edge.ledger.mayBeTwice.has(name))
         return world.fail(`order: ${device.name}'s ${name} is at ${at}, behind ${last}`);

@@ -28,6 +28,10 @@ export interface WorldKind {
   readonly asides: boolean;
   /** A device that has slept finds its timers due before it hears what came meanwhile. */
   readonly late: boolean;
+  /** Behind an edge that went back a person lets a device offer again what it has lost. */
+  readonly offers: boolean;
+  /** WebSockets of a device don't get through, and HTTP does. */
+  readonly http: boolean;
   /** Some records are large, so that segments and windows fill. */
   readonly large: boolean;
 }
@@ -48,6 +52,8 @@ export function kindOf(random: Random): WorldKind {
     asides: false,
     late: false,
     large: false,
+    offers: false,
+    http: false,
   };
 }
 
@@ -72,6 +78,8 @@ export class Wide {
       asides: random.chance(0.5),
       late: random.chance(0.5),
       large: random.chance(0.3),
+      offers: random.chance(0.7),
+      http: random.chance(0.3),
     };
   }
 
@@ -89,6 +97,7 @@ const WIDE_ONLY: ReadonlySet<string> = new Set([
   "drops",
   "asides",
   "late",
+  "http",
 ] satisfies (keyof WorldKind)[]);
 export const isWideOnly = (kind: keyof WorldKind | undefined): boolean => WIDE_ONLY.has(kind ?? "");
 

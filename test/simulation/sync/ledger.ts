@@ -36,6 +36,10 @@ export class Ledger {
   get hasPast(): boolean {
     return this.#past.length > 0;
   }
+  /** How often that was. */
+  get past(): number {
+    return this.#past.length;
+  }
   get end(): number {
     return this.#now.names.length;
   }

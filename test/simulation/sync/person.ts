@@ -30,6 +30,24 @@ export class Person {
     });
   }
 
+  /** The edge went back: what it has lost of this device's records goes there again, unless a copy is kept already. */
+  stopped(opening: Opening): void {
+    const world = this.#world;
+    if (!world.kind.offers || world.isHealing) return;
+    world.time.after(world.random.int(THINKS_MS), () => {
+      const state = opening.session?.state;
+      if (!opening.isOpen || !opening.isCurrent || opening.gate.isAsleep) return;
+      if (state?.at !== "stopped" || state.code !== "DIVERGED" || opening.storage!.hasKept) return;
+      world.count("offer again");
+      opening.offerAgain(Number(state.details["agreedTo"] ?? 0)).catch((thrown: unknown) => {
+        const error = TidemarkError.from(thrown);
+        if (!AGAIN.has(error.code) && !error.details["poisoned"])
+          return world.fail(`an offer of ${opening.device.name} fails: ${error.stack ?? error.message}`);
+        world.hear(opening, "failed");
+      });
+    });
+  }
+
   /** The device is full, or its volume must be opened again: then the question comes again. */
   #refused(opening: Opening, thrown: unknown): void {
     const world = this.#world;

@@ -173,6 +173,24 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
   },
   // Answers.
   {
+    name: "two answers write aside at once",
+    file: "src/sync/set-aside.ts",
+    find: "const before = underway.get(aside.storage) ?? Promise.resolve();",
+    replace: "const before = Promise.resolve();",
+    found: /^aside/,
+    history: "two answers at once, and a late one",
+    isQuick: true,
+  },
+  {
+    name: "a late answer sets aside what stands behind",
+    file: "src/sync/set-aside.ts",
+    find: "if (!found || (!isDamaged && (found as { at: number }).at >= to)) break;",
+    replace: "if (!found) break;",
+    found: /^aside/,
+    history: "two answers at once, and a late one",
+    isQuick: true,
+  },
+  {
     name: "a conflict is answered while others are on their way",
     file: PUMP,
     find: "if (this.#refused && this.#flights.length === 0) {",
@@ -228,6 +246,53 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     found: /^storm/,
     history: "an append while an id is left",
     isQuick: true,
+  },
+  // An edge that went back.
+  {
+    name: "what stands at the edge already is offered again",
+    file: "src/sync/offer-again.ts",
+    find: "if (own) this.#window.settle(own, header.baseOffset);",
+    replace: "",
+    found: /^twice/,
+    plan: "wide",
+    having: ["goesBack", "offers"],
+  },
+  {
+    name: "nothing is offered again",
+    file: "src/sync/stop-syncing.ts",
+    find: "...(offering && { offering })",
+    replace: "",
+    found: /^lost/,
+    plan: "wide",
+    having: ["goesBack", "offers"],
+  },
+  {
+    name: "an offer trusts what the edge said before it went back further",
+    file: "src/sync/offer-again.ts",
+    find: "if (!(await this.#agrees(fetched))) {",
+    replace: "if (fetched.length < 0) {",
+    found: /^(twice|lost)/,
+    history: "an offer to a log that was made anew",
+    isQuick: true,
+  },
+  // HTTP.
+  {
+    name: "a request over HTTP that fails does not end the wire",
+    file: "src/sync/http-wire.ts",
+    find: "this.#end(thrown instanceof Ended ? thrown.code : LOST);",
+    replace: "if (thrown instanceof Ended) this.#end(thrown.code);",
+    found: /^liveness/,
+    plan: "wide",
+    having: ["http"],
+  },
+  {
+    name: "a token that seems to be over is renewed at once",
+    file: LINK,
+    find: "const lives = left > 0 ? left : Math.max(whole, RENEW_MS); return Math.max(RENEW_MS_MIN,",
+    replace: "const lives = left; return Math.max(0,",
+    found: /^storm/,
+    plan: "wide",
+    having: ["tokens"],
   },
   // The edge.
   {

@@ -28,6 +28,7 @@ export class Stage {
   readonly time: SimTime;
   readonly edge: SimEdge;
   readonly desk = undefined;
+  readonly httpFault = (): undefined => undefined;
   readonly made = new MadeBatches();
   readonly isLateForMessages = true;
   readonly discarded = new Set<string>();

@@ -14,13 +14,16 @@ import type { Volume, VolumeInfo } from "../../../src/store/volume.ts";
 import { Log } from "../../../src/log/log.ts";
 import { withDefaults } from "../../../src/log/limits.ts";
 import { becomeSynced } from "../../../src/sync/become-synced.ts";
-import { replicaName } from "../../../src/sync/log-names.ts";
+import { keptTopic, replicaName } from "../../../src/sync/log-names.ts";
+import { isOwn } from "../../../src/sync/offer-again.ts";
+import { restart } from "../../../src/sync/stop-syncing.ts";
 import { setAside } from "../../../src/sync/set-aside.ts";
 import type { Range } from "../../../src/sync/topic-store.ts";
 import { namesIn } from "./records.ts";
 import { SyncedLog } from "../../../src/sync/synced-log.ts";
 import { TopicStorage } from "../../../src/sync/topic-storage.ts";
 import { readHeader } from "../../../src/record/format.ts";
+import { splitBatches } from "../../../src/record/record-batch.ts";
 import { kernel } from "../../unit/outbox-edge.ts";
 import { concat } from "../../../src/record/bytes.ts";
 import { Counters } from "../counters.ts";
@@ -32,6 +35,7 @@ await Promise.all([
   import("../../../src/log/remembering.ts"),
   import("../../../src/sync/claim-look.ts"),
   import("../../../src/sync/claimer.ts"),
+  import("../../../src/sync/offer-again.ts"),
   import("../../../src/log/upkeep.ts"),
   import("../../../src/store/check-catalog.ts"),
   import("../../../src/store/examine.ts"),
@@ -274,6 +278,33 @@ export class OpenedTopic {
   async setAside(runs: readonly Range[], reason: { readonly code: string; readonly message: string }): Promise<void> {
     await setAside({ storage: this.store, kernel, log: await this.aside(), reason }, runs);
     for (const [from, to] of runs) await this.store.retract(from, to, "aside");
+  }
+
+  /** Names of the records that had a place at the edge, below `offerFrom` and above, and of those that an offer has. */
+  async keptNames(offerFrom: number): Promise<Readonly<Record<"below" | "kept" | "offered", string[]>>> {
+    const { outboxNote, replica, watermark } = this.store;
+    const [below, kept, offered]: [string[], string[], string[]] = [[], [], []];
+    for (let from = replica?.log.logStartOffset ?? 0; replica && from < watermark;) {
+      const { bytes, nextOffset } = await replica.log.read(from, 1, watermark);
+      for (const batch of splitBatches(bytes))
+        for (const [offset, name] of namesIn(batch)) {
+          (offset < offerFrom ? below : kept).push(name);
+          if (offset >= offerFrom && isOwn(outboxNote, readHeader(batch))) offered.push(name);
+        }
+      from = nextOffset;
+    }
+    return { below, kept, offered };
+  }
+
+  /** True if another copy of the topic is kept already. */
+  get hasKept(): boolean {
+    return this.#segments.bornOf(replicaName(keptTopic(TOPIC))) !== undefined;
+  }
+
+  /** Sync begins anew at the log that stands there now, and offers own records from `offerFrom` on again. */
+  async restart(offerFrom: number): Promise<void> {
+    await this.store.close();
+    await restart(this.#segments, this.store, offerFrom);
   }
 
   /** The process ends: nothing reaches the disk any more, and nothing is answered. */

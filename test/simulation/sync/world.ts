@@ -7,7 +7,7 @@
  */
 import { TidemarkError } from "../../../src/errors.ts";
 import { Random } from "../prng.ts";
-import { Device, type Opening, type OpeningOptions } from "./device.ts";
+import { Device, type DeviceWorld, type Opening, type OpeningOptions } from "./device.ts";
 import { type EdgeBackup, SimEdge } from "./edge.ts";
 import { FAULTS } from "./faults.ts";
 import { kindOf, type SyncPlan, Wide, type WorldKind } from "./kinds.ts";
@@ -41,6 +41,8 @@ const REOPEN_MS = 1_000;
 /** After these, what is done at the edge may fail. */
 const TROUBLES_EDGE: ReadonlySet<string> = new Set(["edge power", "edge full", "power in seal"]);
 const KEYS = 4;
+/** Of requests over HTTP. */
+const HTTP_FAULT_SHARE = 0.15;
 /** Every so-manieth record is large where any is. */
 const LARGE_EACH = 5;
 const LARGE_BYTES = 700;
@@ -53,7 +55,7 @@ export class World {
   readonly kind: WorldKind;
   readonly desk: TokenDesk | undefined;
   readonly devices: Device[] = [];
-  readonly backups = new Map<Device, Pick<Device, "disk" | "outbox">>();
+  readonly backups = new Map<Device, Pick<Device, "disk" | "outbox" | "offer">>();
   edgeBackup: EdgeBackup | undefined;
   readonly discarded = new Set<string>();
   /** Records that a person has set aside, or has begun to. */
@@ -95,6 +97,13 @@ export class World {
       });
   }
 
+  readonly httpFault: DeviceWorld["httpFault"] = (faults) => {
+    if (this.isHealing || !this.random.chance(HTTP_FAULT_SHARE)) return undefined;
+    const fault = this.random.pick(faults);
+    this.count(fault);
+    return fault;
+  };
+
   newRecord(isPoison = false): NamedRecord {
     const name = `${isPoison ? "p" : "r"}${this.#records++}`;
     const key = this.kind.compacts ? `k${this.random.int(KEYS)}` : undefined;
@@ -115,7 +124,7 @@ export class World {
 
   /** I9. */
   #checkOwner(socket: object, owner: string): void {
-    const device = this.devices.find(({ opening }) => opening?.socket === socket);
+    const device = this.devices.find(({ opening }) => opening?.socket === socket || opening?.http === socket);
     const noted = device?.opening?.storage?.store.outboxNote.owner;
     if (noted !== undefined && noted !== owner) this.fail(`leak: ${device!.name} pushes as ${owner}, not ${noted}`);
   }
@@ -124,6 +133,7 @@ export class World {
     if (!opening.isCurrent) return;
     this.count(news);
     if (news === "blocked") this.person.asked(opening);
+    if (news === "stopped") this.person.stopped(opening);
     if (news === "failed") {
       // The volume must be opened again.
       const { device } = opening;
@@ -157,7 +167,7 @@ export class World {
     return random.int(roll < 8 ? QUIET_MS : roll < 500 ? HASTE_MS : STEP_MS);
   }
 
-  add(disk: SimDisk, outbox: Device["outbox"]): void {
+  add(disk: SimDisk, outbox: Device["outbox"]): Device {
     const { random } = this;
     const options: OpeningOptions = {
       settings: { indexMax: random.pick([2, 20, 65_536]), outboxBytesMax: random.pick([2_000, 1 << 28]) },
@@ -167,6 +177,7 @@ export class World {
     device.outbox = outbox;
     this.devices.push(device);
     device.open();
+    return device;
   }
 
   async #step(): Promise<void> {
@@ -264,6 +275,7 @@ export class World {
       session.state.at === "live" &&
       session.edgeStart === this.edge.start &&
       store.firstUnsettled === store.end &&
+      store.outboxNote.offering === undefined &&
       store.watermark === session.edgeEnd &&
       store.watermark === this.edge.committed
     );
