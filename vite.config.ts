@@ -1,7 +1,8 @@
 /**
  * One configuration for two uses of Vite.
  *
- * Playground (`vite`, `vite build`): root web/, result in .cache/playground.
+ * Playground (`vite`, `vite build`): root web/, result in .cache/playground. Mode "package" (tools/package/build.mjs):
+ * without the data sets, result in dist/playground; `tidemark dev` serves it with data that it makes up.
  *
  * Tests (`vitest`), six projects:
  *   unit     Node: units, contract suites, simulation, structure
@@ -19,6 +20,7 @@
 import { mkdtempSync, mkdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import { playwright } from "@vitest/browser-playwright";
+import type { Plugin } from "vite";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
 import { CHROMIUM_ARGS, findChromium } from "./tools/run/setup.mjs";
@@ -51,6 +53,43 @@ const playground: ViteUserConfig = {
   },
   server: { host: "127.0.0.1", fs: { allow: [root] } },
   preview: { host: "127.0.0.1" },
+};
+
+/** A name that ends in .json would be read as JSON. */
+const SAMPLE = "\0tidemark-sample:";
+
+/** Of index.html; a device's page speaks of no data. */
+const MADE_UP = [
+  ["200,000 real flights", "200,000 made-up flights"],
+  ["flights and earthquakes of the <cite>vega-datasets</cite> package.", "flights and earthquakes that are made up."],
+] as const;
+
+/** The data sets are addresses beside the page, and the page says that they are made up. */
+const samples: Plugin = {
+  name: "tidemark-samples",
+  enforce: "pre",
+  resolveId: (id) => {
+    const [, name] = /^vega-datasets\/data\/(.+)\.json\?url$/.exec(id) ?? [];
+    return name === undefined ? undefined : SAMPLE + name;
+  },
+  load: (id) =>
+    id.startsWith(SAMPLE)
+      ? `export default ${JSON.stringify(`./samples/${id.slice(SAMPLE.length)}.json`)};`
+      : undefined,
+  transformIndexHtml: (html, { path: page }) =>
+    page.endsWith("index.html")
+      ? MADE_UP.reduce((text, [real, madeUp]) => {
+          if (!text.includes(real)) throw new Error(`web/index.html does not say ${real}`);
+          return text.replace(real, madeUp);
+        }, html)
+      : html,
+};
+
+const packaged: ViteUserConfig = {
+  ...playground,
+  resolve: {},
+  plugins: [samples],
+  build: { ...playground.build, outDir: path.join(root, "dist", "playground") },
 };
 
 /** A profile folder of this run's own, gone when the run ends. */
@@ -178,4 +217,7 @@ async function tests(): Promise<ViteUserConfig> {
   };
 }
 
-export default defineConfig(async ({ mode }) => (mode === "test" ? tests() : playground));
+export default defineConfig(async ({ mode }) => {
+  if (mode === "test") return tests();
+  return mode === "package" ? packaged : playground;
+});

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { checkedArguments, type Command } from "./arguments.ts";
 import { append } from "./commands/append.ts";
 import { assets } from "./commands/assets.ts";
+import { bench } from "./commands/bench.ts";
 import { completionOf } from "./commands/completion.ts";
 import { dev } from "./commands/dev.ts";
 import { dump } from "./commands/dump.ts";
@@ -31,6 +32,7 @@ const COMMANDS: readonly Command[] = [
   trim,
   dump,
   verify,
+  bench,
   assets,
   token,
   secret,

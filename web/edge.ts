@@ -62,7 +62,9 @@ export async function edgePanel(): Promise<string | undefined> {
   byId("edge-state").replaceChildren(
     "No edge beside this page. In the repository, ",
     el("code", {}, "npm start"),
-    " runs one.",
+    " runs one; in an app that has Wrangler, ",
+    el("code", {}, "npx tidemark dev"),
+    " does.",
   );
   return undefined;
 }

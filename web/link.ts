@@ -1,6 +1,6 @@
 /**
  * A device's link to the edge. Its address is one of the playground's own server, which passes everything on to the
- * edge, or cuts it (tools/run/links.mjs). All windows of a device show the same switch.
+ * edge, or cuts it (cli/device-links.ts). All windows of a device show the same switch.
  */
 import type { DeviceName } from "./devices.ts";
 

@@ -35,7 +35,7 @@ async function tellBeginning(app: App, order: Awaited<ReturnType<typeof carryOut
   text.textContent =
     logEndOffset > 0
       ? `Still here from last time: ${number(logEndOffset - logStartOffset)} offsets.`
-      : "The log is empty. Load flights, and 7 MiB of them are on your disk a second later.";
+      : "The log is empty. Load flights, and 200,000 of them are on your disk a second later.";
   if (!wasReopened()) return;
   notice(
     "Another tab did harm",

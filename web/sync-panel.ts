@@ -8,7 +8,9 @@ export function syncPanel(edge: string | undefined): void {
     return state.replaceChildren(
       "There is no edge beside this page, and without one two devices have nowhere to meet. In the repository, ",
       el("code", {}, "npm start"),
-      " runs one.",
+      " runs one; in an app that has Wrangler, ",
+      el("code", {}, "npx tidemark dev"),
+      " does.",
     );
   state.textContent = "An edge runs beside this page. Start the devices: each is a tide of its own, in a frame.";
   byId<HTMLButtonElement>("sync-start").disabled = false;

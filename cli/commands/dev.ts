@@ -1,6 +1,6 @@
 /**
- * `tidemark dev`: the edge on this machine, for an app that is being written. It runs the package's Worker in the
- * Wrangler that the app has installed. Requests from this machine need no token.
+ * `tidemark dev`: the edge on this machine, for an app that is being written, and the playground beside it. It runs the
+ * package's Worker in the Wrangler that the app has installed. Requests from this machine need no token.
  *
  *   FOLDER/worker.js       passes the package's Worker on        } written anew each time
  *   FOLDER/wrangler.json   its bindings                          }
@@ -17,11 +17,13 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { lockFolder } from "../../src/node/folder-lock.ts";
 import { type Command, numberOf } from "../arguments.ts";
-import { Failure } from "../failure.ts";
+import { Failure, UsageError } from "../failure.ts";
 import { stopSignal } from "../interrupt.ts";
+import { type EdgeAt, type Served, servePlayground } from "../playground.ts";
 import { printLine } from "../terminal.ts";
 
 const PORT = 8787;
+const PLAYGROUND_PORT = 4173;
 const PORT_MAX = 65_535;
 /** Ports that are looked at, where none is named. */
 const PORTS_TRIED = 20;
@@ -37,7 +39,10 @@ function wranglerOf(folder: string): string {
     const { bin } = JSON.parse(readFileSync(file, "utf8")) as { bin: { wrangler: string } };
     return path.join(path.dirname(file), bin.wrangler);
   } catch {
-    throw new Failure("the edge runs in Wrangler, and there is none here: npm install --save-dev wrangler");
+    throw new Failure(
+      "the edge runs in Wrangler, and there is none here: npm install --save-dev wrangler; or --alone for the " +
+        "playground without an edge, which has everything but sync between two devices",
+    );
   }
 }
 
@@ -50,13 +55,13 @@ function isFree(port: number): Promise<boolean> {
 }
 
 /** The port that is asked for, or the first free one from the usual one on. */
-async function portFor(asked: number | undefined): Promise<number> {
+async function portFor(option: string, asked: number | undefined, usual: number): Promise<number> {
   if (asked !== undefined) {
     if (await isFree(asked)) return asked;
-    throw new Failure(`port ${asked} is taken: name another one with --port, or leave it out`);
+    throw new Failure(`port ${asked} is taken: name another one with --${option}, or leave it out`);
   }
-  for (let port = PORT; port < PORT + PORTS_TRIED; port++) if (await isFree(port)) return port;
-  throw new Failure(`no port from ${PORT} to ${PORT + PORTS_TRIED - 1} is free: name one with --port`);
+  for (let port = usual; port < usual + PORTS_TRIED; port++) if (await isFree(port)) return port;
+  throw new Failure(`no port from ${usual} to ${usual + PORTS_TRIED - 1} is free: name one with --${option}`);
 }
 
 function writeWorker(folder: string): string {
@@ -96,48 +101,85 @@ const QUIET = {
   NO_COLOR: "1",
 };
 
-async function told(url: string, folder: string): Promise<void> {
+async function told(url: string, folder: string, playground: string): Promise<void> {
+  await printLine(`${playground}   the playground; its devices sync over the edge`);
   await printLine(`${url}   an edge with logs in ${folder}; Ctrl-C ends it, the logs stay`);
   await printLine(`  append   echo '{"value":{"total":42}}' | npx tidemark append ${url} orders`);
   await printLine(`  follow   npx tidemark tail ${url} orders -f`);
   await printLine(`  a page   open("my-app", { sync: { url: "${url}", topics: ["orders"] } })`);
 }
 
+interface DevArguments {
+  readonly port?: string;
+  readonly "playground-port"?: string;
+  readonly folder: string;
+  readonly alone?: boolean;
+}
+
+/** The playground until it is interrupted. */
+async function playAlone({ url, close }: Served): Promise<void> {
+  const signal = stopSignal();
+  await printLine(`${url}   the playground, without an edge; Ctrl-C ends it`);
+  if (!signal.aborted) await once(signal, "abort");
+  close();
+}
+
+/** The edge, until it is interrupted or ends. */
+async function runEdge(wrangler: string, folder: string, port: number, beside: Served, edge: EdgeAt): Promise<void> {
+  const config = writeWorker(folder);
+  const lock = await lockFolder(folder);
+  const where = ["--config", config, "--ip", "127.0.0.1", "--port", String(port), "--persist-to", `${folder}/state`];
+  const child = spawn(process.execPath, [wrangler, "dev", ...where], {
+    cwd: folder,
+    env: { ...process.env, ...QUIET },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const signal = stopSignal();
+  signal.addEventListener("abort", () => child.kill("SIGINT"));
+  const lines: string[] = [];
+  const hear = (line: string): void => {
+    lines.push(line);
+    if (lines.length > LINES_SHOWN) lines.shift();
+    if (edge.url || !/Ready on http/.test(line)) return;
+    edge.url = `http://127.0.0.1:${port}`;
+    void told(edge.url, folder, beside.url);
+  };
+  for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on("line", hear);
+  const [code] = (await once(child, "close")) as [number | null];
+  lock.release();
+  if (!signal.aborted) throw new Failure(`Wrangler has ended (${code ?? "by a signal"}):\n${lines.join("\n")}`);
+}
+
 export const dev: Command = {
-  meta: { name: "dev", description: "an edge on this machine, for an app that is being written" },
+  meta: { name: "dev", description: "an edge and the playground on this machine, for an app that is being written" },
   args: {
-    port: { type: "string", valueHint: "number", description: `default: the first free one from ${PORT} on` },
+    port: { type: "string", valueHint: "number", description: `of the edge. Default: the first free from ${PORT} on` },
+    "playground-port": {
+      type: "string",
+      valueHint: "number",
+      description: `of the playground. Default: the first free from ${PLAYGROUND_PORT} on`,
+    },
     folder: { type: "string", valueHint: "folder", default: ".tidemark", description: "keeps the logs: .tidemark" },
+    alone: { type: "boolean", description: "the playground without an edge; needs no Wrangler" },
   },
-  more: "It needs Wrangler in the app: npm install --save-dev wrangler. Only this machine reaches it, with no token.",
-  examples: ["npx tidemark dev", "npx tidemark dev --port 9000 --folder /tmp/edge"],
-  async run({ args }: { readonly args: { readonly port?: string; readonly folder: string } }) {
+  more:
+    "The edge needs Wrangler in the app: npm install --save-dev wrangler. Only this machine reaches it, without\n" +
+    "a token.\n" +
+    "The playground is a page that shows a log's insides, breaks it and lets it heal; its sample data are made up.",
+  examples: ["npx tidemark dev", "npx tidemark dev --port 9000 --folder /tmp/edge", "npx tidemark dev --alone"],
+  async run({ args }: { readonly args: DevArguments }) {
     const asked = numberOf("port", args.port, 1, PORT_MAX);
-    const wrangler = wranglerOf(process.cwd());
-    const folder = path.resolve(args.folder);
-    const port = await portFor(asked);
-    const config = writeWorker(folder);
-    const lock = await lockFolder(folder);
-    const where = ["--config", config, "--ip", "127.0.0.1", "--port", String(port), "--persist-to", `${folder}/state`];
-    const child = spawn(process.execPath, [wrangler, "dev", ...where], {
-      cwd: folder,
-      env: { ...process.env, ...QUIET },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    const signal = stopSignal();
-    signal.addEventListener("abort", () => child.kill("SIGINT"));
-    const lines: string[] = [];
-    let serves = false;
-    const hear = (line: string): void => {
-      lines.push(line);
-      if (lines.length > LINES_SHOWN) lines.shift();
-      if (serves || !/Ready on http/.test(line)) return;
-      serves = true;
-      void told(`http://127.0.0.1:${port}`, folder);
-    };
-    for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on("line", hear);
-    const [code] = (await once(child, "close")) as [number | null];
-    lock.release();
-    if (!signal.aborted) throw new Failure(`Wrangler has ended (${code ?? "by a signal"}):\n${lines.join("\n")}`);
+    const askedBeside = numberOf("playground-port", args["playground-port"], 1, PORT_MAX);
+    if (args.alone && asked !== undefined) throw new UsageError("--port is of the edge, and --alone has none", "dev");
+    const wrangler = args.alone ? undefined : wranglerOf(process.cwd());
+    const port = wrangler === undefined ? undefined : await portFor("port", asked, PORT);
+    const edge: EdgeAt = wrangler === undefined ? {} : { url: null };
+    const beside = await servePlayground(await portFor("playground-port", askedBeside, PLAYGROUND_PORT), edge);
+    try {
+      if (wrangler === undefined) return await playAlone(beside);
+      await runEdge(wrangler, path.resolve(args.folder), port!, beside, edge);
+    } finally {
+      beside.close();
+    }
   },
 };

@@ -19,6 +19,7 @@
  *   kernel.wasm   the kernel; edge-kernel.wasm the same with one call more, for servers
  *   NAME.js       `tidemark/NAME`: what side-entries.mjs lists; cli.js is the program that bin/ starts
  *   types/        declarations
+ *   playground/   the playground, for `tidemark dev`
  *   licenses/     licences of the packages inside
  *
  * No module is in two files that one page or one worker loads. Each part on demand is a function `install(core)`: it
@@ -464,7 +465,7 @@ async function writeLoaded() {
 }
 
 /** Packages inside core.js, the parts and worker.js; the bundles do not contain their licence notices. */
-const INSIDE = ["comlink", "idb", "jose", "whatwg-mimetype", ...INSIDE_SIDE_ENTRIES];
+const INSIDE = ["comlink", "idb", "jose", "uplot", "whatwg-mimetype", ...INSIDE_SIDE_ENTRIES];
 
 export async function buildLibrary() {
   await buildKernel();
@@ -483,8 +484,15 @@ export async function buildLibrary() {
   await makeDeclarations();
 }
 
+/** The playground as `tidemark dev` serves it. */
+async function buildPlayground() {
+  const { build } = await import("vite");
+  await build({ configFile: path.join(root, "vite.config.ts"), mode: "package", logLevel: "warn" });
+}
+
 export async function main() {
   await buildLibrary();
+  await buildPlayground();
   console.log(`dist: ${(await readdir(dist)).filter((name) => !name.endsWith(".map")).join(" ")}`);
   return 0;
 }

@@ -9,10 +9,11 @@
  */
 import { spawn } from "node:child_process";
 import path from "node:path";
+import { pathToFileURL } from "node:url";
 import { build, preview } from "vite";
 import { commandLine, flag, integer, text } from "./command-line.mjs";
-import { deviceLinks } from "./links.mjs";
 import { freePort } from "./ports.mjs";
+import { bundleTs } from "./run-ts.mjs";
 import { findNode24, root, runsVitest, SetupError } from "./setup.mjs";
 
 const PORT = 4173;
@@ -36,6 +37,7 @@ const tellEdge = (edge) => ({
 /** Builds and serves; `close()` ends it. Tests use it as well. `port` must be free. */
 export async function startPlayground({ port = PORT, logLevel = "warn", edge = {} } = {}) {
   await build({ configFile, mode: "production", logLevel });
+  const { deviceLinks } = await import(pathToFileURL(await bundleTs(path.join(root, "cli/device-links.ts"))).href);
   const plugins = [tellEdge(edge), deviceLinks(edge)];
   const server = await preview({
     configFile,

@@ -104,6 +104,28 @@ it("trims by an offset and a time, with the right admin alone", async () => {
   expect(await program.beside(["trim", ...args, "--before", "9"], { env })).toMatchObject({ status: 1 });
 });
 
+it("benches an edge, and deletes its topic, or says that it may not", async () => {
+  const args = ["bench", worker.url, "--records", "20", "--batch", "10", "--json", "edge.json"];
+  const { status, stdout, stderr } = await program.beside(args, { env });
+  expect([status, stdout]).toEqual([0, expect.stringContaining("a bare request")]);
+  const { target, figures } = JSON.parse(readFileSync(program.path("edge.json"), "utf8")) as {
+    target: string;
+    figures: Record<string, number>;
+  };
+  expect(target).toBe("edge");
+  for (const name of ["append.p99Ms", "append.ratio", "batches.recordsPerSecond", "read.mibPerSecond", "live.p50Ms"])
+    expect(figures[name], name).toBeGreaterThan(0);
+  const [, topic = ""] = /topic (tidemark-bench-\w+)/.exec(stderr) ?? [];
+  expect(await program.beside(["info", worker.url, topic], { env })).toMatchObject({ status: 1 });
+  const scope = "read:** write:**";
+  const weak = { TIDEMARK_TOKEN: program.good(["token", "--secret", SECRET, "--scope", scope]).trim() };
+  const left = await program.beside(["bench", worker.url, "--records", "10"], { env: weak });
+  expect([left.status, left.stderr]).toEqual([
+    1,
+    expect.stringMatching(/topic tidemark-bench-\w+ could not be deleted/),
+  ]);
+});
+
 it("an append that is killed again and again has each record once", async () => {
   const COUNT = 4000;
   const input = lines(COUNT);
