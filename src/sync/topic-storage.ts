@@ -73,7 +73,10 @@ export class TopicStorage implements TopicStore {
   static async open(options: TopicStorageOptions): Promise<TopicStorage> {
     const { store, kernel, clock, breathe, topic, settings } = options;
     const storage = new TopicStorage(options);
-    const segments = await store.find(outboxName(topic));
+    const [segments, replica] = await Promise.all([
+      store.find(outboxName(topic)),
+      store.keptOf(replicaName(topic))?.note && store.find(replicaName(topic)),
+    ]);
     checkNoted(segments?.note, topic);
     const log = await Log.open({
       store: segments!,
@@ -83,7 +86,6 @@ export class TopicStorage implements TopicStore {
       settings: { ...settings, retention: {}, compaction: undefined },
     });
     storage.#log = log;
-    const replica = store.keptOf(replicaName(topic))?.note && (await store.find(replicaName(topic)));
     if (replica) storage.#has(replica);
     storage.outbox = await Outbox.open({
       log,
@@ -324,7 +326,7 @@ export class TopicStorage implements TopicStore {
   /** Settles by T1 and T1c: looks for own batches in the replica from this offset on. */
   async #look(from: number): Promise<void> {
     const found: (readonly [OwnBatch, number])[] = [];
-    for await (const header of this.replica?.log.headers(from) ?? []) {
+    for await (const header of (this.outbox.batches.size > 0 && this.replica?.log.headers(from)) || []) {
       const own = this.outbox.batches.find(header);
       if (own) found.push([own, header.baseOffset]);
     }

@@ -232,7 +232,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
       connection.watch();
     };
     try {
-      const { segmentBytes } = this.options;
+      const { segmentBytes, sync } = this.options;
       const { engine = this.options.engine ?? "auto", id } = this.opened ?? {};
       worker = source.take();
       worker.onerror = ({ message }) => connection.fail(workerFailed(message));
@@ -247,6 +247,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
         lifeLock,
         takeover: this.takeover,
         id,
+        syncs: !!sync,
       });
       await this.use(connection, "leader");
     } catch (thrown) {

@@ -29,6 +29,8 @@ export async function openTide(name: string, options: OpenOptions & KernelGiven)
   checkOpen(name, options);
   const { segmentBytes = SEGMENT_BYTES, leaderTimeoutMs = LEADER_TIMEOUT_MS, signal } = options;
   signal?.throwIfAborted();
+  // Loaded while the worker starts. What fails here fails again, and is told, when it is needed.
+  if (options.sync) import("../sync/page-sync.ts").catch(() => undefined);
   const kernel = usableKernel(options.kernel).catch((cause: unknown) => {
     throw loadFailed("kernel.wasm", options.kernelAt, cause);
   });

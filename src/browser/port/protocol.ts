@@ -54,6 +54,8 @@ export interface HostOptions {
   readonly takeover: true | undefined;
   /** Id of the volume that the page had open before; undefined when it opens for the first time. */
   readonly id?: string | undefined;
+  /** True if the page is going to sync: what that needs is loaded while the volume opens. */
+  readonly syncs?: boolean | undefined;
 }
 
 export interface Opened extends Pick<StorageReport, "rejected"> {

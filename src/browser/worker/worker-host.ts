@@ -95,6 +95,7 @@ export class WorkerHost {
     const { lifeLock, port } = options;
     this.#options = options;
     this.#term = new Term(lifeLock, this.#leave);
+    if (options.syncs) import("../sync/leading-sync.ts").catch(() => undefined);
     const alive = this.#term.begin().then(() => port.postMessage({ event: { type: "alive" } }));
     try {
       this.#kernel = await instantiateKernel(options.kernel);
