@@ -21,7 +21,6 @@ import { splitBatches } from "../record/record-batch.ts";
 import { libraryNameOf } from "./edge-codes.ts";
 import { FollowWindow } from "./follow-window.ts";
 import { appendPayload, decodeFrame, encodeFrame, type Frame, FrameType, jsonFrame, jsonOf } from "./frames.ts";
-import { ownRunOf } from "./own-runs.ts";
 import {
   type Joined,
   type OutboxJoin,
@@ -83,6 +82,8 @@ export interface FollowOptions {
    * With each frame that the loop took the window doubles, up to this size, until a tide says that the follow is level.
    */
   readonly windowBytesMax?: number;
+  /** Reads a frame `own`, and takes those that continue it off the waiting ones (own-runs.ts). Default: ignored. */
+  readonly ownRun?: (frame: Frame, waiting: Frame[]) => OwnRun | undefined;
 }
 
 /** The log's answer to a join. A refusal has the same fields. */
@@ -384,7 +385,7 @@ export class EdgeLog {
   /** Everything from a position on, for ever, or until the log is closed. Leaving the loop ends it. */
   async *follow(
     from: EdgePosition,
-    { windowBytes = WINDOW_BYTES, windowBytesMax = windowBytes }: FollowOptions = {},
+    { windowBytes = WINDOW_BYTES, windowBytesMax = windowBytes, ownRun }: FollowOptions = {},
   ): AsyncGenerator<Delivered> {
     if (this.#over) throw this.#over;
     const id = this.#id();
@@ -419,7 +420,7 @@ export class EdgeLog {
           isLevel = tide.nextOffset >= tide.highWatermark;
           yield { bytes: NOTHING, nextOffset: tide.nextOffset, tide };
         } else if (frame.type === FrameType.OWN) {
-          const own = ownRunOf(frame, frames);
+          const own = ownRun?.(frame, frames);
           if (own) yield { bytes: NOTHING, nextOffset: own.offset + own.next - own.position, own };
         } else if (frame.type === FrameType.STARVE) {
           this.#give(id, window.starved(viewOf(frame.payload).getUint32(0)));

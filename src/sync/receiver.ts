@@ -8,7 +8,7 @@
  */
 import type { EdgeLog } from "./edge-socket.ts";
 import { fetchedBytes } from "./own-echo.ts";
-import { restOf } from "./own-runs.ts";
+import { ownRunOf, restOf } from "./own-runs.ts";
 import type { OwnRun, TidePayload } from "./sync-frames.ts";
 import type { ReceivedFrame, TopicStore } from "./topic-store.ts";
 
@@ -33,7 +33,7 @@ export async function receive(host: ReceiverHost, log: EdgeLog): Promise<void> {
   const storing: Promise<void>[] = [];
   let failed: unknown;
   let from = store.watermark;
-  const options = { windowBytes: FOLLOW_BYTES, windowBytesMax: host.windowBytesMax };
+  const options = { windowBytes: FOLLOW_BYTES, windowBytesMax: host.windowBytesMax, ownRun: ownRunOf };
   for await (const { bytes: sent, nextOffset, tide, own } of log.follow(from, options)) {
     if (failed !== undefined) break;
     if (tide) {
