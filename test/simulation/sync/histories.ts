@@ -16,6 +16,8 @@ const ASLEEP_MS = 40_000;
 const PUSHES = 12;
 const OTHERS = 4;
 const BATCHES = 6;
+/** Operations of a device's volume while it becomes level. */
+const DISK_STEPS = 20;
 /** Writes of the edge's database around a seal. */
 const SEAL_WRITES = 12;
 
@@ -246,6 +248,47 @@ async function offerAnew(stage: Stage): Promise<void> {
   await stage.end();
 }
 
+/** The edge has taken a record and compacted it away. The process ends while the replica passes its place. */
+async function passedByCompaction(stage: Stage): Promise<void> {
+  const { edge, seed } = stage;
+  await stage.time.until(edge.make());
+  const device = stage.device();
+  await stage.write(device);
+  await stage.level(device);
+  const { store } = device.opening!.storage!;
+  const told = store.told.bind(store);
+  let isTold = false;
+  store.told = (taken) => {
+    told(taken);
+    if (taken.next < 2) return;
+    isTold = true;
+    edge.isReachable = false;
+    edge.cutAll();
+  };
+  await stage.write(device, [stage.record({ key: "k" })]);
+  await stage.until("nothing is told", () => isTold);
+  store.told = told;
+  await stage.run(SENT_MS);
+  // The follow was faster.
+  if (store.firstUnsettled === store.end) return;
+  for (let i = 0; i < 2; i++) await stage.time.until(edge.append(stage.record({ key: "k" })));
+  await stage.time.until(edge.catchUp());
+  await stage.time.until(edge.seal());
+  await stage.time.until(edge.compact());
+  let isOver = false;
+  device.disk.trap = { left: seed % DISK_STEPS, spring: () => (device.crash("process"), (isOver = true)) };
+  edge.isReachable = true;
+  await stage.until("neither level nor ended", () => isOver || stage.isLevel(device));
+  device.disk.trap = undefined;
+  edge.isReachable = false;
+  edge.cutAll();
+  device.open();
+  await stage.until("it does not open", () => device.isOpen);
+  await stage.judge.look(device);
+  edge.isReachable = true;
+  await stage.end();
+}
+
 export const HISTORIES: Readonly<Record<string, History>> = {
   "a look while records settle": lookWhileSettling,
   "an append while an id is left": appendWhileLeaving,
@@ -258,6 +301,7 @@ export const HISTORIES: Readonly<Record<string, History>> = {
   "a seal between pushes": sealBetweenPushes,
   "two answers at once, and a late one": asideTwice,
   "an offer to a log that was made anew": offerAnew,
+  "a place that compaction took is passed": passedByCompaction,
 };
 
 /** Why one of the histories of this name fails, with its seed; undefined: they pass. */

@@ -135,10 +135,8 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
       await this.#flush();
       await this.outbox.trim(to, { passed: passedAfter(this.outboxNote.passed, taken.lastOffset) });`,
     found: /^back/,
-    plan: "wide",
-    from: 1405,
-    ops: 120,
-    having: ["compacts", "inside"],
+    history: "a place that compaction took is passed",
+    isQuick: true,
   },
   {
     name: "what was told is kept over a new connection",
