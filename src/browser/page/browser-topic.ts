@@ -93,7 +93,10 @@ export interface TopicHost extends Pick<Tide, "on" | "name" | "topic"> {
 /** What the log of this device is asked for. */
 const localAcks = (acks: AppendAcks): Acks => (acks === "replicated" ? "flushed" : acks);
 
-/** An append that waits longer makes the tab check whether its worker still answers. */
+/**
+ * While appends wait and none was answered for this long, the tab checks whether its worker still answers; at most as
+ * long again later.
+ */
 const SLOW_MS = 3_000;
 const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
 
@@ -173,6 +176,10 @@ export class BrowserTopic<V> implements Topic<V> {
   /** The connection on which the topic is open. */
   #port: TopicCalls | undefined;
   #opened!: Promise<void>;
+  /** Appends that were sent, and those that have ended since. */
+  #sent = 0;
+  #answered = 0;
+  #slow: ReturnType<typeof setTimeout> | undefined;
 
   constructor(name: string, options: TopicOptions<V>, tide: TopicHost) {
     this.name = name;
@@ -197,11 +204,7 @@ export class BrowserTopic<V> implements Topic<V> {
     const batchBytesMax = (): number => Math.min(DEFAULT_SETTINGS.batchBytesMax, tide.opened!.batchBytesMax);
     this.#producer = new Producer({
       kernel: tide.kernel,
-      send: (batch, options) => {
-        // If the tab is alone, nobody else would notice that its worker hangs.
-        const slow = setTimeout(() => void tide.gather(), SLOW_MS);
-        return this.#send(batch, options).finally(() => clearTimeout(slow));
-      },
+      send: (batch, options) => this.#send(batch, options),
       reopened: () => tide.ready(),
       pause: sleep,
       schedule: (work) => queueMicrotask(work),
@@ -296,13 +299,33 @@ export class BrowserTopic<V> implements Topic<V> {
   }
 
   async #send(batch: Uint8Array, options: object): Promise<Sent> {
+    this.#sent++;
+    this.#watch();
     try {
       const result = await this.#open().append({ topic: this.name, batch, born: this.#born, ...options });
       this.#born ??= result.born;
       return result;
     } catch (thrown) {
       return this.#judge(thrown);
+    } finally {
+      this.#answered++;
     }
+  }
+
+  /**
+   * If the tab is alone, nobody else would notice that its worker hangs. One timer serves all appends: to set and clear
+   * one for each took a tenth of the page's time for an append.
+   */
+  #watch(): void {
+    const answered = this.#answered;
+    if (this.#slow || answered === this.#sent) return;
+    this.#slow = setTimeout(() => {
+      this.#slow = undefined;
+      if (answered === this.#answered) void this.#tide.gather();
+      this.#watch();
+    }, SLOW_MS);
+    // In Node it would keep the process alive. In a browser it is a number.
+    (this.#slow as { unref?: () => void }).unref?.();
   }
 
   /**

@@ -37,8 +37,8 @@ export interface PortHost {
 export class PortServer {
   readonly #port: MessagePort;
   readonly #host: PortHost;
-  /** Requests under way. When the port ends, they are ended. */
-  readonly running = new Map<number, AbortController>();
+  /** Requests under way. When the port ends, they are ended; an append can't be, so it has no controller. */
+  readonly running = new Map<number, AbortController | undefined>();
   #creditUsed = 0;
   /** True if bytes are copied on their way: by this port, or because another process is at its other end. */
   copies: boolean;
@@ -58,21 +58,19 @@ export class PortServer {
   }
 
   async #receive(message: unknown): Promise<void> {
-    const { id, ping, ...request } = (typeof message === "object" && message !== null ? message : {}) as {
-      id?: unknown;
-    } & Partial<Ping> &
-      Request;
+    const request = Object(message) as { id: number } & Partial<Ping> & Request;
+    const { id, ping } = request;
     if (Number.isSafeInteger(ping)) return this.#port.postMessage({ pong: ping! } satisfies Pong);
-    if (typeof id !== "number" || !Number.isSafeInteger(id)) return;
+    if (!Number.isSafeInteger(id)) return;
     if (request.op === "cancel") return this.running.get(id)?.abort(new TidemarkError("CLOSED", "cancelled"));
     try {
       if (this.running.has(id)) throw new TidemarkError("INVALID_ARGUMENT", "in use", { id });
       if (this.running.size >= REQUESTS_MAX)
         throw new TidemarkError("LIMIT_EXCEEDED", "too many requests", { requestsMax: REQUESTS_MAX });
-      const controller = new AbortController();
+      const controller = request.op === "append" ? undefined : new AbortController();
       this.running.set(id, controller);
       try {
-        const ok = await this.#run(request, controller.signal);
+        const ok = await this.#run(request, controller?.signal);
         this.#port.postMessage({ id, ok }, buffersOf(ok));
       } finally {
         this.running.delete(id);
@@ -84,7 +82,7 @@ export class PortServer {
     }
   }
 
-  async #run(request: Request, signal: AbortSignal): Promise<unknown> {
+  async #run(request: Request, signal: AbortSignal | undefined): Promise<unknown> {
     check(request);
     if (request.op === "append") return this.#append(request);
     if (request.op === "fetch" || request.op === "resolve") {

@@ -25,7 +25,7 @@ export async function serve(host: GuestHost, request: JoinRequest | LeaveRequest
   const [server] = host.servers;
   const { running } = server!;
   const own = [...running].slice(0, -1);
-  for (const [, each] of own) each.abort(new TidemarkError("CLOSED", "its page is gone"));
+  for (const [, each] of own) each?.abort(new TidemarkError("CLOSED", "its page is gone"));
   while (own.some(([id]) => running.has(id))) await sleep(1);
   close();
 }
@@ -48,7 +48,7 @@ export function admit(host: GuestHost, { port, life }: JoinRequest): void {
   server.copies = true;
   whenFree(life, () => {
     host.servers.delete(server);
-    for (const request of server.running.values()) request.abort(new TidemarkError("CLOSED", "its tab is gone"));
+    for (const request of server.running.values()) request?.abort(new TidemarkError("CLOSED", "its tab is gone"));
     for (const channel of channels) channel.close();
   });
 }
