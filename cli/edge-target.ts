@@ -1,5 +1,5 @@
 /** An edge as a target (targets.ts): reads by tidemark/client, appends as encoded batches over HTTP. */
-import type { EdgeClient } from "../src/client/api.ts";
+import type { EdgeClient, ImportResult } from "../src/client/api.ts";
 import { connect } from "../src/client/index.ts";
 import { type EdgeAsk, type EdgeReply, EdgeRequests, errorIn } from "../src/client/requests.ts";
 import type { PlainRecord } from "../src/delivery/read-record.ts";
@@ -11,8 +11,9 @@ import { type KafkaFiles, kafkaFiles } from "../src/store/kafka-files.ts";
 import { BATCHES_TYPE, formatOffset, offsetInHeader } from "../src/sync/http-words.ts";
 import { Failure } from "./failure.ts";
 import type { LinesAs } from "./lines.ts";
+import { filesOf, typeOfSegments } from "./segment-files.ts";
 import type { Appended, LogTarget, Place, ReadFrom, Sending } from "./target.ts";
-import { note } from "./terminal.ts";
+import { note, progress } from "./terminal.ts";
 
 const TYPES = { records: "application/json", json: "application/json", text: "text/plain" } as const;
 /** An exported segment grows up to this. */
@@ -117,6 +118,15 @@ class EdgeTarget implements LogTarget {
     return end;
   }
   readonly #ends = new Map<string, number>();
+
+  async take(topic: string, files: readonly string[], signal: AbortSignal): Promise<ImportResult> {
+    const type = this.as === "text" ? TYPES.text : await typeOfSegments(files, this.kernel).catch(() => TYPES.records);
+    // 409: it is there, with another type or other settings.
+    await this.#asked({ method: "PUT", path: topic, headers: { "content-type": type } }, 409);
+    const onProgress = (at: { readonly bytes: number; readonly bytesTotal: number }): void =>
+      progress("bytes", at.bytes, at.bytesTotal);
+    return this.#topic(topic).importSegments(await filesOf(files), { signal, onProgress });
+  }
 
   async *segments(topic: string, from: number): AsyncIterable<KafkaFiles> {
     const end = (await this.place(topic))?.end ?? 0;

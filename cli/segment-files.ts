@@ -1,5 +1,5 @@
 /** Kafka's .log files: their batches one by one, and the records of each. A broker's file may be larger than memory. */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, openAsBlob, openSync, readSync } from "node:fs";
 import path from "node:path";
 import type { Kernel } from "../src/kernel/types.ts";
 import { BATCH_HEADER_BYTES, LENGTH_AT, LENGTH_OVERHEAD, MAGIC, MAGIC_AT } from "../src/record/format.ts";
@@ -97,4 +97,29 @@ export async function* recordsOfSegments(files: readonly string[], kernel: Kerne
         timestamp: batch.timestampAt(i),
       }));
     }
+}
+
+/** The files as importSegments() takes them: they are read piece by piece. */
+export const filesOf = (files: readonly string[]): Promise<{ readonly name: string; readonly log: Blob }[]> =>
+  Promise.all(files.map(async (file) => ({ name: path.basename(file), log: (await openAsBlob(file)) as Blob })));
+
+/** The content type of a stream for these files: JSON if all values of the first batch are. */
+export async function typeOfSegments(files: readonly string[], kernel: Kernel): Promise<string> {
+  const bytes = "application/octet-stream";
+  for (const file of files)
+    for (const batch of batchesOfFile(file)) {
+      const read = await decodeBatch(kernel, batch.bytes);
+      const values = Array.from({ length: read.count }, (_, i) => read.valueAt(i)).filter((value) => value !== null);
+      if (values.length > 0) return values.every(isJson) ? "application/json" : bytes;
+    }
+  return bytes;
+}
+
+function isJson(value: Uint8Array): boolean {
+  try {
+    JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(value));
+    return true;
+  } catch {
+    return false;
+  }
 }

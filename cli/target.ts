@@ -48,7 +48,10 @@ export interface LogTarget {
   trim(topic: string, offset: number): Promise<void>;
   /** Each segment as Kafka's files, from the one that has this offset. */
   segments(topic: string, from: number): AsyncIterable<KafkaFiles>;
-  /** Takes .log files with their offsets, all or nothing. Where it is not there, records get new offsets. */
-  take?(topic: string, files: readonly string[]): Promise<SegmentsImported>;
+  /**
+   * Takes .log files with their offsets, all or nothing. An edge goes on where an earlier call was stopped. Not where
+   * a target only reads.
+   */
+  take?(topic: string, files: readonly string[], signal: AbortSignal): Promise<SegmentsImported>;
   close(): Promise<void>;
 }

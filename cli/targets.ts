@@ -2,7 +2,6 @@
  * What a command reads and writes: a folder of tidemark/node, or an edge. Both give records whose values are bytes, and
  * take encoded batches, so that a batch can be sent again unchanged by a later process.
  */
-import { openAsBlob } from "node:fs";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import type { PlainRecord } from "../src/delivery/read-record.ts";
@@ -18,6 +17,7 @@ import type { KafkaFiles } from "../src/store/kafka-files.ts";
 import { checkTopicName } from "../src/topic/names.ts";
 import { Failure, UsageError } from "./failure.ts";
 import { FolderReader } from "./folder-reader.ts";
+import { filesOf } from "./segment-files.ts";
 import type { Appended, LogTarget, Place, ReadFrom, Sending } from "./target.ts";
 import type { LinesAs } from "./lines.ts";
 
@@ -117,10 +117,7 @@ class FolderTarget implements LogTarget {
 
   async take(topic: string, files: readonly string[]): Promise<SegmentsImported> {
     checkTopicName(topic);
-    const blobs = await Promise.all(
-      files.map(async (file) => ({ name: path.basename(file), log: (await openAsBlob(file)) as Blob })),
-    );
-    return this.#topic(topic).importSegments(blobs);
+    return this.#topic(topic).importSegments(await filesOf(files));
   }
 
   close(): Promise<void> {

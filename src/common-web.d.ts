@@ -30,6 +30,12 @@ declare class AbortController {
   abort(reason?: unknown): void;
 }
 
+declare class Blob {
+  readonly size: number;
+  slice(from: number, to: number): Blob;
+  arrayBuffer(): Promise<ArrayBuffer>;
+}
+
 interface ReadableStream<R = unknown> {
   getReader(): {
     read(): Promise<{ readonly done: false; readonly value: R } | { readonly done: true; readonly value?: R }>;

@@ -19,6 +19,9 @@ export {
   type EventTypes,
 } from "../src/typed/events.ts";
 export type { AppendStep, Middleware, MiddlewareRecord, ReadStep } from "../src/typed/middleware.ts";
+export type { ImportDamage, ImportResult } from "../src/store/segment-files.ts";
+export type { ImportedFile } from "../src/topic/imported-files.ts";
+export type { SegmentUpload } from "../src/topic/segment-upload.ts";
 export type { RecordHeaders } from "../src/typed/record-headers.ts";
 export type { InferInput, InferOutput, StandardSchema } from "../src/typed/standard-schema.ts";
 export type { OnInvalid, TypedOptions, Upcast } from "../src/typed/typing.ts";

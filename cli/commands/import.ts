@@ -46,8 +46,16 @@ async function takeSegments(target: LogTarget, topic: string, files: readonly st
       `${topic} has had ${place.end} records, so these can't keep their offsets: import into a new topic, or give ` +
         `--append for new offsets`,
     );
-  const { records, firstOffset, nextOffset } = await target.take!(topic, files);
-  note(`${records} records imported, offsets ${firstOffset} to ${nextOffset - 1}`);
+  const signal = stopSignal();
+  try {
+    const { records, firstOffset, nextOffset } = await target.take!(topic, files, signal);
+    endProgress();
+    note(`${records} records imported, offsets ${firstOffset} to ${nextOffset - 1}`);
+  } catch (thrown) {
+    if (!signal.aborted) throw thrown;
+    endProgress();
+    note("stopped, and nothing is shown yet; the same call goes on there");
+  }
 }
 
 async function isThere(target: LogTarget, topic: string, { first, last }: Ends): Promise<boolean> {
@@ -97,7 +105,8 @@ export const importCommand: Command = {
     ...TOKEN,
   },
   more:
-    "Segments keep their offsets in a topic of a folder that is empty or new: all of them, or none, is there then.\n" +
+    "Segments keep their offsets in a topic that is empty or new: all of them, or none, is there then. At an edge\n" +
+    "this takes a token with the right admin.\n" +
     "An import that was stopped or killed goes on where it was when the same call is made again: each record is\n" +
     "appended once. The state file stays; remove it to import the same files once more.",
   examples: [

@@ -15,6 +15,7 @@ import type { ProducerAck } from "../delivery/producer.ts";
 import type { ReaderOptions as ReadOptions } from "../delivery/reader.ts";
 import type { RecordInput } from "../topic/input.ts";
 import type { SerializerChoice } from "../topic/serializer.ts";
+import type { ImportedFile } from "../topic/imported-files.ts";
 import type { ImportDamage, ImportOptions, ImportResult } from "../store/import-segments.ts";
 import type { KafkaFiles } from "../store/kafka-files.ts";
 import type { GivenSettings, TopicSettings } from "../topic/settings.ts";
@@ -211,8 +212,7 @@ export interface TopicState {
 /** Kafka's own files of one segment. */
 export type SegmentExport = KafkaFiles;
 
-/** A .log file of Kafka: a File or a Blob, which is read piece by piece, bytes, or what exportSegment() gives. */
-export type ImportedFile = Blob | Uint8Array | { readonly name?: string | undefined; readonly log: Blob | Uint8Array };
+export type { ImportedFile };
 export type SegmentImport = ImportOptions;
 export type SegmentsImported = ImportResult;
 export type { ImportDamage };

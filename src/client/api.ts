@@ -18,6 +18,11 @@ import type { CompactionSettings, RetentionSettings } from "../log/types.ts";
 import type { TokenReason } from "../sync/sync-host.ts";
 import type { RecordInput } from "../topic/input.ts";
 import type { SerializerChoice } from "../topic/serializer.ts";
+import type { ImportDamage, ImportResult } from "../store/segment-files.ts";
+import type { ImportedFile } from "../topic/imported-files.ts";
+import type { SegmentUpload } from "../topic/segment-upload.ts";
+
+export type { ImportDamage, ImportedFile, ImportResult, SegmentUpload };
 
 export interface ConnectOptions {
   /**
@@ -158,6 +163,15 @@ export interface ClientTopic<V = unknown> {
   state(options?: CallOptions): Promise<ClientTopicState | undefined>;
   /** Makes the topic. False if it exists with these settings; INVALID_ARGUMENT if it has others. */
   create(options?: CallOptions): Promise<boolean>;
+  /**
+   * Takes Kafka's .log files, or what export() of a browser's or Node's topic gives, into a topic that is empty or new.
+   * Records keep their offsets. The files go up piece by piece (4 MiB each), and become visible at once when all are
+   * there; the same call again goes on where an earlier one ended, and takes nothing twice. Needs the right `admin`.
+   * INVALID_ARGUMENT (reason "filled": the topic has had records; "fork"), INVALID_BATCH (damage: file, position, from,
+   * to), UNSUPPORTED_FORMAT (a codec but gzip, transactions, message format 0 or 1), BATCH_TOO_LARGE, QUOTA_EXCEEDED:
+   * the topic is as it was. OFFSET_CONFLICT (reason "replaced"): another import of this topic was begun meanwhile.
+   */
+  importSegments(files: Iterable<ImportedFile>, options?: SegmentUpload): Promise<ImportResult>;
   /** Closes the topic for good: nothing can be appended any more, and readers end behind the last record. */
   end(options?: CallOptions): Promise<void>;
   /**

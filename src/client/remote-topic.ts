@@ -22,6 +22,9 @@ import type {
   ClientTopic,
   ClientTopicOptions,
   ClientTopicState,
+  ImportedFile,
+  ImportResult,
+  SegmentUpload,
 } from "./api.ts";
 import type { LiveSocket } from "./live-socket.ts";
 import { type Page, type PageSource, readPages } from "./read-topic.ts";
@@ -310,6 +313,18 @@ export class RemoteTopic<V> implements ClientTopic<V> {
       { signal: options.signal },
     );
     return status === 201;
+  }
+
+  async importSegments(files: Iterable<ImportedFile>, options: SegmentUpload = {}): Promise<ImportResult> {
+    // Few pages import: what it takes is not downloaded with the rest.
+    const { uploadSegments } = await import("../topic/segment-upload.ts");
+    const { requests } = this.#host;
+    let made: Promise<unknown> | undefined;
+    return uploadSegments(files, options, async (type, query, body) => {
+      if (this.#options.create !== false) await (made ??= requests.again((over) => this.#create(over)));
+      const ask = { method: "POST", query, headers: { "content-type": type }, body: body as Uint8Array<ArrayBuffer> };
+      return (await requests.again((over) => this.#asked({ ...ask, signal: over }), { signal: options.signal })).bytes;
+    });
   }
 
   async end(options: CallOptions = {}): Promise<void> {

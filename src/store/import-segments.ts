@@ -9,182 +9,47 @@
  * Batches stay as they are except for the leader epoch. Offsets that no batch has are holes, as after compaction.
  */
 import { TidemarkError } from "../errors.ts";
-import { type Kernel, SEGMENT_OFFSETS_MAX, Status, statusName } from "../kernel/types.ts";
-import {
-  ATTRIBUTE_TRANSACTIONAL,
-  BATCH_HEADER_BYTES,
-  type BatchHeader,
-  CODEC_GZIP,
-  CODEC_MASK,
-  codecName,
-  MAGIC,
-  MAGIC_AT,
-  nextOffsetOf,
-  readHeader,
-  stampLeaderEpoch,
-} from "../record/format.ts";
+import { SEGMENT_OFFSETS_MAX } from "../kernel/types.ts";
+import { type BatchHeader, nextOffsetOf, stampLeaderEpoch } from "../record/format.ts";
 import { concat } from "./bytes.ts";
 import { sectionsBytesMax } from "./sections-room.ts";
 import { writeSections } from "./sections.ts";
 import { Segment } from "./segment.ts";
+import {
+  type ImportDamage,
+  type ImportOptions,
+  type ImportResult,
+  inOffsetOrder,
+  refuseFilled,
+  type SegmentSource,
+} from "./segment-files.ts";
+import { damageError, type ScannedBatch, SegmentScan, WINDOW_BYTES } from "./segment-scan.ts";
 import type { SegmentedLog } from "./segmented-log.ts";
 import type { SegmentStore } from "./segment-store.ts";
 import { BODY_AT } from "./slot-layout.ts";
 
+export type { ImportDamage, ImportOptions, ImportResult, SegmentSource };
+
 /** Holds what is taken in, until all is there. Names of topics that begin so are not shown. */
 const ASIDE = "__import-0";
-const WINDOW_BYTES = 1024 * 1024;
-
-/** One .log file. */
-export interface SegmentSource {
-  readonly name: string;
-  readonly bytes: number;
-  read(position: number, length: number): Promise<Uint8Array>;
-}
-
-/** Bytes of a file that are no batches, and the offsets that were in them as far as the next batch tells. */
-export interface ImportDamage {
-  readonly file: string;
-  readonly position: number;
-  readonly bytes: number;
-  readonly reason: string;
-  readonly from: number;
-  /** Undefined at the end of all files: nobody knows how far it went. */
-  readonly to: number | undefined;
-}
-
-export interface ImportOptions {
-  /** "refuse" (default): any damage is INVALID_BATCH, and nothing is taken. "skip": what is whole is taken. */
-  readonly damage?: "refuse" | "skip" | undefined;
-}
-
-export interface ImportResult {
-  readonly batches: number;
-  readonly records: number;
-  /** Offset of the first record, and behind the last one. */
-  readonly firstOffset: number;
-  readonly nextOffset: number;
-  readonly damage: readonly ImportDamage[];
-}
-
-interface Place {
-  readonly source: SegmentSource;
-  readonly position: number;
-  readonly header: BatchHeader;
-}
-
-/** Reads a file in windows, forwards. */
-class Window {
-  readonly #source: SegmentSource;
-  #at = 0;
-  #bytes: Uint8Array = new Uint8Array(0);
-
-  constructor(source: SegmentSource) {
-    this.#source = source;
-  }
-
-  /** At most `length` bytes at `position`: fewer at the file's end. */
-  async at(position: number, length: number): Promise<Uint8Array> {
-    const from = position - this.#at;
-    const wanted = Math.min(length, this.#source.bytes - position);
-    if (from < 0 || from + wanted > this.#bytes.length) {
-      this.#at = position;
-      const most = Math.min(Math.max(wanted, WINDOW_BYTES), this.#source.bytes - position);
-      this.#bytes = await this.#source.read(position, most);
-      if (this.#bytes.length !== most)
-        throw new TidemarkError("STORAGE_FAILED", `${this.#source.name} is shorter than it was`, {
-          file: this.#source.name,
-        });
-    }
-    return this.#bytes.subarray(position - this.#at, position - this.#at + wanted);
-  }
-}
-
-/** Why no batch of the log stands at the start of these bytes; undefined if one does. */
-function faultOf(kernel: Kernel, bytes: Uint8Array, expected: number): string | undefined {
-  if (bytes.length < BATCH_HEADER_BYTES) return "BAD_LENGTH";
-  const header = readHeader(bytes);
-  if (header.sizeBytes < BATCH_HEADER_BYTES || header.sizeBytes > bytes.length) return "BAD_LENGTH";
-  const status = kernel.validateBatch(bytes.subarray(0, header.sizeBytes));
-  if (status !== Status.OK) return statusName(status);
-  return header.baseOffset >= expected ? undefined : "BAD_OFFSET";
-}
-
-/** A file of an old broker begins with messages of an earlier format, whose magic stands at the same place. */
-function refuseOld({ name: file }: SegmentSource, head: Uint8Array): void {
-  const magic = head[MAGIC_AT];
-  if (magic === undefined || magic >= MAGIC) return;
-  throw new TidemarkError("UNSUPPORTED_FORMAT", `${file}: message format ${magic}; only format ${MAGIC} can be read`, {
-    file,
-    position: 0,
-  });
-}
-
-function refuseUnreadable(source: SegmentSource, position: number, header: BatchHeader, batchBytesMax: number): void {
-  const at = `${source.name}, byte ${position}`;
-  const details = { file: source.name, position };
-  const codec = header.attributes & CODEC_MASK;
-  if (codec > CODEC_GZIP)
-    throw new TidemarkError("UNSUPPORTED_FORMAT", `${at}: compressed by ${codecName(codec)}; only gzip can be read`, {
-      ...details,
-      codec: codecName(codec),
-    });
-  if ((header.attributes & ATTRIBUTE_TRANSACTIONAL) !== 0)
-    throw new TidemarkError(
-      "UNSUPPORTED_FORMAT",
-      `${at}: a batch of a transaction: only a broker knows whether it was aborted. Export committed records instead`,
-      { ...details, transactional: true },
-    );
-  if (header.sizeBytes > batchBytesMax)
-    throw new TidemarkError("BATCH_TOO_LARGE", `${at}: a batch of ${header.sizeBytes} bytes`, {
-      ...details,
-      bytes: header.sizeBytes,
-      batchBytesMax,
-    });
-}
-
-const isZero = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === 0);
 
 /** The batches of the files, in order, each checked. Damage is told, or thrown. */
 async function* batchesIn(
-  kernel: Kernel,
+  { kernel, batchBytesMax }: SegmentStore,
   sources: readonly SegmentSource[],
-  batchBytesMax: number,
+  mode: ImportOptions["damage"],
   damaged: (damage: ImportDamage) => void,
-): AsyncGenerator<Place & { readonly bytes: Uint8Array }> {
-  let expected = 0;
-  let open: Omit<ImportDamage, "to"> | undefined;
-  const close = (to: number | undefined): void => {
-    if (open) damaged({ ...open, to });
-    open = undefined;
-  };
-  for (const source of sources) {
-    const window = new Window(source);
-    for (let position = 0; position < source.bytes;) {
-      const head = await window.at(position, BATCH_HEADER_BYTES);
-      // A broker keeps room ahead in its newest segment.
-      if (isZero(head) && isZero(await window.at(position, WINDOW_BYTES))) break;
-      if (position === 0) refuseOld(source, head);
-      const size = head.length < BATCH_HEADER_BYTES ? 0 : readHeader(head).sizeBytes;
-      const whole = size > 0 && size <= source.bytes - position ? await window.at(position, size) : head;
-      const reason = faultOf(kernel, whole, expected);
-      if (reason !== undefined) {
-        open ??= { file: source.name, position, bytes: 0, reason, from: expected };
-        open = { ...open, bytes: open.bytes + 1 };
-        position++;
-        continue;
-      }
-      const header = readHeader(whole);
-      refuseUnreadable(source, position, header, batchBytesMax);
-      close(header.baseOffset);
-      yield { source, position, header, bytes: whole };
-      expected = nextOffsetOf(header);
-      position += header.sizeBytes;
+): AsyncGenerator<ScannedBatch> {
+  const scan = new SegmentScan(kernel, { batchBytesMax, pieceBytesMax: Infinity, skips: mode === "skip" }, damaged);
+  for (const { name: file, bytes: fileBytes, read } of sources) {
+    for (let [position, wants] = [0, 0]; position < fileBytes;) {
+      const most = Math.min(Math.max(wants, WINDOW_BYTES), fileBytes - position);
+      const bytes = await read(position, most);
+      if (bytes.length !== most) throw new TidemarkError("STORAGE_FAILED", `${file} is shorter than it was`, { file });
+      ({ position, wants } = yield* scan.batchesIn({ file, fileBytes, position, bytes }));
     }
-    // Damage ends with its file; what comes next tells how far it went.
-    if (open && source !== sources.at(-1)) continue;
   }
-  close(undefined);
+  scan.end();
 }
 
 interface Checked extends ImportResult {
@@ -194,31 +59,19 @@ interface Checked extends ImportResult {
 
 /** Looks at every batch. INVALID_BATCH, UNSUPPORTED_FORMAT, BATCH_TOO_LARGE. */
 async function check(
-  { kernel, batchBytesMax }: SegmentStore,
+  store: SegmentStore,
   given: readonly SegmentSource[],
   mode: ImportOptions["damage"],
 ): Promise<Checked> {
-  const firsts = await Promise.all(
-    given.map(async (source) => {
-      const head = await source.read(0, Math.min(BATCH_HEADER_BYTES, source.bytes));
-      return { source, first: head.length < BATCH_HEADER_BYTES ? 0 : readHeader(head).baseOffset };
-    }),
-  );
-  const sources = firsts.sort((a, b) => a.first - b.first).map(({ source }) => source);
+  const sources = await inOffsetOrder(given);
   const damage: ImportDamage[] = [];
   let [batches, records, nextOffset] = [0, 0, 0];
   let firstOffset: number | undefined;
   const refuse = (found: ImportDamage): void => {
     damage.push(found);
-    if (mode === "skip") return;
-    throw new TidemarkError(
-      "INVALID_BATCH",
-      `${found.file} is damaged at byte ${found.position} (${found.reason}), offset ${found.from}: nothing was ` +
-        `taken; { damage: "skip" } takes what is whole`,
-      { ...found },
-    );
+    if (mode !== "skip") throw damageError(found);
   };
-  for await (const { header } of batchesIn(kernel, sources, batchBytesMax, refuse)) {
+  for await (const { header } of batchesIn(store, sources, mode, refuse)) {
     firstOffset ??= header.baseOffset;
     batches++;
     records += header.recordCount;
@@ -285,7 +138,7 @@ async function fill(
 ): Promise<void> {
   let filling: Filling | undefined;
   let expected = firstOffset;
-  const batches = batchesIn(store.kernel, sources, store.batchBytesMax, () => undefined);
+  const batches = batchesIn(store, sources, "skip", () => undefined);
   for await (const { header, bytes } of batches) {
     if (filling && !fits(filling, header, store.volume.slotBytes, producers.length)) {
       // A hole behind its last batch is this segment's: one begins where the other ends.
@@ -305,16 +158,6 @@ async function fill(
   if (expected !== end) throw new TidemarkError("INVALID_BATCH", "the files changed while they were read", { end });
   if (filling) await seal(store, aside, filling, producers);
 }
-
-const refuseFilled = ({ logEndOffset }: SegmentedLog): void => {
-  if (logEndOffset === 0) return;
-  throw new TidemarkError(
-    "INVALID_ARGUMENT",
-    `only an empty topic takes segments with their offsets, and this one has had ${logEndOffset} records: delete it, ` +
-      `or give another topic`,
-    { reason: "filled", logEndOffset },
-  );
-};
 
 /**
  * Fills `log`, which must be empty and at offset 0. `taking` runs the last step when nothing else writes to it.

@@ -17,7 +17,8 @@
  *   views.js      changes of topics, views       }
  *   typed.js      schemas, events, middleware    }
  *   kernel.wasm   the kernel; edge-kernel.wasm the same with one call more, for servers
- *   NAME.js       `tidemark/NAME`: what side-entries.mjs lists; cli.js is the program that bin/ starts
+ *   NAME.js       `tidemark/NAME`: what side-entries.mjs lists, and files that those load later; cli.js is the program
+ *                 that bin/ starts
  *   types/        declarations
  *   playground/   the playground, for `tidemark dev`
  *   licenses/     licences of the packages inside
@@ -39,7 +40,7 @@ import path from "node:path";
 import { rolldown } from "rolldown";
 import { buildKernel, kernelDirectory } from "./build-kernel.mjs";
 import { makeDeclarations } from "./declarations.mjs";
-import { INSIDE_SIDE_ENTRIES, PROGRAMS, SIDE_ENTRIES } from "./side-entries.mjs";
+import { INSIDE_SIDE_ENTRIES, LATER, PROGRAMS, SIDE_ENTRIES } from "./side-entries.mjs";
 import { root } from "../run/setup.mjs";
 
 const dist = path.join(root, "dist");
@@ -225,6 +226,18 @@ const besideBrowser = {
   },
 };
 
+/** import() of these modules stays one, of a file beside the entry. */
+const loadedLater = (later, seen) => ({
+  name: "tidemark-later",
+  resolveDynamicImport(name, importer) {
+    const module = typeof name === "string" && path.resolve(path.dirname(importer), name);
+    const [, file] = later.find(([each]) => path.join(root, each) === module) ?? [];
+    if (file === undefined) return null;
+    seen.add(module);
+    return { id: `./${file}.js`, external: true };
+  },
+});
+
 function allSeen(wanted, seen) {
   for (const each of wanted) if (!seen.has(each)) throw new Error(`nothing in the sources imports ${each}`);
 }
@@ -264,27 +277,28 @@ async function bundleForApps() {
  */
 async function bundleSideEntries() {
   const made = {};
-  for (const name of Object.keys({ ...SIDE_ENTRIES, ...PROGRAMS }))
+  for (const name of Object.keys({ ...SIDE_ENTRIES, ...PROGRAMS, ...LATER }))
     Object.assign(made, await bundleSideEntry(name, dist));
   return made;
 }
 
 /** `into`: the folder, which has base.js or gets it later. Gives the modules of each file. */
 export async function bundleSideEntry(name, into) {
-  const { source: file, platform, external = [], instead = [] } = SIDE_ENTRIES[name] ?? PROGRAMS[name];
+  const entry = SIDE_ENTRIES[name] ?? PROGRAMS[name] ?? LATER[name];
+  const { source: file, platform, external = [], instead = [], later = [] } = entry;
   const isExternal = (id) =>
     id.startsWith("node:") || external.some((each) => id === each || id.startsWith(`${each}/`));
   const seen = new Set();
   const replaced = Object.fromEntries(instead.map((pair) => pair.map((each) => path.join(root, each))));
   // "use client" stays at the beginning of the file; a test of the package looks for it.
   const onLog = (level, log, handle) => log.code === "MODULE_LEVEL_DIRECTIVE" || handle(level, log);
-  const plugins = [standIns(replaced, seen), inBase, besideBrowser];
+  const plugins = [standIns(replaced, seen), inBase, besideBrowser, loadedLater(later, seen)];
   const build = await bundle({ [name]: file }, plugins, { platform, external: isExternal, onLog });
   const made = chunksOf(
     await build.write({ ...names, dir: into, format: "esm", sourcemap: "hidden", codeSplitting: false }),
   );
   await build.close();
-  allSeen(Object.keys(replaced), seen);
+  allSeen([...Object.keys(replaced), ...later.map(([module]) => path.join(root, module))], seen);
   return made;
 }
 

@@ -51,16 +51,19 @@ import type { GivenTyping, TypedOptions } from "../../src/typed/typing.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
 import { viewOf } from "../../src/record/bytes.ts";
 import { CRC_AT, CRC_FROM, PRODUCER_ID_AT, RECORD_COUNT_AT } from "../../src/record/format.ts";
+import type { ImportResult } from "../../src/store/segment-files.ts";
+import type { ImportedFile } from "../../src/topic/imported-files.ts";
+import { type SegmentUpload, uploadSegments } from "../../src/topic/segment-upload.ts";
 import { BATCHES_TYPE } from "../wire/accept.ts";
 import { describeCompaction, describeRetention } from "../wire/policies.ts";
 import type { Env } from "../env.ts";
 import { OPEN_TENANT, streamObject } from "../rpc/stubs.ts";
-import { PATH_HEADER, TENANT_HEADER } from "../rpc/internal-headers.ts";
+import { IMPORT_HEADER, PATH_HEADER, TENANT_HEADER } from "../rpc/internal-headers.ts";
 import { edgeKernel } from "../kernel.ts";
 import { H } from "../wire/durable-streams.ts";
 import { encodePath, PATH_BYTES_MAX, STREAM_PREFIX } from "../wire/paths.ts";
 import { formatOffset, offsetIn } from "../wire/offsets.ts";
-import { readThrough } from "../front/archived-reads.ts";
+import { forgetManifest, readThrough } from "../front/archived-reads.ts";
 import { Watch } from "../rpc/watch.ts";
 
 /** The bindings that a topic needs. The rest of `Env` is for requests from outside. */
@@ -105,6 +108,15 @@ export interface EdgeTopic<V = unknown, I = RecordInput<V>, R = PlainRecord<V>> 
   readBatches(options?: ReaderOptions): AsyncIterableIterator<AnyBatch<V>>;
   /** Adds middleware, inside of what is there: for what this handle appends and reads from now on. */
   use(middleware: Middleware): this;
+  /**
+   * Takes Kafka's .log files, or what export() of another host's topic gives, into a log that is empty or new. Records
+   * keep their offsets, and become visible at once when all are there; the same call again goes on where an earlier one
+   * ended. INVALID_ARGUMENT (reason "filled": the log has had records; "fork"), INVALID_BATCH (damage: file, position,
+   * from, to), UNSUPPORTED_FORMAT (a codec but gzip, transactions, message format 0 or 1), BATCH_TOO_LARGE,
+   * QUOTA_EXCEEDED: the log is as it was. OFFSET_CONFLICT (reason "replaced"): another import of this log was begun.
+   * OUTCOME_UNKNOWN: the object was reset, and the same call goes on.
+   */
+  importSegments(files: Iterable<ImportedFile>, options?: SegmentUpload): Promise<ImportResult>;
   /** Where the log begins and ends. Undefined for a log that was never written. */
   state(): Promise<
     { readonly logStartOffset: number; readonly logEndOffset: number; readonly closed: boolean } | undefined
@@ -307,10 +319,7 @@ class Topic<V> implements EdgeTopic<V> {
       ...(ifEnd !== undefined && { [H.expectedOffset]: formatOffset(ifEnd) }),
       ...sequencesOf(sending),
     };
-    const post = (): Promise<Response> =>
-      this.#ask("POST", "", headers, batch).catch((thrown: unknown) => {
-        throw new TidemarkError("OUTCOME_UNKNOWN", "the log's object was reset", {}, { cause: thrown });
-      });
+    const post = (): Promise<Response> => this.#post("", headers, batch);
     let response = await post();
     if (response.status === 404) {
       await this.#create();
@@ -320,6 +329,29 @@ class Topic<V> implements EdgeTopic<V> {
     this.#failures = 0;
     const { appended } = (await response.json()) as { appended: [Omit<AppendResult, "acks">] };
     return { ...appended[0], acks: "flushed" };
+  }
+
+  // --- import ------------------------------------------------------------------------------------------------------
+
+  importSegments(files: Iterable<ImportedFile>, options: SegmentUpload = {}): Promise<ImportResult> {
+    return uploadSegments(files, options, async (type, query, body) => {
+      const headers = { "content-type": type, [IMPORT_HEADER]: "1" };
+      const post = (): Promise<Response> => this.#post(query, headers, body);
+      let response = await post();
+      if (response.status === 404) {
+        await this.#create();
+        response = await post();
+      }
+      if (!response.ok) throw await errorOf(response);
+      forgetManifest(this.#tenant, this.#path);
+      return new Uint8Array(await response.arrayBuffer());
+    });
+  }
+
+  #post(query: string, headers: Record<string, string>, body: Uint8Array): Promise<Response> {
+    return this.#ask("POST", query, headers, body).catch((thrown: unknown) => {
+      throw new TidemarkError("OUTCOME_UNKNOWN", "the log's object was reset", {}, { cause: thrown });
+    });
   }
 
   // --- read --------------------------------------------------------------------------------------------------------

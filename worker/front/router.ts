@@ -2,11 +2,12 @@
  * The way in: `/v1/stream/<path>`. Who asks, and for what, is decided here before any object is woken, because an
  * object that is asked is billed even if it only refuses. Also adds the headers that all answers share.
  */
+import { IMPORT_TYPE, PIECE_TYPE } from "../../src/store/segment-files.ts";
 import { FRAME_TYPE, TIDE_HEADER } from "../../src/sync/http-words.ts";
 import { CALL_BYTES_MAX } from "../rpc/append-call.ts";
 import { type Action, type Caller, callerOf } from "./auth.ts";
 import { type Env, numberOf } from "../env.ts";
-import { LONG_HEADER, METRICS_HEADER, TIDE_ASKED_HEADER } from "../rpc/internal-headers.ts";
+import { IMPORT_HEADER, LONG_HEADER, METRICS_HEADER, TIDE_ASKED_HEADER } from "../rpc/internal-headers.ts";
 import { type Asked, told } from "../telemetry/events.ts";
 import { EdgeError } from "../errors.ts";
 import { type Answer, errorAnswer } from "../wire/http.ts";
@@ -93,12 +94,15 @@ async function route(
   asked.tenant = caller.tenant;
   // A token that allows only appends may open a socket as well: each frame is checked.
   if (isUpgrade) return upgrade(request, env, askOf(env, new URL(request.url)), caller, path);
-  const isFrame = request.method === "POST" && mediaType(seen["content-type"] ?? "") === FRAME_TYPE;
-  if (!isFrame) caller.require(action, path);
+  const posted = request.method === "POST" ? mediaType(seen["content-type"] ?? "") : "";
+  const isFrame = posted === FRAME_TYPE;
+  const isImport = posted === IMPORT_TYPE || posted === PIECE_TYPE;
+  if (!isFrame) caller.require(isImport ? "admin" : action, path);
   checkBody(seen);
   if (env.RATE_LIMIT) await checkRate(env, caller.tenant, path);
   if (isFrame) return frameOverHttp(request, env, caller, path);
   if (isTrim) return trim(request, env, caller.tenant, path);
+  if (isImport) return imported(request, env, caller.tenant, path);
   // A fork reads the records that it inherits, so that right is needed as well.
   const fork = request.method === "PUT" ? forkOf(request.headers, STREAM_PREFIX) : undefined;
   if (fork) caller.require("read", fork.path);
@@ -118,6 +122,13 @@ async function metrics(request: Request, env: Env, asked: Asked, pathname: strin
   Object.assign(asked, { tenant, path, source: "metrics" });
   require("admin", path);
   return forward(new URL(request.url), request, env, tenant, path, { [METRICS_HEADER]: "1" });
+}
+
+/** Begins an import of segments, or brings a piece of one. What Workers know of the stream's segments is old then. */
+function imported(request: Request, env: Env, tenant: string, path: string): Promise<Response> {
+  const url = new URL(request.url);
+  url.searchParams.delete("token");
+  return forward(url, request, env, tenant, path, { [IMPORT_HEADER]: "1" }).finally(() => forgetManifest(tenant, path));
 }
 
 async function answer(

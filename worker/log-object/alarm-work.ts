@@ -1,7 +1,7 @@
 /**
  * What a log object does by its alarm for the stream that it holds: it asks forks whether they exist, applies
- * retention, compacts, and moves segments to object storage. Each part says itself when it is due. This file has the
- * order, and sets the alarm.
+ * retention, compacts, moves segments to object storage, and removes what an import brought that was given up. Each
+ * part says itself when it is due. This file has the order, and sets the alarm.
  *
  *   alarm ──▶ held forks ──▶ retention ──▶ compaction ──▶ archiver ──▶ next alarm set
  *
@@ -15,6 +15,7 @@ import type { Alarms } from "../store/alarms.ts";
 import type { Bucket } from "../store/bucket.ts";
 import { type Retry, Retries } from "../store/retries.ts";
 import type { Sql } from "../store/sql.ts";
+import { dropIdle } from "../stream/segment-imports.ts";
 import type { Stream } from "../stream/stream.ts";
 import type { Counters } from "../telemetry/counters.ts";
 import type { EventFields } from "../telemetry/events.ts";
@@ -98,7 +99,9 @@ export class AlarmWork {
     alarms.plan("archive", this.#archiver.due);
     alarms.plan("compaction", this.#compaction.due);
     alarms.plan("forks", this.#heldForks.plan());
-    if (stream()?.config.releasing) alarms.plan("release", this.retry("release").next);
+    const held = stream();
+    alarms.plan("import", held && !held.store.isEnded ? dropIdle(held) : undefined);
+    if (held?.config.releasing) alarms.plan("release", this.retry("release").next);
     this.planRetention();
   }
 

@@ -2,7 +2,7 @@
  * What the object of one stream does for that of another, by RPC: a fork reads records below its offset from its
  * source, and the source keeps what its forks read.
  */
-import type { ForkAnswer, Peer } from "../rpc/fork-peer.ts";
+import type { ForkAnswer, Peer, SourceAnswer } from "../rpc/fork-peer.ts";
 import { type EdgeCode, EdgeError } from "../errors.ts";
 import { mediaType } from "../stream/media-type.ts";
 import type { Stream } from "../stream/stream.ts";
@@ -116,5 +116,23 @@ export class HeldForks {
       if (this.#host.stream() !== stream) return;
       if (!isOne) await this.#host.release(child);
     }
+  }
+}
+
+/** What a fork is answered that asks for records of this stream. Undefined if its source is not here any more. */
+export async function sourceAnswer(
+  stream: Stream | undefined,
+  id: string | undefined,
+  from: number,
+  limit: number,
+  maxBytes: number,
+): Promise<SourceAnswer | undefined> {
+  if (!stream || (id ?? stream.config.id) !== stream.config.id) return undefined;
+  try {
+    const { bytes, nextOffset } = await stream.readBatches(from, limit, maxBytes);
+    return { bytes, nextOffset };
+  } catch (thrown) {
+    if (EdgeError.isOne(thrown)) return { error: EdgeError.from(thrown).toWire() };
+    throw thrown;
   }
 }

@@ -9,7 +9,7 @@ import type { Sql } from "../store/sql.ts";
 import type { Stream } from "../stream/stream.ts";
 import { type LifeEvent, lifeAfter, lifeOf } from "./life.ts";
 
-const TABLES = ["chunk", "segment", "damage", "meta", "outbox"];
+const TABLES = ["chunk", "segment", "damage", "meta", "outbox", "incoming_chunk", "incoming_segment"];
 
 export interface LifecycleHost {
   readonly sql: () => Sql;
@@ -87,6 +87,13 @@ export class Lifecycle {
   async make(creating: Promise<Stream>): Promise<Stream> {
     this.#stream = creating;
     return (this.#current = await creating);
+  }
+
+  /** The same stream with what its tables hold now: an import has changed them. What was in memory is used no more. */
+  renewed(stream: Stream): Promise<Stream | undefined> {
+    stream.store.end();
+    this.#stream = undefined;
+    return this.load();
   }
 
   /** Ends the stream. With forks it stays for them, unseen; otherwise its source is told and the tables are removed. */

@@ -27,6 +27,7 @@ import { type Env, outboxMaxAgeMs } from "../env.ts";
 import { streamObject } from "../rpc/stubs.ts";
 import {
   FRAME_HEADER,
+  IMPORT_HEADER,
   LEAD_HEADER,
   METRICS_HEADER,
   LONG_HEADER,
@@ -43,7 +44,8 @@ import { badRequest, EdgeError } from "../errors.ts";
 import { type Answer, errorAnswer, errorResponse, json, responseOf } from "../wire/http.ts";
 import { edgeKernel } from "../kernel.ts";
 import { TokenBucket } from "./token-bucket.ts";
-import { offerFork, readSource } from "./forks.ts";
+import { offerFork, readSource, sourceAnswer } from "./forks.ts";
+import { answerImport } from "./import-requests.ts";
 import type { ForkAnswer, Peer, SourceAnswer } from "../rpc/fork-peer.ts";
 import { newConfig, createAsked, describe, existing } from "./create-and-describe.ts";
 import { readBody } from "../wire/request-body.ts";
@@ -268,9 +270,15 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
   async #append(request: Request): Promise<Response> {
     if (request.headers.has(FRAME_HEADER)) return answerFrame(request, this.#sockets);
     if (request.headers.has(H.trim)) return trimTo(await this.#life.visible(), request, this.#work);
+    if (request.headers.has(IMPORT_HEADER)) return this.#import(request);
     const asked = appendAsked(request.headers);
     const body = await readBody(request);
     return responseOf(await appendTo(await this.#life.visible(), asked, body, this.#counters));
+  }
+
+  #import(request: Request): Promise<Response> {
+    const filled = (stream: Stream): void => this.#notify(stream.tail, stream.closed);
+    return answerImport(request, { life: this.#life, plan: () => this.#work.plan(), filled });
   }
 
   async appendByText(tenant: string, passed: string, body: Uint8Array): Promise<string> {
@@ -471,15 +479,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     limit: number,
     maxBytes: number,
   ): Promise<SourceAnswer | undefined> {
-    const stream = await this.#life.load();
-    if (!stream || (id ?? stream.config.id) !== stream.config.id) return undefined;
-    try {
-      const { bytes, nextOffset } = await stream.readBatches(from, limit, maxBytes);
-      return { bytes, nextOffset };
-    } catch (thrown) {
-      if (EdgeError.isOne(thrown)) return { error: EdgeError.from(thrown).toWire() };
-      throw thrown;
-    }
+    return sourceAnswer(await this.#life.load(), id, from, limit, maxBytes);
   }
 
   isForkOf(source: string, id: string): Promise<boolean> {

@@ -31,6 +31,8 @@ export const SOCKET_HEADER = "x-tidemark-socket";
 
 /** POST: the body is one frame. The owner of the token, and for a push the outbox and its standing. */
 export const FRAME_HEADER = "x-tidemark-frame";
+/** POST: the body begins an import of segments, or is a piece of one. The router has asked for the right `admin`. */
+export const IMPORT_HEADER = "x-tidemark-import";
 /** GET: the answer also says where the log begins and ends, and its life. */
 export const TIDE_ASKED_HEADER = "x-tidemark-tide";
 

@@ -75,6 +75,8 @@ export const emptySegment = (baseOffset: number, createdAt: number, epoch: numbe
   epoch,
 });
 
+/** Tables of these names hold what an import brings, until all is there (incoming-tables.ts). */
+export const ASIDE = "incoming_";
 const SCHEMA = [
   `CREATE TABLE IF NOT EXISTS chunk(base_offset INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL,
      max_timestamp INTEGER NOT NULL, record_count INTEGER NOT NULL, written_at INTEGER NOT NULL, crc INTEGER,
@@ -127,6 +129,24 @@ export class ChunkTables {
     if (!String(this.#run(LATER_COLUMN.of)[0]!["sql"]).includes("origins")) this.#run(LATER_COLUMN.add);
   }
 
+  /** Empty tables for rows that are not the log's yet. Those that were there are gone. */
+  createAside(): void {
+    this.dropAside();
+    for (const statement of SCHEMA.slice(0, 2)) this.#run(statement.replace("EXISTS ", `EXISTS ${ASIDE}`));
+  }
+
+  dropAside(): void {
+    for (const table of ["chunk", "segment"]) this.#run(`DROP TABLE IF EXISTS ${ASIDE}${table}`);
+  }
+
+  /** The rows aside are the log's, in place of those that it had. Renaming a table moves none of its rows. */
+  takeAside(): void {
+    for (const table of ["chunk", "segment"]) {
+      this.#run(`DROP TABLE ${table}`);
+      this.#run(`ALTER TABLE ${ASIDE}${table} RENAME TO ${table}`);
+    }
+  }
+
   transaction<T>(work: () => T): T {
     return this.sql.transaction(work);
   }
@@ -136,9 +156,9 @@ export class ChunkTables {
     return [...this.sql.exec(query, ...bindings)];
   }
 
-  insertChunk(row: ChunkRow): void {
+  insertChunk(row: ChunkRow, prefix: "" | typeof ASIDE = ""): void {
     this.#run(
-      `INSERT INTO chunk(${CHUNK}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO ${prefix}chunk(${CHUNK}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
       row.baseOffset,
       row.nextOffset,
       row.maxTimestamp,
@@ -269,9 +289,9 @@ export class ChunkTables {
     }));
   }
 
-  insertSegment(segment: SegmentRow): void {
+  insertSegment(segment: SegmentRow, prefix: "" | typeof ASIDE = ""): void {
     this.#run(
-      "INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      `INSERT INTO ${prefix}segment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       segment.baseOffset,
       segment.nextOffset,
       segment.bytes,
@@ -322,6 +342,10 @@ export class ChunkTables {
 
   saveMeta(key: string, value: SqlValue): void {
     this.#run("INSERT OR REPLACE INTO meta VALUES (?, ?)", key, value);
+  }
+
+  dropMeta(key: string): void {
+    this.#run("DELETE FROM meta WHERE key = ?", key);
   }
 
   log(): LogMeta | undefined {

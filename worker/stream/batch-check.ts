@@ -33,6 +33,8 @@ export interface CheckedStream {
   readonly isJson: boolean;
   readonly judge: StreamJudge | undefined;
   readonly config: { readonly contentType: string };
+  /** True for records that an edge has stored before: their headers may be the server's. */
+  readonly takesReserved?: boolean;
 }
 
 export const BATCHES_MAX = 1000;
@@ -74,11 +76,8 @@ export async function checkBatches(
  * Checks what the log does not: a compressed batch that can't be decompressed, or is too large then; a value that is
  * not JSON in a stream of JSON; a header whose name is reserved for this server; the stream's schema.
  */
-async function checkBatch(
-  kernel: PackingKernel,
-  bytes: Uint8Array,
-  { isJson, judge, config }: CheckedStream,
-): Promise<void> {
+async function checkBatch(kernel: PackingKernel, bytes: Uint8Array, stream: CheckedStream): Promise<void> {
+  const { isJson, judge, config, takesReserved = false } = stream;
   const batch = await Promise.resolve()
     .then(() => decodeBatch(kernel, bytes))
     .catch((thrown: unknown) => {
@@ -86,7 +85,7 @@ async function checkBatch(
       throw error.code === "CORRUPT_RANGE" ? new EdgeError("INVALID_BATCH", error.toWire().message) : error;
     });
   for (let i = 0; i < batch.count; i++) {
-    if (batch.headersAt(i).some(([name]) => isReserved(name)))
+    if (!takesReserved && batch.headersAt(i).some(([name]) => isReserved(name)))
       throw badRequest("the record headers ds.producer and ds.seq are the server's: choose another name");
     const value = batch.valueAt(i);
     if (isJson && value !== null && !kernel.isJson(value))

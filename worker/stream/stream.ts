@@ -212,6 +212,9 @@ export class Stream {
   get tail(): number {
     return this.log.highWatermark;
   }
+  now(): number {
+    return this.#host.now();
+  }
   get judge(): StreamJudge | undefined {
     return this.#host.judgeOf?.(this.config.path);
   }

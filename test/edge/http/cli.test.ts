@@ -1,6 +1,6 @@
 /** `npx tidemark` against an edge in real workerd: tokens, follows, appends that are killed, exports. */
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Program } from "../../cli/program.ts";
@@ -143,4 +143,48 @@ it("an append that is killed again and again has each record once", async () => 
   }
   expect(kills).toBeGreaterThan(1);
   expect(numbersIn(await program.goodBeside(["export", worker.url, "killed"], { env }))).toEqual(upTo(COUNT));
+});
+
+it("segments keep their offsets from a folder to the edge and back, also when the import is killed", async () => {
+  await program.goodBeside(["append", "source", "orders"], { input: lines(3000) });
+  await program.goodBeside(["export", "source", "orders", "out"]);
+  const args = [worker.url, "kept"];
+  const logsIn = (folder: string): Buffer =>
+    Buffer.concat(
+      readdirSync(program.path(folder))
+        .filter((name) => name.endsWith(".log"))
+        .sort()
+        .map((name) => readFileSync(program.path(folder, name))),
+    );
+  // A part of the topic: its offsets do not begin at 0.
+  const log = logsIn("out");
+  const cut = log.readInt32BE(8) + 12;
+  mkdirSync(program.path("part"));
+  program.write("part/a.log", log.subarray(cut));
+  const from = Number(log.readBigInt64BE(cut));
+  const child = program.start(["import", ...args, "part"], env);
+  child.stdin!.end();
+  // The first bytes of the edge's answers have come: the import is under way, or through.
+  await expect
+    .poll(async () => (await program.beside(["info", ...args, "--json"], { env })).status, { timeout: 30_000 })
+    .toBe(0);
+  child.kill("SIGKILL");
+  await program.goodBeside(["import", ...args, "part"], { env });
+  await program.goodBeside(["import", ...args, "part"], { env });
+  expect(JSON.parse(await program.goodBeside(["info", ...args, "--json"], { env }))).toMatchObject({
+    start: from,
+    end: 3000,
+    contentType: "application/json",
+  });
+  await program.goodBeside(["export", ...args, "back"], { env });
+  expect(logsIn("back").equals(log.subarray(cut))).toBe(true);
+  await program.goodBeside(["append", ...args], { input: lines(1), env });
+  const refused = await program.beside(["import", ...args, "out"], { env });
+  expect([refused.status, refused.stderr]).toEqual([1, expect.stringContaining("--append")]);
+});
+
+it("an import that keeps offsets needs the right admin", async () => {
+  const token = program.good(["token", "--secret", SECRET, "--scope", "read:** write:**"]).trim();
+  const refused = await program.beside(["import", worker.url, "mine", "part"], { env: { TIDEMARK_TOKEN: token } });
+  expect([refused.status, refused.stderr]).toEqual([1, expect.stringContaining("admin")]);
 });

@@ -1,0 +1,97 @@
+/**
+ * The import of segments over HTTP, in the object (stream/segment-imports.ts does the work):
+ *
+ *   POST  Content-Type: application/vnd.tidemark.import+json     {"files":[{"name","bytes","mark"}],"damage"}   begins
+ *   POST  Content-Type: application/vnd.tidemark.import-piece    ?import=ID&file=N&position=P                   a piece
+ *
+ * Both answer how far the import is. Requests take turns with creations and deletions of the stream.
+ */
+import { textDecoder } from "../../src/record/bytes.ts";
+import { IMPORT_TYPE, PIECE_BYTES_MAX } from "../../src/store/segment-files.ts";
+import {
+  beginImport,
+  type ImportFile,
+  type ImportPiece,
+  type ImportRequest,
+  type ImportStanding,
+  takePiece,
+} from "../stream/segment-imports.ts";
+import { mediaType } from "../stream/media-type.ts";
+import type { Stream } from "../stream/stream.ts";
+import { badRequest } from "../errors.ts";
+import { fieldsOf, listField, numberField, objectField, optionalText, quoted, textField } from "../wire/fields.ts";
+import { json } from "../wire/http.ts";
+import { readBody } from "../wire/request-body.ts";
+import type { Lifecycle } from "./lifecycle.ts";
+
+/** The request is a row in the tables. */
+const REQUEST_BYTES_MAX = 512 * 1024;
+const FILES_MAX = 4_096;
+const NAME_CHARS_MAX = 255;
+const MARK_CHARS_MAX = 64;
+
+export interface ImportHost {
+  readonly life: Pick<Lifecycle, "exclusive" | "visible" | "renewed">;
+  /** What the alarm has to do has changed. */
+  plan(): void;
+  /** The stream has been filled, and was opened anew. */
+  filled(stream: Stream): void;
+}
+
+function requestIn(body: Uint8Array): ImportRequest {
+  const fields = fieldsOf(textDecoder.decode(body));
+  const files = listField(fields["files"], "files", FILES_MAX).map((given, i): ImportFile => {
+    const file = objectField(given, `files[${i}]`);
+    // Tells files of one name and size apart: it has no other meaning here.
+    const mark = optionalText(file["mark"], `files[${i}].mark`, MARK_CHARS_MAX);
+    return {
+      name: textField(file["name"], `files[${i}].name`, NAME_CHARS_MAX),
+      bytes: numberField(file["bytes"], `files[${i}].bytes`, { min: 0, max: Number.MAX_SAFE_INTEGER }),
+      ...(mark !== null && { mark }),
+    };
+  });
+  const { damage = "refuse" } = fields;
+  if (damage !== "refuse" && damage !== "skip")
+    throw badRequest(`damage is ${quoted(damage)}; it must be "refuse" or "skip"`);
+  return { files, damage };
+}
+
+function placeIn({ searchParams }: URL): Omit<ImportPiece, "bytes"> {
+  const number = (name: string): number => {
+    const text = searchParams.get(name);
+    return numberField(text === null || text === "" ? undefined : Number(text), name, {
+      min: 0,
+      max: Number.MAX_SAFE_INTEGER,
+    });
+  };
+  return {
+    id: textField(searchParams.get("import"), "import", MARK_CHARS_MAX),
+    file: number("file"),
+    position: number("position"),
+  };
+}
+
+export async function answerImport(request: Request, host: ImportHost): Promise<Response> {
+  const isBegin = mediaType(request.headers.get("content-type") ?? "") === IMPORT_TYPE;
+  const place = isBegin ? undefined : placeIn(new URL(request.url));
+  // Read before its turn, so that a slow body does not hold up others.
+  const body = await readBody(request, isBegin ? REQUEST_BYTES_MAX : PIECE_BYTES_MAX);
+  return host.life.exclusive(async () => {
+    const stream = await host.life.visible();
+    const standing = place
+      ? await takePiece(stream, { ...place, bytes: body })
+      : await beginImport(stream, requestIn(body), () => crypto.randomUUID());
+    if (standing.taken) {
+      const filled = await host.life.renewed(stream);
+      if (filled) host.filled(filled);
+    }
+    host.plan();
+    return json(200, answerOf(standing));
+  });
+}
+
+const answerOf = ({ id, taken: _, heardAt: _at, open: _open, firstOffset = 0, ...rest }: ImportStanding): object => ({
+  import: id,
+  ...rest,
+  firstOffset,
+});
