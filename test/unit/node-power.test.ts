@@ -18,16 +18,15 @@ vi.mock("node:fs", async (original) => {
   const call = (name: string) =>
     function (...given: unknown[]): unknown {
       if (!isOurs(given[0])) return real[name]!(...given);
-      const disk = world.disk as unknown as Record<string, (...given: unknown[]) => unknown>;
-      return disk[name]!(...given);
+      return (Reflect.get(world.disk!, name) as (...given: unknown[]) => unknown).apply(world.disk, given);
     };
   const ours = Object.fromEntries(names.map((name) => [name, call(name)]));
   const { promisify } = await import("node:util");
   const write = Object.assign((...given: unknown[]) => real["write"]!(...given), {
-    [promisify.custom]: (...given: unknown[]) =>
-      (isOurs(given[0])
-        ? (world.disk!.write as unknown as Record<symbol, (...given: unknown[]) => unknown>)[promisify.custom]!
-        : promisify(real["write"]!))(...given),
+    [promisify.custom]: (...given: unknown[]): unknown => {
+      if (!isOurs(given[0])) return promisify(real["write"]!)(...given);
+      return (Reflect.get(world.disk!.write, promisify.custom) as (...given: unknown[]) => unknown)(...given);
+    },
   });
   return { ...real, ...ours, fdatasync: call("fsync"), write };
 });

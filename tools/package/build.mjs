@@ -40,6 +40,7 @@ import path from "node:path";
 import { rolldown } from "rolldown";
 import { buildKernel, kernelDirectory } from "./build-kernel.mjs";
 import { makeDeclarations } from "./declarations.mjs";
+import { loadedLater } from "./loaded-later.mjs";
 import { INSIDE_SIDE_ENTRIES, LATER, PROGRAMS, SIDE_ENTRIES } from "./side-entries.mjs";
 import { root } from "../run/setup.mjs";
 
@@ -225,18 +226,6 @@ const besideBrowser = {
     return found?.id === source("browser/index.ts") ? { id: "./browser.js", external: true } : null;
   },
 };
-
-/** import() of these modules stays one, of a file beside the entry. */
-const loadedLater = (later, seen) => ({
-  name: "tidemark-later",
-  resolveDynamicImport(name, importer) {
-    const module = typeof name === "string" && path.resolve(path.dirname(importer), name);
-    const [, file] = later.find(([each]) => path.join(root, each) === module) ?? [];
-    if (file === undefined) return null;
-    seen.add(module);
-    return { id: `./${file}.js`, external: true };
-  },
-});
 
 function allSeen(wanted, seen) {
   for (const each of wanted) if (!seen.has(each)) throw new Error(`nothing in the sources imports ${each}`);
