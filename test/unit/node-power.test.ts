@@ -24,7 +24,7 @@ vi.mock("node:fs", async (original) => {
   const { promisify } = await import("node:util");
   const write = Object.assign((...given: unknown[]) => real["write"]!(...given), {
     [promisify.custom]: (...given: unknown[]): unknown => {
-      if (!isOurs(given[0])) return promisify(real["write"]!)(...given);
+      if (!isOurs(given[0])) return (promisify(real["write"]!) as (...given: unknown[]) => unknown)(...given);
       return (Reflect.get(world.disk!.write, promisify.custom) as (...given: unknown[]) => unknown)(...given);
     },
   });
