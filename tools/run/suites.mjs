@@ -34,7 +34,11 @@ const AGAIN = new Set(["http", "browser", "pages", "package"]);
 /** More than these failing at once is no accident. */
 const AGAIN_FILES_MAX = 3;
 
-async function vitest(project, how) {
+/** Tests of the browser that see the public API only: they also run over the built files. */
+const BUILT = ["test/browser/segments.test.ts", "test/browser/typed.test.ts"];
+
+/** `only`: these files of the project. */
+async function vitest(project, how, only = []) {
   const run = async (name, files) => {
     const file = path.join(results, `${name}.json`);
     await rm(file, { force: true });
@@ -44,7 +48,7 @@ async function vitest(project, how) {
     const report = existsSync(file) ? JSON.parse(await readFile(file, "utf8")) : undefined;
     return { report, ...tally(report, code) };
   };
-  const { report, ...first } = await run(project, []);
+  const { report, ...first } = await run(project, only);
   const files = report && AGAIN.has(project) ? failedFiles(report).map(({ name }) => name) : [];
   if (files.length === 0 || files.length > AGAIN_FILES_MAX) return first;
   console.log(`\n── ${project}, what failed again ──`);
@@ -92,7 +96,10 @@ const STEPS = {
   edge: (_, how) => vitest("edge", how),
   http: () => vitest("http"),
   size: () => withChromium(async () => one(await run("size"))),
-  browser: () => withChromium(() => vitest("browser")),
+  browser: () =>
+    withChromium(async () =>
+      sum([await vitest("browser"), await overPackage(() => vitest("browser", undefined, BUILT))]),
+    ),
   pages: () => withEngines(() => overPackage(() => vitest("pages"))),
   package: () => withEngines(() => vitest("package")),
   // Runs both once with tiny sizes, to see that they work. Their peers are installed from a lock file of their own.
