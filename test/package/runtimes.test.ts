@@ -30,7 +30,8 @@ await orders.append({ value: { total: 7 } });
 said.push((await next).value.value.total);
 await follow.return();
 said.push((await orders.state()).logEndOffset);
-said.push(await orders.append({ value: 1 }, { ifEnd: 0 }).catch((error) => error instanceof TidemarkError && error.code));
+const refused = await orders.append({ value: 1 }, { ifEnd: 0 }).catch((error) => error);
+said.push(refused instanceof TidemarkError && refused.code);
 if (globalThis.Deno === undefined) {
   const { open } = await import("tidemark/node");
   const tide = await open("data-" + name);
