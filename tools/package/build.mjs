@@ -17,8 +17,7 @@
  *   views.js      changes of topics, views       }
  *   typed.js      schemas, events, middleware    }
  *   kernel.wasm   the kernel; edge-kernel.wasm the same with one call more, for servers
- *   NAME.js       `tidemark/NAME`: what side-entries.mjs lists, and files that those load later; cli.js is the program
- *                 that bin/ starts
+ *   NAME.js       `tidemark/NAME` and what it loads later: side-entries.mjs lists them; bin/ starts cli.js
  *   types/        declarations
  *   playground/   the playground, for `tidemark dev`
  *   licenses/     licences of the packages inside
