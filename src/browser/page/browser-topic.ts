@@ -62,6 +62,7 @@ import type { PageSync } from "../sync/page-sync.ts";
 import { deleted } from "../worker/topics.ts";
 import { pageView } from "./page-view.ts";
 import { placedAck } from "./placed-ack.ts";
+import { SlowAppends } from "./slow-appends.ts";
 import type { ChangingTopic } from "./topic-changes.ts";
 import { typedDoor } from "./typed-door.ts";
 import type { Control } from "../port/envelope.ts";
@@ -93,11 +94,6 @@ export interface TopicHost extends Pick<Tide, "on" | "name" | "topic"> {
 /** What the log of this device is asked for. */
 const localAcks = (acks: AppendAcks): Acks => (acks === "replicated" ? "flushed" : acks);
 
-/**
- * While appends wait and none was answered for this long, the tab checks whether its worker still answers; at most as
- * long again later.
- */
-const SLOW_MS = 3_000;
 const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
 
 const PAGE_ACKS = { acks: oneOf("accepted", "written", "flushed", "replicated") };
@@ -176,10 +172,7 @@ export class BrowserTopic<V> implements Topic<V> {
   /** The connection on which the topic is open. */
   #port: TopicCalls | undefined;
   #opened!: Promise<void>;
-  /** Appends that were sent, and those that have ended since. */
-  #sent = 0;
-  #answered = 0;
-  #slow: ReturnType<typeof setTimeout> | undefined;
+  readonly #slow: SlowAppends;
 
   constructor(name: string, options: TopicOptions<V>, tide: TopicHost) {
     this.name = name;
@@ -202,6 +195,7 @@ export class BrowserTopic<V> implements Topic<V> {
     const recordBytesMax = (): number => recordBytesMaxOf(tide.settings.get(name), this.#given);
     // The limit of the volume at the other end. After a change of the leader that may be another one.
     const batchBytesMax = (): number => Math.min(DEFAULT_SETTINGS.batchBytesMax, tide.opened!.batchBytesMax);
+    this.#slow = new SlowAppends(() => void tide.gather());
     this.#producer = new Producer({
       kernel: tide.kernel,
       send: (batch, options) => this.#send(batch, options),
@@ -299,8 +293,7 @@ export class BrowserTopic<V> implements Topic<V> {
   }
 
   async #send(batch: Uint8Array, options: object): Promise<Sent> {
-    this.#sent++;
-    this.#watch();
+    this.#slow.sent();
     try {
       const result = await this.#open().append({ topic: this.name, batch, born: this.#born, ...options });
       this.#born ??= result.born;
@@ -308,24 +301,8 @@ export class BrowserTopic<V> implements Topic<V> {
     } catch (thrown) {
       return this.#judge(thrown);
     } finally {
-      this.#answered++;
+      this.#slow.answered();
     }
-  }
-
-  /**
-   * If the tab is alone, nobody else would notice that its worker hangs. One timer serves all appends: to set and clear
-   * one for each took a tenth of the page's time for an append.
-   */
-  #watch(): void {
-    const answered = this.#answered;
-    if (this.#slow || answered === this.#sent) return;
-    this.#slow = setTimeout(() => {
-      this.#slow = undefined;
-      if (answered === this.#answered) void this.#tide.gather();
-      this.#watch();
-    }, SLOW_MS);
-    // In Node it would keep the process alive. In a browser it is a number.
-    (this.#slow as { unref?: () => void }).unref?.();
   }
 
   /**
