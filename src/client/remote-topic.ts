@@ -10,6 +10,7 @@ import { BATCHES_TYPE, formatOffset, offsetInHeader } from "../sync/http-words.t
 import { callback, checkOptions, flag, integer, signal } from "../topic/check.ts";
 import { type RecordInput, recordOf, recordsOf } from "../topic/input.ts";
 import { CHANGES_OPTIONS, producerIdOf } from "../topic/options.ts";
+import type { GivenUpload } from "../topic/segment-upload.ts";
 import { type Serializer, serializerOf } from "../topic/serializer.ts";
 import type {
   AppendedAll,
@@ -22,9 +23,7 @@ import type {
   ClientTopic,
   ClientTopicOptions,
   ClientTopicState,
-  ImportedFile,
   ImportResult,
-  SegmentUpload,
 } from "./api.ts";
 import type { LiveSocket } from "./live-socket.ts";
 import { type Page, type PageSource, readPages } from "./read-topic.ts";
@@ -178,12 +177,16 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     return offsetOf(await this.#create(over), NEXT);
   }
 
-  /** An answer of 409 means that the topic exists with another type or other settings. */
-  #create(over: AbortSignal): Promise<EdgeReply> {
+  #creation(): Omit<EdgeAsk, "path"> {
     const { serializer = "json", retention, compaction } = this.#options;
     const type = typeof serializer === "string" ? TYPES[serializer] : TYPES.bytes;
     const headers = { "content-type": type, ...retentionHeaders(retention), ...compactionHeaders(compaction) };
-    return this.#asked({ method: "PUT", headers, signal: over }, 409);
+    return { method: "PUT", headers };
+  }
+
+  /** An answer of 409 means that the topic exists with another type or other settings. */
+  #create(signal?: AbortSignal): Promise<EdgeReply> {
+    return this.#asked({ ...this.#creation(), signal }, 409);
   }
 
   async #post(
@@ -303,28 +306,13 @@ export class RemoteTopic<V> implements ClientTopic<V> {
   }
 
   async create(options: CallOptions = {}): Promise<boolean> {
-    checkOptions("create()", options, CALL);
-    const { status } = await this.#host.requests.again(
-      async (over) => {
-        const answer = await this.#create(over);
-        if (answer.status === 409) throw errorIn(answer);
-        return answer;
-      },
-      { signal: options.signal },
-    );
-    return status === 201;
+    return (await this.#call(options, this.#creation())).status === 201;
   }
 
-  async importSegments(files: Iterable<ImportedFile>, options: SegmentUpload = {}): Promise<ImportResult> {
+  async importSegments(...given: GivenUpload): Promise<ImportResult> {
     // Few pages import: what it takes is not downloaded with the rest.
-    const { uploadSegments } = await import("../topic/segment-upload.ts");
-    const { requests } = this.#host;
-    let made: Promise<unknown> | undefined;
-    return uploadSegments(files, options, async (type, query, body) => {
-      if (this.#options.create !== false) await (made ??= requests.again((over) => this.#create(over)));
-      const ask = { method: "POST", query, headers: { "content-type": type }, body: body as Uint8Array<ArrayBuffer> };
-      return (await requests.again((over) => this.#asked({ ...ask, signal: over }), { signal: options.signal })).bytes;
-    });
+    const part = await import("../topic/segment-upload.ts");
+    return part.uploadBy(given, this.#host, (ask) => (ask ? this.#asked(ask) : this.#create()), this.#options);
   }
 
   async end(options: CallOptions = {}): Promise<void> {
@@ -337,8 +325,7 @@ export class RemoteTopic<V> implements ClientTopic<V> {
   }
 
   async delete(options: CallOptions = {}): Promise<boolean> {
-    const { status } = await this.#call(options, { method: "DELETE" }, 404, 410);
-    return status < 300;
+    return (await this.#call(options, { method: "DELETE" }, 404, 410)).status < 300;
   }
 }
 
@@ -346,7 +333,7 @@ const missing = (name: string): TidemarkError =>
   new TidemarkError("UNKNOWN_TOPIC", `there is no topic ${name} at this edge; create() makes it`, { topic: name });
 
 const notOfTheEdge = ({ status }: EdgeReply): TidemarkError =>
-  new TidemarkError("CLOSED", `an answer of ${status} that is not an edge's: is the address right?`, {
+  new TidemarkError("CLOSED", `status ${status}, and not from an edge: check the address`, {
     reason: "network",
     status,
   });

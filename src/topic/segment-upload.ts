@@ -89,3 +89,33 @@ export async function uploadSegments(
   const { batches, records, firstOffset, nextOffset, damage: found } = standing;
   return { batches, records, firstOffset, nextOffset, damage: found };
 }
+
+/** What tidemark/client sends requests with: again() tries until they pass. */
+interface Trying {
+  again<T>(work: (over: AbortSignal) => Promise<T>, how?: { readonly signal?: AbortSignal | undefined }): Promise<T>;
+}
+interface UploadAsk {
+  readonly method: string;
+  readonly query: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array<ArrayBuffer>;
+  readonly signal: AbortSignal;
+}
+
+export type GivenUpload = readonly [files: Iterable<ImportedFile>, options?: SegmentUpload];
+
+/** The same over requests that are tried again. `send` without a request makes the topic, unless `create` is false. */
+export async function uploadBy(
+  [files, options = {}]: GivenUpload,
+  { requests }: { readonly requests: Trying },
+  send: (ask?: UploadAsk) => Promise<{ readonly bytes: Uint8Array }>,
+  { create = true }: { readonly create?: boolean | undefined },
+): Promise<ImportResult> {
+  let made: Promise<unknown> | undefined;
+  return uploadSegments(files, options, async (type, query, body) => {
+    if (create) await (made ??= requests.again(() => send()));
+    const ask = { method: "POST", query, headers: { "content-type": type }, body: body as Uint8Array<ArrayBuffer> };
+    const { signal } = options;
+    return (await requests.again((over) => send({ ...ask, signal: over }), { signal })).bytes;
+  });
+}
