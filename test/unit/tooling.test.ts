@@ -7,7 +7,7 @@ import { skippedLines, TOOLS } from "../../tools/run/engines.mjs";
 // @ts-expect-error plain JavaScript
 import { root, runsVite, runsVitest } from "../../tools/run/setup.mjs";
 // @ts-expect-error plain JavaScript
-import { afterAgain, tally } from "../../tools/run/report.mjs";
+import { afterAgain, sum, tally } from "../../tools/run/report.mjs";
 // @ts-expect-error plain JavaScript
 import { lanes } from "../../tools/run/suites.mjs";
 
@@ -74,6 +74,20 @@ test("what failed is named with its error, and what passed only when run again a
     failures: expect.arrayContaining(["failed test/a.test.ts: waits"]) as unknown,
   });
   expect(afterAgain(first, tally(undefined, 1))).toMatchObject({ passed: 1, failed: 1 });
+  const gone = tally(first, 1, ["Error: the page is gone\n    at b.ts:1"]);
+  expect(gone).toMatchObject({ passed: 2, failed: 2 });
+  expect(gone.failures.slice(-3)).toEqual([
+    "failed outside of every test",
+    "       Error: the page is gone",
+    "           at b.ts:1",
+  ]);
+  // Two runs of one step keep what each of them says.
+  expect(sum([gone, afterAgain(first, tally(report(2, 0), 0))])).toMatchObject({
+    passed: 5,
+    failed: 2,
+    note: "1 passed only when run again",
+    failures: expect.arrayContaining(["failed test/a.test.ts: waits", "unsteady test/a.test.ts: waits"]) as unknown,
+  });
 });
 
 test("steps of plain Node run aside where another step runs", () => {

@@ -12,23 +12,38 @@ const failedTests = ({ assertionResults }) => assertionResults.filter(({ status 
 /** Files of a report that hold a failure. A file that does not load has no failed test of its own. */
 export const failedFiles = (report) => report.testResults.filter(({ status }) => status === "failed");
 
-/** The result of a Vitest run. `report` is its JSON report; undefined if it wrote none. */
-export function tally(report, exitCode) {
+/**
+ * The result of a Vitest run. `report` is its JSON report; undefined if it wrote none. `outside`: its errors outside of
+ * every test (outside-errors.mjs).
+ */
+export function tally(report, exitCode, outside = []) {
   if (report === undefined) return { passed: 0, failed: 1, note: "ended without a result" };
   const passed = report.numPassedTests;
   const skipped = report.numPendingTests + report.numTodoTests;
   const broken = failedFiles(report).filter((file) => failedTests(file).length === 0);
-  let failed = report.numFailedTests + broken.length;
-  // An error outside of every test shows only in the exit code.
+  let failed = report.numFailedTests + broken.length + outside.length;
+  // Whatever else went wrong shows only in the exit code.
   if (failed === 0 && (exitCode !== 0 || passed === 0)) failed = 1;
   return {
     passed,
     failed,
     note: passed === 0 ? "no test ran" : skipped > 0 ? `${skipped} skipped` : "",
     skipped: skippedLines(report, relative),
-    failures: failureLines(report, "failed"),
+    failures: [
+      ...failureLines(report, "failed"),
+      ...outside.flatMap((error) => ["failed outside of every test", ...firstLines(error)]),
+    ],
   };
 }
+
+/** The result of a step that is more than one run. */
+export const sum = (results) => ({
+  passed: results.reduce((total, { passed }) => total + passed, 0),
+  failed: results.reduce((total, { failed }) => total + failed, 0),
+  note: results.flatMap(({ note }) => note || []).join(", "),
+  skipped: results.flatMap(({ skipped = [] }) => skipped),
+  failures: results.flatMap(({ failures = [] }) => failures),
+});
 
 /**
  * The result of a run whose failed files were run once more. `second` is the tally of that second run, which counts

@@ -17,7 +17,7 @@ import path from "node:path";
 import { node } from "./child.mjs";
 import { commandLine, integer } from "./command-line.mjs";
 import { ensureEngines } from "./engines.mjs";
-import { afterAgain, failedFiles, tally } from "./report.mjs";
+import { afterAgain, failedFiles, sum, tally } from "./report.mjs";
 import { usePackageFiles } from "../package/package-files.mjs";
 import { SetupError, ensureChromium, root } from "./setup.mjs";
 
@@ -38,18 +38,23 @@ const AGAIN_FILES_MAX = 3;
 const BUILT = ["test/browser/segments.test.ts", "test/browser/typed.test.ts"];
 
 /** `only`: these files of the project. */
-async function vitest(project, how, only = []) {
+async function vitest(project, how = {}, only = []) {
   const run = async (name, files) => {
     const file = path.join(results, `${name}.json`);
-    await rm(file, { force: true });
+    const errors = path.join(results, `${name}-outside.json`);
+    for (const old of [file, errors]) await rm(old, { force: true });
     const bin = path.join(root, "node_modules", "vitest", "vitest.mjs");
-    const reports = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
-    const code = await node([bin, "run", "--project", project, ...reports, ...files], how);
-    const report = existsSync(file) ? JSON.parse(await readFile(file, "utf8")) : undefined;
-    return { report, ...tally(report, code) };
+    const reporters = ["default", "json", tool("run/outside-errors.mjs")].map((each) => `--reporter=${each}`);
+    const env = { ...(how.env ?? process.env), TIDEMARK_OUTSIDE_ERRORS: errors };
+    const args = [bin, "run", "--project", project, ...reporters, `--outputFile.json=${file}`, ...files];
+    const code = await node(args, { ...how, env });
+    const read = async (from) => (existsSync(from) ? JSON.parse(await readFile(from, "utf8")) : undefined);
+    const [report, outside] = [await read(file), await read(errors)];
+    return { report, outside, ...tally(report, code, outside) };
   };
-  const { report, ...first } = await run(project, only);
-  const files = report && AGAIN.has(project) ? failedFiles(report).map(({ name }) => name) : [];
+  const { report, outside, ...first } = await run(project, only);
+  // What ended outside of a test names no file that could be run again.
+  const files = outside?.length === 0 && AGAIN.has(project) ? failedFiles(report).map(({ name }) => name) : [];
   if (files.length === 0 || files.length > AGAIN_FILES_MAX) return first;
   console.log(`\n── ${project}, what failed again ──`);
   return afterAgain(report, await run(`${project}-again`, files));
@@ -77,10 +82,6 @@ async function overPackage(suite) {
 }
 
 const quick = async (target) => one(await run("bench", ["--target", target, "--quick"]));
-const sum = (results) => ({
-  passed: results.reduce((total, { passed }) => total + passed, 0),
-  failed: results.reduce((total, { failed }) => total + failed, 0),
-});
 
 /** Steps that may run aside. `how` is what child.mjs takes. */
 const OF_NODE = {
