@@ -1,4 +1,5 @@
 /** Trims at the edge, inside workerd: a POST with Tidemark-Trim-Before. */
+import { abortAllDurableObjects } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { call, fill, look, readAll, settle } from "./archive-tools.ts";
 
@@ -56,6 +57,23 @@ describe("a trim", () => {
     expect([before - keys.length > 0, keys.length > 0]).toEqual([true, true]);
     expect((await readAll(path)) === all.slice(12 * 900_000)).toBe(true);
     expect((await call(`${path}?offset=${at(3)}`, "GET")).status).toBe(410);
+  });
+
+  it.each([1, 2, 3, 4])("to %i keeps what is known of writers, also once the object has slept", async (before) => {
+    const path = await fresh();
+    const producer = (seq: number) => ({ "producer-id": "p", "producer-epoch": "0", "producer-seq": String(seq) });
+    const append = async (headers: Record<string, string>) => (await call(path, "POST", headers, "x")).status;
+    for (const seq of [0, 1, 2]) expect(await append(producer(seq))).toBe(200);
+    expect(await append({ "stream-seq": "b" })).toBe(204);
+    expect((await trim(path, at(before))).status).toBe(204);
+    for (const _ of ["awake", "slept", "slept again"]) {
+      for (const seq of [0, 1, 2]) expect(await append(producer(seq)), `sequence ${seq} again`).toBe(204);
+      expect([await append(producer(4)), await append({ "stream-seq": "a" })]).toEqual([409, 409]);
+      expect((await call(path, "HEAD")).headers.get("stream-next-offset")).toBe(at(4));
+      await abortAllDurableObjects();
+    }
+    expect([await append(producer(3)), await append({ "stream-seq": "c" })]).toEqual([200, 204]);
+    expect(await readAll(path)).toBe("x".repeat(4 - before + 2));
   });
 
   it("that can't be is refused by its name, and removes nothing", async () => {

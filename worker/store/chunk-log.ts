@@ -308,9 +308,7 @@ export class ChunkLog implements LogStore {
     }
   }
 
-  /**
-   * If the database is full, the statement was refused and nothing changed. Any other error leaves the outcome unknown.
-   */
+  /** If the database is full, nothing has changed. After any other error the outcome is unknown. */
   #failed(thrown: unknown): TidemarkError {
     if (isFull(thrown)) return new TidemarkError("QUOTA_EXCEEDED", "the database is full", {}, { cause: thrown });
     this.#failure = TidemarkError.from(thrown, "STORAGE_FAILED").with({ poisoned: true });
@@ -373,6 +371,11 @@ export class ChunkLog implements LogStore {
       at = end;
     }
     return { bytes: NOTHING, nextOffset: from };
+  }
+
+  /** As read(), and also the rows of the active segment below the start, which a trim leaves: they say who wrote. */
+  readKept(from: number, maxBytes: number): FetchedBatches {
+    return this.#rows.read(from, maxBytes, this.logEndOffset);
   }
 
   async offsetForTimestamp(timestamp: number): Promise<number | undefined> {

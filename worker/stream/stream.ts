@@ -73,6 +73,7 @@ export interface ReadResult {
 const CONFIG = "config";
 const STATE = "stream";
 const TOUCH_STEPS = 16;
+const REPLAY_BYTES = 1024 * 1024;
 
 const SETTINGS = {
   // Never reached: the stream's own limit is lower, so that an append of several batches is taken whole or not at all.
@@ -188,11 +189,11 @@ export class Stream {
     });
     const saved = tables.meta(STATE);
     const { offset, state: text } =
-      saved === undefined
-        ? { offset: log.logStartOffset }
-        : (JSON.parse(String(saved)) as { offset: number; state: string });
+      saved === undefined ? { offset: 0 } : (JSON.parse(String(saved)) as { offset: number; state: string });
     const state = StreamState.from(text, offset);
-    await replay(kernel, log, state, Math.max(offset, log.logStartOffset));
+    // A trim may have removed records behind the snapshot from the active segment. Their rows stay there.
+    const unsealed = store.segments().at(-1)!.baseOffset;
+    await replay(kernel, { log, store }, state, Math.max(offset, Math.min(unsealed, log.logStartOffset)));
     stream = new Stream(host, tables, config, { log, store, outboxes }, state, isNew);
     return stream;
   }
@@ -408,10 +409,16 @@ export class Stream {
  * Rebuilds producers and sequence from the records behind the snapshot. Damage is skipped: its producers are unknown
  * anyway.
  */
-async function replay(kernel: Kernel, log: Log, state: StreamState, from: number): Promise<void> {
+async function replay(
+  kernel: Kernel,
+  { log, store }: Pick<Stream, "log" | "store">,
+  state: StreamState,
+  from: number,
+): Promise<void> {
   for (let offset = from; offset < log.highWatermark;) {
     try {
-      const { bytes, nextOffset } = await log.fetch(offset);
+      const { bytes, nextOffset } =
+        offset < log.logStartOffset ? store.readKept(offset, REPLAY_BYTES) : await log.fetch(offset);
       if (bytes.length === 0) return;
       for (const batch of splitBatches(bytes)) state.replay(await decodeBatch(kernel, batch, { checkCrc: false }));
       offset = nextOffset;
