@@ -11,7 +11,7 @@
  */
 import { type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
 import { connect } from "node:net";
-import type { Duplex } from "node:stream";
+import { type Duplex, pipeline } from "node:stream";
 
 type Handler = (asked: IncomingMessage, answer: ServerResponse, next: () => void) => void;
 
@@ -74,7 +74,8 @@ class Links {
     const { method, headers } = asked;
     const onward = request({ hostname, port, path, method, headers }, (answered) => {
       answer.writeHead(answered.statusCode!, answered.headers);
-      answered.pipe(answer);
+      // An answer that is cut short must not look like one that is still coming.
+      pipeline(answered, answer, () => undefined);
     });
     onward.on("error", () => asked.socket.destroy());
     answer.on("close", () => onward.destroy());
@@ -120,11 +121,12 @@ export const deviceLinks = (edge: EdgeAt) => ({
     middlewares.use((asked, answer, next) => {
       const link = linkIn(asked.url!);
       if (link) return links.pass(link, asked, answer);
-      const { pathname, searchParams } = new URL(asked.url!, "http://localhost");
+      // No URL is made of it here: some paths are none (`//`), and a handler that throws ends the server.
+      const [pathname = "", query] = asked.url!.split("?");
       if (pathname === "/links.json") return tell(answer);
       const [, device = ""] = /^\/links\/(\w+)$/.exec(pathname) ?? [];
       if (asked.method !== "POST" || !DEVICES.includes(device)) return next();
-      links.set(device, searchParams.get("whole") !== "no");
+      links.set(device, new URLSearchParams(query).get("whole") !== "no");
       tell(answer);
     });
     httpServer.on("upgrade", (asked: IncomingMessage, socket: Duplex, head: Uint8Array) => {

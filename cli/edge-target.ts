@@ -119,7 +119,7 @@ class EdgeTarget implements LogTarget {
   }
   readonly #ends = new Map<string, number>();
 
-  async take(topic: string, files: readonly string[], signal: AbortSignal): Promise<ImportResult> {
+  async take(topic: string, files: readonly string[], signal?: AbortSignal): Promise<ImportResult> {
     const type = this.as === "text" ? TYPES.text : await typeOfSegments(files, this.kernel).catch(() => TYPES.records);
     // 409: it is there, with another type or other settings.
     await this.#asked({ method: "PUT", path: topic, headers: { "content-type": type } }, 409);

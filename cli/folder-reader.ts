@@ -34,19 +34,23 @@ class FolderTopic implements ReadSource {
     this.#topic = topic;
   }
 
-  /** Undefined if there is no such topic. */
+  /** Undefined if there is no such topic. TIMEOUT. */
   async viewed(): Promise<ViewedLog | undefined> {
     if (this.#viewed?.isCurrent()) return this.#viewed;
     for (let tries = 1; ; tries++) {
       const view = await this.#reader.view();
       try {
         const viewed = await view.topic(this.#topic);
-        if (viewed && !(await viewed.stillHas([viewed.log.all.at(-1)!]))) continue;
-        return (this.#viewed = viewed);
+        if (!viewed || (await viewed.stillHas([viewed.log.all.at(-1)!]))) return (this.#viewed = viewed);
       } catch (thrown) {
         if (tries >= TRIES_MAX || view.isCurrent()) throw thrown;
       }
+      if (tries >= TRIES_MAX) throw this.#busy();
     }
+  }
+
+  #busy(): TidemarkError {
+    return new TidemarkError("TIMEOUT", "the topic is trimmed or compacted all the time", { topic: this.#topic });
   }
 
   async #log(): Promise<ViewedLog> {
@@ -69,8 +73,7 @@ class FolderTopic implements ReadSource {
       } catch (thrown) {
         if (tries >= TRIES_MAX || viewed.isCurrent() || (await isStable())) throw thrown;
       }
-      if (tries >= TRIES_MAX)
-        throw new TidemarkError("TIMEOUT", "the topic is trimmed or compacted all the time", { topic: this.#topic });
+      if (tries >= TRIES_MAX) throw this.#busy();
     }
   }
 

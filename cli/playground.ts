@@ -10,6 +10,7 @@
 import { createReadStream, existsSync, statSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import path from "node:path";
+import { pipeline } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { deviceLinks } from "./device-links.ts";
 import { Failure } from "./failure.ts";
@@ -49,7 +50,8 @@ function sendFile(folder: string, pathname: string, answer: ServerResponse): voi
   if (!isThere) return send(answer, 404, "text/plain", "there is no such file in the playground\n");
   const type = TYPES[path.extname(file)] ?? "application/octet-stream";
   answer.writeHead(200, { "content-type": type, "cache-control": "no-cache", "x-content-type-options": "nosniff" });
-  createReadStream(file).pipe(answer);
+  // A file that can't be read any further cuts its answer short.
+  pipeline(createReadStream(file), answer, () => undefined);
 }
 
 function respond(folder: string, edge: EdgeAt, { url = "/" }: IncomingMessage, answer: ServerResponse): void {

@@ -57,7 +57,8 @@ export class ReadOnlyFiles implements Volume {
 
   /**
    * Once it resolves with true, what was read of these slots before survives power loss, whether or not who wrote it
-   * lived to sync it. False: this system syncs no file that is open for reading alone.
+   * lived to sync it. A missing file, which reads as zeros, is passed over. False: this system syncs no file that is
+   * open for reading alone.
    */
   async sync(slots: readonly number[]): Promise<boolean> {
     for (const slot of slots) {
@@ -66,7 +67,10 @@ export class ReadOnlyFiles implements Volume {
         fd = openSync(path.join(this.folder, slotFile(slot)), "r");
         await dataSynced(fd);
       } catch (thrown) {
-        if (UNSYNCABLE.includes((thrown as NodeJS.ErrnoException).code ?? "")) return false;
+        const { code = "" } = thrown as NodeJS.ErrnoException;
+        // Nothing was read of it but zeros: it was lost, or its writer is just making it.
+        if (code === "ENOENT") continue;
+        if (UNSYNCABLE.includes(code)) return false;
         throw fileError(thrown);
       } finally {
         if (fd !== undefined) closeSync(fd);

@@ -52,6 +52,6 @@ export interface LogTarget {
    * Takes .log files with their offsets, all or nothing. An edge goes on where an earlier call was stopped. Not where
    * a target only reads.
    */
-  take?(topic: string, files: readonly string[], signal: AbortSignal): Promise<SegmentsImported>;
+  take?(topic: string, files: readonly string[], signal?: AbortSignal): Promise<SegmentsImported>;
   close(): Promise<void>;
 }

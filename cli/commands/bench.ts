@@ -7,17 +7,7 @@
  *   read      all of that, from the start
  *   live      from the call of append() until a follower has the record
  */
-import {
-  closeSync,
-  existsSync,
-  fdatasyncSync,
-  mkdtempSync,
-  openSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, existsSync, mkdtempSync, openSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { randomBytes } from "node:crypto";
 import os from "node:os";
 import path from "node:path";
@@ -26,7 +16,8 @@ import { connect } from "../../src/client/index.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import { NodeTide } from "../../src/node/node-tide.ts";
 import { type Command, numberOf } from "../arguments.ts";
-import { Failure, UsageError } from "../failure.ts";
+import { BareFile } from "../bare-file.ts";
+import { Failure, lineOf, UsageError } from "../failure.ts";
 import { stopSignal } from "../interrupt.ts";
 import { isEdge, ownKernel } from "../targets.ts";
 import { endProgress, note, printLine, progress } from "../terminal.ts";
@@ -77,30 +68,32 @@ async function folderBench(target: string): Promise<Bench> {
     throw new Failure(`${target} is no folder: name one on the disk that is to be measured`);
   const folder = mkdtempSync(path.join(path.resolve(target), "tidemark-bench-"));
   const remove = (): void => rmSync(folder, { recursive: true, force: true });
+  let bareFile: BareFile | undefined;
   try {
     const kernel = await ownKernel();
+    const bare = (bareFile = new BareFile(path.join(folder, "bare"), SEGMENT_BYTES));
     const tide = await NodeTide.open({
       folder: path.join(folder, "tide"),
       segmentBytes: SEGMENT_BYTES,
       mustExist: false,
       kernel,
     });
-    const fd = openSync(path.join(folder, "bare"), "w");
     return {
       kind: "folder",
       where: folder,
       topic: tide.topic<Uint8Array>("bench", { serializer: "bytes" }),
-      bare: (bytes) => {
-        writeSync(fd, bytes);
-        fdatasyncSync(fd);
-      },
+      bare: (bytes) => bare.write(bytes),
       clean: async () => {
-        closeSync(fd);
-        await tide.close();
-        remove();
+        try {
+          await tide.close();
+        } finally {
+          bare.close();
+          remove();
+        }
       },
     };
   } catch (thrown) {
+    bareFile?.close();
     remove();
     throw thrown;
   }
@@ -291,6 +284,23 @@ function checkFile(file: string | undefined): void {
   }
 }
 
+async function measured(made: Bench, asked: Asked): Promise<BenchFigures> {
+  note(`${asked.records} records of ${asked.size} bytes, in ${made.where}`);
+  const figures: Record<string, number> = {};
+  for (const part of [appends, batches, catchUp, live]) Object.assign(figures, await part(made, asked));
+  endProgress();
+  return figures;
+}
+
+async function tell(figures: BenchFigures, made: Bench, asked: Asked, json: string | undefined): Promise<void> {
+  for (const line of linesOf(made, asked, figures)) await printLine(line);
+  if (json === undefined) return;
+  const { records, size, batch } = asked;
+  const host = { node: process.version, platform: `${process.platform} ${process.arch}`, cpus: os.cpus().length };
+  const file = { tidemark: 1, target: made.kind, records, size, batch, host, figures };
+  writeFileSync(json, `${JSON.stringify(file, null, 1)}\n`);
+}
+
 export const bench: Command = {
   meta: { name: "bench", description: "what appends and reads cost on this disk, or at an edge" },
   args: {
@@ -321,22 +331,17 @@ export const bench: Command = {
     checkFile(args.json);
     const target = args.target ?? ".";
     const made = isEdge(target) ? await edgeBench(target, tokenOf(args.token)) : await folderBench(target);
-    const figures: Record<string, number> = {};
     try {
-      note(`${asked.records} records of ${asked.size} bytes, in ${made.where}`);
-      for (const part of [appends, batches, catchUp, live]) Object.assign(figures, await part(made, asked));
+      // Before anything is removed, which may fail.
+      await tell(await measured(made, asked), made, asked, args.json);
     } catch (thrown) {
-      if (!signal.aborted) throw thrown;
-    } finally {
       endProgress();
-      await made.clean();
+      if (!signal.aborted) {
+        // What failed first is what the command says; the other is told beside it.
+        await made.clean().catch((also: unknown) => note(lineOf(also)));
+        throw thrown;
+      }
     }
-    if (signal.aborted) return;
-    for (const line of linesOf(made, asked, figures)) await printLine(line);
-    if (args.json === undefined) return;
-    const { records, size, batch } = asked;
-    const host = { node: process.version, platform: `${process.platform} ${process.arch}`, cpus: os.cpus().length };
-    const file = { tidemark: 1, target: made.kind, records, size, batch, host, figures };
-    writeFileSync(args.json, `${JSON.stringify(file, null, 1)}\n`);
+    await made.clean();
   },
 };

@@ -54,13 +54,18 @@ function isFree(port: number): Promise<boolean> {
   });
 }
 
-/** The port that is asked for, or the first free one from the usual one on. */
-async function portFor(option: string, asked: number | undefined, usual: number): Promise<number> {
+/** The port that is asked for, or the first free one from the usual one on, without the one that is `taken`. */
+export async function portFor(
+  option: string,
+  asked: number | undefined,
+  usual: number,
+  taken?: number,
+): Promise<number> {
   if (asked !== undefined) {
     if (await isFree(asked)) return asked;
     throw new Failure(`port ${asked} is taken: name another one with --${option}, or leave it out`);
   }
-  for (let port = usual; port < usual + PORTS_TRIED; port++) if (await isFree(port)) return port;
+  for (let port = usual; port < usual + PORTS_TRIED; port++) if (port !== taken && (await isFree(port))) return port;
   throw new Failure(`no port from ${usual} to ${usual + PORTS_TRIED - 1} is free: name one with --${option}`);
 }
 
@@ -134,6 +139,9 @@ async function runEdge(wrangler: string, folder: string, port: number, beside: S
     env: { ...process.env, ...QUIET },
     stdio: ["ignore", "pipe", "pipe"],
   });
+  // However this process ends: a Wrangler that is left behind would go on over files that nobody locks.
+  const end = (): void => void child.kill();
+  process.once("exit", end);
   const signal = stopSignal();
   signal.addEventListener("abort", () => child.kill("SIGINT"));
   const lines: string[] = [];
@@ -146,6 +154,7 @@ async function runEdge(wrangler: string, folder: string, port: number, beside: S
   };
   for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on("line", hear);
   const [code] = (await once(child, "close")) as [number | null];
+  process.off("exit", end);
   lock.release();
   if (!signal.aborted) throw new Failure(`Wrangler has ended (${code ?? "by a signal"}):\n${lines.join("\n")}`);
 }
@@ -171,10 +180,13 @@ export const dev: Command = {
     const asked = numberOf("port", args.port, 1, PORT_MAX);
     const askedBeside = numberOf("playground-port", args["playground-port"], 1, PORT_MAX);
     if (args.alone && asked !== undefined) throw new UsageError("--port is of the edge, and --alone has none", "dev");
+    if (asked !== undefined && asked === askedBeside)
+      throw new UsageError(`--port and --playground-port are both ${asked}, and must differ`, "dev");
     const wrangler = args.alone ? undefined : wranglerOf(process.cwd());
-    const port = wrangler === undefined ? undefined : await portFor("port", asked, PORT);
+    const port = wrangler === undefined ? undefined : await portFor("port", asked, PORT, askedBeside);
     const edge: EdgeAt = wrangler === undefined ? {} : { url: null };
-    const beside = await servePlayground(await portFor("playground-port", askedBeside, PLAYGROUND_PORT), edge);
+    const portBeside = await portFor("playground-port", askedBeside, PLAYGROUND_PORT, port);
+    const beside = await servePlayground(portBeside, edge);
     try {
       if (wrangler === undefined) return await playAlone(beside);
       await runEdge(wrangler, path.resolve(args.folder), port!, beside, edge);

@@ -8,7 +8,7 @@ import { stopSignal } from "../interrupt.ts";
 import { LINES_AS, type LineInput, type LinesAs } from "../lines.ts";
 import { type Ends, endsOf, recordsOfSegments } from "../segment-files.ts";
 import type { LogTarget } from "../target.ts";
-import { openTarget } from "../targets.ts";
+import { isEdge, openTarget } from "../targets.ts";
 import { acked, endProgress, note } from "../terminal.ts";
 import { TOKEN, tokenOf, TOPIC } from "./target-arguments.ts";
 
@@ -35,8 +35,16 @@ async function* linesOfFiles(files: readonly string[], as: LinesAs): AsyncGenera
     }
 }
 
-/** Records keep their offsets. If they are there already, an earlier call has done it. */
-async function takeSegments(target: LogTarget, topic: string, files: readonly string[]): Promise<void> {
+/**
+ * Records keep their offsets. If they are there already, an earlier call has done it. `signal` stops it between two
+ * pieces at an edge. A folder takes all at once, so there is none, and an interrupt ends the process.
+ */
+export async function takeSegments(
+  target: LogTarget,
+  topic: string,
+  files: readonly string[],
+  signal?: AbortSignal,
+): Promise<void> {
   const place = await target.place(topic);
   const ends = place && place.end > 0 ? await endsOf(files, target.kernel) : undefined;
   if (ends && (await isThere(target, topic, ends)))
@@ -46,14 +54,13 @@ async function takeSegments(target: LogTarget, topic: string, files: readonly st
       `${topic} has had ${place.end} records, so these can't keep their offsets: import into a new topic, or give ` +
         `--append for new offsets`,
     );
-  const signal = stopSignal();
   try {
     const { records, firstOffset, nextOffset } = await target.take!(topic, files, signal);
     endProgress();
     note(`${records} records imported, offsets ${firstOffset} to ${nextOffset - 1}`);
   } catch (thrown) {
-    if (!signal.aborted) throw thrown;
     endProgress();
+    if (!signal?.aborted || thrown !== signal.reason) throw thrown;
     note("stopped, and nothing is shown yet; the same call goes on there");
   }
 }
@@ -123,7 +130,10 @@ export const importCommand: Command = {
     const state = args.state ?? (first === "-" ? undefined : `${path.resolve(first)}.tidemark-import.json`);
     const target = await openTarget(args.target, { access: "create", as, token: tokenOf(args.token) });
     try {
-      if (segments && target.take && !args.append) return await takeSegments(target, args.topic, segments);
+      if (segments && target.take && !args.append) {
+        const signal = isEdge(args.target) ? stopSignal() : undefined;
+        return await takeSegments(target, args.topic, segments, signal);
+      }
       const { appended, before, end, isWhole } = await feed({
         target,
         topic: args.topic,

@@ -1,11 +1,15 @@
 /** `npx tidemark bench`: the shape of what it prints and writes, what it refuses, and that it leaves nothing behind. */
 import { once } from "node:events";
-import { mkdirSync, readdirSync, readFileSync } from "node:fs";
-import { afterAll, expect, it } from "vitest";
+import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
+import { BareFile } from "../../cli/bare-file.ts";
+import { bench } from "../../cli/commands/bench.ts";
+import { NodeTide } from "../../src/node/node-tide.ts";
 import { Program } from "./program.ts";
 
 const program = await new Program().build();
 afterAll(() => program.remove());
+afterEach(() => vi.restoreAllMocks());
 mkdirSync(program.path("disk"));
 
 /** Figures become #. */
@@ -63,4 +67,71 @@ it("cleans up when it is interrupted", async () => {
   child.kill("SIGINT");
   expect(await ended).toEqual([130, null]);
   expect(readdirSync(program.path("disk"))).toEqual([]);
+});
+
+it("compares with a file that has its size from the start, and is written from its beginning again", () => {
+  const file = program.path("bare");
+  const bare = new BareFile(file, 10);
+  const contents = (): string => readFileSync(file, "latin1").replaceAll("\0", ".");
+  expect(contents()).toBe("..........");
+  const seen = ["aaaa", "bbbb", "cccc"].map((text) => {
+    bare.write(Buffer.from(text));
+    return contents();
+  });
+  bare.close();
+  expect(seen).toEqual(["aaaa......", "aaaabbbb..", "ccccbbbb.."]);
+});
+
+it("begins with that file on the disk", async () => {
+  const child = program.start(["bench", "disk", "--records", "1000000"]);
+  const ended = once(child, "exit");
+  await once(child.stderr!, "data");
+  const [folder = ""] = readdirSync(program.path("disk"));
+  const { size, blocks } = statSync(program.path("disk", folder, "bare"));
+  child.kill("SIGINT");
+  await ended;
+  expect([size, blocks * 512 >= size]).toEqual([8 * 1024 * 1024, true]);
+});
+
+describe("where something fails", () => {
+  /** What it prints, and how it ends. */
+  async function ran(): Promise<{ readonly printed: string; readonly noted: string; readonly error: unknown }> {
+    const heard = (["stdout", "stderr"] as const).map((name) => {
+      const texts: string[] = [];
+      vi.spyOn(process[name], "write").mockImplementation((text) => texts.push(String(text)) > 0);
+      return texts;
+    });
+    const args = { target: program.path("disk"), records: "10" };
+    const error: unknown = await Promise.resolve(bench.run({ args: args as never })).catch((thrown: unknown) => thrown);
+    const [printed = "", noted = ""] = heard.map((texts) => texts.join(""));
+    return { printed, noted, error };
+  }
+
+  /** The tide is closed, and says all the same that it failed. */
+  function failToClose(): void {
+    const { close } = NodeTide.prototype;
+    vi.spyOn(NodeTide.prototype, "close").mockImplementation(async function (this: NodeTide) {
+      await close.call(this);
+      throw new Error("not closed");
+    });
+  }
+
+  it("in the cleaning, the figures are there and the folder is gone", async () => {
+    failToClose();
+    const { printed, error } = await ran();
+    expect(printed).toMatch(/^append, awaited .*\n.*\n.*\nread from the start .*\n$/);
+    expect(error).toMatchObject({ message: "not closed" });
+    expect(readdirSync(program.path("disk"))).toEqual([]);
+  });
+
+  it("in the work and in the cleaning, the work's error counts and the other is told", async () => {
+    failToClose();
+    vi.spyOn(BareFile.prototype, "write").mockImplementation(() => {
+      throw new Error("not written");
+    });
+    const { printed, noted, error } = await ran();
+    expect([printed, error]).toEqual(["", expect.objectContaining({ message: "not written" })]);
+    expect(noted).toMatch(/not closed/);
+    expect(readdirSync(program.path("disk"))).toEqual([]);
+  });
 });

@@ -5,16 +5,18 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
-import { afterAll, afterEach, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
 import { bundleTs } from "../../tools/run/run-ts.mjs";
 import { FolderReader } from "../../cli/folder-reader.ts";
+import { ViewedLog } from "../../cli/folder-view.ts";
 import { ReadOnlyFiles } from "../../cli/read-only-files.ts";
 import { ownKernel } from "../../cli/targets.ts";
+import { UpkeepTimer } from "../../src/browser/worker/upkeep.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import { open } from "../../src/node/index.ts";
 import { slotFile } from "../../src/node/file-volume.ts";
@@ -98,6 +100,7 @@ describe("a reader beside a writer that is killed", () => {
       const writer = spawn(process.execPath, [program, folder, String(life * LIFE)], {
         stdio: ["ignore", "pipe", "inherit"],
       });
+      onTestFinished(() => void writer.kill("SIGKILL"));
       const ended = once(writer, "exit");
       if (life === 0) await Promise.all([appeared(folder, "ledger"), appeared(folder, "trimmed")]);
       reading ??= Promise.all(["ledger", "trimmed"].map((topic) => follow(folder, topic)));
@@ -186,6 +189,8 @@ describe("a reader", () => {
   });
 
   it("shows what the writer has not synced only once it has synced it itself", async () => {
+    // The writer's upkeep would sync, and say so, two seconds after an append.
+    vi.spyOn(UpkeepTimer.prototype, "arm").mockReturnValue(undefined);
     const { folder, tide, topic } = await made("unsynced");
     await topic.append({ value: "flushed" });
     const reader = new FolderReader(folder, await ownKernel());
@@ -208,6 +213,51 @@ describe("a reader", () => {
     expect((await careful.place("t"))!.end).toBeLessThan(2);
     await tide.close();
     expect((await careful.place("t"))!.end).toBe(2);
+  });
+
+  it.each([0, 1])("takes copy %i of the catalog for zeros where its file is lost", async (copy) => {
+    const { folder, tide, topic } = await made(`copy-${copy}`);
+    for (const value of ["one", "two"]) await topic.append({ value });
+    await tide.close();
+    rmSync(path.join(folder, slotFile(copy)));
+    const reader = new FolderReader(folder, await ownKernel());
+    expect(await reader.topics()).toEqual(["t"]);
+    expect((await reader.place("t"))?.details.settings).toBeDefined();
+  });
+
+  it("names the records that were lost with the active slot's file, and shows the others", async () => {
+    const { folder, tide, topic } = await made("lost-slot");
+    await topic.append({ value: "kept" });
+    await topic.roll();
+    await topic.append({ value: "lost" });
+    const { slot } = (await topic.state()).segments.at(-1)!;
+    await tide.close();
+    rmSync(path.join(folder, slotFile(slot!)));
+    const reader = new FolderReader(folder, await ownKernel());
+    expect(await reader.place("t")).toMatchObject({ start: 0, end: 2 });
+    const reading = reader.read("t", { from: "earliest" });
+    expect((await reading.next()).value?.offset).toBe(0);
+    await expect(reading.next()).rejects.toMatchObject({ code: "CORRUPT_RANGE" });
+  });
+
+  it("finds no topic in a folder whose writer has made only the first file", async () => {
+    const { folder, tide } = await made("young");
+    await tide.close();
+    const young = path.join(home, "younger");
+    mkdirSync(young);
+    writeFileSync(path.join(young, slotFile(0)), new Uint8Array(statSync(path.join(folder, slotFile(0))).size));
+    const reader = new FolderReader(young, await ownKernel());
+    expect([await reader.topics(), await reader.place("t")]).toEqual([[], undefined]);
+  });
+
+  it("gives up a topic whose slots are freed each time that it has looked", async () => {
+    const { folder, tide, topic } = await made("restless");
+    await topic.append({ value: "one" });
+    const looks = vi.spyOn(ViewedLog.prototype, "stillHas").mockResolvedValue(false);
+    const reader = new FolderReader(folder, await ownKernel());
+    await expect(reader.place("t")).rejects.toMatchObject({ code: "TIMEOUT", details: { topic: "t" } });
+    expect(looks).toHaveBeenCalledTimes(100);
+    await tide.close();
   });
 
   it("says that a topic is gone, and that the folder holds no tide any more", async () => {

@@ -24,6 +24,8 @@ export interface RunOptions {
 export class Program {
   /** Where it runs: a folder for files of a test. */
   readonly home = mkdtempSync(path.join(os.tmpdir(), "tidemark-cli-"));
+  /** A test that fails leaves none of them behind. */
+  readonly #started: ChildProcess[] = [];
   readonly #bin = path.join(this.home, ".package", "bin", "tidemark.mjs");
 
   async build(): Promise<this> {
@@ -63,11 +65,13 @@ export class Program {
   }
 
   start(args: readonly string[], env?: RunOptions["env"]): ChildProcess {
-    return spawn(process.execPath, [this.#bin, ...args], {
+    const child = spawn(process.execPath, [this.#bin, ...args], {
       cwd: this.home,
       env: this.#env(env),
       stdio: ["pipe", "pipe", "pipe"],
     });
+    this.#started.push(child);
+    return child;
   }
 
   /** As run(), but this process goes on meanwhile: it may be what the program talks to. */
@@ -97,7 +101,9 @@ export class Program {
     return this.path(name);
   }
 
+  /** Ends what was started and still runs, too. */
   remove(): void {
+    for (const child of this.#started) child.kill("SIGKILL");
     rmSync(this.home, { recursive: true, force: true });
   }
 }

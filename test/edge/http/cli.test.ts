@@ -120,8 +120,9 @@ it("benches an edge, and deletes its topic, or says that it may not", async () =
   const scope = "read:** write:**";
   const weak = { TIDEMARK_TOKEN: program.good(["token", "--secret", SECRET, "--scope", scope]).trim() };
   const left = await program.beside(["bench", worker.url, "--records", "10"], { env: weak });
-  expect([left.status, left.stderr]).toEqual([
+  expect([left.status, left.stdout, left.stderr]).toEqual([
     1,
+    expect.stringContaining("a bare request"),
     expect.stringMatching(/topic tidemark-bench-\w+ could not be deleted/),
   ]);
 });
