@@ -21,7 +21,7 @@ export interface ImportDamage {
   readonly bytes: number;
   readonly reason: string;
   readonly from: number;
-  /** Undefined at the end of all files: nobody knows how far it went. */
+  /** Undefined where no batch was found behind it: at the end of all files, or once refused for its length. */
   readonly to: number | undefined;
 }
 export interface ImportOptions {

@@ -52,7 +52,10 @@ export interface ScanBounds {
   readonly batchBytesMax: number;
   /** The longest piece that can be had. A batch that claims more is too large, or its length is damaged. */
   readonly pieceBytesMax: number;
-  /** Damage is told and gone over. Otherwise the caller throws when it is told. */
+  /**
+   * Damage is told and gone over. Otherwise the caller throws when it is told, which is at the latest when it is longer
+   * than the largest batch.
+   */
   readonly skips: boolean;
 }
 
@@ -120,6 +123,16 @@ const zerosIn = (bytes: Uint8Array): number => {
   return end < 0 ? bytes.length : end;
 };
 
+/** The first place from here on where a batch or zeros may begin, or the last one whose whole head is here. */
+function placeBehind(bytes: Uint8Array, from: number): number {
+  const last = bytes.length - BATCH_HEADER_BYTES;
+  for (let at = from; at < last; at++) {
+    if (bytes[at + MAGIC_AT] === MAGIC) return at;
+    if (bytes[at] === 0 && zerosIn(bytes.subarray(at, at + BATCH_HEADER_BYTES)) === BATCH_HEADER_BYTES) return at;
+  }
+  return Math.max(from, last);
+}
+
 export class SegmentScan {
   readonly #kernel: Kernel;
   readonly #bounds: ScanBounds;
@@ -165,10 +178,12 @@ export class SegmentScan {
         yield this.#found(file, position, whole);
         at += size;
       } else {
-        const skipped = Math.max(1, zeros - LENGTH_END);
-        this.#open ??= { file, position, bytes: 0, reason, from: this.#expected };
-        this.#open = { ...this.#open, bytes: this.#open.bytes + skipped };
-        at += skipped;
+        const next = placeBehind(bytes, at + Math.max(1, zeros - LENGTH_END));
+        const open = this.#open ?? { file, position, bytes: 0, reason, from: this.#expected };
+        this.#open = { ...open, bytes: open.bytes + next - at };
+        at = next;
+        // No batch is so large: where the next one begins is not looked for, because nothing is taken anyway.
+        if (!this.#bounds.skips && this.#open.bytes > this.#bounds.batchBytesMax) this.#close(undefined);
       }
     }
   }

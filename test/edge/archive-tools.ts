@@ -22,6 +22,8 @@ export interface State {
       readonly databaseSize: number;
     };
     transactionSync<T>(work: () => T): T;
+    getAlarm(): Promise<number | null>;
+    deleteAlarm(): Promise<void>;
   };
 }
 

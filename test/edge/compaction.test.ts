@@ -289,10 +289,8 @@ describe("a fork that was noted and never made", () => {
     await evictDurableObject(objectOf(path));
     // Being woken for something else does not begin the ten minutes again.
     expect((await call(path, "HEAD")).status).toBe(200);
-    const nextAlarm = await inside(path, (_, { storage }) =>
-      (storage as typeof storage & { getAlarm(): Promise<number> }).getAlarm(),
-    );
-    expect(nextAlarm - Date.now()).toBeGreaterThan(25 * 60_000);
+    const nextAlarm = await inside(path, (_, { storage }) => storage.getAlarm());
+    expect(nextAlarm! - Date.now()).toBeGreaterThan(25 * 60_000);
   });
 
   it("does not keep a deleted stream's records", async () => {

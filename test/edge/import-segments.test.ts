@@ -1,6 +1,8 @@
 /** Kafka's segments into an empty stream, inside workerd: by openTopic and over HTTP, whole or not at all. */
 import { abortAllDurableObjects, env, runDurableObjectAlarm, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
+import { gzip } from "../../src/record/codec.ts";
+import { BATCH_HEADER_BYTES } from "../../src/record/format.ts";
 import { PIECE_BYTES_MAX } from "../../src/store/segment-files.ts";
 import { openTopic } from "../../worker/library.ts";
 import { edgeKernel } from "../../worker/kernel.ts";
@@ -36,6 +38,17 @@ const FILES = [
   { name: "00000000000000000160.log", log: new Blob([second as Uint8Array<ArrayBuffer>]) },
   { name: "00000000000000000100.log", log: first },
 ];
+
+/** A small batch of 32 MiB. */
+async function largeOnceUnpacked(): Promise<Uint8Array> {
+  const head = batchAt(kernel, 100, 1, 10).slice(0, BATCH_HEADER_BYTES);
+  const batch = joined([head, await gzip(new Uint8Array(32 * 1024 * 1024))]);
+  const view = new DataView(batch.buffer);
+  view.setInt32(8, batch.length - 12);
+  view.setInt16(21, 1);
+  view.setUint32(17, kernel.crc32c(batch.subarray(21)));
+  return batch;
+}
 
 /** The requests of the protocol, by hand. */
 const begin = (path: string, request: unknown): Promise<Response> =>
@@ -271,6 +284,75 @@ describe("over HTTP", () => {
     expect(await answer(begin(path, ONE))).toMatchObject({ import: id, position: 0 });
     const short = await refusal(piece(path, `import=${id}&file=0&position=0`, first.subarray(0, 100)));
     expect(short).toMatchObject({ status: 400, code: "BAD_REQUEST" });
+  });
+
+  it("a piece that is too short or too long is refused, and the import goes on where it was", async () => {
+    const path = fresh();
+    await call(path, "PUT");
+    const { import: id } = await answer(begin(path, ONE));
+    const half = first.subarray(0, Math.floor(first.length / 2));
+    const at = await answer(piece(path, `import=${id}&file=0&position=0`, half));
+    const position = Number(at["position"]);
+    const here = `import=${id}&file=0&position=${position}`;
+    const place = { status: 400, code: "BAD_REQUEST", file: "a.log", position };
+    const size = batchAt(kernel, 100).length;
+    expect(await refusal(piece(path, here, first.subarray(position, position + 100)))).toEqual({
+      ...place,
+      wants: size,
+    });
+    const long = joined([first.subarray(position), new Uint8Array(1)]);
+    expect(await refusal(piece(path, here, long))).toEqual({ ...place, left: first.length - position });
+    expect(await answer(begin(path, ONE))).toEqual(at);
+    expect(await answer(piece(path, here, first.subarray(position)))).toMatchObject({ import: id, done: true });
+    expect(await offsetsOf(path)).toEqual(range(100, 160));
+  });
+
+  it("a stream that is closed meanwhile, and a batch that unpacks to too much, end the import", async () => {
+    const path = fresh();
+    await call(path, "PUT");
+    const { import: id } = await answer(begin(path, ONE));
+    const half = first.subarray(0, Math.floor(first.length / 2));
+    const { position } = await answer(piece(path, `import=${id}&file=0&position=0`, half));
+    await call(path, "POST", { "stream-closed": "true" });
+    const rest = first.subarray(Number(position));
+    expect(await refusal(piece(path, `import=${id}&file=0&position=${String(position)}`, rest))).toMatchObject({
+      code: "STREAM_CLOSED",
+    });
+    expect(await aside(path)).toBe(0);
+    const other = fresh();
+    await fails("DECOMPRESSION_LIMIT", textTopic(other).importSegments([await largeOnceUnpacked()]));
+    expect(await aside(other)).toBe(0);
+  });
+
+  it("is use of a stream that expires, and its end plans when that is", async () => {
+    const path = fresh();
+    const ttlMs = 1_000_000;
+    await call(path, "PUT", { "stream-ttl": String(ttlMs / 1000) });
+    /** The stream was used last half its time ago, and its object sleeps, without any alarm. */
+    const unused = async (): Promise<void> => {
+      const then = Date.now() - ttlMs / 2;
+      const old = `UPDATE meta SET value = json_set(value, '$.touchedAt', ${then}) WHERE key = 'config'`;
+      await inside(path, async (_, { storage }) => {
+        void storage.sql.exec(old).toArray();
+        await storage.deleteAlarm();
+      });
+      await abortAllDurableObjects();
+      await inside(path, (instance) => void (instance.env = { ...instance.env, SEGMENTS: undefined }));
+    };
+    const unusedMs = (): Promise<number> =>
+      inside(path, (_, { storage: { sql } }) => {
+        const read = "SELECT json_extract(value, '$.touchedAt') AS at FROM meta WHERE key = 'config'";
+        return Date.now() - Number(sql.exec(read).toArray()[0]!["at"]);
+      });
+    await unused();
+    const { import: id } = await answer(begin(path, ONE));
+    expect(await unusedMs()).toBeLessThan(ttlMs / 4);
+    await unused();
+    expect(await answer(piece(path, `import=${id}&file=0&position=0`, first))).toMatchObject({ done: true });
+    expect(await unusedMs()).toBeLessThan(ttlMs / 4);
+    const alarm = await inside(path, (_, { storage }) => storage.getAlarm());
+    expect(alarm! - Date.now()).toBeGreaterThan(ttlMs / 2);
+    expect(alarm! - Date.now()).toBeLessThan(2 * ttlMs);
   });
 
   it("a closed stream and a fork take none", async () => {

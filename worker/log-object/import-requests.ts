@@ -34,7 +34,7 @@ export interface ImportHost {
   readonly life: Pick<Lifecycle, "exclusive" | "visible" | "renewed">;
   /** What the alarm has to do has changed. */
   plan(): void;
-  /** The stream has been filled, and was opened anew. */
+  /** The stream has been filled, and was opened anew. An alarm that ran meanwhile has planned nothing for this one. */
   filled(stream: Stream): void;
 }
 
@@ -78,11 +78,13 @@ export async function answerImport(request: Request, host: ImportHost): Promise<
   const body = await readBody(request, isBegin ? REQUEST_BYTES_MAX : PIECE_BYTES_MAX);
   return host.life.exclusive(async () => {
     const stream = await host.life.visible();
+    stream.touch();
     const standing = place
       ? await takePiece(stream, { ...place, bytes: body })
       : await beginImport(stream, requestIn(body), () => crypto.randomUUID());
     if (standing.taken) {
       const filled = await host.life.renewed(stream);
+      filled?.touch();
       if (filled) host.filled(filled);
     }
     host.plan();

@@ -277,7 +277,10 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
   }
 
   #import(request: Request): Promise<Response> {
-    const filled = (stream: Stream): void => this.#notify(stream.tail, stream.closed);
+    const filled = (stream: Stream): void => {
+      this.#schedule(stream);
+      this.#notify(stream.tail, stream.closed);
+    };
     return answerImport(request, { life: this.#life, plan: () => this.#work.plan(), filled });
   }
 
@@ -418,11 +421,8 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     const stream = await this.#life.alive();
     if (!stream || stream.config.deleted || stream.config.releasing) return undefined;
     this.#setWatched(stream);
-    const {
-      config: { path, id },
-      tail,
-    } = stream;
-    return { path, id, tail };
+    const { path, id } = stream.config;
+    return { path, id, tail: stream.tail };
   }
 
   #setWatched(stream: Stream): void {

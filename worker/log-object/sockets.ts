@@ -397,6 +397,8 @@ export class LogSockets {
     busy.add(follow.id);
     try {
       const stream = known ?? (await this.#host.stream());
+      // Without any credits not even own batches are told, which cost none. No device hangs by it: it has been sent a
+      // whole window then, its bytes are taken without what stands behind them, and so credits come back.
       while (follows.get(follow.id) === follow && follow.credits > 0 && !follow.starved && follow.next < stream.tail) {
         const found = await this.#read(stream, follow.next);
         if (follows.get(follow.id) !== follow) return;

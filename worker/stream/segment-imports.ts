@@ -28,6 +28,8 @@ import type { Stream } from "./stream.ts";
 export const IMPORT_IDLE_MS = 24 * 3600_000;
 /** More damaged places than this are not skipped. */
 const DAMAGE_MAX = 1_000;
+/** Beside errors of the kind "fix", these say that the same import can't succeed. */
+const ENDING = new Set<string>(["DECOMPRESSION_LIMIT", "STREAM_CLOSED"]);
 
 export interface ImportFile {
   readonly name: string;
@@ -107,9 +109,10 @@ export async function beginImport(
 
 /**
  * Takes the bytes where the import is; for another place it changes nothing, and says where the import is.
- * OFFSET_CONFLICT: another import has been begun since. INVALID_BATCH, BATCH_TOO_LARGE, UNSUPPORTED_FORMAT,
- * SCHEMA_MISMATCH, BAD_REQUEST with `file` and `position`, QUOTA_EXCEEDED, and what beginImport() refuses: the import
- * is given up, and nothing was taken.
+ * OFFSET_CONFLICT: another import has been begun since. BAD_REQUEST with `wants` or `left`: the piece has too few or
+ * too many bytes, and the import stays where it is. INVALID_BATCH, BATCH_TOO_LARGE, UNSUPPORTED_FORMAT,
+ * DECOMPRESSION_LIMIT, SCHEMA_MISMATCH, BAD_REQUEST with `file` and `position` of a batch, QUOTA_EXCEEDED, and what
+ * beginImport() refuses: the import is given up, and nothing was taken.
  */
 export async function takePiece(stream: Stream, piece: ImportPiece): Promise<ImportStanding> {
   const tables = new IncomingTables(stream.tables);
@@ -123,15 +126,25 @@ export async function takePiece(stream: Stream, piece: ImportPiece): Promise<Imp
   const { id, text } = asked;
   const isHere = piece.file === progress.file && piece.position === progress.position;
   if (progress.done || !isHere) return { ...progress, id, taken: false };
-  return ended(stream, tables, async () => {
+  const request = JSON.parse(text) as ImportRequest;
+  const { name, bytes } = request.files[piece.file]!;
+  const { position } = piece;
+  const left = bytes - position;
+  if (piece.bytes.length > left)
+    throw badRequest(`${name} has ${bytes} bytes: this piece reaches beyond its end`, { file: name, position, left });
+  const standing = await ended(stream, tables, async () => {
     refuse(stream);
-    const request = JSON.parse(text) as ImportRequest;
-    const { found, next } = scan(stream, request, piece, progress);
-    await check(stream, request.files[piece.file]!.name, found);
+    const scanned = scan(stream, request, piece, progress);
+    if ("wants" in scanned) return scanned;
+    const { found, next } = scanned;
+    await check(stream, name, found);
     const { segments, rows } = segmentsOf(stream, found, progress);
     tables.stage(segments, rows, next);
     return onward(stream, tables, request, id, next);
   });
+  if (!("wants" in standing)) return standing;
+  const { wants } = standing;
+  throw badRequest(`a piece of ${name} at ${position} has at least ${wants} bytes`, { file: name, position, wants });
 }
 
 /** Removes what has come, if the import was given up long ago. Gives back when that will be. */
@@ -151,7 +164,8 @@ async function ended<T>(stream: Stream, tables: IncomingTables, work: () => Prom
     return await work();
   } catch (thrown) {
     const full = isFull(thrown);
-    const isRefusal = EdgeError.isOne(thrown) && EdgeError.from(thrown).kind === "fix";
+    const { kind, code } = EdgeError.from(thrown);
+    const isRefusal = EdgeError.isOne(thrown) && (kind === "fix" || ENDING.has(code));
     if ((full || isRefusal) && !stream.store.isEnded) tables.discard();
     if (!full) throw thrown;
     throw new TidemarkError("QUOTA_EXCEEDED", "the database is full: nothing was taken", {}, { cause: thrown });
@@ -163,15 +177,14 @@ interface Scanned {
   readonly next: ImportProgress;
 }
 
+/** The piece's batches, or how many bytes it has at least. */
 function scan(
   stream: Stream,
   { files, damage: mode }: ImportRequest,
   piece: ImportPiece,
   before: ImportProgress,
-): Scanned {
+): Scanned | { readonly wants: number } {
   const { name: file, bytes: fileBytes } = files[piece.file]!;
-  if (piece.bytes.length > fileBytes - piece.position)
-    throw badRequest(`${file} has ${fileBytes} bytes: this piece reaches beyond its end`);
   const damage = [...before.damage];
   const damaged = (each: ImportDamage): void => {
     if (mode !== "skip") throw damageError(each);
@@ -187,8 +200,7 @@ function scan(
   let step = walking.next();
   for (; !step.done; step = walking.next()) found.push(step.value);
   const { position, wants } = step.value;
-  if (position === piece.position && wants > 0)
-    throw badRequest(`a piece of ${file} at ${position} has at least ${wants} bytes`, { file, position, wants });
+  if (position === piece.position && wants > 0) return { wants };
   const place = placeAt(files, piece.file, position);
   if (place.file === files.length) walk.end();
   return {
