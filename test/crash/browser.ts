@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import type { CDPSession, Page } from "playwright";
-import { type Running, startBrowser } from "../support/chromium.ts";
+import { crashRenderer, type Running, startBrowser } from "../support/chromium.ts";
 import type { CrashPage } from "./events.ts";
 
 type Method = keyof CrashPage;
@@ -68,9 +68,7 @@ export class CrashBrowser {
   /** Crashes the renderer's process and closes its page. */
   async crash(): Promise<void> {
     const page = this.#page!;
-    const crashed = new Promise((resolve) => page.once("crash", resolve));
-    this.#session!.send("Page.crash").catch(() => undefined);
-    await crashed;
+    await crashRenderer(page, this.#session!);
     await this.closePage();
   }
 

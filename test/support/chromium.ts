@@ -3,7 +3,7 @@
  * Playwright's defaults: those keep every page "visible", and Chromium only freezes hidden pages.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { type Browser, type BrowserContext, chromium } from "playwright";
+import { type Browser, type BrowserContext, type CDPSession, chromium, type Page } from "playwright";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
 import { CHROMIUM_ARGS, ensureChromium } from "../../tools/run/setup.mjs";
 
@@ -59,4 +59,17 @@ export async function startBrowser(profile: string): Promise<Running> {
   const { child, address } = await launchBrowser(profile);
   const browser = await chromium.connectOverCDP(address, { noDefaults: true });
   return { child, browser, context: browser.contexts()[0]! };
+}
+
+/**
+ * Crashes the process of a page's renderer, and waits for that. The browser tells it to each session of the page; on a
+ * busy machine one of them was seen not to hear it. The command itself is never answered.
+ */
+export async function crashRenderer(page: Page, session: CDPSession): Promise<void> {
+  const crashed = Promise.race([
+    new Promise((resolve) => page.once("crash", resolve)),
+    new Promise((resolve) => session.once("Inspector.targetCrashed", resolve)),
+  ]);
+  session.send("Page.crash").catch(() => undefined);
+  await crashed;
 }

@@ -6,7 +6,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import type { BrowserContext, CDPSession, Page } from "playwright";
-import { type Running, startBrowser } from "../support/chromium.ts";
+import { crashRenderer, type Running, startBrowser } from "../support/chromium.ts";
 import { commandOf, ofGroup, TICKS, ticksOf } from "./processes.ts";
 import type { TabConfig, TabPage, TabState } from "./events.ts";
 
@@ -42,9 +42,7 @@ export class DrivenPage<P> {
   /** Crashes the renderer's process. */
   async crash(): Promise<void> {
     this.struck = true;
-    const crashed = new Promise((resolve) => this.page.once("crash", resolve));
-    this.session.send("Page.crash").catch(() => undefined);
-    await crashed;
+    await crashRenderer(this.page, this.session);
   }
 
   async reload(): Promise<void> {

@@ -6,7 +6,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import type { Page } from "playwright";
-import { type Running, startBrowser } from "../support/chromium.ts";
+import { crashRenderer, type Running, startBrowser } from "../support/chromium.ts";
 
 /** The app. Its pages are driven through `window.app`. */
 export const APP = {
@@ -134,10 +134,7 @@ export class AppTab {
 
   async crash(): Promise<void> {
     this.gone = true;
-    const session = await this.page.context().newCDPSession(this.page);
-    const crashed = new Promise((resolve) => this.page.once("crash", resolve));
-    session.send("Page.crash").catch(() => undefined);
-    await crashed;
+    await crashRenderer(this.page, await this.page.context().newCDPSession(this.page));
   }
 
   async leave(): Promise<void> {
