@@ -145,6 +145,11 @@ export function useView<S, V, I, R, T = S>(
   options?: ViewSelection<S, T>,
 ): Shown<T>;
 export function useView<S, V, I, R, T = S>(
+  // Last: what is either of both, as an argument that is passed on.
+  view: MaybeAccessor<ViewDefinition<S, V, I, R> | View<S>>,
+  options?: ViewSelection<S, T>,
+): Shown<T>;
+export function useView<S, V, I, R, T = S>(
   view: MaybeAccessor<ViewDefinition<S, V, I, R> | View<S>>,
   options: ViewSelection<S, T> = {},
 ): Shown<T> {

@@ -255,7 +255,7 @@ export interface ViewOptions<S, V = unknown, R = TopicRecord<V>> {
 export interface SnapshotOptions<S> {
   /** After so many committed records. Default 10,000. */
   readonly everyRecords?: number | undefined;
-  /** After so long, if there were new ones. Default 60,000. */
+  /** After so long, in ms, if there were new ones; so long, too, after a try that failed. Default 60,000. */
   readonly everyMs?: number | undefined;
   /** Default: JSON. */
   readonly serialize?: ((state: S) => Uint8Array | Promise<Uint8Array>) | undefined;

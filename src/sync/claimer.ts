@@ -40,7 +40,6 @@ export type ClaimEnd =
   | { readonly then: "blocked" }
   | PumpEnd;
 
-const FETCH_BYTES = 1024 * 1024;
 const AGAIN_MS = 1_000;
 /** An append that is under way ends within a few of these. */
 const APPEND_MS = 10;
@@ -189,7 +188,7 @@ async function headersBelow(
   const found: Uint8Array[] = [];
   const end = store.base ?? 0;
   for (let from = Math.max(joined.since, joined.logStartOffset); from < end;) {
-    const batches = splitBatches(await log.fetch(from, FETCH_BYTES));
+    const batches = splitBatches(await log.fetch(from));
     if (batches.length === 0) break;
     for (const batch of batches) {
       const header = readHeader(batch);

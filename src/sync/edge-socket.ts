@@ -14,6 +14,7 @@
  * that its loop took. After a join a follow also gets tides (sync-frames.ts).
  */
 import { TidemarkError, type WireError } from "../errors.ts";
+import { BATCH_BYTES_MAX } from "../log/limits.ts";
 import type { AppendResult } from "../log/types.ts";
 import { viewOf } from "../record/bytes.ts";
 import { nextOffsetOf, readHeader } from "../record/format.ts";
@@ -358,8 +359,11 @@ export class EdgeLog {
     while (this.#waiting.length > 0 && this.#hasRoom(this.#waiting[0]!.bytes)) this.#waiting.shift()!.go();
   }
 
-  /** Batches from a position on, up to `maxBytes`. Empty at the end of the log. */
-  fetch(from: EdgePosition, maxBytes = 1024 * 1024): Promise<Uint8Array> {
+  /**
+   * Batches from a position on, up to `maxBytes`: by default the largest batch that a log takes. Empty at the end of
+   * the log. BATCH_TOO_LARGE if the next batch alone has more.
+   */
+  fetch(from: EdgePosition, maxBytes = BATCH_BYTES_MAX): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       if (this.#over) return reject(this.#over);
       const id = this.#id();

@@ -9,6 +9,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import { type Kernel, Status } from "../kernel/types.ts";
+import { BATCH_BYTES_MAX } from "../log/limits.ts";
 import { concat } from "../record/bytes.ts";
 import { nextOffsetOf, readHeader, stampLeaderEpoch } from "../record/format.ts";
 import { splitBatches } from "../record/record-batch.ts";
@@ -16,9 +17,6 @@ import type { ReplacementSegment } from "../store/log-store.ts";
 import { fillers } from "./fillers.ts";
 import type { Replica } from "./replica.ts";
 import type { Range } from "./topic-store.ts";
-
-/** The most of one fetch. A segment is fetched by several. */
-const FETCH_BYTES = 1024 * 1024;
 
 export interface HealingSource {
   /** Batches of the edge's log from an offset on. Empty if there are none up to its end. */
@@ -49,7 +47,8 @@ async function tiles(
   const found: Uint8Array[] = [];
   let at = from;
   while (at < to) {
-    const batches = splitBatches((await source.fetch(at, FETCH_BYTES)).slice());
+    // A segment is fetched by several, and any batch fits into one.
+    const batches = splitBatches((await source.fetch(at, BATCH_BYTES_MAX)).slice());
     const begun = at;
     for (const batch of batches) {
       const header = readHeader(batch);

@@ -214,8 +214,9 @@ export class HttpWire implements Wire {
         ? await answer.bytes()
         : await this.#refusal(answer, channel.number, frame.type === FrameType.OPEN ? 0 : frame.id, credits);
     const said = decodeFrame(told);
-    // Something between may have cut the answer short.
-    if (!said || (said.type !== FrameType.BATCHES && !jsonOf(said))) throw new Ended(LOST);
+    // Something between may have cut the answer short. Batches, and the size of one that is too large, are no JSON.
+    if (!said || (said.type !== FrameType.BATCHES && said.type !== FrameType.STARVE && !jsonOf(said)))
+      throw new Ended(LOST);
     this.#learn(channel, frame, said);
     this.#told(told);
   }

@@ -38,12 +38,16 @@ export const isOwn = (
 /** What compaction has left of a batch, and fillers. */
 const isRemade = (header: BatchHeader): boolean => isFiller(header) || header.recordCount <= header.lastOffsetDelta;
 
-/** The header of the batch that covers an offset; undefined where there is none, or damage. */
+/** A read of an offset in a hole finds the batch behind the hole. That one does not cover the offset. */
+const covering = (offset: number, header: BatchHeader | undefined): BatchHeader | undefined =>
+  header && header.baseOffset <= offset ? header : undefined;
+
+/** The header of the batch that covers an offset; undefined where none does, as in a hole, and where it is damaged. */
 async function headerOver(log: SegmentedLog | undefined, offset: number): Promise<BatchHeader | undefined> {
   if (!log || offset < log.logStartOffset || offset >= log.logEndOffset) return undefined;
   try {
     const { bytes } = await log.read(offset, 1, log.logEndOffset);
-    return bytes.length > 0 ? readHeader(bytes) : undefined;
+    return bytes.length > 0 ? covering(offset, readHeader(bytes)) : undefined;
   } catch (thrown) {
     if (TidemarkError.from(thrown).code === "CORRUPT_RANGE") return undefined;
     throw thrown;
@@ -95,7 +99,7 @@ export class OfferAgain implements Offers {
     if (watermark <= at) return false;
     const ours = await headerOver(this.#kept, at);
     const below = fetched.map((batch) => readHeader(batch)).find((header) => nextOffsetOf(header) > at);
-    const theirs = at < base ? below : await headerOver(replica?.log, at);
+    const theirs = at < base ? covering(at, below) : await headerOver(replica?.log, at);
     // Where compaction or retention has taken it, nothing can be said.
     if (!ours || !theirs || isRemade(ours) || isRemade(theirs)) return true;
     return ours.baseOffset === theirs.baseOffset && ours.crc === theirs.crc;

@@ -9,6 +9,7 @@ import { splitBatches } from "../record/record-batch.ts";
 import type { EdgeLog } from "./edge-socket.ts";
 import type { Outbox } from "./outbox.ts";
 import type { OwnRun } from "./sync-frames.ts";
+import type { ReceivedFrame } from "./topic-store.ts";
 
 /** Most bytes that are given at a time, unless one batch has more. */
 const OWN_BYTES = 1024 * 1024;
@@ -41,14 +42,19 @@ export async function ownBytes(
   return at > position && (at < next || (at === next && count === crcs.length)) ? read.bytes : undefined;
 }
 
-/** The same from the edge, where the outbox could not give them: whole batches of [from, to). */
-export async function fetchedBytes(log: Pick<EdgeLog, "fetch">, from: number, to: number): Promise<Uint8Array> {
-  const found: Uint8Array[] = [];
+/**
+ * The same from the edge, where the outbox could not give them: whole batches of [from, to), one fetch at a time, so
+ * that a long run is never in memory whole.
+ */
+export async function* fetchedParts(
+  log: Pick<EdgeLog, "fetch">,
+  from: number,
+  to: number,
+): AsyncGenerator<Pick<ReceivedFrame, "bytes" | "nextOffset">> {
   for (let at = from; at < to;) {
     const batches = splitBatches(await log.fetch(at)).filter((batch) => nextOffsetOf(readHeader(batch)) <= to);
-    if (batches.length === 0) break;
-    found.push(...batches);
-    at = nextOffsetOf(readHeader(batches.at(-1)!));
+    // Where there are no more they were removed there, and the rest is a hole.
+    at = batches.length > 0 ? nextOffsetOf(readHeader(batches.at(-1)!)) : to;
+    yield { bytes: concat(batches), nextOffset: at };
   }
-  return concat(found);
 }

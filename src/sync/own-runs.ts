@@ -7,6 +7,9 @@ import { splitBatches } from "../record/record-batch.ts";
 import { type Frame, FrameType } from "./frames.ts";
 import { type OwnRun, readOwn } from "./sync-frames.ts";
 
+/** Most batches of a run that is made of several frames: as many as the edge remembers. One frame may have more. */
+export const RUN_BATCHES_MAX = 4_096;
+
 /**
  * The run of a frame and of those behind it that continue it, which are taken off `waiting`. Undefined if the payload
  * is not that of `own`.
@@ -20,6 +23,7 @@ export function ownRunOf({ payload }: Frame, waiting: Frame[]): OwnRun | undefin
   while (waiting[0]?.type === FrameType.OWN) {
     const more = readOwn(waiting[0].payload);
     if (more?.position !== next || more.offset !== offset + next - position) break;
+    if (crcs.length + more.crcs.length > RUN_BATCHES_MAX) break;
     waiting.shift();
     ({ next } = more);
     crcs.push(...more.crcs);

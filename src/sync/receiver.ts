@@ -7,7 +7,7 @@
  *       └─ tide: where the log begins and ends; level once the watermark is there
  */
 import type { EdgeLog } from "./edge-socket.ts";
-import { fetchedBytes } from "./own-echo.ts";
+import { fetchedParts } from "./own-echo.ts";
 import { ownRunOf, restOf } from "./own-runs.ts";
 import type { OwnRun, TidePayload } from "./sync-frames.ts";
 import type { ReceivedFrame, TopicStore } from "./topic-store.ts";
@@ -68,7 +68,7 @@ async function* ownParts(
   const nextOffset = own.offset + own.next - own.position;
   for (let rest: OwnRun | undefined = own; rest;) {
     const bytes = await store.ownBytes(rest);
-    if (!bytes) return yield { bytes: await fetchedBytes(log, rest.offset, nextOffset), nextOffset };
+    if (!bytes) return yield* fetchedParts(log, rest.offset, nextOffset);
     rest = restOf(rest, bytes);
     yield { bytes, nextOffset: rest?.offset ?? nextOffset };
   }

@@ -63,8 +63,8 @@ export async function* outboxBatches(
         return [Number(details["from"]), Number(details["to"])];
       });
       const isDamaged = Array.isArray(found);
-      // The rest of the run has been settled meanwhile, and what stands behind it is not meant.
-      if (!found || (!isDamaged && (found as { at: number }).at >= to)) break;
+      // The rest of the run has been settled meanwhile, and what stands behind it is not meant, damaged or not.
+      if (!found || (isDamaged ? (found as Range)[0] : (found as { at: number }).at) >= to) break;
       yield isDamaged ? (found as Range) : (found as { batches: readonly Uint8Array[] }).batches[0]!;
       at = isDamaged ? (found as Range)[1] : (found as { next: number }).next;
     }

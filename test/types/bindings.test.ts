@@ -3,7 +3,7 @@
  * run typecheck` is the test, and a case that should not compile has to fail there.
  */
 import { createCollection } from "@tanstack/db";
-import type { ComputedRef } from "vue";
+import type { ComputedRef, MaybeRefOrGetter } from "vue";
 import { computed, ref } from "vue";
 import { expectTypeOf, test } from "vitest";
 import { z } from "zod";
@@ -43,6 +43,10 @@ const added = react.defineView(todos, {
   initial: () => 0,
   apply: (n, record) => (record.type === "added" && record.value ? n + record.value.text.length : n),
 });
+
+/** As a function gets it that passes it on. */
+declare const given: (() => typeof texts) | typeof texts;
+declare const wrapped: MaybeRefOrGetter<vue.ViewDefinition<readonly string[], NoteOutput, RecordInput<NoteInput>>>;
 
 export function definitions(): void {
   expectTypeOf(notes).toEqualTypeOf<react.TopicDefinition<NoteOutput, RecordInput<NoteInput>>>();
@@ -92,6 +96,8 @@ export function ofVue(): void {
   expectTypeOf(
     vue.useView(tide.topic("a").view({ name: "n", initial: () => 0, apply: (n) => n })).state.value,
   ).toEqualTypeOf<number>();
+  expectTypeOf(vue.useView(given).state.value).toEqualTypeOf<readonly string[]>();
+  expectTypeOf(vue.useView(wrapped, { select: (all) => all.length }).state.value).toEqualTypeOf<number>();
   expectTypeOf(vue.useRecords(ref("numbers")).state.value[0]!.value).toEqualTypeOf<unknown>();
   const { append, pending } = vue.useAppend(() => notes);
   expectTypeOf(pending.value[0]!.record).toEqualTypeOf<RecordInput<NoteInput>>();
@@ -105,6 +111,7 @@ export function ofSvelte(): void {
   const all = svelte.useView(texts);
   expectTypeOf(all.current).toEqualTypeOf<readonly string[]>();
   expectTypeOf(svelte.useView(() => added, { select: (n) => `${n}` }).current).toEqualTypeOf<string>();
+  expectTypeOf(svelte.useView(given).current).toEqualTypeOf<readonly string[]>();
   all.subscribe((current) => expectTypeOf(current).toEqualTypeOf<readonly string[]>());
   expectTypeOf(svelte.useRecords(() => notes).current[0]!.value).toEqualTypeOf<NoteOutput | null>();
   const appends = svelte.useAppend(notes);
@@ -117,6 +124,7 @@ export function ofSolid(): void {
   const all = solid.useView(texts);
   expectTypeOf(all()).toEqualTypeOf<readonly string[]>();
   expectTypeOf(solid.useView(() => added, { select: (n) => `${n}` })()).toEqualTypeOf<string>();
+  expectTypeOf(solid.useView(given)()).toEqualTypeOf<readonly string[]>();
   expectTypeOf(all.loading).toEqualTypeOf<boolean>();
   const { append, pending, error } = solid.useAppend(() => notes);
   expectTypeOf(pending()[0]!.record).toEqualTypeOf<RecordInput<NoteInput>>();

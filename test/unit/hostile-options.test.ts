@@ -253,6 +253,24 @@ test("a topic that the page has with a schema is not given again with another ve
   expect(() => tide.topic("versioned", { schema, version: 3 })).toThrow("version of topic versioned differs");
 });
 
+test("functions of a schema that are written in place stay those of the first call", () => {
+  const given = () => ({ schema, version: 2, upcast: { 1: (v: unknown) => v }, onInvalid: () => 0 });
+  const made = tide.topic("upcast", given() as Given);
+  expect(tide.topic("upcast", given() as Given)).toBe(made);
+  const others: [object, string][] = [
+    [{ ...given(), version: 3 }, "version of topic upcast differs from what this page has it with (2)"],
+    [{ ...given(), schema: { ...schema } }, "schema of topic upcast differs from what this page has it with (another"],
+    [{ ...given(), onInvalid: "skip" }, "onInvalid of topic upcast differs from what this page has it with (another o"],
+    [{ ...given(), schemaName: "n" }, "schemaName of topic upcast differs from what this page has it with (none)"],
+  ];
+  for (const [other, message] of others) expect(() => tide.topic("upcast", other as Given)).toThrow(message);
+  const call = Object.assign(() => undefined, schema);
+  tide.topic("callable", { schema: call } as Given);
+  expect(() => tide.topic("callable", { schema } as Given)).toThrow("with (another object)");
+  tide.topic("skips", { schema, onInvalid: "skip" } as Given);
+  expect(() => tide.topic("skips", { schema, onInvalid: "throw" } as Given)).toThrow('with ("skip")');
+});
+
 const HEADERS = ["null", "an object that is empty"];
 test.each<[string, readonly string[]]>([
   ["key", ["null", "text"]],

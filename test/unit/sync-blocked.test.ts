@@ -85,6 +85,7 @@ async function pumped(synced: Synced, edge: ScriptedEdge, bytes: number): Promis
   return (await run) ?? block;
 }
 
+const reason = { code: "BAD_REQUEST", message: "not JSON" };
 const POISON = CLASSED_CODES.filter((code) => classOf(code) === "poison");
 const names = Array.from({ length: 9 }, (_, i) => `r${i}`);
 
@@ -132,6 +133,26 @@ describe("an outbox that is damaged (H36)", () => {
   });
 });
 
+describe("an answer that comes a second time (H36)", () => {
+  it("means nothing behind its run: a damaged batch there is not set aside", async () => {
+    const synced = await made();
+    for (const name of names) await synced.append(name);
+    await synced.log.close();
+    await synced.store.close();
+    await rot(synced.volume, "r4");
+    await synced.reopen();
+    const block = { ranges: [[3, 4]] as const };
+    const runs = await blockedRuns(synced.storage, block);
+    const log = await aside(synced);
+    await setAside({ storage: synced.storage, kernel, log, reason }, runs);
+    await synced.storage.retract(3, 4, "aside");
+    await setAside({ storage: synced.storage, kernel, log, reason }, runs);
+    expect((await recordsOf(log)).map(({ value, headers }) => [value, headers[ASIDE_HEADERS.positions]])).toEqual([
+      ["r3", undefined],
+    ]);
+  });
+});
+
 /** Turns a byte of the record with this value on each slot that has it. */
 async function rot(volume: Volume, name: string): Promise<void> {
   for (let slot = 0; slot < volume.slotCount; slot++) {
@@ -162,8 +183,6 @@ async function recordsOf(
   }
   return found;
 }
-
-const reason = { code: "BAD_REQUEST", message: "not JSON" };
 
 describe("records set aside", () => {
   it("stand in <name>.aside with key and reason, once, though a crash comes before the note (W15)", async () => {

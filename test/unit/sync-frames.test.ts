@@ -1,7 +1,7 @@
 /** Payloads of joins, pushes and tides, and the registry's bytes: what is written is read, and nothing hostile is. */
 import { describe, expect, it } from "vitest";
 import { decodeFrame, encodeFrame, FrameType } from "../../src/sync/frames.ts";
-import { ownRunOf } from "../../src/sync/own-runs.ts";
+import { ownRunOf, RUN_BATCHES_MAX } from "../../src/sync/own-runs.ts";
 import {
   isOutboxId,
   type OutboxJoin,
@@ -157,6 +157,20 @@ describe("own batches, told as they come", () => {
     const told: unknown[] = [];
     for (let frame = frames.shift(); frame; frame = frames.shift()) told.push(ownRunOf(frame, frames));
     expect(told).toEqual([{ position: 4, next: 9, offset: 90, crcs: [1, 2, 3, 4] }, runs[3], runs[4]]);
+  });
+
+  it("are no longer than their limit, unless one frame is", () => {
+    const crcs = Array<number>(RUN_BATCHES_MAX / 2).fill(1);
+    const half = (i: number): OwnRun => {
+      const position = i * crcs.length;
+      return { position, next: position + crcs.length, offset: 90 + position, crcs };
+    };
+    const frames = [0, 1, 2].map((i) => frameOf(half(i)));
+    expect(ownRunOf(frames.shift()!, frames)?.crcs).toHaveLength(RUN_BATCHES_MAX);
+    expect(frames).toHaveLength(1);
+    const all = Array<number>(RUN_BATCHES_MAX + 1).fill(1);
+    const long = { position: 0, next: all.length, offset: 90, crcs: all };
+    expect(ownRunOf(frameOf(long), [])).toEqual(long);
   });
 
   it("end before a frame of another type, and none is made of a bad payload", () => {

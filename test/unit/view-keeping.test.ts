@@ -1,8 +1,11 @@
 /** When a view's snapshot is due, and who writes it: the keeper, however late it becomes that. */
-import { expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { Keeping } from "../../src/browser/page/view-keeping.ts";
 import type { SnapshotPlace } from "../../src/browser/page/view-snapshots.ts";
 import { laterTurn } from "../../src/browser/platform/timing.ts";
+
+const EVERY_MS = 30_000;
+afterEach(() => void vi.useRealTimers());
 
 /** Snapshots whose keeper's lock is given by hand, and whose writes fail as often as it says. */
 function world(failures = 0) {
@@ -23,11 +26,17 @@ function world(failures = 0) {
       written.push(place);
     },
   };
-  const keeping = new Keeping<number>(snapshots, { everyRecords: 10 });
+  const made = { count: 0 };
+  const serialize = (state: number): Uint8Array => {
+    made.count++;
+    return Uint8Array.of(state);
+  };
+  const keeping = new Keeping<number>(snapshots, { everyRecords: 10, everyMs: EVERY_MS, serialize });
   const abort = new AbortController();
   let offset = 0;
   return {
     written,
+    made,
     abort,
     keep: () => keep(),
     tried: () => new Promise<void>((resolve) => tries.push(resolve)),
@@ -53,18 +62,34 @@ test("what was due before this tab became the keeper is saved when it does", asy
   expect(written).toEqual([{ stream: "s", offset: 30 }]);
 });
 
-test("a save that fails is due again with the next change", async () => {
-  const { written, grow, keep, tried } = world(1);
+test("a save that fails is due again everyMs after the next change, and no state is made before", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout"] });
+  const { written, made, grow, keep, tried } = world(2);
   keep();
   const first = tried();
   grow(10);
   await first;
   await turns();
-  const second = tried();
-  grow(1);
-  await second;
+  for (let failed = 1; failed <= 2; failed++) {
+    for (let more = 0; more < 5; more++) {
+      grow(10);
+      await turns();
+    }
+    await vi.advanceTimersByTimeAsync(EVERY_MS - 1);
+    await turns();
+    expect(made.count).toBe(failed);
+    const next = tried();
+    await vi.advanceTimersByTimeAsync(1);
+    await next;
+    await turns();
+  }
+  expect(written).toEqual([{ stream: "s", offset: 110 }]);
+  // It has not failed any more: enough changes are saved at once.
+  const third = tried();
+  grow(10);
+  await third;
   await turns();
-  expect(written).toEqual([{ stream: "s", offset: 11 }]);
+  expect(written.at(-1)).toEqual({ stream: "s", offset: 120 });
 });
 
 test("a view that was closed saves nothing", async () => {

@@ -26,6 +26,8 @@ export class Keeping<S> {
   /** Committed changes since the last snapshot. */
   #changes = 0;
   #isDue = false;
+  /** The last try failed: the next one is not before everyMs, however many changes there are. */
+  #hasFailed = false;
 
   constructor(snapshots: Snapshots, options: SnapshotOptions<S>) {
     this.#snapshots = snapshots;
@@ -52,8 +54,10 @@ export class Keeping<S> {
     this.#changes = 0;
     try {
       await this.#snapshots.write(await serialize(state), place);
+      this.#hasFailed = false;
     } catch (error) {
       this.#changes += changes;
+      this.#hasFailed = true;
       throw error;
     }
   }
@@ -70,7 +74,7 @@ export class Keeping<S> {
     if (this.#isDue) return;
     this.#isDue = true;
     const due = async (): Promise<void> => {
-      for (let waited = 0; this.#changes < everyRecords && waited < everyMs; waited += 1000) {
+      for (let waited = 0; (this.#hasFailed || this.#changes < everyRecords) && waited < everyMs; waited += 1000) {
         await idleFor(Math.min(1000, everyMs));
         if (signal.aborted) return;
       }
@@ -79,7 +83,7 @@ export class Keeping<S> {
       this.#isDue = false;
       if (this.#changes > 0 && !signal.aborted) await save();
     };
-    // Losing a snapshot costs time only. A save that fails is due again with the next change.
+    // Losing a snapshot costs time only. A save that fails is due again everyMs after the next change.
     due().catch(() => undefined);
   }
 }

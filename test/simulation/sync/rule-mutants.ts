@@ -182,7 +182,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
   {
     name: "a late answer sets aside what stands behind",
     file: "src/sync/set-aside.ts",
-    find: "if (!found || (!isDamaged && (found as { at: number }).at >= to)) break;",
+    find: "if (!found || (isDamaged ? (found as Range)[0] : (found as { at: number }).at) >= to) break;",
     replace: "if (!found) break;",
     found: /^aside/,
     history: "two answers at once, and a late one",
