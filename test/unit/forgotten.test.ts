@@ -367,9 +367,27 @@ describe("at the edge", () => {
       expect(() => asked({ "Tidemark-Sequences": value }), value).toThrow("Tidemark-Sequences");
   });
 
+  it("a snapshot has nothing of requests that are queued: after a crash they are new", () => {
+    const state = StreamState.from(undefined, 0);
+    const of = (seq: number) => ({ id: "w", epoch: 0, seq });
+    state.take(of(0), "a", 0);
+    state.take(of(1), "b", 10);
+    // The log sealed a segment at 10, while the second request waited.
+    state.reached(10);
+    const after = StreamState.from(state.snapshot(), 10);
+    expect(after.admit(of(0)), "is in the log").toBe(0);
+    expect(after.admit(of(1)), "was lost").toBeUndefined();
+    after.checkSeq("b");
+    expect(() => after.checkSeq("a")).toThrow("must be higher");
+    // Meanwhile both are known.
+    expect(state.admit(of(1))).toBe(1);
+    expect(() => state.checkSeq("b")).toThrow("must be higher");
+  });
+
   it("writers by name: the same, through snapshots", () => {
     const full = (state: StreamState, count: number) => {
-      for (let i = 0; i < count; i++) state.record({ id: `w${i}`, epoch: 0, seq: 0 }, undefined, i);
+      for (let i = 0; i < count; i++) state.take({ id: `w${i}`, epoch: 0, seq: 0 }, undefined, i);
+      state.reached(count);
     };
     const state = StreamState.from(undefined, 0);
     full(state, 4096);

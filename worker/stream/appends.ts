@@ -136,7 +136,7 @@ export class Appends {
     if (batches.length === 0)
       throw request.isLines ? noLines() : badRequest("the array is empty; an append has at least one message");
     const results = this.#enqueue(batches, request.ifEnd, (offset) => {
-      this.#host.state.record(producer, seq, offset);
+      this.#host.state.take(producer, seq, offset);
       if (closing) this.#closing = true;
       this.#closingBy = producer;
     });
@@ -272,11 +272,13 @@ export class Appends {
   async #closeOnly(producer: WriterProducer | undefined): Promise<AppendOutcome> {
     const repeated = producer && this.#host.state.admit(producer);
     if (repeated !== undefined) return this.#duplicate({ ...producer!, seq: repeated });
-    this.#host.state.record(producer, undefined, this.#stream.log.logEndOffset);
+    this.#host.state.take(producer, undefined, this.#stream.log.logEndOffset);
     this.#closing = true;
     await this.settled();
     this.#stream.touch();
     this.#stream.save({ closed: true, closedBy: producer });
+    // It has no record, and its place is the end.
+    this.#host.state.reached(Infinity);
     this.#stream.saveState(this.#stream.tail);
     this.#host.closed();
     return { nextOffset: this.#stream.tail, closed: true, duplicate: false, producer };

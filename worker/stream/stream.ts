@@ -297,12 +297,14 @@ export class Stream {
 
   /** Runs in the transaction of the append. */
   appended(offset: number): void {
+    this.#state.reached(offset);
     this.#appends.reached(offset);
     this.#host.onChange(offset, this.closed);
   }
 
   saveState(offset: number): void {
     if (this.store.isEnded) return;
+    this.#state.reached(offset);
     this.#tables.saveMeta(STATE, JSON.stringify({ offset, state: this.#state.snapshot() }));
   }
 

@@ -6,6 +6,9 @@
  *
  *   record header  ds.producer = epoch:seq:id        ds.seq = Stream-Seq
  *
+ * A request counts as soon as it is queued, so that one sent again meanwhile is recognised. A snapshot holds what is
+ * written only: after a crash nothing else is there, and a request that was queued then is new.
+ *
  * Applying a record twice changes nothing (the newer one counts), so a snapshot may be ahead of the offset in its key.
  */
 import type { ErrorDetails } from "../../src/errors.ts";
@@ -20,6 +23,13 @@ export interface WriterProducer {
   readonly id: string;
   readonly epoch: number;
   readonly seq: number;
+}
+
+/** A request: who made it, and the offset of its first record. */
+interface Taken {
+  readonly producer?: WriterProducer | undefined;
+  readonly seq?: string | undefined;
+  readonly offset: number;
 }
 
 /** The header of a record whose request was part of a trace. */
@@ -42,31 +52,61 @@ interface Snapshot {
   readonly forgotten?: number;
 }
 
-export class StreamState {
-  readonly #producers = new RecentMap<string, { readonly epoch: number; readonly seq: number }>();
+/** The newest request of each producer, and the last Stream-Seq, up to one place of the log. */
+class Requests {
+  readonly producers = new RecentMap<string, { readonly epoch: number; readonly seq: number }>();
   #idChars = 0;
-  #seq: string | undefined;
+  seq: string | undefined;
   /** The highest offset that a forgotten producer may have written; -1 if none was forgotten. */
-  #forgotten = -1;
+  forgotten = -1;
+
+  load({ producers, seq, forgotten }: Snapshot, offset: number): void {
+    // Older snapshots don't say, but one that is full has forgotten somebody.
+    this.forgotten = forgotten ?? (producers.length < PRODUCERS_MAX ? -1 : offset - 1);
+    for (const [id, epoch, last] of producers) {
+      this.producers.set(id, { epoch, seq: last });
+      this.#idChars += id.length;
+    }
+    this.seq = seq ?? undefined;
+  }
+
+  record({ producer, seq, offset }: Taken): void {
+    if (seq !== undefined && (this.seq === undefined || seq > this.seq)) this.seq = seq;
+    if (!producer) return;
+    const known = this.producers.get(producer.id);
+    if (known && (known.epoch > producer.epoch || (known.epoch === producer.epoch && known.seq >= producer.seq)))
+      return;
+    this.producers.put(producer.id, { epoch: producer.epoch, seq: producer.seq });
+    if (!known) this.#idChars += producer.id.length;
+    this.producers.dropWhile(
+      () => this.producers.size > PRODUCERS_MAX || this.#idChars > PRODUCER_CHARS_MAX,
+      (_, oldest) => {
+        this.#idChars -= oldest.length;
+        this.forgotten = Math.max(this.forgotten, offset - 1);
+      },
+    );
+  }
+}
+
+export class StreamState {
+  readonly #taken = new Requests();
+  readonly #written = new Requests();
+  /** What was taken and is not in the log yet, oldest first. The queue of appends bounds it. */
+  #queued: Taken[] = [];
 
   /** `offset` is the one that the snapshot is stored under. */
   static from(text: string | undefined, offset: number): StreamState {
     const state = new StreamState();
-    const { producers, seq, forgotten }: Snapshot =
-      text === undefined ? { producers: [], seq: null } : (JSON.parse(text) as Snapshot);
-    // Older snapshots don't say, but one that is full has forgotten somebody.
-    state.#forgotten = forgotten ?? (producers.length < PRODUCERS_MAX ? -1 : offset - 1);
-    for (const [id, epoch, last] of producers) {
-      state.#producers.set(id, { epoch, seq: last });
-      state.#idChars += id.length;
-    }
-    state.#seq = seq ?? undefined;
+    const snapshot = text === undefined ? { producers: [], seq: null } : (JSON.parse(text) as Snapshot);
+    for (const each of [state.#taken, state.#written]) each.load(snapshot, offset);
     return state;
   }
 
+  /** What is written. */
   snapshot(): string {
-    const producers = [...this.#producers].map(([id, { epoch, seq }]) => [id, epoch, seq] as const);
-    return JSON.stringify({ producers, seq: this.#seq ?? null, forgotten: this.#forgotten } satisfies Snapshot);
+    const { producers: known, seq, forgotten } = this.#written;
+    const producers = [...known].map(([id, { epoch, seq }]) => [id, epoch, seq] as const);
+    return JSON.stringify({ producers, seq: seq ?? null, forgotten } satisfies Snapshot);
   }
 
   /**
@@ -74,9 +114,10 @@ export class StreamState {
    * new and in sequence.
    */
   admit({ id, epoch, seq }: WriterProducer, { resentSince = Infinity }: Sending = {}): number | undefined {
-    const known = this.#producers.get(id);
-    if (!known && this.#forgotten >= resentSince) {
-      const details = { unknownProducer: true, forgotten: this.#forgotten, resentSince };
+    const { producers, forgotten } = this.#taken;
+    const known = producers.get(id);
+    if (!known && forgotten >= resentSince) {
+      const details = { unknownProducer: true, forgotten, resentSince };
       throw new EdgeError(
         "OUT_OF_ORDER_SEQUENCE",
         "this producer was forgotten, and what is sent again may be in the stream: read from that " +
@@ -101,29 +142,30 @@ export class StreamState {
   }
 
   checkSeq(seq: string | undefined): void {
-    if (seq !== undefined && this.#seq !== undefined && seq <= this.#seq)
+    if (seq !== undefined && this.#taken.seq !== undefined && seq <= this.#taken.seq)
       throw new EdgeError(
         "OUT_OF_ORDER_SEQUENCE",
         "the sequence of an append must be higher than that of the one before",
       );
   }
 
-  /** `offset` is that of the request's first record. */
-  record(producer: WriterProducer | undefined, seq: string | undefined, offset: number): void {
-    if (seq !== undefined && (this.#seq === undefined || seq > this.#seq)) this.#seq = seq;
-    if (!producer) return;
-    const known = this.#producers.get(producer.id);
-    if (known && (known.epoch > producer.epoch || (known.epoch === producer.epoch && known.seq >= producer.seq)))
-      return;
-    this.#producers.put(producer.id, { epoch: producer.epoch, seq: producer.seq });
-    if (!known) this.#idChars += producer.id.length;
-    this.#producers.dropWhile(
-      () => this.#producers.size > PRODUCERS_MAX || this.#idChars > PRODUCER_CHARS_MAX,
-      (_, oldest) => {
-        this.#idChars -= oldest.length;
-        this.#forgotten = Math.max(this.#forgotten, offset - 1);
-      },
-    );
+  /** Remembers a request that is queued. `offset` is that of its first record. */
+  take(producer: WriterProducer | undefined, seq: string | undefined, offset: number): void {
+    if (!producer && seq === undefined) return;
+    const taken = { producer, seq, offset };
+    this.#taken.record(taken);
+    this.#queued.push(taken);
+  }
+
+  /** The log has everything below this offset, in this transaction at the latest. */
+  reached(offset: number): void {
+    let count = 0;
+    for (const taken of this.#queued) {
+      if (taken.offset >= offset) break;
+      this.#written.record(taken);
+      count++;
+    }
+    if (count > 0) this.#queued.splice(0, count);
   }
 
   /** Takes over what a stored batch's first record says. */
@@ -131,12 +173,16 @@ export class StreamState {
     if (batch.count === 0 || batch.header.producerId >= 0) return;
     for (const [name, value] of batch.headersAt(0)) {
       if (value === null) continue;
-      if (name === SEQ) this.record(undefined, decoder.decode(value), batch.header.baseOffset);
+      if (name === SEQ) this.#replay({ seq: decoder.decode(value), offset: batch.header.baseOffset });
       if (name !== PRODUCER) continue;
       const [, epoch, seq, id] = /^(\d+):(\d+):(.*)$/s.exec(decoder.decode(value)) ?? [];
-      if (id !== undefined)
-        this.record({ id, epoch: Number(epoch), seq: Number(seq) }, undefined, batch.header.baseOffset);
+      if (id === undefined) continue;
+      this.#replay({ producer: { id, epoch: Number(epoch), seq: Number(seq) }, offset: batch.header.baseOffset });
     }
+  }
+
+  #replay(taken: Taken): void {
+    for (const each of [this.#taken, this.#written]) each.record(taken);
   }
 }
 
