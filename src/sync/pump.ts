@@ -127,18 +127,13 @@ export class Pump {
       records: limits.records,
     };
     if (block && block.ranges[0]![0] <= chain.expected) return "nothing";
-    const flushed = store.end;
-    if (flushed <= chain.expected) return "nothing";
-    // It is made while the batches are read, and counts for what was flushed before.
-    const proof = this.#host.proveTerm();
-    proof.catch(() => undefined);
     const found = await readable(this.#host, chain.expected, most);
     if (this.#host.isOver() || !found) return "nothing";
     // Positions would be left out. Only a claim may do that, because copies of this profile must hear of it.
     if (found.at !== chain.expected) return this.#flights.length === 0 ? "claim" : "nothing";
-    const run = runBefore(found, Math.min(flushed, block?.ranges[0]![0] ?? Infinity));
+    const run = block ? runBefore(found, block.ranges[0]![0]) : found;
     if (!run) return "nothing";
-    await proof;
+    await this.#host.proveTerm();
     // An answer may have come during the proof.
     if (this.#host.isOver() || this.#isRefused) return "sent";
     const flight: Flight = { run, chain, answer: undefined };

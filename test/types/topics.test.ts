@@ -18,9 +18,12 @@ import {
   type Topic,
   type TopicRecord,
 } from "../../src/browser/index.ts";
-import { openTopic, type TopicEnv } from "../../worker/client/topic.ts";
-import { withSchemas } from "../../worker/library.ts";
+import type { openTopic as OpenTopic, TopicEnv } from "../../worker/client/topic.ts";
+import type { withSchemas as WithSchemas } from "../../worker/library.ts";
 
+// Only their types: in Node they can't be loaded.
+declare const openTopic: typeof OpenTopic;
+declare const withSchemas: typeof WithSchemas;
 declare const tide: Tide;
 declare const env: TopicEnv;
 

@@ -53,7 +53,9 @@ class OneTopic {
       born: () => 1,
       kernel,
       serializer: serializerOf<string>("text"),
-      fetch: (from, { changes: _, ...options }: FetchOptions) => made.log.fetch(from, options),
+      // A refusal takes a turn, as over a port: to begin anew behind a deleted log keeps nobody from opening it.
+      fetch: (from, { changes: _, ...options }: FetchOptions) =>
+        made.log.fetch(from, options).catch((thrown: unknown) => laterTurn().then(() => Promise.reject(thrown))),
       resolve: (position) => made.log.resolve(position),
     };
   }

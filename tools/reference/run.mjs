@@ -26,7 +26,7 @@ const INTERNAL = [
     "Acked",
   ],
   ...["IndexState", "Result", "Made", "Sent", "StoredSettings", "StreamJudge", "KeyInput", "HeaderPair", "HeaderBytes"],
-  ...["Key", "AnyBatch", "FollowedRecord", "AnySchema", "ImportOptions", "ImportResult"],
+  ...["Key", "AnyBatch", "FollowedRecord", "AnySchema", "ImportOptions", "OnSeal"],
 ];
 const ENTRIES = ["src/browser/index.ts", "worker/library.ts", "src/index.ts"];
 

@@ -25,7 +25,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
   {
     name: "a push without a proof of the term",
     file: PUMP,
-    find: `await proof; // An answer may have come during the proof.
+    find: `await this.#host.proveTerm(); // An answer may have come during the proof.
       if (this.#host.isOver() || this.#isRefused) return`,
     replace: "if (this.#host.isOver() || this.#isRefused) return",
     found: /^unproved/,
