@@ -261,7 +261,7 @@ export class BrowserTopic<V> implements Topic<V> {
       const has = isMade ? "another object" : (JSON.stringify(mine) ?? "none");
       throw new TidemarkError(
         "INVALID_ARGUMENT",
-        `${name} of topic ${this.name} differs from what this page has it with (${has}): leave it out, or use that one`,
+        `${name} of topic ${this.name} is ${has} in this page: leave it out, or give that`,
         { field: name, topic: this.name },
       );
     }
