@@ -14,13 +14,13 @@ export interface Plant {
 export const PLANTS: Readonly<Record<string, Plant>> = {
   "early-ack": { what: "the page tells acks before it appends anything" },
   resend: {
-    what: "a producer now and then sends an acked batch again, under a new sequence",
+    what: "a producer sends each tenth acked batch again, under a new sequence",
     bug: {
       name: "resend",
       file: "src/delivery/producer.ts",
       find: "const result = await this.#send(draft);",
       replace: `const result = await this.#send(draft);
-      if (Math.random() < 0.05) {
+      if ((globalThis.planted = (globalThis.planted ?? 0) + 1) % 10 === 0) {
         draft.owner = { ...draft.owner!, baseSequence: this.#sequence };
         this.#sequence = (this.#sequence + draft.builder.count) % SEQUENCES;
         await this.#send(draft);
