@@ -68,8 +68,10 @@ export type Strike = keyof typeof STRIKES;
 export type Times = Partial<Record<Strike, number>>;
 const ALL = Object.keys(STRIKES) as Strike[];
 
+const workersOf = (tab: Tab) => tab.page.workers().filter((worker) => !worker.url().startsWith("blob:"));
+
 async function hangWorker(tab: Tab): Promise<void> {
-  const workers = tab.page.workers().filter((worker) => !worker.url().startsWith("blob:"));
+  const workers = workersOf(tab);
   expect(workers.length, "workers of the leading page").toBe(1);
   // The call returns when the busy time is over; the worker may have been ended before.
   void workers[0]!
@@ -96,13 +98,19 @@ async function settled(tabs: readonly Tab[]): Promise<Tab> {
     .poll(() => appPage(live(tabs)[0]!).call("standBys"), { timeout: SETTLE_MS, message: "no standby worker is ready" })
     .toBeGreaterThan(0);
   const roles = await states(tabs);
-  return live(tabs)[roles.findIndex(({ role }) => role === "leader")]!;
+  const leader = live(tabs)[roles.findIndex(({ role }) => role === "leader")]!;
+  // The end of a worker that it had as a follower may be told later.
+  const count = { timeout: SETTLE_MS, message: "workers of the leading page" };
+  await expect.poll(() => workersOf(leader).length, count).toBe(1);
+  return leader;
 }
 
 /** Milliseconds from now until the next leader's first ack, in any tab. */
 async function nextAck(tabs: readonly Tab[], strike: () => Promise<void>): Promise<number> {
   const struckAt = now();
   const done = strike();
+  // It may fail before anybody waits for it below.
+  done.catch(() => undefined);
   for (const until = struckAt + PATIENCE_MS; now() < until; await new Promise((resolve) => setTimeout(resolve, 20))) {
     const acks = await Promise.all(live(tabs).map((tab) => appPage(tab).call("ackAfter", struckAt)));
     const first = Math.min(...acks.filter((at) => at !== undefined));
@@ -110,6 +118,7 @@ async function nextAck(tabs: readonly Tab[], strike: () => Promise<void>): Promi
     await done;
     return Math.round(first - struckAt);
   }
+  await done;
   return Infinity;
 }
 
