@@ -13,23 +13,10 @@ import { Stream } from "../../worker/stream/stream.ts";
 import type { StreamConfig } from "../../worker/stream/stream-config.ts";
 import { fails } from "../contract/check.ts";
 import { nodeSql } from "../support/node-sql.ts";
+import { STREAM_CONFIG } from "../support/stream-config.ts";
 import { batchOf, dump, fixture, kernel } from "./log-fixtures.ts";
 
-const CONFIG: StreamConfig = {
-  id: "0",
-  path: "s",
-  tenant: "t",
-  watched: false,
-  contentType: "application/octet-stream",
-  ttl: undefined,
-  expiresAt: undefined,
-  fork: undefined,
-  closed: false,
-  closedBy: undefined,
-  deleted: false,
-  releasing: false,
-  touchedAt: 0,
-};
+const CONFIG: StreamConfig = { ...STREAM_CONFIG, contentType: "application/octet-stream" };
 const edge = (): Promise<Stream> =>
   Stream.create(
     {

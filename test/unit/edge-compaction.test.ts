@@ -20,27 +20,13 @@ import { Random } from "../simulation/prng.ts";
 import { releaseKernel } from "../support/kernels.ts";
 import { DyingSql, nodeSql } from "../support/node-sql.ts";
 import { retryIn } from "../support/retry.ts";
+import { STREAM_CONFIG } from "../support/stream-config.ts";
 
 const kernel = await releaseKernel();
 const encoder = new TextEncoder();
 const text = (bytes: Uint8Array | null): string | null => (bytes === null ? null : new TextDecoder().decode(bytes));
 const PRODUCER = 7;
-const CONFIG: StreamConfig = {
-  id: "0",
-  path: "a",
-  tenant: "t",
-  watched: false,
-  contentType: "text/plain",
-  ttl: undefined,
-  expiresAt: undefined,
-  fork: undefined,
-  closed: false,
-  closedBy: undefined,
-  deleted: false,
-  releasing: false,
-  touchedAt: 0,
-  compaction: { tombstoneRetentionMs: 60_000 },
-};
+const CONFIG: StreamConfig = { ...STREAM_CONFIG, compaction: { tombstoneRetentionMs: 60_000 } };
 
 interface Kept {
   readonly key: string | null;

@@ -15,26 +15,11 @@ import { applyRetention } from "../../worker/log-object/retention-schedule.ts";
 import { releaseKernel } from "../support/kernels.ts";
 import { nodeSql } from "../support/node-sql.ts";
 import { retryIn } from "../support/retry.ts";
+import { STREAM_CONFIG } from "../support/stream-config.ts";
 
 const kernel = await releaseKernel();
 const RECORDS = 12;
-const CONFIG: StreamConfig = {
-  id: "0",
-  path: "source",
-  tenant: "t",
-  watched: false,
-  contentType: "text/plain",
-  ttl: undefined,
-  expiresAt: undefined,
-  fork: undefined,
-  closed: false,
-  closedBy: undefined,
-  deleted: false,
-  releasing: false,
-  touchedAt: 0,
-  retention: { maxRecords: 1 },
-  compaction: {},
-};
+const CONFIG: StreamConfig = { ...STREAM_CONFIG, path: "source", retention: { maxRecords: 1 }, compaction: {} };
 const encoder = new TextEncoder();
 
 /** A stream with twelve records of two keys, in three sealed segments and the active one. */

@@ -12,25 +12,11 @@ import type { StreamConfig } from "../../worker/stream/stream-config.ts";
 import { retentionDue } from "../../worker/log-object/retention-schedule.ts";
 import { releaseKernel } from "../support/kernels.ts";
 import { nodeSql } from "../support/node-sql.ts";
+import { STREAM_CONFIG } from "../support/stream-config.ts";
 
 const kernel = await releaseKernel();
 const MINUTE = 60_000;
-const CONFIG: StreamConfig = {
-  id: "0",
-  path: "source",
-  tenant: "t",
-  watched: false,
-  contentType: "text/plain",
-  ttl: undefined,
-  expiresAt: undefined,
-  fork: undefined,
-  closed: false,
-  closedBy: undefined,
-  deleted: false,
-  releasing: false,
-  touchedAt: 0,
-  retention: { maxRecords: 1 },
-};
+const CONFIG: StreamConfig = { ...STREAM_CONFIG, path: "source", retention: { maxRecords: 1 } };
 
 /** A source whose object sleeps and wakes, with a clock that the test sets. */
 class Source {

@@ -15,27 +15,12 @@ import {
   takePiece,
 } from "../../worker/stream/segment-imports.ts";
 import { Stream, type StreamHost } from "../../worker/stream/stream.ts";
-import type { StreamConfig } from "../../worker/stream/stream-config.ts";
 import { batchAt, joined, range } from "../support/kafka-batches.ts";
 import { releaseKernel } from "../support/kernels.ts";
 import { DyingSql, nodeSql } from "../support/node-sql.ts";
+import { STREAM_CONFIG } from "../support/stream-config.ts";
 
 const kernel = await releaseKernel();
-const CONFIG: StreamConfig = {
-  id: "0",
-  path: "a",
-  tenant: "t",
-  watched: false,
-  contentType: "text/plain",
-  ttl: undefined,
-  expiresAt: undefined,
-  fork: undefined,
-  closed: false,
-  closedBy: undefined,
-  deleted: false,
-  releasing: false,
-  touchedAt: 0,
-};
 const FILES = [
   joined(range(0, 6).map((i) => batchAt(kernel, 100 + 3 * i, 3, 200))),
   // A hole before it, and one inside.
@@ -73,7 +58,7 @@ class Edge {
       onSealed: () => {},
       abort: () => void (sql.isDead = true),
     };
-    this.stream = (await Stream.load(host)) ?? (await Stream.create(host, CONFIG));
+    this.stream = (await Stream.load(host)) ?? (await Stream.create(host, STREAM_CONFIG));
     sql.after = after;
   }
 

@@ -13,10 +13,10 @@ import { readHeader } from "../../src/record/format.ts";
 import { appendAsked } from "../../worker/log-object/http-append.ts";
 import { Archive } from "../../worker/store/segment-archive.ts";
 import { Stream } from "../../worker/stream/stream.ts";
-import type { StreamConfig } from "../../worker/stream/stream-config.ts";
 import { StreamState } from "../../worker/stream/writer-state.ts";
 import { fails } from "../contract/check.ts";
 import { nodeSql } from "../support/node-sql.ts";
+import { STREAM_CONFIG } from "../support/stream-config.ts";
 import { batchOf, dump, type Fixture, fixture, kernel } from "./log-fixtures.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -249,21 +249,6 @@ describe("what is remembered of the forgotten", () => {
 });
 
 describe("at the edge", () => {
-  const CONFIG: StreamConfig = {
-    id: "0",
-    path: "s",
-    tenant: "t",
-    watched: false,
-    contentType: "text/plain",
-    ttl: undefined,
-    expiresAt: undefined,
-    fork: undefined,
-    closed: false,
-    closedBy: undefined,
-    deleted: false,
-    releasing: false,
-    touchedAt: 0,
-  };
   const host = () => ({
     sql: nodeSql(),
     kernel,
@@ -285,7 +270,7 @@ describe("at the edge", () => {
     ];
     for (const [code, make] of bad) {
       for (const at of [0, 1, 2]) {
-        const stream = await Stream.create(host(), CONFIG);
+        const stream = await Stream.create(host(), STREAM_CONFIG);
         await stream.appendBatches([batchOf(["k=0"], { id: 1 }), batchOf(["k=0"], { id: 2 })], undefined);
         const good = () => [
           batchOf(["k=1"], { id: 1, sequence: 1 }),
@@ -312,7 +297,7 @@ describe("at the edge", () => {
   });
 
   it("a conflict of the expected end, and repeats among new ones", async () => {
-    const stream = await Stream.create(host(), CONFIG);
+    const stream = await Stream.create(host(), STREAM_CONFIG);
     await stream.appendBatches([batchOf(["k=0"], { id: 1 })], 0);
     await fails(
       "OFFSET_CONFLICT",
@@ -331,7 +316,7 @@ describe("at the edge", () => {
 
   it("re-sent batches carry their first try's time; a producer that wakes after 1,100 others is safe", async () => {
     const made = host();
-    const stream = await Stream.create(made, CONFIG);
+    const stream = await Stream.create(made, STREAM_CONFIG);
     for (let id = 1; id <= 1100; id++) await stream.appendBatches([batchOf(["a=1"], { id })], undefined);
     await fails(
       "OUT_OF_ORDER_SEQUENCE",

@@ -12,7 +12,7 @@ import { Stream, type StreamHost } from "../../worker/stream/stream.ts";
 import type { StreamConfig } from "../../worker/stream/stream-config.ts";
 import { releaseKernel } from "../support/kernels.ts";
 import { nodeSql } from "../support/node-sql.ts";
-import { CONFIG } from "./outbox-world.ts";
+import { STREAM_CONFIG } from "../support/stream-config.ts";
 
 export const kernel = await releaseKernel();
 export const A = "00000000000000aa";
@@ -78,7 +78,7 @@ export class Edge {
       abort: (reason) => (this.aborted = reason),
       outboxes: this.bounds,
     };
-    this.stream = (await Stream.load(host)) ?? (await Stream.create(host, { ...CONFIG, ...config }));
+    this.stream = (await Stream.load(host)) ?? (await Stream.create(host, { ...STREAM_CONFIG, ...config }));
     return this;
   }
 

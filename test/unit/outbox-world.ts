@@ -14,25 +14,9 @@ import type { OutboxEntry } from "../../worker/store/outbox-bytes.ts";
 import { Archive } from "../../worker/store/segment-archive.ts";
 import type { Speaker } from "../../worker/stream/outboxes.ts";
 import { Stream, type StreamHost } from "../../worker/stream/stream.ts";
-import type { StreamConfig } from "../../worker/stream/stream-config.ts";
 import { Random } from "../simulation/prng.ts";
 import { DyingSql, nodeSql } from "../support/node-sql.ts";
-
-export const CONFIG: StreamConfig = {
-  id: "0",
-  path: "a",
-  tenant: "t",
-  watched: false,
-  contentType: "text/plain",
-  ttl: undefined,
-  expiresAt: undefined,
-  fork: undefined,
-  closed: false,
-  closedBy: undefined,
-  deleted: false,
-  releasing: false,
-  touchedAt: 0,
-};
+import { STREAM_CONFIG } from "../support/stream-config.ts";
 
 const OWNERS = ["AAAAAAAAAAAA", "-_9zAAAAAAAB"];
 const IDS = Array.from({ length: 6 }, (_, i) => `70000000000000${i}f`.padStart(16, "0"));
@@ -140,7 +124,7 @@ export class OutboxWorld {
       abort: () => void (sql.isDead = true),
       outboxes: { hotMax: HOT_MAX },
     };
-    this.#stream = (await Stream.load(host)) ?? (await Stream.create(host, CONFIG));
+    this.#stream = (await Stream.load(host)) ?? (await Stream.create(host, STREAM_CONFIG));
   }
 
   async #step(): Promise<void> {

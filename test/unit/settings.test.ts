@@ -14,10 +14,10 @@ import { batchOf, fixture, kernel } from "./log-fixtures.ts";
 import { Archive } from "../../worker/store/segment-archive.ts";
 import { compactionOf, describeRetention, retentionOf } from "../../worker/wire/policies.ts";
 import { Stream } from "../../worker/stream/stream.ts";
-import type { StreamConfig } from "../../worker/stream/stream-config.ts";
 import { openTopic } from "../../worker/client/topic.ts";
 import { retentionDue } from "../../worker/log-object/retention-schedule.ts";
 import { nodeSql } from "../support/node-sql.ts";
+import { STREAM_CONFIG } from "../support/stream-config.ts";
 
 const NONSENSE = [null, Number.NaN, -1, -Infinity, Infinity, "5", "512MB", true, {}, [], [5], () => 5, 10n] as const;
 const messageOf = (work: () => unknown): string => {
@@ -123,22 +123,6 @@ describe("settings", () => {
 });
 
 describe("settings at the edge", () => {
-  const CONFIG: StreamConfig = {
-    id: "0",
-    path: "s",
-    tenant: "t",
-    watched: false,
-    contentType: "text/plain",
-    ttl: undefined,
-    expiresAt: undefined,
-    fork: undefined,
-    closed: false,
-    closedBy: undefined,
-    deleted: false,
-    releasing: false,
-    touchedAt: 0,
-  };
-
   it("headers of a PUT must be whole numbers from 1 on that do not overflow", () => {
     for (const name of ["Bytes", "Records", "Seconds"].map((each) => `Tidemark-Retention-${each}`)) {
       for (const value of ["0", "-1", "1.5", "1e3", "NaN", "Infinity", "null", "", "512MB", "99999999999999999999"]) {
@@ -189,7 +173,7 @@ describe("settings at the edge", () => {
           onSealed: () => {},
           abort: (reason: string) => expect.fail(reason),
         },
-        { ...CONFIG, retention },
+        { ...STREAM_CONFIG, retention },
       );
       await stream.appendBatches([batchOf(["a=1"])], undefined);
       await stream.log.roll();

@@ -9,7 +9,7 @@
  * A request counts as soon as it is queued, so that one sent again meanwhile is recognised. A snapshot holds what is
  * written only: after a crash nothing else is there, and a request that was queued then is new.
  *
- * Applying a record twice changes nothing (the newer one counts), so a snapshot may be ahead of the offset in its key.
+ * Applying a record twice changes nothing (the newer one counts), so what is read back may begin before the snapshot.
  */
 import type { ErrorDetails } from "../../src/errors.ts";
 import type { RecordBatch } from "../../src/record/record-batch.ts";

@@ -18,7 +18,7 @@ import type { OutboxBounds } from "../../../worker/stream/outboxes.ts";
 import { Stream, type StreamHost } from "../../../worker/stream/stream.ts";
 import { Counters } from "../../../worker/telemetry/counters.ts";
 import { kernel } from "../../unit/outbox-edge.ts";
-import { CONFIG } from "../../unit/outbox-world.ts";
+import { STREAM_CONFIG } from "../../support/stream-config.ts";
 import { Ledger } from "./ledger.ts";
 import type { HttpDoor } from "./http-way.ts";
 import { type DeviceEnd, type Front, type Joiner, type ObjectSocket, SimSocket } from "./network.ts";
@@ -200,7 +200,7 @@ export class SimEdge implements Front, HttpDoor {
   /** Makes the log, if there is none. */
   async make(): Promise<void> {
     if (await this.#stream.catch(() => undefined)) return;
-    const made = Stream.create(this.#host(), { ...CONFIG, id: String(this.#made++) });
+    const made = Stream.create(this.#host(), { ...STREAM_CONFIG, id: String(this.#made++) });
     this.#become(made);
     await made;
   }
