@@ -74,7 +74,8 @@ export class SyncDevice {
       prove: () => Promise.resolve(),
       emit: (event) => hear((event as { readonly event: SyncNews }).event),
       failed: (error) => this.#hear({ type: "stopped", topic: "the volume", code: error.code, details: {} }),
-      due: (topic) => this.due.add(topic),
+      // What the edge has let go is told here alone.
+      due: (topic) => void (this.due.add(topic), this.#wake()),
     });
     if (isSamePage) return;
     this.page = pageSync({
@@ -102,6 +103,10 @@ export class SyncDevice {
 
   #hear(event: SyncEvent): void {
     this.events.push(event);
+    this.#wake();
+  }
+
+  #wake(): void {
     for (const wake of this.#waiting.splice(0)) wake();
   }
 
@@ -163,7 +168,7 @@ export class SyncDevice {
     return this.status.topics[topic]!;
   }
 
-  /** Resolves once this holds; looked at after each event. Ends by the test's own time limit. */
+  /** Resolves once this holds. It looks after each event, and when a trim is due; the test's own limit ends it. */
   async until(holds: () => unknown): Promise<void> {
     while (!holds()) await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
