@@ -1,5 +1,5 @@
 /** Kafka's .log files: their batches one by one, and the records of each. A broker's file may be larger than memory. */
-import { closeSync, fstatSync, openAsBlob, openSync, readSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, openAsBlob, openSync, readFileSync, readSync } from "node:fs";
 import path from "node:path";
 import type { Kernel } from "../src/kernel/types.ts";
 import { BATCH_HEADER_BYTES, LENGTH_AT, LENGTH_OVERHEAD, MAGIC, MAGIC_AT } from "../src/record/format.ts";
@@ -8,6 +8,8 @@ import { viewOf } from "../src/record/bytes.ts";
 import { Failure } from "./failure.ts";
 import type { LineInput } from "./lines.ts";
 
+/** What `tidemark export` writes beside the segments, last. */
+export const MANIFEST = "manifest.json";
 /** A broker's limit may be raised; no batch that is larger makes sense. */
 const BATCH_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -79,8 +81,27 @@ export async function endsOf(files: readonly string[], kernel: Kernel): Promise<
   }
 }
 
-/** The records of .log files, without what transactions wrote for the log itself. */
-export async function* recordsOfSegments(files: readonly string[], kernel: Kernel): AsyncGenerator<LineInput[]> {
+/**
+ * Where a topic began that `tidemark export` wrote into these files' folder. What was trimmed may still be in its first
+ * segment. 0 for a broker's files.
+ */
+export function startOf([file]: readonly string[]): number {
+  const manifest = path.join(path.dirname(file!), MANIFEST);
+  if (!existsSync(manifest)) return 0;
+  try {
+    const { start } = JSON.parse(readFileSync(manifest, "utf8")) as { readonly start?: unknown };
+    return Number.isSafeInteger(start) ? Number(start) : 0;
+  } catch {
+    throw new Failure(`${manifest} can't be read, so where the topic begins is not known: remove it to take all`);
+  }
+}
+
+/** The records of .log files from an offset on, without what transactions wrote for the log itself. */
+export async function* recordsOfSegments(
+  files: readonly string[],
+  kernel: Kernel,
+  start: number,
+): AsyncGenerator<LineInput[]> {
   for (const file of files)
     for (const { bytes, position } of batchesOfFile(file)) {
       const batch = await decodeBatch(kernel, bytes);
@@ -90,7 +111,9 @@ export async function* recordsOfSegments(files: readonly string[], kernel: Kerne
           `${path.basename(file)}, byte ${position}: a batch of a transaction, and only a broker knows whether it ` +
             `was aborted: export the topic with a consumer that reads committed records`,
         );
-      yield Array.from({ length: batch.count }, (_, i) => ({
+      const kept = Array.from({ length: batch.count }, (_, i) => i).filter((i) => batch.offsetAt(i) >= start);
+      if (kept.length === 0) continue;
+      yield kept.map((i) => ({
         key: batch.keyAt(i)?.slice() ?? null,
         value: batch.valueAt(i)?.slice() ?? null,
         headers: batch.headersAt(i),

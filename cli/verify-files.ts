@@ -10,6 +10,7 @@ import type { Kernel } from "../src/kernel/types.ts";
 import { BATCH_HEADER_BYTES, nextOffsetOf, readHeader } from "../src/record/format.ts";
 import { decodeBatch } from "../src/record/record-batch.ts";
 import { viewOf } from "../src/record/bytes.ts";
+import { MANIFEST } from "./segment-files.ts";
 import type { Checked, Fault } from "./verify-tide.ts";
 
 interface Manifest {
@@ -18,7 +19,7 @@ interface Manifest {
 
 /** Faults of files that a manifest names. */
 export function verifyManifest(folder: string): Fault[] {
-  const file = path.join(folder, "manifest.json");
+  const file = path.join(folder, MANIFEST);
   if (!existsSync(file)) return [];
   let manifest: Manifest;
   try {

@@ -28,6 +28,7 @@ import { choiceOf, type Command } from "../arguments.ts";
 import { Failure, UsageError } from "../failure.ts";
 import { stopSignal } from "../interrupt.ts";
 import { lineOfRecord } from "../lines.ts";
+import { MANIFEST } from "../segment-files.ts";
 import type { LogTarget, Place } from "../target.ts";
 import { openTarget, placeOf, positionOf } from "../targets.ts";
 import { endProgress, note, print, printLine, progress, sizeText } from "../terminal.ts";
@@ -202,10 +203,7 @@ async function exportSegments(target: LogTarget, topic: string, folder: string, 
   }
   endProgress();
   const { start, end } = place;
-  writeWhole(
-    path.join(folder, "manifest.json"),
-    `${JSON.stringify({ tidemark: 1, topic, start, end, files }, null, 1)}\n`,
-  );
+  writeWhole(path.join(folder, MANIFEST), `${JSON.stringify({ tidemark: 1, topic, start, end, files }, null, 1)}\n`);
   note(`${segments} segments in ${folder} (${sizeText(files.reduce((sum, { bytes }) => sum + bytes, 0))})`);
 }
 

@@ -6,7 +6,7 @@ import { feed } from "../feed.ts";
 import { bytesOf, recordsOfLines, segmentFiles } from "../inputs.ts";
 import { stopSignal } from "../interrupt.ts";
 import { LINES_AS, type LineInput, type LinesAs } from "../lines.ts";
-import { type Ends, endsOf, recordsOfSegments } from "../segment-files.ts";
+import { type Ends, endsOf, recordsOfSegments, startOf } from "../segment-files.ts";
 import type { LogTarget } from "../target.ts";
 import { isEdge, openTarget } from "../targets.ts";
 import { acked, endProgress, note } from "../terminal.ts";
@@ -45,10 +45,14 @@ export async function takeSegments(
   files: readonly string[],
   signal?: AbortSignal,
 ): Promise<void> {
+  const start = startOf(files);
   const place = await target.place(topic);
   const ends = place && place.end > 0 ? await endsOf(files, target.kernel) : undefined;
-  if (ends && (await isThere(target, topic, ends)))
-    return note(`nothing to do: records ${ends.first.offset} to ${ends.last.offset} are in ${topic} already`);
+  if (ends && (await isThere(target, topic, ends, Math.max(start, place!.start)))) {
+    if (place!.start < start) await target.trim(topic, start);
+    const from = Math.max(start, ends.first.offset);
+    return note(`nothing to do: records ${from} to ${ends.last.offset} are in ${topic} already`);
+  }
   if (place && place.end > 0)
     throw new Failure(
       `${topic} has had ${place.end} records, so these can't keep their offsets: import into a new topic, or give ` +
@@ -57,7 +61,9 @@ export async function takeSegments(
   try {
     const { records, firstOffset, nextOffset } = await target.take!(topic, files, signal);
     endProgress();
-    note(`${records} records imported, offsets ${firstOffset} to ${nextOffset - 1}`);
+    const trimmed = start > firstOffset ? `; those before ${start} were trimmed, and are removed again` : "";
+    if (trimmed) await target.trim(topic, start);
+    note(`${records} records imported, offsets ${firstOffset} to ${nextOffset - 1}${trimmed}`);
   } catch (thrown) {
     endProgress();
     if (!signal?.aborted || thrown !== signal.reason) throw thrown;
@@ -65,8 +71,10 @@ export async function takeSegments(
   }
 }
 
-async function isThere(target: LogTarget, topic: string, { first, last }: Ends): Promise<boolean> {
-  for (const { offset, value, key } of [first, last]) {
+/** Whether the topic has the ends of what the files hold; of those before `start` nothing can be said. */
+async function isThere(target: LogTarget, topic: string, { first, last }: Ends, start: number): Promise<boolean> {
+  if (last.offset < start) return false;
+  for (const { offset, value, key } of [first, last].filter(({ offset }) => offset >= start)) {
     let found: { readonly valueBytes: Uint8Array | null; readonly keyBytes: Uint8Array | null } | undefined;
     try {
       for await (const record of target.read(topic, { from: offset, to: offset + 1 })) found = record;
@@ -137,7 +145,7 @@ export const importCommand: Command = {
       const { appended, before, end, isWhole } = await feed({
         target,
         topic: args.topic,
-        input: segments ? recordsOfSegments(segments, target.kernel) : linesOfFiles(paths, as),
+        input: segments ? recordsOfSegments(segments, target.kernel, startOf(segments)) : linesOfFiles(paths, as),
         state,
         expect,
         signal: stopSignal(),

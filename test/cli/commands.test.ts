@@ -196,6 +196,31 @@ describe("trim", () => {
   const startOf = (): number =>
     (JSON.parse(program.good(["info", "data", "short", "--json"])) as { start: number }).start;
 
+  it("holds in an export, and in what is made of it, also where the segment still has the records", () => {
+    program.good(["append", "data", "cut", "-q"], { input: TEXT });
+    program.good(["trim", "data", "cut", "--before", "3"]);
+    const lines = program.good(["export", "data", "cut"]);
+    expect(lines.split("\n")[0]).toContain('"offset":3');
+    program.good(["export", "data", "cut", "cut-segments"]);
+    expect(program.run(["import", "data", "cut-again", "cut-segments"])).toMatchObject({
+      status: 0,
+      stderr: expect.stringContaining("those before 3 were trimmed, and are removed again") as string,
+    });
+    expect(program.good(["export", "data", "cut-again"])).toBe(lines);
+    expect(program.run(["import", "data", "cut-again", "cut-segments"])).toMatchObject({
+      status: 0,
+      stderr: expect.stringContaining("nothing to do: records 3 to 7") as string,
+    });
+    // As after a kill between the import and the trim.
+    rmSync(program.path("cut-segments", "manifest.json"));
+    program.good(["import", "data", "cut-whole", "cut-segments"]);
+    program.good(["export", "data", "cut", "cut-segments"]);
+    program.good(["import", "data", "cut-whole", "cut-segments"]);
+    expect(program.good(["export", "data", "cut-whole"])).toBe(lines);
+    program.good(["import", "data", "cut-twice", "cut-segments", "--append"]);
+    expect(program.good(["tail", "data", "cut-twice", "--format", "%o"])).toBe("01234");
+  });
+
   it("removes what is before an offset, a time or the last N, and says so", () => {
     program.good(["append", "data", "short", "-q"], { input: TEXT });
     const trim = (before: string) => program.run(["trim", "data", "short", `--before=${before}`]);

@@ -35,7 +35,7 @@ it("an edge's says that the same call goes on there", async () => {
     throw new Error("unreached");
   });
   const noted = vi.spyOn(process.stderr, "write").mockReturnValue(true);
-  await takeSegments(target, "t", [], stop.signal);
+  await takeSegments(target, "t", [program.path("0.log")], stop.signal);
   expect(String(noted.mock.lastCall?.[0])).toMatch(/^stopped, .* the same call goes on there\n$/);
 });
 
@@ -45,5 +45,5 @@ it("an error that is not the interrupt's own is told", async () => {
     stop.abort();
     throw new Error("the disk is gone");
   });
-  await expect(takeSegments(target, "t", [], stop.signal)).rejects.toThrow("the disk is gone");
+  await expect(takeSegments(target, "t", [program.path("0.log")], stop.signal)).rejects.toThrow("the disk is gone");
 });
