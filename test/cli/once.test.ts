@@ -159,7 +159,9 @@ describe("a process that is killed", () => {
   it("exports each record once", { timeout: 120_000 }, async () => {
     for (const name of ["out.ndjson", "out.ndjson.gz"]) {
       const args = ["export", "killed", "stdin", name, "--acks"];
-      expect(await untilDone({ args }, new Random(SEED, 4), 1), `seed ${SEED}`).toBeGreaterThan(0);
+      // An export is quick: on a busy machine it may end before its kill has arrived, and that proves nothing.
+      for (let kills = 0; kills === 0; kills = await untilDone({ args }, new Random(SEED, 4), 1))
+        rmSync(program.path(name), { force: true });
       const lines = name.endsWith("gz")
         ? program.good(["import", "fresh", "t", name, "--acks"]) && program.good(["export", "fresh", "t"])
         : readFileSync(program.path(name), "utf8");
