@@ -1,6 +1,6 @@
 /**
- * What `tidemark bench` compares a folder's appends with: the same bytes, written to a plain file and synced. The file
- * has its size before the first of them, as a slot of a tide has. A file that grows would make the system sync its new
+ * The file that `tidemark bench` compares a folder's appends with. It gets the same bytes, and each write is synced. It
+ * has its size before the first write, as a slot of a tide has. A file that grows would make the system sync its new
  * length as well, and Tidemark would look faster than it is.
  */
 import { closeSync, fdatasyncSync, fsyncSync, openSync, writeSync } from "node:fs";

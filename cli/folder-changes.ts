@@ -14,7 +14,7 @@ export class FolderChanges {
   constructor(folder: string) {
     try {
       this.#watcher = watch(folder, () => this.#changed());
-      // What the system stops telling is found by looking.
+      // A system may stop telling of changes, so the reader also looks by itself.
       this.#watcher.on("error", () => undefined);
     } catch {
       this.#watcher = undefined;
@@ -26,7 +26,7 @@ export class FolderChanges {
     this.#wake?.();
   }
 
-  /** What was written up to now is about to be looked at. */
+  /** Says that a look begins: it will see all that is written up to now. */
   seen(): void {
     this.#isPending = false;
   }

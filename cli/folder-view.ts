@@ -1,11 +1,11 @@
 /**
- * What a tide's folder holds at a moment, read beside the process that has it open.
+ * The content of a tide's folder at a moment, read beside the process that has it open.
  *
  *   catalog ── which slots are the topic's ──▶ recovery of its active slot, in memory ──▶ sync ──▶ records can be read
  *
  * The writer changes bytes that count in two ways only: it appends behind the active segment's end, and it takes a slot
  * again that a commit of the catalog has freed. A batch that is half written fails its checksum and is looked at later.
- * What was read of a slot counts only if the catalog, looked at afterwards, still names that slot for that segment.
+ * Bytes of a slot count only if the catalog, looked at afterwards, still names that slot for that segment.
  *
  * A batch behind the newest mark may not be durable yet, because its writer was killed or is still syncing. So this
  * process syncs the file before it shows what it read. Where the system refuses that, the mark is the limit.
@@ -241,7 +241,7 @@ export class FolderView {
   /** Errors as in readCatalog(). */
   static async of(folder: string, kernel: Kernel): Promise<FolderView> {
     const seen = await readCatalog(folder, kernel);
-    // What a commit says counts from its sync on, and that may be still under way.
+    // A commit counts once it is synced, and its sync may still be under way.
     await seen.files.sync(COPIES);
     return new FolderView(seen, kernel);
   }

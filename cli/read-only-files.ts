@@ -10,7 +10,7 @@ import { fileError, isThere, noTide, slotBytesIn, slotFile, slotsIn } from "../s
 import type { Volume, VolumeInfo } from "../src/store/volume.ts";
 
 const dataSynced = promisify(fdatasync);
-/** What a system says that syncs no file which is open for reading alone (Windows; some file systems). */
+/** Errors of systems that can't sync a file which is open for reading alone (Windows; some file systems). */
 const UNSYNCABLE = ["EPERM", "EACCES", "EBADF", "EINVAL", "EROFS", "ENOTSUP", "ENOSYS"];
 
 const unwritable = (): TidemarkError => new TidemarkError("INTERNAL", "a folder that is only read is not written to");

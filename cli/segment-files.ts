@@ -8,7 +8,7 @@ import { viewOf } from "../src/record/bytes.ts";
 import { Failure } from "./failure.ts";
 import type { LineInput } from "./lines.ts";
 
-/** What `tidemark export` writes beside the segments, last. */
+/** The file that `tidemark export` writes last, beside the segments. */
 export const MANIFEST = "manifest.json";
 /** A broker's limit may be raised; no batch that is larger makes sense. */
 const BATCH_BYTES_MAX = 64 * 1024 * 1024;

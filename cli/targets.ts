@@ -23,7 +23,7 @@ import type { LinesAs } from "./lines.ts";
 
 export interface TargetOptions {
   /**
-   * What is done to a folder. "read", the default, takes no lock. "change" and "create" do, and "create" makes a tide
+   * The use of a folder. "read", the default, takes no lock. "change" and "create" do, and "create" makes a tide
    * of a folder that has none.
    */
   readonly access?: "read" | "change" | "create";

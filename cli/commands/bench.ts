@@ -42,7 +42,7 @@ const SOCKET_END_MS = 500;
 
 type Value = { readonly value: Uint8Array };
 
-/** What a folder's topic and an edge's have in common. */
+/** The calls that a folder's topic and an edge's share. */
 interface BenchTopic {
   append(record: Value): Promise<{ readonly offset: number }>;
   appendBatch(records: readonly Value[]): Promise<{ readonly offset: number }>;
@@ -337,7 +337,7 @@ export const bench: Command = {
     } catch (thrown) {
       endProgress();
       if (!signal.aborted) {
-        // What failed first is what the command says; the other is told beside it.
+        // The command reports the first failure; that of the cleaning is told beside it.
         await made.clean().catch((also: unknown) => note(lineOf(also)));
         throw thrown;
       }

@@ -5,7 +5,7 @@ import { BATCH_HEADER_BYTES, readHeader } from "../record/format.ts";
 /** The request that begins an import of segments at an edge, and a piece of a file of it (docs/edge.md). */
 export const IMPORT_TYPE = "application/vnd.tidemark.import+json";
 export const PIECE_TYPE = "application/vnd.tidemark.import-piece";
-/** What an edge takes in one request. A batch that it can store always fits. */
+/** The most that an edge takes in one request. A batch that it can store always fits. */
 export const PIECE_BYTES_MAX = 4 * 1024 * 1024;
 /** One .log file. */
 export interface SegmentSource {

@@ -59,7 +59,7 @@ export interface ScanBounds {
   readonly skips: boolean;
 }
 
-/** What a scan has to remember between two pieces. */
+/** The state of a scan between two pieces. */
 export interface ScanState {
   /** The next batch has this offset or a later one. */
   readonly expected: number;

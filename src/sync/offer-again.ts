@@ -35,7 +35,7 @@ export const isOwn = (
 ): boolean =>
   producers.some(([id, epoch, from]) => id === producerId && epoch === producerEpoch && baseSequence >= from);
 
-/** What compaction has left of a batch, and fillers. */
+/** True for a batch that compaction has thinned, and for a filler: neither has the checksum of the first one. */
 const isRemade = (header: BatchHeader): boolean => isFiller(header) || header.recordCount <= header.lastOffsetDelta;
 
 /** A read of an offset in a hole finds the batch behind the hole. That one does not cover the offset. */

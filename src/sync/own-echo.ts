@@ -38,7 +38,7 @@ export async function ownBytes(
     stampBaseOffset(batch, offset + header.baseOffset - position);
     count++;
   }
-  // What is read is a copy of its own: offsets may be written into it.
+  // The bytes that were read are a copy, so offsets may be written into them.
   return at > position && (at < next || (at === next && count === crcs.length)) ? read.bytes : undefined;
 }
 

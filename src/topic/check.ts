@@ -97,7 +97,7 @@ export const wellFormed: Check = (field, value) => {
 /** A check for an option that others look at. */
 export const elsewhere: Check = () => undefined;
 
-/** What the caller's own getter or proxy has thrown while this field was read; an error of a check stays as it is. */
+/** An error that the caller's getter or proxy throws names the field; an error of a check stays as it is. */
 export const unreadable = (field: string, thrown: unknown): TidemarkError =>
   thrown instanceof TidemarkError ? thrown : refused(field, thrown, "readable");
 

@@ -1,4 +1,4 @@
-/** What an application gives to importSegments(), as files that are read piece by piece. */
+/** The input of importSegments(), as files that are read piece by piece. */
 import type { ImportOptions, SegmentSource } from "../store/segment-files.ts";
 import { checkOptions, isObject, oneOf, refused } from "./check.ts";
 

@@ -90,7 +90,7 @@ export async function uploadSegments(
   return { batches, records, firstOffset, nextOffset, damage: found };
 }
 
-/** What tidemark/client sends requests with: again() tries until they pass. */
+/** The sender of tidemark/client: again() repeats a request until it passes. */
 interface Trying {
   again<T>(work: (over: AbortSignal) => Promise<T>, how?: { readonly signal?: AbortSignal | undefined }): Promise<T>;
 }

@@ -1,6 +1,6 @@
 /**
- * What `npm test` takes from Vitest's JSON reports: counts, what was skipped, what failed, and what passed only when it
- * was run again (docs/decisions/0017).
+ * Reads Vitest's JSON reports for `npm test`: counts, skipped tests, failures, and tests that passed only when they
+ * were run again (docs/decisions/0017).
  */
 import path from "node:path";
 import { skippedLines } from "./engines.mjs";
@@ -22,7 +22,7 @@ export function tally(report, exitCode, outside = []) {
   const skipped = report.numPendingTests + report.numTodoTests;
   const broken = failedFiles(report).filter((file) => failedTests(file).length === 0);
   let failed = report.numFailedTests + broken.length + outside.length;
-  // Whatever else went wrong shows only in the exit code.
+  // Any other failure shows only in the exit code.
   if (failed === 0 && (exitCode !== 0 || passed === 0)) failed = 1;
   return {
     passed,
@@ -65,7 +65,7 @@ export function afterAgain(report, second) {
 
 const isPassed = ({ status }) => status === "passed";
 
-/** What each failed test says first, below its name. A file that does not load is named with the reason. */
+/** The name of each failed test, and the first lines of its error. A file that does not load is named as well. */
 export function failureLines(report, word) {
   const lines = [];
   const add = (name, message) => lines.push(`${word} ${name}`, ...firstLines(message));

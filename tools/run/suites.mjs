@@ -53,7 +53,7 @@ async function vitest(project, how = {}, only = []) {
     return { report, outside, ...tally(report, code, outside) };
   };
   const { report, outside, ...first } = await run(project, only);
-  // What ended outside of a test names no file that could be run again.
+  // An error outside of every test names no file that could be run again.
   const files = outside?.length === 0 && AGAIN.has(project) ? failedFiles(report).map(({ name }) => name) : [];
   if (files.length === 0 || files.length > AGAIN_FILES_MAX) return first;
   console.log(`\n── ${project}, what failed again ──`);
@@ -142,8 +142,8 @@ async function runKept(names, options, isAside) {
 }
 
 /**
- * What runs at the same time. `aside`: steps of plain Node, where another one runs meanwhile. `beside`: `edge`, which
- * needs its share of the processor, for its tests measure lives of streams.
+ * The steps that run at the same time. `aside`: those of plain Node, where another step runs meanwhile. `beside`:
+ * `edge`, which needs its share of the processor, because its tests measure lives of streams.
  */
 export function lanes(names) {
   const others = names.filter((name) => name !== "kernel" && !(name in OF_NODE));

@@ -119,7 +119,7 @@ export class HeldForks {
   }
 }
 
-/** What a fork is answered that asks for records of this stream. Undefined if its source is not here any more. */
+/** The answer to a fork that asks for records of this stream. Undefined if its source is not here any more. */
 export async function sourceAnswer(
   stream: Stream | undefined,
   id: string | undefined,

@@ -57,7 +57,7 @@ function sendingOf(headers: HeadersOf): Sending {
   };
 }
 
-/** What answers a POST that removes records (alarm-work.ts). */
+/** The part of the object that removes records (alarm-work.ts). */
 interface Trimming {
   trim(stream: Stream, offset: number): Promise<void>;
 }

@@ -219,7 +219,7 @@ function scan(
   };
 }
 
-/** What every batch is checked for that comes to this stream, in groups of what one request may have. */
+/** The checks of each batch that comes to this stream, in groups of as many bytes as one request may have. */
 async function check(stream: Stream, file: string, found: readonly ScannedBatch[]): Promise<void> {
   const { kernel, isJson, judge, config } = stream;
   for (let from = 0, to = 0; from < found.length; from = to) {

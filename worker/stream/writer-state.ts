@@ -91,7 +91,7 @@ class Requests {
 export class StreamState {
   readonly #taken = new Requests();
   readonly #written = new Requests();
-  /** What was taken and is not in the log yet, oldest first. The queue of appends bounds it. */
+  /** Requests that were taken and are not in the log yet, oldest first. The queue of appends bounds it. */
   #queued: Taken[] = [];
 
   /** `offset` is the one that the snapshot is stored under. */
@@ -102,7 +102,7 @@ export class StreamState {
     return state;
   }
 
-  /** What is written. */
+  /** The requests that are written, as text. */
   snapshot(): string {
     const { producers: known, seq, forgotten } = this.#written;
     const producers = [...known].map(([id, { epoch, seq }]) => [id, epoch, seq] as const);

@@ -1,5 +1,5 @@
 /**
- * What to do about a file of the package that can't be loaded. A worker of the package gets this text from its page
+ * The advice for a file of the package that can't be loaded. A worker of the package gets this text from its page
  * (../package/own-errors.ts).
  */
 export const LOAD_HELP =

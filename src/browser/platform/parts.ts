@@ -31,7 +31,7 @@ export interface Parts {
   readonly views?: string;
   /** Schemas, event types and middleware, in a page. */
   readonly typed?: string;
-  /** What a worker's errors say. A page has these words in base.js, which its workers do not load. */
+  /** The texts of a worker's errors. A page has them in base.js, which its workers do not load. */
   readonly words?: ErrorWords;
 }
 type Part = Exclude<keyof Parts, "words">;

@@ -185,7 +185,7 @@ export class HttpWay {
 
 const noContent = (answer: Plain): Plain => (answer.bytes.length > 0 ? answer : { ...answer, status: 204 });
 
-/** What is no answer of the edge. */
+/** An answer that did not come from the edge. */
 const between = (): HttpAnswer => ({
   status: 502,
   header: () => null,
