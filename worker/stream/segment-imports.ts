@@ -219,7 +219,7 @@ function scan(
   };
 }
 
-/** The checks of each batch that comes to this stream, in groups of as many bytes as one request may have. */
+/** Checks each batch as one that comes to this stream, in groups of as many as one request may have. */
 async function check(stream: Stream, file: string, found: readonly ScannedBatch[]): Promise<void> {
   const { kernel, isJson, judge, config } = stream;
   for (let from = 0, to = 0; from < found.length; from = to) {
