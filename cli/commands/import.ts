@@ -48,9 +48,10 @@ export async function takeSegments(
   const start = startOf(files);
   const place = await target.place(topic);
   const ends = place && place.end > 0 ? await endsOf(files, target.kernel) : undefined;
-  if (ends && (await isThere(target, topic, ends, Math.max(start, place!.start)))) {
+  const from = Math.max(start, ends?.first.offset ?? 0);
+  // A topic that begins behind the files has never had their first records, or has trimmed them: nobody can say which.
+  if (ends && place!.start <= from && (await isThere(target, topic, ends, start))) {
     if (place!.start < start) await target.trim(topic, start);
-    const from = Math.max(start, ends.first.offset);
     return note(`nothing to do: records ${from} to ${ends.last.offset} are in ${topic} already`);
   }
   if (place && place.end > 0)

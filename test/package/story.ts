@@ -81,6 +81,12 @@ async function hangWorker(tab: Tab): Promise<void> {
     .catch(() => undefined);
 }
 
+/** The end of a worker that the leader had as a follower may be told later. */
+const hasOneWorker = (leader: Tab): Promise<void> =>
+  expect
+    .poll(() => workersOf(leader).length, { timeout: SETTLE_MS, message: "workers of the leading page" })
+    .toBe(1);
+
 const live = (tabs: readonly Tab[]): Tab[] => tabs.filter(({ struck }) => !struck);
 const states = (tabs: readonly Tab[]): Promise<AppState[]> =>
   Promise.all(live(tabs).map((tab) => appPage(tab).call("state")));
@@ -98,11 +104,7 @@ async function settled(tabs: readonly Tab[]): Promise<Tab> {
     .poll(() => appPage(live(tabs)[0]!).call("standBys"), { timeout: SETTLE_MS, message: "no standby worker is ready" })
     .toBeGreaterThan(0);
   const roles = await states(tabs);
-  const leader = live(tabs)[roles.findIndex(({ role }) => role === "leader")]!;
-  // The end of a worker that it had as a follower may be told later.
-  const count = { timeout: SETTLE_MS, message: "workers of the leading page" };
-  await expect.poll(() => workersOf(leader).length, count).toBe(1);
-  return leader;
+  return live(tabs)[roles.findIndex(({ role }) => role === "leader")]!;
 }
 
 /** Milliseconds from now until the next leader's first ack, in any tab. */
@@ -158,6 +160,7 @@ export async function manyTabs(
       await appPage(tab).call("work");
     }
     const leader = await settled(tabs);
+    if (name === "hang") await hasOneWorker(leader);
     acks.push(...(await appPage(leader).call("state")).acks);
     const ms = await nextAck(tabs, () => STRIKES[name].strike(leader));
     expect(browser.problems).toEqual([]);
