@@ -2,12 +2,14 @@
  * Where records come from: stdin, files of lines, the same in gzip, folders of Kafka segments. Each gives chunks, so
  * that what comes slowly is appended as it comes.
  */
-import { createReadStream, existsSync, openSync, readdirSync, readSync, statSync } from "node:fs";
+import { createReadStream, existsSync, openSync, readSync, statSync } from "node:fs";
 import path from "node:path";
 import type { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { Failure } from "./failure.ts";
 import { inputOfLine, type LinesAs, type LineInput } from "./lines.ts";
+import { MANIFEST, segmentFolder } from "./manifest.ts";
+import { note } from "./terminal.ts";
 
 /** A longer line is no record: the largest has 1 MiB, and base64 adds a third. */
 const LINE_BYTES_MAX = 16 * 1024 * 1024;
@@ -65,18 +67,24 @@ export function bytesOf(file: string): Readable {
   return stream.pipe(unpacked);
 }
 
-/** The .log files that these paths name, in the order of their offsets; undefined if they name other files. */
+/**
+ * The .log files that these paths name, folder by folder, each in the order of its files' names; undefined if they name
+ * other files.
+ */
 export function segmentFiles(paths: readonly string[]): string[] | undefined {
   const found = paths.flatMap((each) => {
     if (each === "-") return [each];
     if (!existsSync(each)) throw new Failure(`${each} is not there`);
     if (!statSync(each).isDirectory()) return [each];
-    const logs = readdirSync(each).filter((name) => name.endsWith(".log"));
+    const { logs, others } = segmentFolder(each);
     if (logs.length === 0) throw new Failure(`no .log file is in the folder ${each}`);
+    if (others.length > 0) note(`${others.join(", ")} of ${each}: passed over, as ${MANIFEST} does not name it`);
     return logs.map((name) => path.join(each, name));
   });
   const isLog = found.map((file) => file.endsWith(".log"));
   if (!isLog.includes(true)) return undefined;
   if (isLog.includes(false)) throw new Failure("give either .log files of Kafka, or files of lines, not both");
-  return found.sort((a, b) => path.basename(a).localeCompare(path.basename(b)));
+  const folders = found.map((file) => path.dirname(file));
+  const place = (file: string): number => folders.indexOf(path.dirname(file));
+  return found.sort((a, b) => place(a) - place(b) || (path.basename(a) < path.basename(b) ? -1 : 1));
 }

@@ -1,5 +1,5 @@
 /** Kafka's .log files: their batches one by one, and the records of each. A broker's file may be larger than memory. */
-import { closeSync, existsSync, fstatSync, openAsBlob, openSync, readFileSync, readSync } from "node:fs";
+import { closeSync, fstatSync, openAsBlob, openSync, readSync } from "node:fs";
 import path from "node:path";
 import type { Kernel } from "../src/kernel/types.ts";
 import { BATCH_HEADER_BYTES, LENGTH_AT, LENGTH_OVERHEAD, MAGIC, MAGIC_AT } from "../src/record/format.ts";
@@ -7,11 +7,12 @@ import { decodeBatch } from "../src/record/record-batch.ts";
 import { viewOf } from "../src/record/bytes.ts";
 import { Failure } from "./failure.ts";
 import type { LineInput } from "./lines.ts";
+import { segmentFolder } from "./manifest.ts";
 
-/** The file that `tidemark export` writes last, beside the segments. */
-export const MANIFEST = "manifest.json";
 /** A broker's limit may be raised; no batch that is larger makes sense. */
 const BATCH_BYTES_MAX = 64 * 1024 * 1024;
+/** Of a segment as brokers and `tidemark export` name it. */
+const SEGMENT_NAME = /^\d{20}\.log$/;
 
 export interface FileBatch {
   readonly position: number;
@@ -81,35 +82,80 @@ export async function endsOf(files: readonly string[], kernel: Kernel): Promise<
   }
 }
 
-/**
- * Where a topic began that `tidemark export` wrote into these files' folder. What was trimmed may still be in its first
- * segment. 0 for a broker's files.
- */
-export function startOf([file]: readonly string[]): number {
-  const manifest = path.join(path.dirname(file!), MANIFEST);
-  if (!existsSync(manifest)) return 0;
+/** The offset at which a file begins, as its first bytes say; 0 for an empty one. */
+function firstOffsetOf(file: string): number {
+  const head = new Uint8Array(8);
+  const fd = openSync(file, "r");
   try {
-    const { start } = JSON.parse(readFileSync(manifest, "utf8")) as { readonly start?: unknown };
-    return Number.isSafeInteger(start) ? Number(start) : 0;
-  } catch {
-    throw new Failure(`${manifest} can't be read, so where the topic begins is not known: remove it to take all`);
+    readSync(fd, head, 0, head.length, 0);
+  } finally {
+    closeSync(fd);
   }
+  return Number(viewOf(head).getBigInt64(0));
 }
 
-/** The records of .log files from an offset on, without what transactions wrote for the log itself. */
-export async function* recordsOfSegments(
-  files: readonly string[],
-  kernel: Kernel,
-  start: number,
-): AsyncGenerator<LineInput[]> {
-  for (const file of files)
+/** Where the topic began whose file this is. Each folder is asked once. */
+function startsOf(): (file: string) => number {
+  const known = new Map<string, number>();
+  return (file) => {
+    const folder = path.dirname(file);
+    const start = known.get(folder) ?? segmentFolder(folder).start;
+    known.set(folder, start);
+    return start;
+  };
+}
+
+/**
+ * The files in the order of their offsets, and where their topic began. Failure: one of several folders has records
+ * that were trimmed from its topic's beginning, but they are not the first ones here, so no trim could remove them.
+ */
+export function segmentsInOrder(files: readonly string[]): {
+  readonly files: readonly string[];
+  readonly start: number;
+} {
+  const startIn = startsOf();
+  if (files.length === 1) return { files, start: startIn(files[0]!) };
+  const sorted = files
+    .map((file) => ({ file, first: firstOffsetOf(file), folder: path.dirname(file) }))
+    .sort((a, b) => a.first - b.first);
+  const { folder } = sorted[0]!;
+  const late = sorted.find((each) => each.folder !== folder && startIn(each.file) > each.first);
+  if (late)
+    throw new Failure(
+      `${late.folder}: its topic begins at ${startIn(late.file)}, and records before are in its files, amid those of ` +
+        `${folder}: import it into a topic of its own, or give --append for new offsets`,
+    );
+  return { files: sorted.map(({ file }) => file), start: startIn(sorted[0]!.file) };
+}
+
+/**
+ * The records of .log files, without those that were trimmed from the beginning of their folder's topic, and without
+ * what transactions wrote for the log itself. Failure: segments of one folder overlap.
+ */
+export async function* recordsOfSegments(files: readonly string[], kernel: Kernel): AsyncGenerator<LineInput[]> {
+  const startIn = startsOf();
+  /** Behind what was read, by folder. */
+  const ends = new Map<string, number>();
+  for (const file of files) {
+    const start = startIn(file);
+    // A name of another kind may be of another topic.
+    const folder = SEGMENT_NAME.test(path.basename(file)) ? path.dirname(file) : undefined;
     for (const { bytes, position } of batchesOfFile(file)) {
       const batch = await decodeBatch(kernel, bytes);
+      const where = `${path.basename(file)}, byte ${position}`;
+      if (folder !== undefined) {
+        const expected = ends.get(folder) ?? 0;
+        if (batch.baseOffset < expected)
+          throw new Failure(
+            `${where}: offset ${batch.baseOffset} stands there, and ${expected} comes next: segments overlap`,
+          );
+        ends.set(folder, batch.nextOffset);
+      }
       if (batch.isControl) continue;
       if (batch.isTransactional)
         throw new Failure(
-          `${path.basename(file)}, byte ${position}: a batch of a transaction, and only a broker knows whether it ` +
-            `was aborted: export the topic with a consumer that reads committed records`,
+          `${where}: a batch of a transaction, and only a broker knows whether it was aborted: export the topic with ` +
+            `a consumer that reads committed records`,
         );
       const kept = Array.from({ length: batch.count }, (_, i) => i).filter((i) => batch.offsetAt(i) >= start);
       if (kept.length === 0) continue;
@@ -120,6 +166,7 @@ export async function* recordsOfSegments(
         timestamp: batch.timestampAt(i),
       }));
     }
+  }
 }
 
 /** The files as importSegments() takes them: they are read piece by piece. */

@@ -15,6 +15,7 @@ import { kernelFile } from "../src/node/kernel-file.ts";
 import { NodeTide } from "../src/node/node-tide.ts";
 import type { KafkaFiles } from "../src/store/kafka-files.ts";
 import { checkTopicName } from "../src/topic/names.ts";
+import { timeOf } from "../src/topic/time-text.ts";
 import { Failure, UsageError } from "./failure.ts";
 import { FolderReader } from "./folder-reader.ts";
 import { filesOf } from "./segment-files.ts";
@@ -130,11 +131,11 @@ export function positionOf(option: string, text: string): StartPosition {
   if (text === "earliest" || text === "latest") return text;
   if (/^\d{1,16}$/.test(text) && Number.isSafeInteger(Number(text))) return Number(text);
   if (/^-\d{1,16}$/.test(text)) return { last: -Number(text) };
-  const timestamp = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : NaN;
+  const timestamp = timeOf(text);
   if (Number.isNaN(timestamp))
     throw new UsageError(
-      `--${option} ${text}: it must be earliest, latest, an offset, -N for the last N records, or a time such as ` +
-        `2026-11-29T12:00:00Z`,
+      `--${option} ${text}: it must be earliest, latest, an offset, -N for the last N records, or a time that ` +
+        `exists, such as 2026-11-29T12:00:00Z`,
     );
   return { timestamp };
 }

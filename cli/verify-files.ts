@@ -2,52 +2,78 @@
  * Checks Kafka's files: each batch by its checksum and its records, offsets that rise, epochs that do not fall; index
  * entries, which must name a batch that is there; and, in a folder that `tidemark export` made, each file's SHA-256.
  */
-import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { TidemarkError } from "../src/errors.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import { BATCH_HEADER_BYTES, nextOffsetOf, readHeader } from "../src/record/format.ts";
 import { decodeBatch } from "../src/record/record-batch.ts";
 import { viewOf } from "../src/record/bytes.ts";
-import { MANIFEST } from "./segment-files.ts";
+import { type ExportedFile, type Manifest, MANIFEST, readManifest, sha256, UNDER_WAY } from "./manifest.ts";
 import type { Checked, Fault } from "./verify-tide.ts";
 
-interface Manifest {
-  readonly files: readonly { readonly name: string; readonly bytes: number; readonly sha256: string }[];
+/** A folder of segments: what to look at, and what is wrong with the folder itself. */
+export interface FolderCheck {
+  readonly logs: readonly string[];
+  readonly faults: Fault[];
+  /** Where its topic begins, as far as its manifest can be read. */
+  readonly start: number;
 }
 
-/** Faults of files that a manifest names. */
-export function verifyManifest(folder: string): Fault[] {
-  const file = path.join(folder, MANIFEST);
-  if (!existsSync(file)) return [];
-  let manifest: Manifest;
+/** Undefined if it is no folder of segments. */
+export function verifyFolder(folder: string): FolderCheck | undefined {
+  const there = readdirSync(folder).sort();
+  const logs = there.filter((name) => name.endsWith(".log"));
+  const all = logs.map((name) => path.join(folder, name));
+  if (logs.length === 0 && !there.includes(MANIFEST) && !there.includes(UNDER_WAY)) return undefined;
+  if (there.includes(UNDER_WAY))
+    return {
+      logs: all,
+      start: 0,
+      faults: [{ where: folder, what: "its export is not whole: make the same call again" }],
+    };
+  let manifest: Manifest | undefined;
   try {
-    manifest = JSON.parse(readFileSync(file, "utf8")) as Manifest;
-    if (!Array.isArray(manifest.files)) throw new Error("it names no files");
+    manifest = readManifest(folder);
   } catch (thrown) {
-    return [{ where: "manifest.json", what: `can't be read: ${(thrown as Error).message}` }];
+    return { logs: all, start: 0, faults: [{ where: MANIFEST, what: (thrown as Error).message }] };
   }
-  return manifest.files.flatMap(({ name, bytes, sha256 }) => {
-    const each = path.join(folder, path.basename(String(name)));
-    if (!existsSync(each)) return [{ where: name, what: "is named by manifest.json and is not there" }];
-    const found = readFileSync(each);
-    if (found.length !== bytes)
-      return [{ where: name, what: `has ${found.length} bytes, and manifest.json says ${bytes}` }];
-    const digest = createHash("sha256").update(found).digest("hex");
-    return digest === sha256 ? [] : [{ where: name, what: "its SHA-256 is not the one of manifest.json" }];
-  });
+  if (!manifest) return { logs: all, start: 0, faults: [] };
+  const named = new Set(manifest.files.map(({ name }) => name));
+  const others = logs.filter((name) => !named.has(name));
+  return {
+    logs: logs.filter((name) => named.has(name)).map((name) => path.join(folder, name)),
+    start: manifest.start,
+    faults: [
+      ...manifest.files.flatMap((file) => fileFaults(folder, file)),
+      ...others.map((name) => ({ where: name, what: `${MANIFEST} does not name it, so it is not looked at` })),
+    ],
+  };
 }
 
-/** `expected`: where the file before it ended. */
-export async function verifyLog(file: string, kernel: Kernel): Promise<Checked> {
+function fileFaults(folder: string, { name, bytes, sha256: wanted }: ExportedFile): Fault[] {
+  const file = path.join(folder, name);
+  if (!existsSync(file)) return [{ where: name, what: `is named by ${MANIFEST} and is not there` }];
+  const found = readFileSync(file);
+  if (found.length !== bytes)
+    return [{ where: name, what: `has ${found.length} bytes, and ${MANIFEST} says ${bytes}` }];
+  return sha256(found) === wanted ? [] : [{ where: name, what: `its SHA-256 is not the one of ${MANIFEST}` }];
+}
+
+export interface CheckedLog extends Checked {
+  /** Behind its last batch. */
+  readonly end: number;
+}
+
+/** `before`: where the file before it ended. */
+export async function verifyLog(file: string, kernel: Kernel, before = 0): Promise<CheckedLog> {
   const name = path.basename(file);
   const bytes = new Uint8Array(readFileSync(file));
   const faults: Fault[] = [];
   const fault = (what: string): void => void faults.push({ where: name, what });
   const batches = new Map<number, readonly [first: number, last: number]>();
   const named = /^(\d{20})\.log$/.exec(name);
-  let expected = named ? Number(named[1]) : 0;
+  let expected = Math.max(before, named ? Number(named[1]) : 0);
   let epoch = 0;
   for (let at = 0; at < bytes.length;) {
     if (bytes.subarray(at).every((byte) => byte === 0)) break;
@@ -71,7 +97,7 @@ export async function verifyLog(file: string, kernel: Kernel): Promise<Checked> 
   }
   const base = named ? Number(named[1]) : ([...batches.values()][0]?.[0] ?? 0);
   faults.push(...indexFaults(file, base, batches));
-  return { faults, batches: batches.size, bytes: bytes.length };
+  return { faults, batches: batches.size, bytes: bytes.length, end: expected };
 }
 
 /** An entry of an offset index names the byte where a batch begins, and an offset in it. */

@@ -150,17 +150,22 @@ export async function verifyTide(tide: FoundTide, kernel: Kernel): Promise<Check
   return check;
 }
 
+/** A topic's segments as files. */
+export interface Body {
+  readonly topic: string;
+  /** Where the topic begins. A segment may still hold what was trimmed before. */
+  readonly start: number;
+  readonly files: readonly { readonly name: string; readonly log: Uint8Array }[];
+}
+
 /** The bodies of each topic's segments, as they are. The store is opened over the files, and changes none. */
-export async function* bodiesOf(
-  { volume }: FoundTide,
-  kernel: Kernel,
-): AsyncGenerator<{ readonly topic: string; readonly files: { name: string; log: Uint8Array }[] }> {
+export async function* bodiesOf({ volume }: FoundTide, kernel: Kernel): AsyncGenerator<Body> {
   const store = await SegmentStore.open({ volume, kernel, now: Date.now, newId: () => "repair" });
   for (const name of store.names()) {
     const log = (await store.find(name))!;
     const files: { name: string; log: Uint8Array }[] = [];
     for (const { slot, bytes, baseOffset } of log.segments())
       if (bytes > 0) files.push({ name: String(baseOffset), log: await bytesAt(volume, slot!, BODY_AT, bytes) });
-    yield { topic: topicName(name), files };
+    yield { topic: topicName(name), start: log.logStartOffset, files };
   }
 }

@@ -6,7 +6,7 @@ import { feed } from "../feed.ts";
 import { bytesOf, recordsOfLines, segmentFiles } from "../inputs.ts";
 import { stopSignal } from "../interrupt.ts";
 import { LINES_AS, type LineInput, type LinesAs } from "../lines.ts";
-import { type Ends, endsOf, recordsOfSegments, startOf } from "../segment-files.ts";
+import { type Ends, endsOf, recordsOfSegments, segmentsInOrder } from "../segment-files.ts";
 import type { LogTarget } from "../target.ts";
 import { isEdge, openTarget } from "../targets.ts";
 import { acked, endProgress, note } from "../terminal.ts";
@@ -42,10 +42,10 @@ async function* linesOfFiles(files: readonly string[], as: LinesAs): AsyncGenera
 export async function takeSegments(
   target: LogTarget,
   topic: string,
-  files: readonly string[],
+  given: readonly string[],
   signal?: AbortSignal,
 ): Promise<void> {
-  const start = startOf(files);
+  const { files, start } = segmentsInOrder(given);
   const place = await target.place(topic);
   const ends = place && place.end > 0 ? await endsOf(files, target.kernel) : undefined;
   const from = Math.max(start, ends?.first.offset ?? 0);
@@ -146,7 +146,7 @@ export const importCommand: Command = {
       const { appended, before, end, isWhole } = await feed({
         target,
         topic: args.topic,
-        input: segments ? recordsOfSegments(segments, target.kernel, startOf(segments)) : linesOfFiles(paths, as),
+        input: segments ? recordsOfSegments(segments, target.kernel) : linesOfFiles(paths, as),
         state,
         expect,
         signal: stopSignal(),

@@ -3,7 +3,7 @@ import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import type { Command } from "../arguments.ts";
 import { Failure, UsageError } from "../failure.ts";
-import { printLine } from "../terminal.ts";
+import { printLine, timeText } from "../terminal.ts";
 
 const SECRET_CHARS_MIN = 32;
 const TENANT_CHARS_MAX = 128;
@@ -123,7 +123,7 @@ function decoded(token: string, given: string | undefined): object {
     header,
     claims: payload,
     ...(typeof payload["exp"] === "number" && {
-      expires: new Date(payload["exp"] * 1000).toISOString(),
+      expires: timeText(payload["exp"] * 1000),
       isExpired: payload["exp"] < seconds,
     }),
     signature:

@@ -10,8 +10,9 @@ import { Failure, UsageError } from "../failure.ts";
 import { type FoundTide, tidesBelow } from "../slot-files.ts";
 import { ownKernel } from "../targets.ts";
 import { green, note, printLine, red, sizeText } from "../terminal.ts";
-import { verifyLog, verifyManifest } from "../verify-files.ts";
-import { bodiesOf, type Checked, type Fault, verifyTide } from "../verify-tide.ts";
+import { MANIFEST } from "../manifest.ts";
+import { type FolderCheck, verifyFolder, verifyLog } from "../verify-files.ts";
+import { bodiesOf, type Body, type Checked, verifyTide } from "../verify-tide.ts";
 
 interface VerifyArguments {
   readonly _: readonly string[];
@@ -24,37 +25,40 @@ interface Found {
   readonly where: string;
   readonly checked: Checked;
   /** What can be saved, by topic. */
-  readonly bodies: () => AsyncIterable<{ topic: string; files: { name: string; log: Uint8Array }[] }>;
+  readonly bodies: () => AsyncIterable<Body>;
 }
 
-const logsIn = (folder: string): string[] =>
-  readdirSync(folder)
-    .filter((name) => name.endsWith(".log"))
-    .sort()
-    .map((name) => path.join(folder, name));
-
-async function logsFound(where: string, files: readonly string[], faults: Fault[], topic: string, kernel: Kernel) {
-  let [batches, bytes] = [0, 0];
-  for (const file of files) {
-    const checked = await verifyLog(file, kernel);
+/** .log files, one behind the other. */
+async function logsFound(
+  where: string,
+  { logs, faults, start }: FolderCheck,
+  topic: string,
+  kernel: Kernel,
+): Promise<Found> {
+  let [batches, bytes, end] = [0, 0, 0];
+  for (const file of logs) {
+    const checked = await verifyLog(file, kernel, end);
     faults.push(...checked.faults);
     batches += checked.batches;
     bytes += checked.bytes;
+    end = checked.end;
   }
-  const bodies = async function* () {
-    yield {
-      topic,
-      files: files.map((file) => ({ name: path.basename(file), log: new Uint8Array(readFileSync(file)) })),
-    };
+  const bodies = async function* (): AsyncGenerator<Body> {
+    const files = logs.map((file) => ({ name: path.basename(file), log: new Uint8Array(readFileSync(file)) }));
+    yield { topic, start, files };
   };
   return { where, checked: { faults, batches, bytes }, bodies };
 }
 
 async function foundIn(given: string, topic: string, kernel: Kernel): Promise<Found[]> {
   if (!existsSync(given)) throw new Failure(`${given} is not there`);
-  if (!statSync(given).isDirectory()) return [await logsFound(given, [given], [], topic, kernel)];
-  const logs = logsIn(given);
-  if (logs.length > 0) return [await logsFound(given, logs, verifyManifest(given), topic, kernel)];
+  if (!statSync(given).isDirectory()) {
+    // The others of its folder are not asked for.
+    const start = existsSync(path.join(path.dirname(given), MANIFEST)) ? verifyFolder(path.dirname(given))!.start : 0;
+    return [await logsFound(given, { logs: [given], faults: [], start }, topic, kernel)];
+  }
+  const folder = verifyFolder(given);
+  if (folder) return [await logsFound(given, folder, topic, kernel)];
   const tides = await tidesBelow(given, kernel);
   if (tides.length === 0)
     throw new Failure(
@@ -80,11 +84,16 @@ async function repairInto(folder: string, { bodies }: Found, kernel: Kernel): Pr
     kernel,
   });
   try {
-    for await (const { topic, files } of bodies()) {
+    for await (const { topic, start, files } of bodies()) {
       const { records, damage, firstOffset, nextOffset } = await tide
         .topic(topic)
         .importSegments(files, { damage: "skip" });
-      note(`${topic}: ${records} records saved, offsets ${firstOffset} to ${nextOffset}; ${lostText(damage)}`);
+      // A segment may still hold what was trimmed; the end may be what is lost.
+      const from = Math.min(Math.max(start, firstOffset), nextOffset);
+      if (from > firstOffset) await tide.topic(topic).trim(from);
+      const trimmed = from > firstOffset ? `, and those before ${from} were trimmed and are removed again` : "";
+      const lost = lostText(damage.filter(({ to = Infinity }) => to > start));
+      note(`${topic}: ${records} records saved, offsets ${firstOffset} to ${nextOffset}${trimmed}; ${lost}`);
     }
   } finally {
     await tide.close();

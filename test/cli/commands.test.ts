@@ -1,7 +1,7 @@
 /** What `npx tidemark` prints over a folder, and how it fails. */
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { loadKernel } from "../../src/kernel/load.ts";
@@ -212,9 +212,10 @@ describe("trim", () => {
       stderr: expect.stringContaining("nothing to do: records 3 to 7") as string,
     });
     // As after a kill between the import and the trim.
-    rmSync(program.path("cut-segments", "manifest.json"));
+    const manifest = program.path("cut-segments", "manifest.json");
+    renameSync(manifest, program.path("manifest.json"));
     program.good(["import", "data", "cut-whole", "cut-segments"]);
-    program.good(["export", "data", "cut", "cut-segments"]);
+    renameSync(program.path("manifest.json"), manifest);
     program.good(["import", "data", "cut-whole", "cut-segments"]);
     expect(program.good(["export", "data", "cut-whole"])).toBe(lines);
     program.good(["import", "data", "cut-twice", "cut-segments", "--append"]);

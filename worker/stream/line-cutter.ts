@@ -10,6 +10,7 @@
  * they are cut, so a body of many lines can be cut in slices; the request is appended whole or not at all.
  */
 import type { BuilderRecord, Header } from "../../src/record/batch-builder.ts";
+import { timeOf } from "../../src/topic/time-text.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 import { isJsonText, RECORDS_MAX, tooMany, VALUE_BYTES_MAX } from "./body-limits.ts";
 import { isReserved } from "./writer-state.ts";
@@ -180,9 +181,12 @@ export class LineCutter {
   #timestamp(timestamp: unknown): number {
     if (timestamp === undefined || timestamp === null) return this.#now;
     if (typeof timestamp === "number" && Number.isSafeInteger(timestamp)) return timestamp;
-    const at = typeof timestamp === "string" && TIME.test(timestamp) ? Date.parse(timestamp) : NaN;
+    const at = typeof timestamp === "string" && TIME.test(timestamp) ? timeOf(timestamp) : NaN;
     if (Number.isSafeInteger(at)) return at;
-    return this.#refuse("timestamp", "must be whole milliseconds since 1970, or a time such as 2027-02-28T00:00:00Z");
+    return this.#refuse(
+      "timestamp",
+      "must be whole milliseconds since 1970, or a time that exists, such as 2027-02-28T00:00:00Z",
+    );
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * The Durable Streams protocol in words: header names, and the parsing of what clients send. No state.
  */
+import { timeOf } from "../../src/topic/time-text.ts";
 import { checkPath, decodePath } from "./paths.ts";
 import { parseOffset } from "./offsets.ts";
 import { mediaType } from "../stream/media-type.ts";
@@ -82,14 +83,10 @@ export function traceOf(headers: HeadersOf): string | undefined {
   return value !== null && TRACEPARENT.test(value) ? value : undefined;
 }
 
-const RFC3339 = /^(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2}:\d{2})(\.\d{1,9})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$/i;
+/** RFC 3339 has a time and a zone. */
+const RFC3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/i;
 
-/** The parser turns a day or an hour that does not exist into another one, so such a time is refused. */
-function isTime(text: string): boolean {
-  const [, day = "", time = ""] = RFC3339.exec(text) ?? [];
-  const at = Date.parse(`${day}T${time}Z`);
-  return !Number.isNaN(at) && new Date(at).toISOString().slice(0, 19) === `${day}T${time}`;
-}
+const isTime = (text: string): boolean => RFC3339.test(text) && !Number.isNaN(timeOf(text));
 
 export interface Lifetime {
   readonly ttl: number | undefined;

@@ -6,6 +6,7 @@
  *   &limit=    ends after so many records
  *   &key=      only records of this key
  */
+import { timeOf } from "../../src/topic/time-text.ts";
 import { badRequest } from "../errors.ts";
 import { parseInteger } from "./durable-streams.ts";
 import { quoted } from "./fields.ts";
@@ -24,7 +25,8 @@ export interface RecordsAsked {
 const NAMES = ["from", "follow", "limit", "key"] as const;
 const OTHERS = ["offset", "live", "cursor", "timestamp"] as const;
 const TIME = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+ -]\d{2}:\d{2}))?$/i;
-const ALLOWED = "an offset, earliest, latest, -10 for the last ten, or a time such as 2027-02-28T00:00:00Z";
+const ALLOWED =
+  "an offset, earliest, latest, -10 for the last ten, or a time that exists, such as 2027-02-28T00:00:00Z";
 
 /** True if the address names anything that only reads of lines have. */
 export const namesRecordsQuery = ({ searchParams }: URL): boolean => NAMES.some((name) => searchParams.has(name));
@@ -36,7 +38,7 @@ function fromOf(text: string): RecordsFrom {
   // An offset as headers have it, so that a Stream-Next-Offset can be pasted.
   if (/^\d{16}_/.test(text)) return { offset: parseOffset(text, "from") as number };
   // In an address + means a space, and people forget to encode it.
-  const timestamp = TIME.test(text) ? Date.parse(text.replace(" ", "+")) : NaN;
+  const timestamp = TIME.test(text) ? timeOf(text.replace(" ", "+")) : NaN;
   if (Number.isNaN(timestamp))
     throw badRequest(`from is ${quoted(text)}; it must be ${ALLOWED}`, { parameter: "from" });
   return { timestamp };
