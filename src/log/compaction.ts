@@ -56,6 +56,11 @@ export interface CompactorOptions {
    * that a swap has replaced.
    */
   readonly tombstonesLast?: boolean;
+  /**
+   * Called right before a swap that removes tombstones: below this offset some are gone then. A reader that was not at
+   * this offset yet may never see them.
+   */
+  readonly forgetting?: ((tombstonesTo: number) => void) | undefined;
   /** An unfinished pass of an earlier compactor, as its `underWay` described it. */
   readonly resumed?: UnderWay | undefined;
   /** A turn of the host's event loop, taken after each slice of work. */
@@ -222,6 +227,8 @@ class Pass {
   swap!: Swap;
   result!: Totals;
   readonly #tombstoneRetentionMs: number;
+  /** One past the last tombstone that this pass removes. */
+  #tombstonesTo = 0;
   readonly #segments: readonly SegmentInfo[];
   /** For each segment, since when its records are there, as of the pass's start. */
   readonly #settled: readonly (number | undefined)[];
@@ -313,7 +320,10 @@ class Pass {
     const sealedAt = Math.max(...group.map((segment) => segment.sealedAt!));
     const outputs: ReplacementSegment[] =
       bytes.length > 0 ? [{ baseOffset: from, nextOffset: to, bytes, sealedAt }] : [];
-    await this.swap(() => this.options.store.replace(from, to, outputs));
+    await this.swap(() => {
+      if (this.#tombstonesTo > 0) this.options.forgetting?.(this.#tombstonesTo);
+      return this.options.store.replace(from, to, outputs);
+    });
     result.segments += group.length;
     result.bytesBefore += group.reduce((sum, segment) => sum + segment.bytes, 0);
     result.bytesAfter += bytes.length;
@@ -357,7 +367,8 @@ class Pass {
     // A record of the clean part whose key is not in the map has no newer one.
     if ((this.#newest.get(key) ?? offset) !== offset) return false;
     if (batch.valueAt(i) !== null) return true;
-    if (!tombstonesDue) this.nextDueMs = Math.min(this.nextDueMs, (settledAt ?? Infinity) + this.#tombstoneRetentionMs);
+    if (tombstonesDue) this.#tombstonesTo = Math.max(this.#tombstonesTo, offset + 1);
+    else this.nextDueMs = Math.min(this.nextDueMs, (settledAt ?? Infinity) + this.#tombstoneRetentionMs);
     return !tombstonesDue;
   }
 

@@ -30,7 +30,7 @@ export type TopicChange<R> =
       readonly why: "aside" | "discarded" | "superseded";
     }
   | { readonly type: "gap"; readonly from: number; readonly to: number }
-  /** Another log stands here now: begin with nothing. */
+  /** Another log stands here now, or its copy was made anew: begin with nothing. */
   | { readonly type: "reset"; readonly logStartOffset: number }
   /** Level with this device's copy; `live`: and that with the edge. */
   | { readonly type: "level"; readonly watermark: number; readonly live: boolean };
@@ -41,6 +41,7 @@ export interface DecodedCut<R> {
   readonly provisional: readonly R[];
   readonly nextOffset: number;
   readonly highWatermark: number;
+  readonly logStartOffset: number;
   readonly nextProvisional: number;
   readonly firstUnsettled: number;
   readonly retracted: readonly (readonly [from: number, to: number, why: string])[];
@@ -83,7 +84,7 @@ export class ChangeReader<R extends ChangedRecord> {
 
   /** The cut was read with this reader's place. */
   take(cut: DecodedCut<R>): TopicChange<R>[] {
-    if (this.stream && this.stream !== cut.stream) return this.#reset(0);
+    if (this.stream && this.stream !== cut.stream) return this.#reset(cut.logStartOffset);
     if (cut.reset !== undefined) return this.#reset(cut.reset);
     this.stream = cut.stream;
     // An ask that says nothing of what was told is answered at once: there is more.

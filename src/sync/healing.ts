@@ -36,9 +36,9 @@ export function damagedSegments({ log }: Replica): readonly Range[] {
 
 /**
  * The edge's batches of exactly [from, to), holes covered, with this volume's epoch. Undefined if they do not tile the
- * range. INVALID_BATCH if one is damaged.
+ * range. INVALID_BATCH if one is damaged. What the edge has trimmed of the range is a hole.
  */
-async function tiles(
+export async function tiles(
   kernel: Kernel,
   source: HealingSource,
   [from, to]: Range,
@@ -48,7 +48,7 @@ async function tiles(
   let at = from;
   while (at < to) {
     // A segment is fetched by several, and any batch fits into one.
-    const batches = splitBatches((await source.fetch(at, BATCH_BYTES_MAX)).slice());
+    const batches = splitBatches((await source.fetch(Math.max(at, source.logStartOffset), BATCH_BYTES_MAX)).slice());
     const begun = at;
     for (const batch of batches) {
       const header = readHeader(batch);
@@ -74,7 +74,7 @@ async function tiles(
 }
 
 /** Segments that hold these batches, each of at most `bytesMax` or one batch. */
-function outputsOf(batches: readonly Uint8Array[], bytesMax: number, sealedAt: number): ReplacementSegment[] {
+export function outputsOf(batches: readonly Uint8Array[], bytesMax: number, sealedAt: number): ReplacementSegment[] {
   const groups: Uint8Array[][] = [];
   let bytes = Infinity;
   for (const batch of batches) {

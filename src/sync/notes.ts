@@ -79,7 +79,15 @@ export interface ReplicaNote extends EdgeLogNote {
   /** The life of the edge's log in the newest join or tide whose records were stored; null: none yet. */
   readonly life: string | null;
   readonly gaps: readonly GapRun[];
+  /** Below this offset the copy may hold records whose deletion is gone from the edge: it is made anew from there. */
+  readonly stale?: number | undefined;
+  /** How often the copy was made anew. */
+  readonly anew?: number | undefined;
 }
+
+/** The name under which readers know the copy: one that was made anew is another one. */
+export const copyName = (note: ReplicaNote | undefined): string | null =>
+  note?.stream ? note.stream + (note.anew ? `~${note.anew}` : "") : null;
 
 /** Most producers in a note, which are one for each page that wrote to the topic. */
 export const PRODUCERS_MAX = 16;

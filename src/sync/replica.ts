@@ -169,6 +169,12 @@ export class Replica {
     return found;
   }
 
+  /** What the note says if the edge has removed tombstones below this offset: records here may have been deleted. */
+  staleness(tombstonesTo: number): Pick<ReplicaNote, "stale"> {
+    const isMissed = this.log.logStartOffset < this.watermark && this.watermark < tombstonesTo;
+    return isMissed ? { stale: this.watermark } : {};
+  }
+
   /** See RangeDigest. */
   async digest(from: number, to: number): Promise<number> {
     const digest = new RangeDigest(this.#kernel);

@@ -292,6 +292,8 @@ export class Session implements Linked {
     // A claim pushes, too, so nobody else's token may follow.
     if (isFine || is === "claim") await store.joined({ owner, stream, isFine });
     if (store.base === undefined) await store.createReplica(await replicaStart(talk.log, joined, this.#options.from));
+    // Before the follow: what it brings raises the end to beyond what was missed.
+    await store.missed(joined.tombstonesTo);
     if (isLeft()) return;
     if (isFine && joined.known) store.told({ next, lastOffset, lastCrc });
     if (logStartOffset > store.watermark) await this.#gap(logStartOffset, joined.life);

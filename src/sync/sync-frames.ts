@@ -85,6 +85,8 @@ export interface Joined {
   /** −1 if there is none. */
   readonly lastOffset: number;
   readonly lastCrc: number;
+  /** One past the last tombstone that compaction has removed; 0: none. Edges of before this was told leave it out. */
+  readonly tombstonesTo?: number;
   /** Limits of one push. */
   readonly limits: {
     readonly batchBytes: number;

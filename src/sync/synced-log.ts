@@ -299,7 +299,7 @@ export class SyncedLog implements LogApi {
   #known(): KnownOfTopic {
     const { isLive: live, leaderEpoch } = this;
     const { firstUnsettled } = this.storage;
-    const told = [leaderEpoch, this.#retractions, firstUnsettled, live].join("/");
+    const told = [leaderEpoch, this.#retractions, firstUnsettled, live, this.storage.replicaNote?.anew].join("/");
     return { live, told, retracted: this.#retracted.filter(([, , why]) => why !== "found") };
   }
 
@@ -310,6 +310,11 @@ export class SyncedLog implements LogApi {
   set isLive(isLive: boolean) {
     if (this.#isLive === isLive) return;
     this.#isLive = isLive;
+    this.#changed.advance(++this.#version);
+  }
+
+  /** Its copy was made anew: readers of changes begin again. */
+  renewed(): void {
     this.#changed.advance(++this.#version);
   }
 
@@ -343,7 +348,8 @@ export class SyncedLog implements LogApi {
     await storage.noteSettled();
     const { kernel, clock, breathe } = this.#options;
     const { replica } = storage;
-    if (!replica) return { ...NOTHING_CLEANED, rolled };
+    // A copy that is made anew (renewing.ts) is left alone until it is.
+    if (!replica || replica.note.stale !== undefined) return { ...NOTHING_CLEANED, rolled };
     const { Upkeep } = await import("../log/upkeep.ts");
     const upkeep = new Upkeep({
       store: replica.log,

@@ -12,7 +12,7 @@ import { PROVISIONAL_FROM } from "../log/provisional-layout.ts";
 import type { ChangesPlace, Fetched } from "../log/types.ts";
 import { copyOf } from "../record/bytes.ts";
 import { readHeader, stampBaseOffset } from "../record/format.ts";
-import type { RetractedRun } from "./notes.ts";
+import { copyName, type RetractedRun } from "./notes.ts";
 import type { TopicStorage } from "./topic-storage.ts";
 import type { ShownRun } from "./shown-run.ts";
 import type { Range } from "./topic-store.ts";
@@ -31,7 +31,7 @@ export interface TopicCut extends Fetched {
   readonly live: boolean;
   /** What the asker knows now besides records; it says so with its next ask. */
   readonly told: string;
-  /** Id of the edge's log; null while it is not known. */
+  /** Names the copy of the edge's log (copyName in notes.ts); null while that is not known. */
   readonly stream: string | null;
   readonly gap?: Range | undefined;
   /** Set if the asker was beyond the watermark: another log is here now, and reading begins again at this offset. */
@@ -63,7 +63,7 @@ export async function cutOf(
   const { watermark: highWatermark, firstUnsettled, replicaNote, pending, end } = storage;
   const logStartOffset = storage.base ?? 0;
   const logEndOffset = pending.batches > 0 ? PROVISIONAL_FROM + end : highWatermark;
-  const said = { logStartOffset, highWatermark, logEndOffset, firstUnsettled, stream: replicaNote?.stream ?? null };
+  const said = { logStartOffset, highWatermark, logEndOffset, firstUnsettled, stream: copyName(replicaNote) };
   const none = { ...said, ...known, bytes: new Uint8Array(0), committedBytes: 0, nextProvisional: provisional };
   const away = { ...none, level: false };
   if (from > highWatermark) return { ...away, nextOffset: logStartOffset, reset: logStartOffset };

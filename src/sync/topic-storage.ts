@@ -164,12 +164,9 @@ export class TopicStorage implements TopicStore {
   ): Promise<OutboxRun | undefined> {
     return this.alone(() => this.outbox.unsettledFrom(position, most));
   }
-  ownBytes(run: OwnRun): Promise<Uint8Array | undefined> {
-    return this.alone(() => ownBytes(this.outbox, this.#options.kernel, run));
-  }
-  samples(): Promise<Sample[]> {
-    return this.alone(async () => this.replica?.samples() ?? []);
-  }
+  ownBytes = (run: OwnRun): Promise<Uint8Array | undefined> =>
+    this.alone(() => ownBytes(this.outbox, this.#options.kernel, run));
+  samples = (): Promise<Sample[]> => this.alone(async () => this.replica?.samples() ?? []);
   get lowestDoubt(): number {
     return this.outbox.batches.lowestDoubt(this.outboxNote.doubtFrom, this.watermark);
   }
@@ -188,6 +185,9 @@ export class TopicStorage implements TopicStore {
   beginLife(life: string): Promise<void> {
     return this.alone(() => this.#note({}, { life }));
   }
+
+  missed = (tombstonesTo = 0): Promise<void> =>
+    this.alone(() => this.#note({}, this.replica?.staleness(tombstonesTo) ?? {}));
 
   /** Changes both notes in one commit. Makes none if they say so already, or if what is to change is not there. */
   async #note(outbox: Partial<OutboxNote>, replica: Partial<ReplicaNote>): Promise<void> {

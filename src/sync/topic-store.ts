@@ -205,6 +205,11 @@ export interface TopicStore {
    */
   createReplica(from: number): Promise<void>;
   /**
+   * The edge has removed tombstones below this offset, as a join's answer says. If the copy ends before it, the note
+   * says from then on that the copy is stale (renewing.ts).
+   */
+  missed(tombstonesTo: number | undefined): Promise<void>;
+  /**
    * Called before the first frame of another life of the edge's log is received, and before a gap that it told of is
    * filled. Makes no commit if the note says so already.
    */

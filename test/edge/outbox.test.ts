@@ -50,6 +50,7 @@ describe("a device with an outbox", () => {
         batches: 1_000,
         records: 131_072,
       },
+      tombstonesTo: 0,
       serverTimeMs: expect.any(Number) as number,
     });
     const follow = device.follow(0);

@@ -314,9 +314,10 @@ async function history(seed: number, steps: number): Promise<Device> {
 describe("an opening that has forgotten what was settled", () => {
   it("is told anew, in the order of positions, before what stayed", () => {
     const own = (position: number) => ({ id: `r${position}`, offset: PROVISIONAL_FROM + position });
-    const at = { committed: [], nextOffset: 0, highWatermark: 0, retracted: [], live: false, stream: "s", level: true };
+    const at = { committed: [], nextOffset: 0, highWatermark: 0, logStartOffset: 0, retracted: [] };
     const cut = (firstUnsettled: number, positions: readonly number[], told: string) => ({
       ...at,
+      ...{ live: false, stream: "s", level: true },
       ...{ firstUnsettled, told, provisional: positions.map(own), nextProvisional: 4 },
     });
     const reader = new ChangeReader<ReturnType<typeof own>>(0);

@@ -25,6 +25,7 @@ import { turn } from "../stream/body-encoder.ts";
 import { EdgeError } from "../errors.ts";
 import type { Retry } from "../store/retries.ts";
 import type { Stream } from "../stream/stream.ts";
+import { COMPACTION_MARK, forgetTombstones } from "../stream/tombstones.ts";
 
 const PORTION_BYTES = 16 * 1024 * 1024;
 /** About 16 MiB of memory, at 64 bytes a key plus its text. More keys take several passes. */
@@ -33,7 +34,6 @@ const KEYS_MAX = 100_000;
 const WAITING_SEGMENTS_MAX = 8;
 /** Longer than any Worker keeps a manifest of what is in object storage. */
 const TOMBSTONES_LAST_MS = 120_000;
-const MARK = "compaction";
 
 interface Mark {
   readonly to: number;
@@ -114,7 +114,7 @@ export class Compaction {
     if (compactor.passesDone > passesDone) {
       const { cleanTo, nextDueMs } = compactor;
       this.#of.mark = { to: cleanTo, dueAt: Number.isFinite(nextDueMs) ? nextDueMs : null, doneAt: this.#host.now() };
-      stream.tables.saveMeta(MARK, JSON.stringify(this.#of.mark));
+      stream.tables.saveMeta(COMPACTION_MARK, JSON.stringify(this.#of.mark));
     }
     this.#host.event("compaction", {
       segments: done.segments,
@@ -140,6 +140,8 @@ function compactorOf(stream: Stream, kernel: Kernel): Compactor {
     ...(config.fork && { tombstoneRetentionMs: Infinity }),
   };
   const settings = { ...log.settings, compaction, compactionKeysMax: KEYS_MAX };
+  const forgetting = (to: number): void => forgetTombstones(stream.tables, to);
+  forgetting(0);
   return new Compactor({
     store,
     kernel,
@@ -147,12 +149,13 @@ function compactorOf(stream: Stream, kernel: Kernel): Compactor {
     cleanTo,
     nextDueMs: dueAt ?? Infinity,
     tombstonesLast: true,
+    forgetting,
     breathe: turn,
   });
 }
 
 function markOf(stream: Stream): Mark {
-  const text = stream.tables.meta(MARK);
+  const text = stream.tables.meta(COMPACTION_MARK);
   return text === undefined ? { to: 0, dueAt: null, doneAt: 0 } : (JSON.parse(String(text)) as Mark);
 }
 

@@ -12,6 +12,7 @@ import { RECORDS_MAX } from "./body-limits.ts";
 import type { JoinRefusal, JoinVerdict, Outboxes } from "./outboxes.ts";
 import type { Pushes } from "./push.ts";
 import type { Stream } from "./stream.ts";
+import { tombstonesTo } from "./tombstones.ts";
 
 export interface JoinAnswer {
   readonly refusal: JoinRefusal | undefined;
@@ -65,6 +66,7 @@ export async function joinOutbox(
     next: entry?.next ?? 0,
     lastOffset: entry?.lastOffset ?? -1,
     lastCrc: entry?.lastCrc ?? 0,
+    tombstonesTo: tombstonesTo(stream.tables),
     limits: {
       batchBytes: log.limits.batchBytesMax,
       recordBytes: log.limits.recordBytesMax,

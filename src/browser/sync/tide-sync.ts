@@ -90,7 +90,7 @@ export class TideSync {
 
   constructor(host: TideSyncHost) {
     this.#host = host;
-    this.#healer = new Healer(host.kernel, (topic, [from, to]) => host.tell({ type: "healed", topic, from, to }));
+    this.#healer = new Healer(host.kernel, host, (topic, [from, to]) => host.tell({ type: "healed", topic, from, to }));
     this.#desk = new TokenDesk(() => host.pages());
     this.#worker = browserHost({
       token: (reason, refused) => this.#desk.token(reason, refused),

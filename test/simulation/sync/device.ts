@@ -8,7 +8,7 @@
  * ended nothing comes any more.
  */
 import { TidemarkError } from "../../../src/errors.ts";
-import type { Wire } from "../../../src/sync/edge-socket.ts";
+import type { EdgeLog, Wire } from "../../../src/sync/edge-socket.ts";
 import { decodeFrame } from "../../../src/sync/frames.ts";
 import { HttpWire } from "../../../src/sync/http-wire.ts";
 import type { ReplicaStart } from "../../../src/sync/replica-start.ts";
@@ -100,6 +100,7 @@ export class Opening {
   socket: SimSocket | undefined;
   /** In place of a socket, where WebSockets don't get through. */
   http: object | undefined;
+  #renewing: EdgeLog | undefined;
   #producer = { id: 0, sequence: 0 };
   #underway = 0;
   /** When tokens were asked for, within a second. */
@@ -185,7 +186,7 @@ export class Opening {
       onTrimmed: "skip",
       fits: () => true,
       windowBytesMax: WINDOW_BYTES,
-      changed: () => {},
+      changed: () => this.#lookStale(),
       tell: (news) => {
         if (news.type === "offered" && device.offer) device.offer.left += news.left;
         world.hear(this, news.type);
@@ -229,6 +230,17 @@ export class Opening {
       }
       forgetTold();
     };
+  }
+
+  /** A copy that may hold deleted records is made anew, once on a connection. */
+  #lookStale(): void {
+    const { session, storage } = this;
+    const edge = session?.edge;
+    if (!edge || storage?.store.replicaNote?.stale === undefined || this.#renewing === edge) return;
+    this.#renewing = edge;
+    const fetch = (from: number, maxBytes: number): Promise<Uint8Array> => edge.fetch(from, maxBytes);
+    // The connection ended: the next one tries again.
+    storage.renew({ fetch, logStartOffset: session!.edgeStart }).catch(() => undefined);
   }
 
   /** A claim that looks again and again in one turn would let nothing else run. */

@@ -16,6 +16,7 @@ import { nothingAt, Telling } from "../../../worker/log-object/telling.ts";
 import { Archive } from "../../../worker/store/segment-archive.ts";
 import type { OutboxBounds } from "../../../worker/stream/outboxes.ts";
 import { Stream, type StreamHost } from "../../../worker/stream/stream.ts";
+import { forgetTombstones } from "../../../worker/stream/tombstones.ts";
 import { Counters } from "../../../worker/telemetry/counters.ts";
 import { kernel } from "../../unit/outbox-edge.ts";
 import { STREAM_CONFIG } from "../../support/stream-config.ts";
@@ -31,6 +32,7 @@ import { tokenOf } from "./tokens.ts";
 export const PATH = "t";
 const EPOCH_MS = 1_764_000_000_000;
 const READ_BYTES = 1 << 20;
+const DAY_MS = 86_400_000;
 /** A group commit takes less than so long. */
 const COMMIT_MS = 4;
 const RETRY_MS = 10;
@@ -276,6 +278,21 @@ export class SimEdge implements Front, HttpDoor {
     this.#mayHaveLost = "more";
     const { recordsRemoved } = await compactor.run(this.now(), log.highWatermark, (swap) => swap());
     return recordsRemoved > 0;
+  }
+
+  /** A day and more goes by: compaction takes deleted records, and in the next pass their tombstones. */
+  async forgetDeletions(): Promise<void> {
+    const stream = (await this.#stream)!;
+    const { log, store, tables } = stream;
+    const compaction = { minLagMs: 0, tombstoneRetentionMs: 0 };
+    const settings = { ...log.settings, compaction, compactionKeysMax: 1_000 };
+    const forgetting = (to: number): void => forgetTombstones(tables, to);
+    const compactor = new Compactor({ store, kernel, settings, tombstonesLast: true, forgetting });
+    this.#mayHaveLost = "more";
+    for (let pass = 0; pass < 2; pass++) {
+      this.clockMs += DAY_MS;
+      await compactor.run(this.now(), log.highWatermark, (swap) => swap());
+    }
   }
 
   async close(): Promise<boolean> {

@@ -289,6 +289,44 @@ async function passedByCompaction(stage: Stage): Promise<void> {
   await stage.end();
 }
 
+/**
+ * A device is away for longer than tombstones live, and at some step of its return its process ends. What others have
+ * deleted is not here any more then; what it wrote meanwhile is. Who has read the tombstones keeps its copy.
+ */
+async function longAway(stage: Stage): Promise<void> {
+  const { edge, seed } = stage;
+  await stage.time.until(edge.make());
+  const [writer, away] = [stage.device(), stage.device()];
+  await stage.write(writer, [stage.record({ key: "a" })]);
+  const deleted = stage.record({ key: "b" });
+  await stage.write(writer, [deleted]);
+  await stage.level(writer);
+  await stage.level(away);
+  away.opening!.link!.step({ on: "pause", why: "user" });
+  const own = stage.record();
+  await stage.write(away, [own]);
+  await stage.write(writer, [stage.record({ key: "b", isDeletion: true })]);
+  await stage.write(writer, [stage.record({ key: "c" })]);
+  await stage.level(writer);
+  await stage.time.until(edge.catchUp());
+  await stage.time.until(edge.seal());
+  await stage.time.until(edge.forgetDeletions());
+  let isOver = false;
+  away.disk.trap = { left: seed * 2, spring: () => (away.crash("power"), (isOver = true)) };
+  away.opening!.link!.step({ on: "resume" });
+  edge.cutAll();
+  await stage.until("neither level nor ended", () => isOver || stage.isLevel(away));
+  away.disk.trap = undefined;
+  away.open();
+  await stage.level(away);
+  await stage.level(writer);
+  const shown = await stage.judge.look(away);
+  if (shown?.below.has(deleted.name)) stage.fail(`undead: ${away.name} still has ${deleted.name}`);
+  if (!shown?.below.has(own.name)) stage.fail(`lost: ${away.name} has not ${own.name}`);
+  if (writer.opening?.storage?.store.replicaNote?.anew) stage.fail(`undead: ${writer.name} had read the tombstone`);
+  await stage.end();
+}
+
 export const HISTORIES: Readonly<Record<string, History>> = {
   "a look while records settle": lookWhileSettling,
   "an append while an id is left": appendWhileLeaving,
@@ -302,6 +340,7 @@ export const HISTORIES: Readonly<Record<string, History>> = {
   "two answers at once, and a late one": asideTwice,
   "an offer to a log that was made anew": offerAnew,
   "a place that compaction took is passed": passedByCompaction,
+  "away for longer than tombstones live": longAway,
 };
 
 /** Why one of the histories of this name fails, with its seed; undefined: they pass. */

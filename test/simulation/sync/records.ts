@@ -14,17 +14,23 @@ export interface NamedRecord {
   readonly isPoison: boolean;
   /** So many bytes more of its value. */
   readonly padding?: number;
+  /** A tombstone: its value is null, and its name is in a header. */
+  readonly isDeletion?: boolean;
 }
+
+/** The header of a tombstone that has its name. */
+const NAME = "name";
 
 type ProducerIdentity = Parameters<BatchBuilder["build"]>[0];
 
 export function batchOf(records: readonly NamedRecord[], producer: ProducerIdentity): Uint8Array {
   const builder = new BatchBuilder(kernel);
-  for (const { name, key, isPoison, padding = 0 } of records)
+  for (const { name, key, isPoison, padding = 0, isDeletion } of records)
     builder.tryAppend({
       key: key === undefined ? null : encoder.encode(key),
-      value: encoder.encode(name.padEnd(name.length + padding)),
+      value: isDeletion ? null : encoder.encode(name.padEnd(name.length + padding)),
       timestamp: 1_000,
+      ...(isDeletion && { headers: [[NAME, encoder.encode(name)]] }),
       // The edge keeps such names for itself.
       ...(isPoison && { headers: [["ds.seq", encoder.encode("1")]] }),
     });
@@ -41,7 +47,7 @@ export function namesIn(bytes: Uint8Array): (readonly [offset: number, name: str
     if (batch.isControl) return [];
     return Array.from(
       { length: batch.count },
-      (_, i) => [batch.offsetAt(i), decoder.decode(batch.valueAt(i)!).trimEnd()] as const,
+      (_, i) => [batch.offsetAt(i), decoder.decode(batch.valueAt(i) ?? batch.headersAt(i)[0]![1]!).trimEnd()] as const,
     );
   });
 }

@@ -325,6 +325,15 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     having: ["poison"],
   },
   {
+    name: "tombstones that are gone are missed by nobody",
+    file: SESSION,
+    find: "await store.missed(joined.tombstonesTo);",
+    replace: "",
+    found: /^undead/,
+    history: "away for longer than tombstones live",
+    isQuick: true,
+  },
+  {
     name: "a snapshot of what is queued",
     file: "worker/stream/outbox-memory.ts",
     find: ".map(([id, { written }]) => [id, written!] as const);",

@@ -96,7 +96,8 @@ export class Stage {
   isLevel({ opening, isOpen }: Device): boolean {
     const { session, storage } = opening ?? {};
     if (!isOpen || session?.state.at !== "live") return false;
-    const { firstUnsettled, end, watermark } = storage!.store;
+    const { firstUnsettled, end, watermark, replicaNote } = storage!.store;
+    if (replicaNote?.stale !== undefined) return false;
     const { committed, start: edgeStart } = this.edge;
     if (session.edgeStart !== edgeStart || session.edgeEnd !== committed) return false;
     return firstUnsettled === end && watermark === committed;

@@ -16,6 +16,8 @@ import { withDefaults } from "../../../src/log/limits.ts";
 import { becomeSynced } from "../../../src/sync/become-synced.ts";
 import { keptTopic, replicaName } from "../../../src/sync/log-names.ts";
 import { isOwn } from "../../../src/sync/offer-again.ts";
+import type { HealingSource } from "../../../src/sync/healing.ts";
+import { renew } from "../../../src/sync/renewing.ts";
 import { restart } from "../../../src/sync/stop-syncing.ts";
 import { setAside } from "../../../src/sync/set-aside.ts";
 import type { Range } from "../../../src/sync/topic-store.ts";
@@ -36,6 +38,7 @@ await Promise.all([
   import("../../../src/sync/claim-look.ts"),
   import("../../../src/sync/claimer.ts"),
   import("../../../src/sync/offer-again.ts"),
+  import("../../../src/sync/renewing.ts"),
   import("../../../src/log/upkeep.ts"),
   import("../../../src/store/check-catalog.ts"),
   import("../../../src/store/examine.ts"),
@@ -305,6 +308,11 @@ export class OpenedTopic {
   async restart(offerFrom: number): Promise<void> {
     await this.store.close();
     await restart(this.#segments, this.store, offerFrom);
+  }
+
+  /** As a browser's host does (src/browser/sync/healer.ts). */
+  async renew(source: HealingSource): Promise<void> {
+    await renew({ kernel, store: this.#segments, storage: this.store, source });
   }
 
   /** The process ends: nothing reaches the disk any more, and nothing is answered. */
