@@ -47,7 +47,8 @@ export async function becomeSynced(asked: BecomeSynced): Promise<void> {
       );
     const { logStartOffset, logEndOffset } = local;
     const outbox = logEndOffset > logStartOffset ? newOutboxId() : null;
-    await renameLog(store, local, name, stored(newOutboxNote({ url, path }, outbox, logStartOffset, options)));
+    const note = newOutboxNote({ url, path }, outbox, logStartOffset, options);
+    await renameLog(store, local, name, stored(outbox === null ? note : { ...note, adopted: logEndOffset }));
   };
   if (!log) return rename();
   await log.alone(rename);

@@ -63,6 +63,8 @@ export interface OutboxNote extends EdgeLogNote {
   readonly retracted: readonly RetractedRun[];
   /** Of own batches that were trimmed under this id: the newest PRODUCERS_MAX. Absent: none. */
   readonly producers?: readonly OwnProducer[] | undefined;
+  /** Positions below were here before the topic became synced. Absent: none were. */
+  readonly adopted?: number | undefined;
   /** Set while records that the edge has lost are offered to it again. */
   readonly offering?: Offering | undefined;
   /** What sync() was told of this topic; absent: nothing but defaults. */

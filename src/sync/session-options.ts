@@ -2,6 +2,7 @@
 import type { ErrorCode, ErrorDetails, TidemarkError } from "../errors.ts";
 import type { Block } from "./pump.ts";
 import type { ReplicaStart } from "./replica-start.ts";
+import type { Joined } from "./sync-frames.ts";
 import type { SyncHost } from "./sync-host.ts";
 import type { TopicStore } from "./topic-store.ts";
 
@@ -17,6 +18,8 @@ export interface SessionOptions {
   readonly onTrimmed: "skip" | "stop";
   /** True if a log of this content type takes this topic's batches. */
   readonly fits: (contentType: string) => boolean;
+  /** What the edge, with these limits, would refuse of the records that were here before the topic became synced. */
+  readonly refused: (limits: Joined["limits"]) => Promise<Block | undefined>;
   /** The window of a follow that catches up. */
   readonly windowBytesMax: number;
   changed(): void;

@@ -329,10 +329,9 @@ export class Session implements Linked {
   }
 
   #receiving(talk: Conversation): ReceiverHost {
-    const { windowBytesMax } = this.#options;
     return {
       store: this.#store,
-      windowBytesMax,
+      windowBytesMax: this.#options.windowBytesMax,
       life: this.#life,
       advanced: (tide) => !talk.isOver && this.#advanced(tide),
     };
@@ -407,6 +406,8 @@ export class Session implements Linked {
 
   async #pump(joining: JoinUnderWay, { limits }: Joined, chain: Chain): Promise<void> {
     const { talk, isLeft } = joining;
+    const refused = this.block ? undefined : await this.#options.refused(limits);
+    if (refused && !isLeft()) this.#setBlock(refused);
     const session = this;
     const host: PumpHost = {
       store: this.#store,

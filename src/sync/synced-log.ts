@@ -30,6 +30,7 @@ import type { BatchHeader } from "../record/format.ts";
 import type { LogRecovery, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 import type { RetractedRun } from "./notes.ts";
 import { PROVISIONAL_FROM } from "../log/provisional-layout.ts";
+import { refuseReserved } from "./refuse-reserved.ts";
 import { type ShownRun, shownRun } from "./shown-run.ts";
 import type { TopicStorage } from "./topic-storage.ts";
 import { cutOf, type KnownOfTopic, stampProvisional, type TopicCut } from "./topic-cut.ts";
@@ -151,9 +152,11 @@ export class SyncedLog implements LogApi {
 
   async append(batch: Uint8Array, options: LogAppendOptions = {}): Promise<AppendResult> {
     if (options.ifEnd !== undefined) throw synced("no append with ifEnd: other devices move the end");
-    // Appends that wait for an id keep their order. Those that come meanwhile wait behind them.
-    const isWaiting = this.#line !== undefined || this.storage.needsName;
-    const { baseOffset, done } = isWaiting ? await this.#inLine(batch, options) : this.#offer(batch, options);
+    // Appends that wait for an id, or for a look into a compressed batch, keep their order. Those that come meanwhile
+    // wait behind them.
+    const looked = refuseReserved(this.#options.kernel, this.name, batch);
+    const isWaiting = looked !== undefined || this.#line !== undefined || this.storage.needsName;
+    const { baseOffset, done } = isWaiting ? await this.#inLine(batch, options, looked) : this.#offer(batch, options);
     const result = await done.finally(() => this.storage.outbox.answered(baseOffset));
     return {
       ...result,
@@ -162,8 +165,11 @@ export class SyncedLog implements LogApi {
     };
   }
 
-  #inLine(batch: Uint8Array, options: LogAppendOptions): Promise<Offered> {
+  #inLine(batch: Uint8Array, options: LogAppendOptions, looked: Promise<void> | undefined): Promise<Offered> {
+    // It is awaited only behind the line.
+    looked?.catch(() => undefined);
     const run = (this.#line ?? Promise.resolve()).then(async () => {
+      await looked;
       while (this.storage.needsName) await this.storage.named();
       return this.#offer(batch, options);
     });

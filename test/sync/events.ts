@@ -20,6 +20,8 @@ export interface DeviceConfig {
   readonly segmentBytes?: number | undefined;
   /** What the topic's values are; default "json". */
   readonly serializer?: "bytes" | undefined;
+  /** Values that begin with a brace are written as they are, though they may be no JSON. */
+  readonly odd?: boolean | undefined;
   readonly leaderTimeoutMs?: number | undefined;
   /** Pause between two appends. */
   readonly pauseMs?: number | undefined;

@@ -9,7 +9,7 @@ import { decodeBatch, type RecordBatch } from "../../src/record/record-batch.ts"
 import { badRequest, EdgeError } from "../errors.ts";
 import { turn } from "./body-encoder.ts";
 import { ENCODE_SLICE_BYTES, RECORDS_MAX } from "./body-limits.ts";
-import { isReserved } from "./writer-state.ts";
+import { isReserved } from "../../src/record/reserved-headers.ts";
 
 /** Judges records by the schema that the Worker has for their stream (log-object/stream-schemas.ts). */
 export interface StreamJudge {

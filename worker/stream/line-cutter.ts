@@ -13,7 +13,7 @@ import type { BuilderRecord, Header } from "../../src/record/batch-builder.ts";
 import { timeOf } from "../../src/topic/time-text.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 import { isJsonText, RECORDS_MAX, tooMany, VALUE_BYTES_MAX } from "./body-limits.ts";
-import { isReserved } from "./writer-state.ts";
+import { isReserved } from "../../src/record/reserved-headers.ts";
 
 /** A value in base64 takes four thirds of its bytes, and the names of the fields take some. */
 export const LINE_BYTES_MAX = 2 * 1024 * 1024;

@@ -16,6 +16,7 @@ import type { RecordBatch } from "../../src/record/record-batch.ts";
 import { RecentMap } from "../../src/store/recent-map.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
 import type { Header } from "../../src/record/batch-builder.ts";
+import { PRODUCER_HEADER, SEQ_HEADER } from "../../src/record/reserved-headers.ts";
 import { EdgeError } from "../errors.ts";
 
 /** A producer, and its newest request. */
@@ -34,8 +35,6 @@ interface Taken {
 
 /** The header of a record whose request was part of a trace. */
 export const TRACE = "traceparent";
-const PRODUCER = "ds.producer";
-const SEQ = "ds.seq";
 /**
  * Most producers that are kept, and most characters of their names. The one silent for longest is dropped first. All of
  * them are one snapshot row of at most 1 MiB.
@@ -173,8 +172,8 @@ export class StreamState {
     if (batch.count === 0 || batch.header.producerId >= 0) return;
     for (const [name, value] of batch.headersAt(0)) {
       if (value === null) continue;
-      if (name === SEQ) this.#replay({ seq: decoder.decode(value), offset: batch.header.baseOffset });
-      if (name !== PRODUCER) continue;
+      if (name === SEQ_HEADER) this.#replay({ seq: decoder.decode(value), offset: batch.header.baseOffset });
+      if (name !== PRODUCER_HEADER) continue;
       const [, epoch, seq, id] = /^(\d+):(\d+):(.*)$/s.exec(decoder.decode(value)) ?? [];
       if (id === undefined) continue;
       this.#replay({ producer: { id, epoch: Number(epoch), seq: Number(seq) }, offset: batch.header.baseOffset });
@@ -192,10 +191,7 @@ const gap = (expected: number, received: number, more: ErrorDetails = {}): EdgeE
 /** The headers of an append's first record. */
 export function stateHeaders(producer: WriterProducer | undefined, seq: string | undefined, trace?: string): Header[] {
   const headers: Header[] = trace === undefined ? [] : [[TRACE, encoder.encode(trace)]];
-  if (producer) headers.push([PRODUCER, encoder.encode(`${producer.epoch}:${producer.seq}:${producer.id}`)]);
-  if (seq !== undefined) headers.push([SEQ, encoder.encode(seq)]);
+  if (producer) headers.push([PRODUCER_HEADER, encoder.encode(`${producer.epoch}:${producer.seq}:${producer.id}`)]);
+  if (seq !== undefined) headers.push([SEQ_HEADER, encoder.encode(seq)]);
   return headers;
 }
-
-/** True for header names that only this server may set. */
-export const isReserved = (headerName: string): boolean => headerName === PRODUCER || headerName === SEQ;

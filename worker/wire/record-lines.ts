@@ -10,7 +10,7 @@
  *            valueBase64. null is a tombstone; a message that is JSON's null has "tombstone":false beside it
  */
 import type { RecordBatch } from "../../src/record/record-batch.ts";
-import { isReserved } from "../stream/writer-state.ts";
+import { isReserved } from "../../src/record/reserved-headers.ts";
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 

@@ -10,5 +10,6 @@ export { OfferAgain } from "../../sync/offer-again.ts";
 export { foundBehind, ownIn, standOf } from "../../sync/claim-look.ts";
 export { placesOf } from "../../sync/place-search.ts";
 export { becomeSynced } from "../../sync/become-synced.ts";
+export { refusedOf } from "../../sync/adopted-look.ts";
 export { heal } from "../../sync/healing.ts";
 export { renew } from "../../sync/renewing.ts";

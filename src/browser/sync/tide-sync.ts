@@ -7,6 +7,7 @@
  */
 import { TidemarkError } from "../../errors.ts";
 import type { Kernel } from "../../kernel/types.ts";
+import { adoptedLook } from "../../sync/adopted.ts";
 import { pathInAddress } from "../../sync/http-words.ts";
 import type { LinkState } from "../../sync/link-state.ts";
 import type { Block } from "../../sync/pump.ts";
@@ -284,6 +285,7 @@ export class TideSync {
       },
       create: () => kept().create !== false && this.#make(path, kept()),
       fits: (contentType) => fitsType(kept().serializer, contentType),
+      refused: adoptedLook(store, this.#host.kernel),
       windowBytesMax: Math.min(WINDOW_BYTES, Math.floor(WINDOWS_BYTES / Math.max(1, this.#topics.size))),
       changed: () => this.#changed(),
       tell: (news) => this.#news(topic, news),

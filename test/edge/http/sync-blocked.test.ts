@@ -1,6 +1,7 @@
 /** Topics that wait for a person, over real workerd: what is told, and what each answer leads to. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ASIDE_HEADERS } from "../../../src/sync/set-aside.ts";
+import { BatchBuilder } from "../../../src/record/batch-builder.ts";
 import { decodeBatch, splitBatches } from "../../../src/record/record-batch.ts";
 import { releaseKernel } from "../../support/kernels.ts";
 import { type LocalWorker, startWorker } from "../local-worker.ts";
@@ -50,7 +51,7 @@ async function asideOf(device: SyncDevice): Promise<{ value: string; headers: Re
       found.push({
         value: new TextDecoder().decode(batch.valueAt(i)!),
         headers: Object.fromEntries(
-          batch.headersAt(i).map(([name, value]) => [name, new TextDecoder().decode(value!)]),
+          batch.headersAt(i).map(([name, value]) => [name, new TextDecoder().decode(value ?? undefined)]),
         ),
       });
   }
@@ -144,5 +145,36 @@ describe("a blocked topic", () => {
     expect(device.of().pending.records).toBe(0);
     await device.page.drained();
     await device.until(() => device.of().state === "live");
+  }, 60_000);
+});
+
+describe("records that a topic had before it became synced", () => {
+  it("and the edge would refuse are all told before the first push; the others go out in order", async () => {
+    const device = await SyncDevice.open();
+    open.push(device);
+    const log = await device.local("orders");
+    for (const [value, header] of [["a"], ["b", "ds.seq"], ["c"], ["d"], ["e", "ds.producer"], ["f"]] as const) {
+      const builder = new BatchBuilder(kernel);
+      const headers = header === undefined ? [] : [[header, null] as const];
+      builder.tryAppend({ key: raw("k"), value: raw(JSON.stringify(value)), headers, timestamp: 1_000 });
+      await log.append(builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 }));
+    }
+    await device.start({ url: worker.url, topics: { orders: { path: paths() } } });
+    await device.until(() => device.events.some(({ type }) => type === "blocked"));
+    // Nothing has been taken by then, and both are known.
+    expect(device.of()).toMatchObject({ state: "blocked", watermark: 0, pending: { records: 6 } });
+    expect(device.of().blocked).toMatchObject({
+      code: "BAD_REQUEST",
+      message: expect.stringMatching(/^a record has the header ds.seq.*unblock\(\) sets them aside or discards them$/),
+      firstOffset: 2 ** 52 + 1,
+      records: 2,
+      keys: ["k", "k"],
+    });
+    await device.page.unblock("orders", "retry");
+    await device.until(() => device.of().blocked && device.of().watermark === 1);
+    await device.page.unblock("orders", "setAside");
+    await device.level();
+    expect(await device.committed()).toEqual(json(["a", "c", "d", "f"]));
+    expect((await asideOf(device)).map(({ value }) => value)).toEqual(json(["b", "e"]));
   }, 60_000);
 });

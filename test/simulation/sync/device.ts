@@ -185,6 +185,7 @@ export class Opening {
       create: () => this.#make(),
       onTrimmed: "skip",
       fits: () => true,
+      refused: () => Promise.resolve(undefined),
       windowBytesMax: WINDOW_BYTES,
       changed: () => this.#lookStale(),
       tell: (news) => {

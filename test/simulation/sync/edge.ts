@@ -15,6 +15,7 @@ import type { SyncState } from "../../../worker/log-object/outbox-sessions.ts";
 import { nothingAt, Telling } from "../../../worker/log-object/telling.ts";
 import { Archive } from "../../../worker/store/segment-archive.ts";
 import type { OutboxBounds } from "../../../worker/stream/outboxes.ts";
+import type { StreamJudge } from "../../../worker/stream/batch-check.ts";
 import { Stream, type StreamHost } from "../../../worker/stream/stream.ts";
 import { forgetTombstones } from "../../../worker/stream/tombstones.ts";
 import { Counters } from "../../../worker/telemetry/counters.ts";
@@ -23,7 +24,7 @@ import { STREAM_CONFIG } from "../../support/stream-config.ts";
 import { Ledger } from "./ledger.ts";
 import type { HttpDoor } from "./http-way.ts";
 import { type DeviceEnd, type Front, type Joiner, type ObjectSocket, SimSocket } from "./network.ts";
-import { batchOf, namesIn, type NamedRecord } from "./records.ts";
+import { batchOf, judgeBatch, namesIn, type NamedRecord } from "./records.ts";
 import { type DatabaseState, SimSql } from "./sim-sql.ts";
 import { StandingJudge } from "./standing-judge.ts";
 import type { Time } from "./time.ts";
@@ -36,6 +37,8 @@ const DAY_MS = 86_400_000;
 /** A group commit takes less than so long. */
 const COMMIT_MS = 4;
 const RETRY_MS = 10;
+
+const SCHEMA: StreamJudge = { batch: judgeBatch, body: () => undefined, append: (_, append) => append() };
 
 export interface EdgeSettings {
   readonly outboxes: OutboxBounds;
@@ -190,6 +193,7 @@ export class SimEdge implements Front, HttpDoor {
       onSealed: () => undefined,
       abort: () => this.time.after(0, () => this.reset(false)),
       outboxes: this.#settings.outboxes,
+      judgeOf: () => SCHEMA,
     };
   }
 

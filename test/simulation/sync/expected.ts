@@ -7,8 +7,8 @@ import { TOKEN_FAULTS } from "./tokens.ts";
 const OUTCOMES: readonly string[] = [
   ...TOKEN_FAULTS,
   "poison",
-  "BAD_REQUEST again",
-  "BAD_REQUEST discarded",
+  "SCHEMA_MISMATCH again",
+  "SCHEMA_MISMATCH discarded",
   "doubt again",
   "doubt discarded",
   "claimed",

@@ -1,6 +1,7 @@
 /** Records of a simulation of sync: each has a name of its own as its value. */
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";
-import { decodeBatch, splitBatches } from "../../../src/record/record-batch.ts";
+import { decodeBatch, type RecordBatch, splitBatches } from "../../../src/record/record-batch.ts";
+import { EdgeError } from "../../../worker/errors.ts";
 import { kernel } from "../../unit/outbox-edge.ts";
 
 const encoder = new TextEncoder();
@@ -20,6 +21,15 @@ export interface NamedRecord {
 
 /** The header of a tombstone that has its name. */
 const NAME = "name";
+/** A header of records that the edge's schema refuses. */
+const POISON = "poison";
+
+/** Throws SCHEMA_MISMATCH if a record of the batch is poison. */
+export function judgeBatch(batch: RecordBatch): void {
+  for (let i = 0; i < batch.count; i++)
+    if (batch.headersAt(i).some(([name]) => name === POISON))
+      throw new EdgeError("SCHEMA_MISMATCH", "a record does not fit the schema", { record: i });
+}
 
 type ProducerIdentity = Parameters<BatchBuilder["build"]>[0];
 
@@ -31,8 +41,7 @@ export function batchOf(records: readonly NamedRecord[], producer: ProducerIdent
       value: isDeletion ? null : encoder.encode(name.padEnd(name.length + padding)),
       timestamp: 1_000,
       ...(isDeletion && { headers: [[NAME, encoder.encode(name)]] }),
-      // The edge keeps such names for itself.
-      ...(isPoison && { headers: [["ds.seq", encoder.encode("1")]] }),
+      ...(isPoison && { headers: [[POISON, null]] }),
     });
   return builder.build(producer);
 }

@@ -2,7 +2,14 @@
  * A page of the end-to-end tests of sync: opens a tide, writes by itself or when it is told to, reports to a ledger
  * outside, and says what it sees.
  */
-import { open, type SyncEvent, type Tide, TidemarkError, type Topic } from "../../../src/browser/index.ts";
+import {
+  open,
+  type Serializer,
+  type SyncEvent,
+  type Tide,
+  TidemarkError,
+  type Topic,
+} from "../../../src/browser/index.ts";
 import { Wire } from "../../crash/page/wire.ts";
 import { digestOf } from "../digest.ts";
 import { Examples, type Shown } from "./examples.ts";
@@ -83,6 +90,15 @@ async function work(): Promise<void> {
   }
 }
 
+/** What an application may get wrong: it says that its values are JSON, and some are not. */
+const ODD: Serializer<string> = {
+  serialize: (value) => new TextEncoder().encode(value.startsWith("{") ? value : JSON.stringify(value)),
+  deserialize(bytes) {
+    const text = new TextDecoder().decode(bytes);
+    return text.startsWith("{") ? text : (JSON.parse(text) as string);
+  },
+};
+
 export const page = {
   ...measures(() => ({ tide, topic: topic as Topic<unknown> as Topic<Uint8Array> })),
 
@@ -97,6 +113,7 @@ export const page = {
       leaderTimeoutMs,
       database = "sync-test",
       serializer,
+      odd,
       segmentBytes = 64 * 1024,
     } = given;
     tide = await open(database, {
@@ -106,12 +123,12 @@ export const page = {
       ...(edge !== undefined && {
         sync: {
           url: edge,
-          topics: { [TOPIC]: { path, ...(serializer && { serializer }) } },
+          topics: { [TOPIC]: { path, ...(odd ? { serializer: "json" } : serializer && { serializer }) } },
           ...(tokens && { token: () => tokenFrom(tokens) }),
         },
       }),
     });
-    topic = tide.topic<string>(TOPIC, { ...(serializer && { serializer }) });
+    topic = tide.topic<string>(TOPIC, { ...(odd ? { serializer: ODD } : serializer && { serializer }) });
     tide.on((event) => {
       if (event.type === "closed") closed = event.reason;
     });
@@ -211,9 +228,13 @@ export const page = {
   asked: () => asked,
   places: () => places,
   topics: () => tide.topics(),
-  /** A record with a header of this name. Resolves with its offset; its fate is asked for later. */
+  /** A record with a header of this name. */
   async writeMarked(value: string, header: string): Promise<number> {
-    const ack = await topic.append({ key: value, value, headers: { [header]: "1" } });
+    return (await topic.append({ key: value, value, headers: { [header]: "1" } })).offset;
+  },
+  /** A record that the edge refuses, where the page was opened as `odd`. Its fate is asked for later. */
+  async writeOdd(value: string): Promise<number> {
+    const ack = await topic.append({ key: value, value });
     fates.set(
       ack.offset,
       ack.committed.then(
@@ -264,7 +285,7 @@ export const page = {
     const text = (bytes: Uint8Array | string | null | undefined): string =>
       typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes ?? undefined);
     const found: [string, string, string][] = [];
-    for await (const { value, headers } of tide.topic<string>(name).read())
+    for await (const { value, headers } of tide.topic<string>(name, { serializer: ODD }).read())
       found.push([text(headers["aside.key"]), value!, text(headers["aside.code"])]);
     return found;
   },
