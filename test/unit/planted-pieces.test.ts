@@ -11,10 +11,12 @@ import { KERNEL_PLANTS, PLANTS as FUZZ_PLANTS } from "../fuzz/plants.ts";
 import { POWER_BUGS } from "../power/bugs.ts";
 import { BUGS as ROT_BUGS } from "../rot/bugs.ts";
 import { MUTANTS } from "../simulation/mutants.ts";
+import { HARD_MUTANTS } from "../simulation/sync/hard-mutants.ts";
 import { SYNC_MUTANTS } from "../simulation/sync/mutants.ts";
 import { RULE_MUTANTS } from "../simulation/sync/rule-mutants.ts";
 import { TABS_MUTANTS } from "../simulation/tabs/mutants.ts";
 import { pieceOf } from "../support/planted-bug.ts";
+import { VIEW_MUTANTS } from "./view-mutants.ts";
 import { PLANTS as DEVICE_PLANTS } from "../sync/plants.ts";
 import { BUGS as WORLD_BUGS } from "../worlds/bugs.ts";
 
@@ -28,7 +30,8 @@ interface Piece {
 
 const LISTS: Readonly<Record<string, readonly Piece[]>> = {
   simulation: MUTANTS,
-  sync: [...SYNC_MUTANTS, ...RULE_MUTANTS],
+  sync: [...SYNC_MUTANTS, ...RULE_MUTANTS, ...HARD_MUTANTS],
+  views: VIEW_MUTANTS,
   tabs: TABS_MUTANTS,
   worlds: WORLD_BUGS,
   rot: ROT_BUGS,

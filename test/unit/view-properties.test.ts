@@ -1,347 +1,39 @@
 /**
- * Views and changes over a synced topic's real storage, in random histories: own appends, others' records, pushes,
- * pulls in parts, compaction at the edge, retractions, and openings anew. What is shown must be what docs/sync.md
- * promises of views (V1 to V6), at each moment.
+ * Views and changes over a synced topic's real storage in random histories (view-world.ts), and bugs planted in them:
+ * each must be found by the promise that it breaks.
  */
 import { describe, expect, it } from "vitest";
-import type { Change, TopicRecord } from "../../src/browser/index.ts";
-import { changesOf, type ChangingTopic } from "../../src/browser/page/topic-changes.ts";
-import { type PageView, type RunningView, runView } from "../../src/browser/page/topic-view.ts";
-import { laterTurn } from "../../src/browser/platform/timing.ts";
-import { TidemarkError } from "../../src/errors.ts";
-import { PROVISIONAL_FROM } from "../../src/log/provisional-layout.ts";
-import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
-import { MemoryVolume } from "../../src/store/memory-volume.ts";
-import { ChangeReader } from "../../src/sync/change-reader.ts";
-import { ViewFold } from "../../src/sync/view-fold.ts";
-import { serializerOf } from "../../src/topic/serializer.ts";
-import { batchOf, ListedEdge, namesIn, Synced } from "../contract/synced-fixture.ts";
-import { Random } from "../simulation/prng.ts";
+import { importPlanted } from "../support/bundle-planted.ts";
 import { releaseKernel } from "../support/kernels.ts";
+import { VIEW_MUTANTS } from "./view-mutants.ts";
+import type * as Entry from "./view-world.ts";
+import { toldAnew, viewHistory } from "./view-world.ts";
 
 const kernel = await releaseKernel();
-const host = {
-  kernel,
-  newVolume: async (slotBytes: number) => new MemoryVolume({ slotBytes }),
-  reopen: async (volume: MemoryVolume) => volume,
-};
-/** A view is level after far fewer turns. */
-const TURNS_MAX = 1000;
+const FIRST_SEED = 7_000;
+const STEPS = 60;
+/** Of the histories. A planted bug that survives all fails the test. */
+const SEEDS = 40;
 
-interface Own {
-  readonly names: readonly string[];
-  readonly batch: Uint8Array;
-  readonly at: number;
-  /** Where it is at the edge. */
-  offset?: number;
-  isRetracted?: boolean;
-}
-
-class Device {
-  readonly edge = new ListedEdge(kernel);
-  synced!: Synced;
-  readonly own: Own[] = [];
-  #names = 0;
-  #foreign = 0;
-  #pushed = 0;
-  readonly source: ChangingTopic<string> = {
-    name: "orders",
-    tide: { name: "test", opened: undefined, topic: () => expect.fail("no snapshots here") },
-    born: () => 1,
-    kernel,
-    serializer: serializerOf<string>("text"),
-    // As a page does: what ends because the log is opened anew is asked again.
-    fetch: async (from, options) => {
-      for (;;) {
-        try {
-          return await this.synced.log.fetch(from, { ...options, maxBytes: 200 });
-        } catch (thrown) {
-          if (!(thrown instanceof TidemarkError && thrown.code === "CLOSED") || options.signal?.aborted) throw thrown;
-          await laterTurn();
-        }
-      }
-    },
-    resolve: (position, isolation) => this.synced.log.resolve(position, isolation),
-  };
-
-  static async make(): Promise<Device> {
-    const device = new Device();
-    device.synced = await Synced.make(host as never);
-    await device.synced.join();
-    return device;
-  }
-
-  async append(count: number): Promise<void> {
-    const names = Array.from({ length: count }, () => `own-${this.#names++}`);
-    this.own.push({ names, ...(await this.synced.append(...names)) });
-  }
-  foreign(count: number): void {
-    const first = this.#foreign;
-    const names = Array.from({ length: count }, () => `foreign-${this.#foreign++}`);
-    this.edge.append(batchOf(kernel, names, 9, first));
-  }
-  /** The edge takes the next own batch, and says so. */
-  push(isTold: boolean): void {
-    while (this.own[this.#pushed]?.isRetracted) this.#pushed++;
-    const own = this.own[this.#pushed];
-    if (!own) return;
-    this.#pushed++;
-    own.offset = this.edge.append(own.batch);
-    const next = own.at + own.names.length;
-    const { crc } = readHeader(own.batch);
-    if (isTold) this.synced.storage.told({ next, lastOffset: own.offset + own.names.length - 1, lastCrc: crc });
-  }
-  async receive(batches: number): Promise<void> {
-    const { watermark } = this.synced.storage;
-    const ends = this.edge.batches.map(({ to }) => to).filter((to) => to > watermark);
-    const to = ends[Math.min(batches, ends.length) - 1];
-    if (to !== undefined) await this.synced.storage.receive(this.edge.frame(watermark, to));
-  }
-  /** Compaction at the edge takes a batch, or leaves its first record, before it comes here. */
-  compact(place: number, isWhole: boolean): void {
-    const { watermark } = this.synced.storage;
-    const ahead = this.edge.batches.filter(({ from, bytes }) => from >= watermark && bytes);
-    const batch = ahead[place % Math.max(1, ahead.length)];
-    if (batch) this.edge.compact(batch.from, isWhole || batch.to - batch.from === 1 ? [] : [0]);
-  }
-  async retract(place: number, why: "aside" | "discarded"): Promise<void> {
-    const waiting = this.own.filter(({ offset, isRetracted }) => offset === undefined && !isRetracted);
-    const own = waiting[place % Math.max(1, waiting.length)];
-    if (!own || this.synced.storage.outboxNote.retracted.length > 12) return;
-    own.isRetracted = true;
-    await this.synced.storage.retract(own.at, own.at + own.names.length, why);
-  }
-  async reopen(): Promise<void> {
-    const before = this.synced.log;
-    await this.synced.reopen();
-    before.end(new TidemarkError("CLOSED", "opened anew", { reason: "reopened" }));
-  }
-
-  /** Own records that will be seen nowhere: retracted here, or taken by compaction at the edge. */
-  gone(): string[] {
-    const left = new Set(this.committedBelow(Infinity));
-    return this.own
-      .filter(({ offset, isRetracted }) => isRetracted || offset !== undefined)
-      .flatMap(({ names }) => names.filter((name) => !left.has(name)));
-  }
-
-  /** What the edge has below an offset, as names. */
-  committedBelow(end: number): string[] {
-    return this.edge.batches.flatMap(({ from, to, bytes }) => {
-      if (!bytes) return [];
-      expect(nextOffsetOf(readHeader(bytes))).toBe(to);
-      return from < end ? namesIn(kernel, bytes) : [];
-    });
-  }
-}
-
-type Shown = readonly string[];
-const list = (state: Shown, { value }: TopicRecord<string>): Shown => [...state, value!];
-
-/** What a view shows, and a call after each change. */
-class WatchedView implements PageView<Shown> {
-  #shown: { readonly current: Shown; readonly committed: Shown } = { current: [], committed: [] };
-  at = { offset: 0, provisional: 0 };
-  readonly listeners = new Set<(current: Shown) => void>();
-  readonly ended = new AbortController();
-
-  constructor(readonly changed: () => void) {}
-
-  get current(): Shown {
-    return this.#shown.current;
-  }
-  set current(current: Shown) {
-    this.#shown = { ...this.#shown, current };
-    this.changed();
-  }
-  get committed(): Shown {
-    return this.#shown.committed;
-  }
-  set committed(committed: Shown) {
-    this.#shown = { ...this.#shown, committed };
-    this.changed();
-  }
-  readonly ready = async (): Promise<void> => undefined;
-  readonly save = async (): Promise<void> => undefined;
-  readonly subscribe = (): (() => void) => () => undefined;
-  readonly close = (): void => this.ended.abort();
-}
-
-/** A view that is judged each time it shows something. */
-class JudgedView {
-  readonly view: PageView<Shown>;
-  readonly #running: RunningView;
-  /** How often each committed record was folded. */
-  readonly folded = new Map<number, number>();
-  #offset = 0;
-  shownTimes = 0;
-  failure: unknown;
-
-  constructor(readonly device: Device) {
-    const apply = (state: Shown, record: TopicRecord<string>): Shown => {
-      const { offset } = record;
-      if (offset < PROVISIONAL_FROM) this.folded.set(offset, (this.folded.get(offset) ?? 0) + 1);
-      return list(state, record);
-    };
-    // Everything that is shown is judged, also what the next answer replaces before anybody is told.
-    const judge = (): void => {
-      try {
-        this.judge();
-      } catch (thrown) {
-        this.failure ??= thrown;
-      }
-    };
-    this.view = new WatchedView(() => queueMicrotask(judge));
-    this.#running = runView<Shown, string>(this.view, device.source, { name: "list", initial: () => [], apply });
-  }
-
-  judge(): void {
-    this.shownTimes++;
-    const { current, committed, at } = this.view;
-    expect(at.offset).toBeGreaterThanOrEqual(this.#offset);
-    this.#offset = at.offset;
-    expect(committed).toEqual(this.device.committedBelow(at.offset));
-    expect(current.slice(0, committed.length)).toEqual(committed);
-    const own = current.slice(committed.length);
-    expect(own.length).toBe(at.provisional);
-    // In the order of positions, none twice, none that has its place.
-    const numbers = own.map((name) => Number(/^own-(\d+)$/.exec(name)![1]));
-    expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
-    for (const name of own) expect(committed).not.toContain(name);
-    for (const times of this.folded.values()) expect(times).toBe(1);
-  }
-
-  /** Waits until the view shows what the device has, and judges that it is exactly this. */
-  async level(): Promise<void> {
-    await this.#running.ready();
-    const { device, view } = this;
-    for (let turns = 0; ; turns++) {
-      const { watermark } = device.synced.storage;
-      const { committed, provisional } = await device.synced.shown();
-      const wanted = [...committed, ...provisional];
-      if (view.at.offset === watermark && view.current.join() === wanted.join()) break;
-      if (this.failure !== undefined) throw this.failure;
-      if (turns > TURNS_MAX) expect(view.current, "never level").toEqual(wanted);
-      await laterTurn();
-    }
-    this.judge();
-    if (this.failure !== undefined) throw this.failure;
-  }
-}
-
-/** Follows changes as an application does, and keeps the list that they describe. */
-class Follower {
-  readonly ended = new AbortController();
-  records: { id: string; offset: number; value: string }[] = [];
-  readonly seen: Change<string>["type"][] = [];
-  #level = -1;
-  readonly run: Promise<void>;
-  failure: unknown;
-
-  constructor(readonly device: Device) {
-    this.run = this.#follow().catch((thrown: unknown) => {
-      if (!this.ended.signal.aborted) this.failure = thrown;
-    });
-  }
-  async #follow(): Promise<void> {
-    for await (const change of changesOf(this.device.source, "earliest", this.ended.signal)) this.#take(change);
-  }
-  #take(change: Change<string>): void {
-    this.seen.push(change.type);
-    if (change.type === "level") return void (this.#level = change.watermark);
-    if (change.type === "gap" || change.type === "reset") return;
-    if (change.type !== "append") {
-      const at = this.records.findIndex(({ id, offset }) => id === change.id && offset === change.provisionalOffset);
-      expect(at, "was told before").toBeGreaterThanOrEqual(0);
-      const [before] = this.records.splice(at, 1);
-      if (change.type === "retract") expect(this.device.gone()).toContain(before!.value);
-    }
-    if (change.type === "retract") return;
-    const { id, offset, value, provisional } = change.record;
-    expect(provisional).toBe(offset >= PROVISIONAL_FROM);
-    const behind = this.records.findIndex((each) => each.offset > offset);
-    expect(this.records.some((each) => each.id === id)).toBe(false);
-    this.records.splice(behind < 0 ? this.records.length : behind, 0, { id, offset, value: value! });
-  }
-  async level(): Promise<void> {
-    for (let turns = 0; ; turns++) {
-      if (this.failure !== undefined) throw this.failure;
-      const { watermark } = this.device.synced.storage;
-      const { committed, provisional } = await this.device.synced.shown();
-      const wanted = [...committed, ...provisional];
-      const values = this.records.map(({ value }) => value);
-      if (this.#level === watermark && values.join() === wanted.join()) return;
-      if (turns > TURNS_MAX) expect(values, "never level").toEqual(wanted);
-      await laterTurn();
-    }
-  }
-}
-
-async function history(seed: number, steps: number): Promise<Device> {
-  const random = new Random(seed);
-  const pick = (below: number): number => random.int(below);
-  const device = await Device.make();
-  const views = [new JudgedView(device)];
-  const followers = [new Follower(device)];
-  for (let step = 0; step < steps; step++) {
-    const kind = pick(20);
-    if (kind < 5) await device.append(1 + pick(3));
-    else if (kind < 8) device.foreign(1 + pick(3));
-    else if (kind < 12) device.push(pick(2) === 0);
-    else if (kind < 16) await device.receive(1 + pick(4));
-    else if (kind === 16) device.compact(pick(8), pick(2) === 0);
-    else if (kind === 17) await device.retract(pick(4), pick(2) === 0 ? "aside" : "discarded");
-    else if (kind === 18) await device.reopen();
-    else if (views.length < 4) {
-      views.push(new JudgedView(device));
-      followers.push(new Follower(device));
-    }
-    for (let turns = pick(4); turns > 0; turns--) await laterTurn();
-    if (pick(4) === 0) for (const each of [...views, ...followers]) await each.level();
-  }
-  for (const each of [...views, ...followers]) await each.level();
-  for (const { view } of views) {
-    expect(view.current).toEqual(views[0]!.view.current);
-    view.close();
-  }
-  for (const follower of followers) {
-    follower.ended.abort();
-    await follower.run;
-  }
-  return device;
-}
-
-describe("an opening that has forgotten what was settled", () => {
-  it("is told anew, in the order of positions, before what stayed", () => {
-    const own = (position: number) => ({ id: `r${position}`, offset: PROVISIONAL_FROM + position });
-    const at = { committed: [], nextOffset: 0, highWatermark: 0, logStartOffset: 0, retracted: [] };
-    const cut = (firstUnsettled: number, positions: readonly number[], told: string) => ({
-      ...at,
-      ...{ live: false, stream: "s", level: true },
-      ...{ firstUnsettled, told, provisional: positions.map(own), nextProvisional: 4 },
-    });
-    const reader = new ChangeReader<ReturnType<typeof own>>(0);
-    const fold = new ViewFold<string, ReturnType<typeof own>>(
-      { initial: () => "", apply: (state, { id }) => state + id },
-      "",
-      0,
-    );
-    const take = (each: ReturnType<typeof cut>) => {
-      for (const change of reader.take(each)) fold.take(change);
-      return [...fold.refold()].at(-1);
-    };
-    expect(take(cut(0, [0, 1, 2, 3], "a"))).toBe("r0r1r2r3");
-    expect(take(cut(2, [], "b"))).toBe("r2r3");
-    take(cut(1, [], "c"));
-    expect([reader.provisional, reader.told]).toEqual([1, undefined]);
-    expect(take(cut(1, [1, 2, 3], "c"))).toBe("r1r2r3");
-    expect(take(cut(2, [], "d"))).toBe("r2r3");
-  });
-});
+it("an opening that has forgotten what was settled is told anew, before what stayed", toldAnew);
 
 describe("views over random histories", () => {
-  const SEEDS = Array.from({ length: 40 }, (_, i) => 7_000 + i);
-  it.each(SEEDS)("seed %i: each state that is shown is a fold of the log, and all end as equals", async (seed) => {
-    await history(seed, 60);
+  const seeds = Array.from({ length: SEEDS }, (_, i) => FIRST_SEED + i);
+  it.each(seeds)("seed %i: each state that is shown is a fold of the log, and all end as equals", async (seed) => {
+    await viewHistory(kernel, seed, STEPS);
+  });
+
+  it.each(VIEW_MUTANTS.map((mutant) => [mutant.name, mutant] as const))("found: %s", async (_, mutant) => {
+    const planted = await importPlanted<typeof Entry>("test/unit/view-world.ts", mutant);
+    const found = async (): Promise<string> => {
+      try {
+        planted.toldAnew();
+        for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS; seed++) await planted.viewHistory(kernel, seed, STEPS);
+      } catch (thrown) {
+        return (thrown as Error).message;
+      }
+      return "it survives";
+    };
+    expect(await found()).toMatch(mutant.found);
   });
 });

@@ -7,10 +7,12 @@ const STAMPED_BYTES = 16;
 const keyOf = ({ producerId, baseSequence }: ReturnType<typeof readHeader>): string => `${producerId}/${baseSequence}`;
 
 export class MadeBatches {
-  readonly #made = new Map<string, Buffer>();
+  /** Copies of a machine that runs make several under one identity. */
+  readonly #made = new Map<string, Buffer[]>();
 
   add(batch: Uint8Array): void {
-    this.#made.set(keyOf(readHeader(batch)), Buffer.from(batch.subarray(STAMPED_BYTES)));
+    const key = keyOf(readHeader(batch));
+    this.#made.set(key, [...(this.#made.get(key) ?? []), Buffer.from(batch.subarray(STAMPED_BYTES))]);
   }
 
   /** The first batch that is not as it was made, by its base offset. What compaction thinned does not count. */
@@ -19,8 +21,8 @@ export class MadeBatches {
       const header = readHeader(batch);
       const { producerId, recordCount, lastOffsetDelta, baseOffset } = header;
       if (producerId < 0 || recordCount <= lastOffsetDelta) continue;
-      const made = this.#made.get(keyOf(header));
-      if (!made?.equals(batch.subarray(STAMPED_BYTES))) return baseOffset;
+      const bytes = batch.subarray(STAMPED_BYTES);
+      if (!this.#made.get(keyOf(header))?.some((made) => made.equals(bytes))) return baseOffset;
     }
     return undefined;
   }

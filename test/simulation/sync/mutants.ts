@@ -87,12 +87,11 @@ export const SYNC_MUTANTS: readonly SyncMutant[] = [
     isQuick: true,
   },
   {
-    name: "identity without its checksum",
+    name: "what comes back is never an own batch, whatever its checksum",
     file: "src/sync/own-batches.ts",
     find: "const isSame = own.header!.crc === crc;",
     replace: "const isSame = false;",
     found: /^(visible twice|twice|liveness)/,
-    isQuick: true,
   },
   // The session.
   {
@@ -177,7 +176,7 @@ export const SYNC_MUTANTS: readonly SyncMutant[] = [
   },
   // The pump.
   {
-    name: "the chain is left out",
+    name: "a push leaves positions out",
     file: PUMP,
     find: "if (found.at !== chain.expected)",
     replace: "if (found.at < chain.expected)",

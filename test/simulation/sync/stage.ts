@@ -12,10 +12,13 @@ import { MadeBatches } from "./made-batches.ts";
 import type { NamedRecord } from "./records.ts";
 import { SimDisk } from "./storage.ts";
 import { SimTime } from "./time.ts";
+import type { TokenDesk } from "./tokens.ts";
 
 /** What is waited for comes within so long. */
 const WAIT_MS = 120_000;
 const STEP_MS = 5;
+/** The edge's registry forgets what nobody has used for so long. */
+const AGE_MS = 86_400_000;
 
 export interface StagedDevice {
   /** Batches in the outbox's index. Default: all. */
@@ -27,7 +30,8 @@ export class Stage {
   readonly random: Random;
   readonly time: SimTime;
   readonly edge: SimEdge;
-  readonly desk = undefined;
+  /** What pages answer who are asked for a token. Default: none is needed. */
+  desk: TokenDesk | undefined;
   readonly httpFault = (): undefined => undefined;
   readonly made = new MadeBatches();
   readonly isLateForMessages = true;
@@ -47,7 +51,7 @@ export class Stage {
     this.seed = seed;
     this.random = new Random(seed, 0x5c);
     this.time = new SimTime(this.random);
-    this.edge = new SimEdge(this.time, { outboxes: {} }, (why) => this.fail(why));
+    this.edge = new SimEdge(this.time, { outboxes: { maxAgeMs: AGE_MS } }, (why) => this.fail(why));
     this.judge = new Judge(this);
     this.edge.wake();
   }
@@ -55,9 +59,9 @@ export class Stage {
   newId(): string {
     return (++this.#ids).toString(16).padStart(16, "0");
   }
-  fail(why: string): void {
+  readonly fail = (why: string): void => {
     this.failed ??= why;
-  }
+  };
   hear(_: Opening, news: string): void {
     this.counts[news] = (this.counts[news] ?? 0) + 1;
   }
