@@ -1,21 +1,23 @@
 /** An edge as a target (targets.ts): reads by tidemark/client, appends as encoded batches over HTTP. */
 import type { EdgeClient, ImportResult } from "../src/client/api.ts";
 import { connect } from "../src/client/index.ts";
+import { TidemarkError } from "../src/errors.ts";
 import { type EdgeAsk, type EdgeReply, EdgeRequests, errorIn } from "../src/client/requests.ts";
 import type { PlainRecord } from "../src/delivery/read-record.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import type { StartPosition } from "../src/log/types.ts";
 import { DEFAULT_SETTINGS } from "../src/log/limits.ts";
+import { decodeBatch } from "../src/record/record-batch.ts";
 import { concat } from "../src/store/bytes.ts";
 import { type KafkaFiles, kafkaFiles } from "../src/store/kafka-files.ts";
 import { BATCHES_TYPE, formatOffset, offsetInHeader } from "../src/sync/http-words.ts";
 import { Failure } from "./failure.ts";
-import type { LinesAs } from "./lines.ts";
+import { isJson, type LinesAs, textOf } from "./lines.ts";
 import { filesOf, typeOfSegments } from "./segment-files.ts";
 import type { Appended, LogTarget, Place, ReadFrom, Sending } from "./target.ts";
 import { note, progress } from "./terminal.ts";
 
-const TYPES = { records: "application/json", json: "application/json", text: "text/plain" } as const;
+const TYPES = { json: "application/json", text: "text/plain" } as const;
 /** An exported segment grows up to this. */
 const SEGMENT_BYTES = 8 * 1024 * 1024;
 
@@ -85,42 +87,54 @@ class EdgeTarget implements LogTarget {
     });
   }
 
-  async append(topic: string, batch: Uint8Array, { ifEnd, resentSince }: Sending): Promise<Appended> {
-    const since = resentSince ?? (await this.#begin(topic));
-    let isFirst = resentSince === undefined;
-    // A try whose answer was lost may have appended: later ones say so, and the log knows the batch by its sequence.
-    const answer = await this.#requests.again(async (signal) => {
+  async end(topic: string): Promise<number | undefined> {
+    const answer = await this.#asked({ method: "HEAD", path: topic }, 404, 403);
+    return answer.status === 403 ? undefined : offsetInHeader(answer.headers.get("stream-next-offset"));
+  }
+
+  async append(topic: string, batch: Uint8Array, sending: Sending): Promise<Appended> {
+    const { ifEnd, since, onDoubt } = sending;
+    let { isResent, makes } = sending;
+    const post = async (signal: AbortSignal): Promise<EdgeReply> => {
       const headers = {
         "content-type": BATCHES_TYPE,
         "tidemark-sequences": "from-zero",
         ...(ifEnd !== undefined && { "stream-expected-offset": formatOffset(ifEnd) }),
-        ...(!isFirst && { "tidemark-resent-since": formatOffset(since) }),
+        // The log knows the batch by its sequence, unless it has forgotten the producer since then.
+        ...(isResent && { "tidemark-resent-since": formatOffset(since) }),
       };
-      isFirst = false;
       const body = batch as Uint8Array<ArrayBuffer>;
       const reply = await this.#requests.ask({ method: "POST", path: topic, headers, body, signal });
-      if (reply.status >= 300) throw errorIn(reply);
-      return reply;
+      if (reply.status < 300) return reply;
+      const error = errorIn(reply);
+      if (error.code !== "UNKNOWN_TOPIC" || !makes) throw error;
+      await this.#make(topic, this.as === "records" ? await typeOfBatch(batch, this.kernel) : TYPES[this.as], signal);
+      makes = false;
+      return post(signal);
+    };
+    const answer = await this.#requests.again(async (signal) => {
+      try {
+        return await post(signal);
+      } catch (thrown) {
+        if (!isRefusal(thrown)) {
+          isResent = true;
+          onDoubt?.();
+        }
+        throw thrown;
+      }
     });
     const { appended } = JSON.parse(new TextDecoder().decode(answer.bytes)) as { appended: [Appended] };
     return appended[0];
   }
 
-  /** The topic's end, to which it was made if it did not exist. */
-  async #begin(topic: string): Promise<number> {
-    const known = this.#ends.get(topic);
-    if (known !== undefined) return known;
-    const answer = await this.#asked({ method: "HEAD", path: topic }, 404, 403);
-    const headers = { "content-type": TYPES[this.as] };
-    const made = answer.status === 404 ? await this.#asked({ method: "PUT", path: topic, headers }, 409) : answer;
-    const end = offsetInHeader(made.headers.get("stream-next-offset"));
-    this.#ends.set(topic, end);
-    return end;
+  /** 409: it is there meanwhile, with another type or other settings. */
+  async #make(topic: string, type: string, signal: AbortSignal): Promise<void> {
+    const made = await this.#requests.ask({ method: "PUT", path: topic, headers: { "content-type": type }, signal });
+    if (made.status >= 300 && made.status !== 409) throw errorIn(made);
   }
-  readonly #ends = new Map<string, number>();
 
   async take(topic: string, files: readonly string[], signal?: AbortSignal): Promise<ImportResult> {
-    const type = this.as === "text" ? TYPES.text : await typeOfSegments(files, this.kernel).catch(() => TYPES.records);
+    const type = this.as === "text" ? TYPES.text : await typeOfSegments(files, this.kernel).catch(() => TYPES.json);
     // 409: it is there, with another type or other settings.
     await this.#asked({ method: "PUT", path: topic, headers: { "content-type": type } }, 409);
     const onProgress = (at: { readonly bytes: number; readonly bytesTotal: number }): void =>
@@ -152,6 +166,19 @@ class EdgeTarget implements LogTarget {
     await this.#client.close();
     this.#closed.abort();
   }
+}
+
+/** The edge itself says that this request has appended nothing. */
+const isRefusal = (thrown: unknown): boolean =>
+  thrown instanceof TidemarkError && thrown.details["edge"] !== undefined && Number(thrown.details["status"]) < 500;
+
+/** The content type of a new stream that takes these values, and others like them. */
+async function typeOfBatch(bytes: Uint8Array, kernel: Kernel): Promise<string> {
+  const batch = await decodeBatch(kernel, bytes);
+  const values = Array.from({ length: batch.count }, (_, i) => batch.valueAt(i));
+  const texts = values.filter((value) => value !== null).map(textOf);
+  if (texts.every((text) => text !== undefined && isJson(text))) return TYPES.json;
+  return texts.includes(undefined) ? "application/octet-stream" : TYPES.text;
 }
 
 export const edgeTarget = (

@@ -3,7 +3,7 @@
  *
  *   input ─▶ chunks of records, as they come ─▶ one batch ─▶ journal ─▶ log ─▶ ack ─▶ the next batch
  */
-import { createHash, randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import { TidemarkError } from "../src/errors.ts";
 import { BatchBuilder } from "../src/record/batch-builder.ts";
 import { readHeader } from "../src/record/format.ts";
@@ -97,14 +97,16 @@ class Input {
   }
 }
 
+const newProducer = (): number => producerIdOf(crypto.getRandomValues(new BigUint64Array(1)));
+
 export async function feed(options: FeedOptions): Promise<Fed> {
   const { target, topic, state, signal } = options;
-  const id = producerIdOf(new BigUint64Array(randomBytes(8).buffer.slice(0, 8)));
-  const journal = Journal.open(state, target.where, topic, id);
+  const journal = Journal.open(state, target.where, topic, newProducer());
   const input = new Input(options.input);
   const before = journal.state.appended;
   try {
     await skip(input, journal, state);
+    await checkEnd(options, journal);
     let isWhole = false;
     const { pending } = journal.state;
     const told = async (): Promise<void> => options.onAcked?.(journal.state.appended, journal.state.end);
@@ -112,12 +114,12 @@ export async function feed(options: FeedOptions): Promise<Fed> {
       await sendAgain(options, journal, input, pending);
       await told();
     }
-    while (!signal.aborted) {
+    for (let isFirst = true; !signal.aborted; isFirst = false) {
       if (!(await orAborted(input.more(), signal))) {
         isWhole = !signal.aborted;
         break;
       }
-      await sendNext(options, journal, input);
+      await sendNext(options, journal, input, isFirst);
       await told();
     }
     return { appended: journal.state.appended - before, before, end: journal.state.end, isWhole };
@@ -149,8 +151,20 @@ async function skip(input: Input, { state }: Journal, file: string | undefined):
   if (state.appended > 0 && input.digest !== state.digest)
     throw new Failure(
       `this is another input: its first ${state.appended} records are not those that ${file} says were appended; ` +
-        `give the same input, or another --state`,
+        `give the same input; ${ANEW}`,
     );
+}
+
+const ANEW = "with another --state all of it is appended anew";
+
+/** What was appended is not there any more: what follows would be a part of the input, and nobody would see it. */
+async function checkEnd({ target, topic, state: file }: FeedOptions, { state }: Journal): Promise<void> {
+  const end = state.appended > 0 ? await target.end(topic) : undefined;
+  if (end === undefined || end >= state.end) return;
+  throw new Failure(
+    `${topic} ends at ${end}, and ${file} says that it has ended at ${state.end}: it was deleted or put back; remove ` +
+      `the file to append all of the input anew`,
+  );
 }
 
 const timed = ({ key, value, headers, timestamp }: LineInput, now: number) => ({
@@ -160,8 +174,9 @@ const timed = ({ key, value, headers, timestamp }: LineInput, now: number) => ({
   timestamp: timestamp ?? now,
 });
 
-async function sendNext(options: FeedOptions, journal: Journal, input: Input): Promise<void> {
-  const { target, expect } = options;
+/** `isFirst`: of this process, which asks where the log ends by now. */
+async function sendNext(options: FeedOptions, journal: Journal, input: Input, isFirst: boolean): Promise<void> {
+  const { target, topic, expect } = options;
   const { kernel, batchBytesMax } = target;
   const now = Date.now();
   let builder = new BatchBuilder(kernel, { bytesMax: Math.min(BATCH_BYTES, batchBytesMax) });
@@ -175,56 +190,111 @@ async function sendNext(options: FeedOptions, journal: Journal, input: Input): P
   }
   const { appended } = journal.state;
   const batch = built(builder, journal);
-  const since = appended > 0 ? journal.state.end : ((await target.place(options.topic))?.end ?? 0);
+  const since = Math.max(journal.state.end, isFirst ? ((await target.end(topic)) ?? 0) : 0);
   const ifEnd = appended === 0 ? expect : undefined;
   const pending = { records: builder.count, timestamp: now, since, crc: readHeader(batch).crc, ifEnd };
   journal.save({ ...journal.state, pending });
-  await send(options, journal, input, batch, { ifEnd, resentSince: undefined });
+  await send(options, journal, { input, builder, batch, wasSent: false });
 }
 
-function built(builder: BatchBuilder, { state: { producerId, appended } }: Journal): Uint8Array {
-  return builder.build({ producerId, producerEpoch: 0, baseSequence: appended % SEQUENCES });
+function built(builder: BatchBuilder, { state: { producerId, producerFrom = 0, appended } }: Journal): Uint8Array {
+  return builder.build({ producerId, producerEpoch: 0, baseSequence: (appended - producerFrom) % SEQUENCES });
 }
 
 /** The batch that an earlier process had begun to send: made again of the same records, and sent again. */
 async function sendAgain(options: FeedOptions, journal: Journal, input: Input, pending: PendingBatch): Promise<void> {
-  const { target, state } = options;
-  const builder = new BatchBuilder(target.kernel, { bytesMax: target.batchBytesMax });
+  const { kernel, batchBytesMax } = options.target;
+  const builder = new BatchBuilder(kernel, { bytesMax: batchBytesMax });
   while (builder.count < pending.records) {
     const isThere = await input.more();
-    if (!isThere || !builder.tryAppend(timed(input.head!, pending.timestamp))) throw otherInput(input, state);
+    if (!isThere || !builder.tryAppend(timed(input.head!, pending.timestamp))) throw otherInput(input, options.state);
     input.pass();
   }
   const batch = built(builder, journal);
-  if (readHeader(batch).crc !== pending.crc) throw otherInput(input, state);
-  await send(options, journal, input, batch, { ifEnd: pending.ifEnd, resentSince: pending.since });
+  if (readHeader(batch).crc !== pending.crc) throw otherInput(input, options.state);
+  await send(options, journal, { input, builder, batch, wasSent: true });
 }
 
 const otherInput = (input: Input, file: string | undefined): Failure =>
   new Failure(
-    `this is another input: record ${input.number} or one just before it is not what ${file} says was sent; give the ` +
-      `same input, or another --state`,
+    `this is another input: record ${input.number} or one just before it is not what ${file} says was sent, and may ` +
+      `be in the log; give the same input; ${ANEW}`,
   );
 
-async function send(
-  { target, topic }: FeedOptions,
-  journal: Journal,
-  input: Input,
-  batch: Uint8Array,
-  sending: { ifEnd: number | undefined; resentSince: number | undefined },
-): Promise<void> {
-  const { recordCount: records } = readHeader(batch);
-  const since = journal.state.pending!.since;
+interface Outgoing {
+  /** Stands behind the batch's records. */
+  readonly input: Input;
+  readonly builder: BatchBuilder;
+  readonly batch: Uint8Array;
+  readonly wasSent: boolean;
+}
+
+/** Sends the pending batch until it is in the log, or is refused. */
+async function send(options: FeedOptions, journal: Journal, outgoing: Outgoing): Promise<void> {
+  const { target, topic } = options;
+  const { builder, input } = outgoing;
+  const { appended } = journal.state;
+  let { batch, wasSent: isResent } = outgoing;
+  const onDoubt = (): void => void (isResent = true);
   for (let tries = 1; ; tries++) {
+    const { since, ifEnd } = journal.state.pending!;
     try {
+      const sending = { ifEnd, since, isResent, makes: appended === 0, onDoubt };
       const { lastOffset } = await target.append(topic, batch.slice(), sending);
-      const { appended, pending: _, ...state } = journal.state;
-      return journal.save({ ...state, appended: appended + records, end: lastOffset + 1, digest: input.digest });
+      const { pending: _, ...state } = journal.state;
+      const now = { appended: appended + builder.count, end: lastOffset + 1, digest: input.digest };
+      return journal.save({ ...state, ...now });
     } catch (thrown) {
-      if (!(thrown instanceof TidemarkError) || thrown.kind !== "reopen" || tries >= TRIES_MAX) throw thrown;
+      if (!(thrown instanceof TidemarkError)) throw thrown;
+      if (isForgotten(thrown) && appended > (journal.state.producerFrom ?? 0)) {
+        batch = await beginAnew(options, journal, builder);
+        isResent = false;
+        continue;
+      }
+      if (isRefused(thrown, isResent)) settle(journal);
+      if (thrown.kind !== "reopen" || isFinal(thrown) || tries >= TRIES_MAX) throw goneOr(thrown, options, appended);
       // Whether the log has it is not known.
-      sending = { ...sending, resentSince: since };
+      isResent = true;
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS * tries));
     }
   }
+}
+
+/** Of a topic that was deleted behind the first batches no rest is made anew. */
+function goneOr(thrown: TidemarkError, { topic, state: file }: FeedOptions, appended: number): Error {
+  if (thrown.code !== "UNKNOWN_TOPIC" || appended === 0) return thrown;
+  const hint = file === undefined ? "" : `; remove ${file} to append all of the input anew`;
+  return new Failure(`${topic} is gone: it was deleted after ${appended} records of this input${hint}`);
+}
+
+/**
+ * The log has forgotten this producer, and surely has not this batch (docs/decisions/0012): the batch goes under a new
+ * one, from sequence 0.
+ */
+async function beginAnew({ target, topic }: FeedOptions, journal: Journal, builder: BatchBuilder): Promise<Uint8Array> {
+  const { pending, appended, ...state } = journal.state;
+  const since = Math.max(pending!.since, (await target.end(topic)) ?? 0);
+  journal.state = { ...state, appended, producerId: newProducer(), producerFrom: appended };
+  const batch = built(builder, journal);
+  journal.save({ ...journal.state, pending: { ...pending!, since, crc: readHeader(batch).crc } });
+  return batch;
+}
+
+const isForgotten = ({ code, details }: TidemarkError): boolean =>
+  code === "OUT_OF_ORDER_SEQUENCE" && details["unknownProducer"] === true && details["forgotten"] === undefined;
+
+/** The stream is closed, and stays so. */
+const isFinal = ({ details }: TidemarkError): boolean => details["edge"] === "STREAM_CLOSED";
+
+/**
+ * The batch is not in the log for certain. Of one that was sent before only its place says so: it is looked at after
+ * the producer's memory, which would know the batch.
+ */
+const isRefused = (error: TidemarkError, isResent: boolean): boolean =>
+  error.code === "OFFSET_CONFLICT" || (!isResent && (error.kind === "fix" || isFinal(error)));
+
+/** Nothing is pending any more, so the next call may bring other records. */
+function settle(journal: Journal): void {
+  const { pending: _, ...state } = journal.state;
+  journal.save(state);
 }

@@ -150,6 +150,10 @@ export class FolderReader implements LogTarget {
     return { start: log.logStartOffset, end: reads.highWatermark, details };
   }
 
+  async end(topic: string): Promise<number> {
+    return (await this.place(topic))?.end ?? 0;
+  }
+
   async *read(topic: string, { from, to, follow = false, signal }: ReadFrom): AsyncGenerator<PlainRecord<Uint8Array>> {
     const source = this.#topic(topic);
     const batches = readBatches(source, this.kernel, serializerOf<Uint8Array>("bytes"), { from, to, follow, signal });

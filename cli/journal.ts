@@ -26,6 +26,8 @@ export interface JournalState {
   readonly target: string;
   readonly topic: string;
   readonly producerId: number;
+  /** Records that earlier producers appended, which the log has forgotten: sequences count from there. */
+  readonly producerFrom?: number | undefined;
   /** Records of the input that are in the log. */
   readonly appended: number;
   /** Offset behind the last of them. */

@@ -22,8 +22,14 @@ export interface ReadFrom {
 
 export interface Sending {
   readonly ifEnd?: number | undefined;
-  /** The batch may have been sent before; the log then ended there or later. */
-  readonly resentSince?: number | undefined;
+  /** The log ended there, or later, before the batch was first sent. */
+  readonly since: number;
+  /** The log may have the batch already. */
+  readonly isResent: boolean;
+  /** A topic that does not exist is made; otherwise it is UNKNOWN_TOPIC. */
+  readonly makes: boolean;
+  /** Called after a try whose outcome is unknown, before the target tries again or gives up. */
+  readonly onDoubt?: () => void;
 }
 
 export interface Appended {
@@ -39,6 +45,8 @@ export interface LogTarget {
   topics(): Promise<readonly string[]>;
   /** Undefined if there is no such topic. */
   place(topic: string): Promise<Place | undefined>;
+  /** Where the log ends; 0 if there is no such topic. Undefined: the token may only append, and is not told. */
+  end(topic: string): Promise<number | undefined>;
   read(topic: string, from: ReadFrom): AsyncIterable<PlainRecord<Uint8Array>>;
   /** The log's part of one append. The batch has a producer, whose sequences began at 0. */
   append(topic: string, batch: Uint8Array, sending: Sending): Promise<Appended>;

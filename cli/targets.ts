@@ -91,6 +91,10 @@ class FolderTarget implements LogTarget {
     return { start, end, details: { settings, segments, quarantined } };
   }
 
+  async end(topic: string): Promise<number> {
+    return (await this.place(topic))?.end ?? 0;
+  }
+
   read(topic: string, { from, to, signal }: ReadFrom): AsyncIterable<PlainRecord<Uint8Array>> {
     return this.#topic(topic).read({ from, to, signal }) as AsyncIterable<PlainRecord<Uint8Array>>;
   }
@@ -104,9 +108,9 @@ class FolderTarget implements LogTarget {
     return this.#topic(topic).trim(offset);
   }
 
-  append(topic: string, batch: Uint8Array, { ifEnd, resentSince }: Sending): Promise<Appended> {
+  append(topic: string, batch: Uint8Array, { ifEnd, since, isResent }: Sending): Promise<Appended> {
     checkTopicName(topic);
-    const sending = { acks: "flushed", fromZero: true, ifEnd, resentSince } as const;
+    const sending = { acks: "flushed", fromZero: true, ifEnd, resentSince: isResent ? since : undefined } as const;
     return this.#tide.connection.append({ topic, batch, ...sending });
   }
 

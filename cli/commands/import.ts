@@ -3,7 +3,7 @@ import path from "node:path";
 import { choiceOf, type Command, numberOf } from "../arguments.ts";
 import { Failure } from "../failure.ts";
 import { feed } from "../feed.ts";
-import { bytesOf, recordsOfLines, segmentFiles } from "../inputs.ts";
+import { bytesOf, isKept, recordsOfLines, segmentFiles } from "../inputs.ts";
 import { stopSignal } from "../interrupt.ts";
 import { LINES_AS, type LineInput, type LinesAs } from "../lines.ts";
 import { type Ends, endsOf, recordsOfSegments, segmentsInOrder } from "../segment-files.ts";
@@ -28,7 +28,7 @@ interface ImportArguments {
 async function* linesOfFiles(files: readonly string[], as: LinesAs): AsyncGenerator<LineInput[]> {
   for (const file of files)
     try {
-      yield* recordsOfLines(file === "-" ? process.stdin : bytesOf(file), as);
+      yield* recordsOfLines(bytesOf(file), as);
     } catch (thrown) {
       if (thrown instanceof Failure && file !== "-") throw new Failure(`${file}, ${thrown.message}`);
       throw thrown;
@@ -64,7 +64,8 @@ export async function takeSegments(
     endProgress();
     const trimmed = start > firstOffset ? `; those before ${start} were trimmed, and are removed again` : "";
     if (trimmed) await target.trim(topic, start);
-    note(`${records} records imported, offsets ${firstOffset} to ${nextOffset - 1}${trimmed}`);
+    const offsets = records > 0 ? `, offsets ${firstOffset} to ${nextOffset - 1}` : "";
+    note(`${records} records imported${offsets}${trimmed}`);
   } catch (thrown) {
     endProgress();
     if (!signal?.aborted || thrown !== signal.reason) throw thrown;
@@ -104,7 +105,11 @@ export const importCommand: Command = {
       default: "records",
       description: "of lines: records (default), json or text, as for append",
     },
-    state: { type: "string", valueHint: "file", description: "default: the first INPUT, with .tidemark-import.json" },
+    state: {
+      type: "string",
+      valueHint: "file",
+      description: "default: the first INPUT, with .tidemark-import.json; of a pipe none",
+    },
     expect: {
       type: "string",
       valueHint: "offset",
@@ -136,7 +141,7 @@ export const importCommand: Command = {
     const paths = args._.slice(2);
     const segments = segmentFiles(paths);
     const [first = "-"] = paths;
-    const state = args.state ?? (first === "-" ? undefined : `${path.resolve(first)}.tidemark-import.json`);
+    const state = args.state ?? (isKept(first) ? `${path.resolve(first)}.tidemark-import.json` : undefined);
     const target = await openTarget(args.target, { access: "create", as, token: tokenOf(args.token) });
     try {
       if (segments && target.take && !args.append) {
@@ -156,7 +161,8 @@ export const importCommand: Command = {
       const earlier = before > 0 ? `, after ${before} of an earlier call` : "";
       const hint = appended === 0 && before > 0 && state ? `; remove ${state} to import them once more` : "";
       const stopped = isWhole ? "" : "; stopped: the same call goes on there";
-      note(`${appended} records imported${earlier}; the log ends at ${end}${hint}${stopped}`);
+      const where = appended + before > 0 ? `; the log ends at ${end}` : "";
+      note(`${appended} records imported${earlier}${where}${hint}${stopped}`);
     } finally {
       await target.close();
     }

@@ -81,7 +81,7 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     this.sender = new Sender({
       timeoutMs: requests.timeoutMs,
       inFlightBytesMax,
-      begin: (over) => this.#begin(over),
+      begin: (over, isMissing) => this.#begin(over, isMissing),
       post: (batch, asked, over) => this.#post(batch, asked, over),
       pause: (error, failures, over) => requests.pause(error, failures, over),
       newId: () => producerIdOf(crypto.getRandomValues(new BigUint64Array(1))),
@@ -168,11 +168,14 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     if (this.#host.closing.aborted) throw this.#host.closing.reason as Error;
   }
 
-  /** A token that may only append is not told where the log ends: offset 0 is the only end that is known then. */
-  async #begin(over: AbortSignal): Promise<number> {
+  /**
+   * A token that may only append is not told where the log ends, nor whether there is one: offset 0 is the only end
+   * that is known then, and the first append shows the rest.
+   */
+  async #begin(over: AbortSignal, isMissing: boolean): Promise<number> {
     const answer = await this.#asked({ method: "HEAD", signal: over }, 404, 403);
-    if (answer.status === 403) return 0;
-    if (answer.status !== 404) return offsetOf(answer, NEXT);
+    if (answer.status === 403 && !isMissing) return 0;
+    if (answer.status < 300) return offsetOf(answer, NEXT);
     if (this.#options.create === false) throw missing(this.name);
     return offsetOf(await this.#create(over), NEXT);
   }

@@ -40,8 +40,11 @@ export interface Posted {
 export interface SenderHost {
   readonly timeoutMs: number;
   readonly inFlightBytesMax: number;
-  /** Makes sure that the topic exists. Gives an offset at which its log ended then, or above which. */
-  begin(signal: AbortSignal): Promise<number>;
+  /**
+   * Makes sure that the topic exists. Gives an offset at which its log ended then, or above which. `isMissing`: an
+   * append was just told that there is no such topic.
+   */
+  begin(signal: AbortSignal, isMissing: boolean): Promise<number>;
   /** `since`: of a batch that was sent before. */
   post(
     batch: Uint8Array<ArrayBuffer>,
@@ -271,7 +274,7 @@ export class Sender {
     let wasMissing = false;
     for (let failures = 1; ; failures++) {
       try {
-        this.#end ??= await this.#host.begin(signal);
+        this.#end ??= await this.#host.begin(signal, wasMissing);
         since ??= this.#end;
         batch.wasSent = true;
         return await this.#host.post(bytes, { ifEnd, since: batch.unknown && since }, signal);

@@ -32,9 +32,10 @@ const RECORDS = [
     ],
   },
   { offset: 6, timestamp: T0 + 6, key: "", valueText: "null" },
-  { offset: 7, timestamp: T0 + 7, key: "z", valueText: '{ "spaced": 1 }' },
 ];
-const LINES = RECORDS.map((record) => JSON.stringify(record));
+// Numbers keep their digits, and JSON its spaces.
+const OWN = `{"offset":7,"timestamp":${T0 + 7},"key":"z","value":{ "spaced": 1.0, "n":9007199255550993,"big":1e999}}`;
+const LINES = [...RECORDS.map((record) => JSON.stringify(record)), OWN];
 const TEXT = `${LINES.join("\n")}\n`;
 
 beforeAll(() => {
@@ -72,10 +73,15 @@ describe("a record as a line", () => {
     ['{"value":1}\n{"value":1,"timestamp":"now"}', /line 2: timestamp/],
     ['{"value":1,"headers":{"a":1}}', /header a must be a text/],
     ['{"valueBase64":"*"}', /valueBase64 is no base64/],
+    ['{"value":1}\n{"key":"\\ud800","value":1}', /line 2: key has half of a surrogate pair/],
+    ['{"value":1,"headers":[["\\udc00","a"]]}', /line 1: a header's name has half/],
+    ['{"value":1,"key":"a","keyBase64":"AA=="}', /line 1 has key and keyBase64/],
+    ['{"value":1,"tombstone":true}', /line 1: tombstone is true beside a value/],
+    [Buffer.from('{"value":1}\n{"value":"caf\xe9"}', "latin1"), /line 2 is not UTF-8.*valueBase64/],
   ])("that is wrong is named, and what is before it is appended: %s", (input, message) => {
     const { status, stderr } = program.run(["append", "wrong", "wrong"], { input });
     expect([status, stderr]).toEqual([1, expect.stringMatching(message)]);
-    const isSecond = input.includes("\n");
+    const isSecond = String(input).includes("\n");
     expect(stderr.includes("the 1 records before it are appended")).toBe(isSecond);
     expect(program.run(["info", "wrong", "wrong"]).status).toBe(isSecond ? 0 : 1);
     rmSync(program.path("wrong"), { recursive: true, force: true });
@@ -189,6 +195,26 @@ describe("export", () => {
     program.good(["import", "data", "twice", "segments", "--append"]);
     expect(program.good(["tail", "data", "twice", "--format", "%o"])).toBe("01234567");
     expect(program.good(["export", "data", "from-segments"])).toBe(TEXT);
+  });
+});
+
+describe("import", () => {
+  it("takes a pipe, keeps no state for it, and says no end where nothing was appended", () => {
+    program.write("two.gz", gzipSync('{"value":1}\n{"value":2}\n'));
+    const { stderr } = spawnSync(
+      "sh",
+      [
+        "-c",
+        `cat two.gz | "$0" "$1" import data piped /dev/stdin`,
+        process.execPath,
+        program.path(".package/bin/tidemark.mjs"),
+      ],
+      { cwd: program.home, encoding: "utf8" },
+    );
+    expect(stderr).toBe("2 records imported; the log ends at 2\n");
+    for (const name of ["none.ndjson", "none.log"]) program.write(name, "");
+    expect(program.run(["import", "data", "piped", "none.ndjson"]).stderr).toBe("0 records imported\n");
+    expect(program.run(["import", "data", "none", "none.log"]).stderr).toBe("0 records imported\n");
   });
 });
 

@@ -3,15 +3,19 @@
  * at every point of every batch, by a log that does not answer; then whole processes, after a drawn number of acks.
  */
 import { once } from "node:events";
-import { createReadStream, readFileSync, rmSync } from "node:fs";
+import { createReadStream, readFileSync, rmSync, watch } from "node:fs";
 import { createInterface } from "node:readline";
 import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
 import { feed } from "../../cli/feed.ts";
+import { FolderView } from "../../cli/folder-view.ts";
 import { recordsOfLines } from "../../cli/inputs.ts";
 import type { LogTarget } from "../../cli/target.ts";
 import { openTarget } from "../../cli/targets.ts";
+import { open } from "../../src/node/index.ts";
 import { Random } from "../simulation/prng.ts";
+import { batchAt, joined, range, timeAt } from "../support/kafka-batches.ts";
+import { releaseKernel } from "../support/kernels.ts";
 import { Program } from "./program.ts";
 
 const program = await new Program().build();
@@ -42,6 +46,7 @@ const killing = (target: LogTarget, n: number, where: "before" | "after"): LogTa
     batchBytesMax: target.batchBytesMax,
     topics: () => target.topics(),
     place: (topic) => target.place(topic),
+    end: (topic) => target.end(topic),
     read: (topic, from) => target.read(topic, from),
     resolve: (topic, position) => target.resolve(topic, position),
     trim: (topic, offset) => target.trim(topic, offset),
@@ -154,6 +159,49 @@ describe("a process that is killed", () => {
     const again = ["import", "killed", "segments", "segments", "--acks", "--append"];
     expect(await untilDone({ args: again }, new Random(SEED, 3)), `seed ${SEED}`).toBeGreaterThan(1);
     expect(numbersIn("killed", "segments")).toEqual(upTo(COUNT));
+  });
+
+  it("imports segments with their offsets all at once, or not at all", { timeout: 120_000 }, async () => {
+    const kernel = await releaseKernel();
+    const END = 50 + 3 * 400;
+    program.write("kept.log", joined(range(0, 400).map((i) => batchAt(kernel, 50 + 3 * i))));
+    // Small segments, so that an import is of many steps.
+    await (await open(program.path("taking"), { segmentBytes: 64 * 1024 })).close();
+    const random = new Random(SEED, 5);
+    let [kills, underway] = [0, 0];
+    /** The topic's, after each life. */
+    const ends = new Set<number | undefined>();
+    for (let isDone = false; !isDone;) {
+      const child = program.start(["import", "taking", "t", "kept.log"]);
+      const ended = once(child, "exit") as Promise<[number | null, string | null]>;
+      child.stdin!.end();
+      // The next lives get further, until one gets through.
+      let left = 30 * kills + random.int(30);
+      const watcher = watch(program.path("taking"), () => void (left-- === 0 && child.kill("SIGKILL")));
+      const [code, signal] = await ended;
+      watcher.close();
+      isDone = signal === null;
+      expect([code, signal], `seed ${SEED}`).toEqual(isDone ? [0, null] : [null, "SIGKILL"]);
+      kills += isDone ? 0 : 1;
+      const view = await FolderView.of(program.path("taking"), kernel);
+      if (view.names().some((name) => name.startsWith("__import"))) underway++;
+      const target = await openTarget(program.path("taking"));
+      ends.add(await target.end("t"));
+      await target.close();
+    }
+    console.log(`${kills} kills, ${underway} of them in the middle of it`);
+    expect([kills > 1, underway > 0], `${kills} kills, ${underway} under way, seed ${SEED}`).toEqual([true, true]);
+    ends.delete(0);
+    expect([...ends]).toEqual([END]);
+    expect(program.run(["import", "taking", "t", "kept.log"]).stderr).toContain(
+      `nothing to do: records 50 to ${END - 1}`,
+    );
+    expect(program.good(["tail", "taking", "t", "-o", "earliest", "--format", "%o:%t "])).toBe(
+      range(50, END)
+        .map((offset) => `${offset}:${timeAt(offset)} `)
+        .join(""),
+    );
+    program.good(["verify", "taking"]);
   });
 
   it("exports each record once", { timeout: 120_000 }, async () => {

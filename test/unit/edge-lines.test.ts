@@ -3,7 +3,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decodeBatch } from "../../src/record/record-batch.ts";
 import { encodeBody, encodeInSlices } from "../../worker/stream/body-encoder.ts";
-import { LineCutter, textOfMember } from "../../worker/stream/line-cutter.ts";
+import { textOfMember } from "../../src/topic/json-member.ts";
+import { LineCutter } from "../../worker/stream/line-cutter.ts";
 import { EdgeError } from "../../worker/errors.ts";
 import { recordLine } from "../../worker/wire/record-lines.ts";
 import { releaseKernel } from "../support/kernels.ts";
@@ -26,11 +27,21 @@ async function linesOf(batches: readonly Uint8Array[], type: string): Promise<st
 
 const base64 = fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes).toString("base64"));
 const header = fc.oneof(fc.string({ unit: "grapheme" }), fc.constant(null), fc.record({ base64 }));
+// Names that an object would sort, and one that is special there.
+const name = fc.oneof(fc.string({ unit: "grapheme", maxLength: 5 }), fc.constantFrom("2", "1", "10", "__proto__"));
 const common = {
   timestamp: fc.oneof(fc.maxSafeInteger(), fc.constant(undefined)),
   key: fc.oneof(fc.string({ unit: "grapheme" }), fc.constant(null), fc.constant(undefined)),
-  headers: fc.array(fc.tuple(fc.string({ unit: "grapheme", maxLength: 5 }), header), { maxLength: 3 }),
+  headers: fc.array(fc.tuple(name, header), { maxLength: 3 }),
 };
+/** Names and bytes of headers in their order, whichever form they have. */
+function pairsOf(headers: unknown): unknown[] {
+  const pairs = Array.isArray(headers) ? headers : Object.entries(headers as object);
+  return pairs.map(([each, given]: [string, unknown]) => {
+    const { base64 } = Object(given) as { base64?: string };
+    return [each, base64 === undefined ? given !== null && Buffer.from(String(given)).toString("base64") : base64];
+  });
+}
 const line = (value: fc.Arbitrary<object>) =>
   fc.tuple(fc.record(common), value).map(([fields, given]) => JSON.stringify({ ...fields, ...given }));
 const KINDS: Readonly<Record<string, fc.Arbitrary<string>>> = {
@@ -53,6 +64,7 @@ describe.each(Object.entries(KINDS))("lines of %s", (type, kind) => {
           expect(found!["valueBase64"]).toEqual(given!["valueBase64"]);
           expect(found!["key"]).toEqual(given!["key"] ?? null);
           expect(found!["timestamp"]).toEqual(given!["timestamp"] ?? NOW);
+          expect(pairsOf(found!["headers"])).toEqual(pairsOf(given!["headers"]));
         }
       }),
       { numRuns: 200 },
@@ -75,6 +87,17 @@ describe.each(Object.entries(KINDS))("lines of %s", (type, kind) => {
       { numRuns: 1_000 },
     );
   });
+});
+
+it.each([
+  ['{"key":"\\ud800","value":"a"}', "key"],
+  ['{"value":"\\udc00\\ud800"}', "value"],
+  ['{"value":"a","headers":{"h":"\\ud800"}}', "headers.h"],
+  ['{"value":"a","headers":[["\\ud800","a"]]}', "headers"],
+])("half of a surrogate pair is refused, where it would become another character: %s", (body, field) => {
+  const cut = (text: string) => () => new LineCutter(encoder.encode(text), "text/plain", NOW).next();
+  expect(cut(body)).toThrow(expect.objectContaining({ code: "BAD_REQUEST", details: { line: 1, field } }));
+  expect(cut(body.replace(/(\\u\w{4})+/, "\\ud83d\\ude00"))).not.toThrow();
 });
 
 describe("a member's own text", () => {

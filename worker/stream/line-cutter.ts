@@ -10,6 +10,8 @@
  * they are cut, so a body of many lines can be cut in slices; the request is appended whole or not at all.
  */
 import type { BuilderRecord, Header } from "../../src/record/batch-builder.ts";
+import { isWellFormed } from "../../src/topic/check.ts";
+import { textOfMember } from "../../src/topic/json-member.ts";
 import { timeOf } from "../../src/topic/time-text.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 import { isJsonText, RECORDS_MAX, tooMany, VALUE_BYTES_MAX } from "./body-limits.ts";
@@ -30,6 +32,7 @@ const FIELDS = new Set([
   "tombstone",
 ] as const);
 const SHAPE = 'a line is {"value": …} and, if wanted, key, headers and timestamp';
+const HALF = "half of a surrogate pair, which UTF-8 can't hold; bytes go into base64";
 /** Date and time of RFC 3339; without a zone it would mean another time on each server. */
 const TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})$/i;
 
@@ -106,7 +109,7 @@ export class LineCutter {
         this.#refuse(`the field ${JSON.stringify(name.slice(0, 64))}`, `is not known; ${SHAPE}, around the value`);
     const record = {
       key: this.#bytes(members, "key", (key) =>
-        typeof key === "string" ? encoder.encode(key) : this.#refuse("key", "must be a text or null, or keyBase64"),
+        typeof key === "string" ? this.#utf8(key, "key") : this.#refuse("key", "must be a text or null, or keyBase64"),
       ),
       value: this.#value(members, text),
       headers: this.#headers(members["headers"]),
@@ -136,6 +139,11 @@ export class LineCutter {
     }
   }
 
+  /** A lone half would become U+FFFD, so that other keys are the same and other texts are stored. */
+  #utf8(text: string, field: string): Uint8Array {
+    return isWellFormed(text) ? encoder.encode(text) : this.#refuse(field, `has ${HALF}`);
+  }
+
   #value(members: Members, text: string): Uint8Array | null {
     const { value, tombstone } = members;
     if (tombstone !== undefined && typeof tombstone !== "boolean") this.#refuse("tombstone", "must be true or false");
@@ -155,7 +163,7 @@ export class LineCutter {
 
   #encoded(value: unknown, text: string): Uint8Array {
     if (this.#isJson) return encoder.encode(textOfMember(text, "value"));
-    if (typeof value === "string") return encoder.encode(value);
+    if (typeof value === "string") return this.#utf8(value, "value");
     return this.#refuse("value", `must be a text, because the stream is ${this.#type}; bytes go into valueBase64`);
   }
 
@@ -169,9 +177,10 @@ export class LineCutter {
         return this.#refuse("headers", "must be an object, or pairs of name and value");
       const [name, value] = pair as [string, unknown];
       const field = `headers.${name.slice(0, 64)}`;
+      if (!isWellFormed(name)) this.#refuse("headers", `have a name with ${HALF}`);
       if (isReserved(name)) this.#refuse(field, "is the server's: choose a name that does not begin with ds.");
       if (value === null) return [name, null];
-      if (typeof value === "string") return [name, encoder.encode(value)];
+      if (typeof value === "string") return [name, this.#utf8(value, field)];
       const { base64 } = Object(value) as { base64?: unknown };
       if (base64 === undefined) this.#refuse(field, 'must be a text, null, or {"base64": …}');
       return [name, this.#unpacked(base64, `${field}.base64`)];
@@ -188,40 +197,6 @@ export class LineCutter {
       "must be whole milliseconds since 1970, or a time that exists, such as 2027-02-28T00:00:00Z",
     );
   }
-}
-
-/** Position behind the JSON value that begins at `at`, in a text that is known to be JSON. */
-function behindValue(text: string, at: number): number {
-  let depth = 0;
-  for (let end = at; ; end++) {
-    const char = text[end];
-    if (char === '"') end = behindText(text, end) - 1;
-    else if (char === "{" || char === "[") depth++;
-    else if (char === "}" || char === "]") {
-      if (depth-- === 0) return end;
-    } else if (char === "," && depth === 0) return end;
-  }
-}
-
-function behindText(text: string, at: number): number {
-  let end = at + 1;
-  while (text[end] !== '"') end += text[end] === "\\" ? 2 : 1;
-  return end + 1;
-}
-
-/** A member's own text in a JSON object. Of members that are repeated the last one counts, as in JSON.parse. */
-export function textOfMember(text: string, name: string): string {
-  let found = "";
-  for (let at = text.indexOf("{") + 1; text.indexOf('"', at) >= 0;) {
-    const start = text.indexOf('"', at);
-    const behindName = behindText(text, start);
-    const value = text.indexOf(":", behindName) + 1;
-    const end = behindValue(text, value);
-    if ((JSON.parse(text.slice(start, behindName)) as string) === name) found = text.slice(value, end).trim();
-    at = end + 1;
-    if (text[end] === "}") break;
-  }
-  return found;
 }
 
 /** The error of a body of lines in which no line has a record. */

@@ -5,7 +5,8 @@
  *   {"offset":5,"timestamp":1767225600000,"key":"o-17","headers":{"trace":"a1"},"value":{"total":42}}
  *
  *   key      text, or keyBase64 if its bytes are no UTF-8
- *   headers  an object; pairs of name and value if a name is repeated. A value that is no UTF-8 is {"base64": …}
+ *   headers  an object; pairs of name and value if a name is repeated, or if an object would put its names into another
+ *            order (2, 1). A value that is no UTF-8 is {"base64": …}
  *   value    in a stream of JSON the message as it was appended, on one line; in one of text/* a text; else
  *            valueBase64. null is a tombstone; a message that is JSON's null has "tombstone":false beside it
  */
@@ -43,8 +44,10 @@ function headersOf(batch: RecordBatch, at: number): string {
     // The server's own notes of a writer would be refused if the line was sent again.
     .filter(([name]) => !isReserved(name))
     .map(([name, bytes]) => [name, bytes && (textOf(bytes) ?? { base64: base64Of(bytes) })] as const);
-  const isUnique = new Set(shown.map(([name]) => name)).size === shown.length;
-  return JSON.stringify(isUnique ? Object.fromEntries(shown) : shown);
+  const object = Object.fromEntries(shown);
+  const names = Object.keys(object);
+  const isSame = names.length === shown.length && shown.every(([name], i) => name === names[i]);
+  return JSON.stringify(isSame ? object : shown);
 }
 
 function valueOf(bytes: Uint8Array | null, type: string): string {

@@ -1,9 +1,20 @@
 /** `npx tidemark` against an edge in real workerd: tokens, follows, appends that are killed, exports. */
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { createReadStream, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { createInterface } from "node:readline";
+import { buffer } from "node:stream/consumers";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { feed } from "../../../cli/feed.ts";
+import { recordsOfLines } from "../../../cli/inputs.ts";
+import type { LogTarget } from "../../../cli/target.ts";
+import { openTarget } from "../../../cli/targets.ts";
+import { connect } from "../../../src/client/index.ts";
 import { Program } from "../../cli/program.ts";
+import { batchAt, range, timeAt } from "../../support/kafka-batches.ts";
+import { releaseKernel } from "../../support/kernels.ts";
 import { type LocalWorker, startWorker } from "../local-worker.ts";
 
 const SECRET = "a secret of at least thirty-two characters";
@@ -127,15 +138,17 @@ it("benches an edge, and deletes its topic, or says that it may not", async () =
   ]);
 });
 
-it("an append that is killed again and again has each record once", async () => {
+it.each(["append", "import"])("an %s that is killed again and again has each record once", async (command) => {
   const COUNT = 4000;
   const input = lines(COUNT);
+  program.write("killed.ndjson", input);
+  const how = command === "append" ? ["--state", "killed.state"] : ["killed.ndjson"];
   let kills = 0;
   for (let code: number | null = null; code !== 0;) {
-    const child = program.start(["append", worker.url, "killed", "--state", "killed.state", "--acks"], env);
+    const child = program.start([command, worker.url, `killed-${command}`, ...how, "--acks"], env);
     const ended = once(child, "exit");
     child.stdin!.on("error", () => undefined);
-    child.stdin!.end(input);
+    child.stdin!.end(command === "append" ? input : "");
     let acks = 0;
     for await (const _ of createInterface({ input: child.stdout! })) if (++acks === 2) child.kill("SIGKILL");
     code = ((await ended) as [number | null])[0];
@@ -143,10 +156,92 @@ it("an append that is killed again and again has each record once", async () => 
     expect(code === null || code === 0).toBe(true);
   }
   expect(kills).toBeGreaterThan(1);
-  expect(numbersIn(await program.goodBeside(["export", worker.url, "killed"], { env }))).toEqual(upTo(COUNT));
+  expect(numbersIn(await program.goodBeside(["export", worker.url, `killed-${command}`], { env }))).toEqual(
+    upTo(COUNT),
+  );
 });
 
-it("segments keep their offsets from a folder to the edge and back, also when the import is killed", async () => {
+const tokenOf = (scope: string) => ({
+  TIDEMARK_TOKEN: program.good(["token", "--secret", SECRET, "--scope", scope]).trim(),
+});
+const infoOf = async (topic: string): Promise<unknown> =>
+  JSON.parse(await program.goodBeside(["info", worker.url, topic, "--json"], { env }));
+
+it("a token that may only append makes a topic, and goes on with it; so does tidemark/client", async () => {
+  const weak = tokenOf("write:**");
+  for (const input of ["one\n", "one\ntwo\n"])
+    await program.goodBeside(["append", worker.url, "logs/app", "--as", "text", "--state", "app.state"], {
+      input,
+      env: weak,
+    });
+  expect(await infoOf("logs/app")).toMatchObject({ end: 2, contentType: "text/plain" });
+  for (const transport of ["http", "auto"] as const) {
+    await using edge = connect(worker.url, { token: weak.TIDEMARK_TOKEN, transport });
+    const topic = edge.topic<string>(`logs/${transport}`, { serializer: "text" });
+    expect([(await topic.append({ value: "a" })).offset, (await topic.append({ value: "b" })).offset]).toEqual([0, 1]);
+    expect(await infoOf(`logs/${transport}`)).toMatchObject({ end: 2, contentType: "text/plain" });
+    await expect(edge.topic("logs/never", { create: false }).append({ value: 1 })).rejects.toMatchObject({
+      code: "UNKNOWN_TOPIC",
+    });
+  }
+});
+
+it("a topic is made by another token, and where a first process was killed before it made it", async () => {
+  program.write("new.ndjson", lines(3));
+  const args = ["import", worker.url, "new", "new.ndjson"];
+  const refused = await program.beside(args, { env: tokenOf("read:**") });
+  expect([refused.status, refused.stderr]).toEqual([1, expect.stringContaining("token")]);
+  const target = await openTarget(worker.url, { access: "create", token: env.TIDEMARK_TOKEN });
+  const killed = Object.assign(Object.create(target) as LogTarget, {
+    where: target.where,
+    kernel: target.kernel,
+    batchBytesMax: target.batchBytesMax,
+    end: () => target.end("new"),
+    append: () => Promise.reject(new Error("killed")),
+  });
+  const input = recordsOfLines(createReadStream(program.path("new.ndjson")), "records");
+  const state = program.path("new.ndjson.tidemark-import.json");
+  const feeding = feed({ target: killed, topic: "new", input, state, signal: new AbortController().signal });
+  await expect(feeding).rejects.toThrow("killed");
+  await target.close();
+  expect(readFileSync(state, "utf8")).toContain('"pending":');
+  await program.goodBeside(args, { env });
+  expect(numbersIn(await program.goodBeside(["export", worker.url, "new"], { env }))).toEqual(upTo(3));
+});
+
+it("a record that the edge refuses is mended, and those before it are not appended again", async () => {
+  const text = (bad: string): string => `${lines(600)}${bad}\n${lines(1)}`;
+  const args = ["append", worker.url, "mended", "--state", "mended.state"];
+  const refused = await program.beside(args, { input: text('{"valueText":"no JSON"}'), env });
+  expect([refused.status, refused.stderr]).toEqual([1, expect.stringContaining("one JSON message")]);
+  const { appended, pending } = JSON.parse(readFileSync(program.path("mended.state"), "utf8")) as {
+    appended: number;
+    pending?: unknown;
+  };
+  expect([appended > 0, pending]).toEqual([true, undefined]);
+  await program.goodBeside(args, { input: text('{"value":{"n":7}}'), env });
+  const found = numbersIn(await program.goodBeside(["export", worker.url, "mended"], { env }));
+  expect(found).toEqual([...upTo(600), 7, 0]);
+});
+
+it("the first batch decides a new topic's type, and its lines come back unchanged", async () => {
+  const KINDS = [
+    ["json", "application/json", '{"value":{ "n": 9007199254740993, "big":1e400}}'],
+    ["text", "text/plain", '{"valueText":"no JSON"}'],
+    ["bytes", "application/octet-stream", '{"valueBase64":"gP8="}'],
+  ] as const;
+  for (const [topic, type, line] of KINDS) {
+    await program.goodBeside(["append", "kinds", topic], { input: `{"value":null}\n${line}\n` });
+    await program.goodBeside(["export", "kinds", topic, `${topic}.ndjson`]);
+    await program.goodBeside(["import", worker.url, `kinds/${topic}`, `${topic}.ndjson`], { env });
+    expect(await infoOf(`kinds/${topic}`)).toMatchObject({ end: 2, contentType: type });
+    const exported = readFileSync(program.path(`${topic}.ndjson`), "utf8");
+    expect(exported).toContain(line.slice(1, -1));
+    expect(await program.goodBeside(["export", worker.url, `kinds/${topic}`], { env })).toBe(exported);
+  }
+});
+
+it("segments keep their offsets from a folder to the edge and back", async () => {
   await program.goodBeside(["append", "source", "orders"], { input: lines(3000) });
   await program.goodBeside(["export", "source", "orders", "out"]);
   const args = [worker.url, "kept"];
@@ -163,13 +258,6 @@ it("segments keep their offsets from a folder to the edge and back, also when th
   mkdirSync(program.path("part"));
   program.write("part/a.log", log.subarray(cut));
   const from = Number(log.readBigInt64BE(cut));
-  const child = program.start(["import", ...args, "part"], env);
-  child.stdin!.end();
-  // The first bytes of the edge's answers have come: the import is under way, or through.
-  await expect
-    .poll(async () => (await program.beside(["info", ...args, "--json"], { env })).status, { timeout: 30_000 })
-    .toBe(0);
-  child.kill("SIGKILL");
   await program.goodBeside(["import", ...args, "part"], { env });
   await program.goodBeside(["import", ...args, "part"], { env });
   expect(JSON.parse(await program.goodBeside(["info", ...args, "--json"], { env }))).toMatchObject({
@@ -182,6 +270,58 @@ it("segments keep their offsets from a folder to the edge and back, also when th
   await program.goodBeside(["append", ...args], { input: lines(1), env });
   const refused = await program.beside(["import", ...args, "out"], { env });
   expect([refused.status, refused.stderr]).toEqual([1, expect.stringContaining("--append")]);
+});
+
+it("an import that keeps offsets is killed at each piece, and shows nothing before the end", async () => {
+  const kernel = await releaseKernel();
+  const FILES = 7;
+  mkdirSync(program.path("pieces"));
+  // A piece is of one file.
+  for (let i = 0; i < FILES; i++) program.write(`pieces/${i}.log`, batchAt(kernel, 50 + 3 * i, 3, 1000, true));
+  let child: ChildProcess | undefined;
+  let pieces = 0;
+  const kill = async (): Promise<void> => {
+    const ended = once(child!, "exit");
+    child!.kill("SIGKILL");
+    await ended;
+  };
+  /** Each life has its second piece killed: before the edge has it, or when the edge has taken it. */
+  const between = createServer((request, response) => {
+    void (async () => {
+      const body = await buffer(request);
+      const isPiece = request.headers["content-type"]?.includes("piece") && ++pieces % 2 === 0;
+      if (isPiece && pieces % 4 === 0) return kill();
+      const { method = "", url = "", headers } = request;
+      const { connection: _, host: _host, ...passed } = headers as Record<string, string>;
+      const answer = await fetch(worker.url + url, { method, headers: passed, ...(body.length > 0 && { body }) });
+      const bytes = Buffer.from(await answer.arrayBuffer());
+      if (isPiece) return kill();
+      const { "content-encoding": _coding, ...said } = Object.fromEntries(answer.headers);
+      response.writeHead(answer.status, said).end(bytes);
+    })().catch((thrown: unknown) => response.destroy(thrown as Error));
+  }).listen(0, "127.0.0.1");
+  await once(between, "listening");
+  const address = `http://127.0.0.1:${(between.address() as AddressInfo).port}`;
+  const ends: (readonly [number | null, string | null])[] = [];
+  do {
+    child = program.start(["import", address, "pieces", "pieces"], env);
+    const ended = once(child, "exit") as Promise<[number | null, string | null]>;
+    child.stdin!.end();
+    ends.push(await ended);
+    if (ends.at(-1)![1] !== null) expect(await infoOf("pieces")).toMatchObject({ start: 0, end: 0 });
+  } while (ends.at(-1)![1] === "SIGKILL");
+  between.close();
+  // Two lives after one another get three pieces through.
+  expect(ends).toEqual([...Array.from({ length: 4 }, () => [null, "SIGKILL"]), [0, null]]);
+  expect(await infoOf("pieces")).toMatchObject({ start: 50, end: 50 + 3 * FILES });
+  const offsets = await program.goodBeside(["tail", worker.url, "pieces", "-o", "earliest", "--format", "%o:%t "], {
+    env,
+  });
+  expect(offsets).toBe(
+    range(50, 50 + 3 * FILES)
+      .map((offset) => `${offset}:${timeAt(offset)} `)
+      .join(""),
+  );
 });
 
 it("an import that keeps offsets needs the right admin", async () => {
