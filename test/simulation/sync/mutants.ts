@@ -3,6 +3,7 @@
  * (test/support/planted-bug.ts), each with the check that must name it.
  */
 import type { PlantedBug } from "../../support/planted-bug.ts";
+import type { FrameFault } from "./each-frame.ts";
 import type { SyncPlan, WorldKind } from "./kinds.ts";
 
 export interface SyncMutant extends PlantedBug {
@@ -18,6 +19,8 @@ export interface SyncMutant extends PlantedBug {
   readonly ops?: number;
   /** The written history (histories.ts) that must find it, instead of drawn ones. */
   readonly history?: string;
+  /** Struck so at one of the messages of a session (each-frame.ts) it must be found, instead of in drawn histories. */
+  readonly frames?: FrameFault;
   /** Found within a few histories: `npm test` looks for it. */
   readonly isQuick?: true;
 }
@@ -159,6 +162,7 @@ export const SYNC_MUTANTS: readonly SyncMutant[] = [
     find: "if (silent >= SILENT_MS) this.#ping(PONG_MS);",
     replace: "",
     found: /^liveness/,
+    frames: "silent",
   },
   {
     name: "a session stays with a socket that has ended",

@@ -1,6 +1,6 @@
 /**
- * Searches a planted bug of sync over a bundle of the product that has it: in the history that it names, or in drawn
- * ones, one after the other.
+ * Searches a planted bug of sync over a bundle of the product that has it: in the history that it names, in a
+ * session that is struck at each message, or in drawn ones, one after the other.
  */
 import { importPlanted } from "../../support/bundle-planted.ts";
 import type * as Entry from "./mutant-entry.ts";
@@ -17,9 +17,10 @@ export interface Searched {
 }
 
 export async function searchPlanted(mutant: SyncMutant, seedsMax: number, ops: number): Promise<Searched> {
-  const { runSync, runHistory } = await importPlanted<typeof Entry>(ENTRY, mutant);
-  const { from = 1, plan = "first", having = [], history } = mutant;
+  const { runSync, runHistory, runFrames } = await importPlanted<typeof Entry>(ENTRY, mutant);
+  const { from = 1, plan = "first", having = [], history, frames } = mutant;
   if (history !== undefined) return { why: await runHistory(history), seed: undefined };
+  if (frames !== undefined) return { why: (await runFrames(1, [frames])).failures[0]?.why, seed: undefined };
   const { failures } = await runSync({
     seed: from,
     seeds: seedsMax,

@@ -4,12 +4,14 @@
  * Runs N histories of devices and an edge from seed S on (world.ts; PLAN is one of kinds.ts). A failure is printed with
  * its seed and the fewest steps that still fail; the exit code is then 1, as it is when a kind of fault never occurred.
  * With `--planted` each bug of mutants.ts whose name holds one of the words ("all": every bug) is looked for in N
- * histories, and must be found by its check.
+ * histories, and must be found by its check. With `--frames` each message of a session is struck in each way
+ * (each-frame.ts), in N timings of it.
  */
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { choice, commandLine, integer, jsonFile, seedNumber, text } from "../../../tools/run/command-line.mjs";
+import { choice, commandLine, flag, integer, jsonFile, seedNumber, text } from "../../../tools/run/command-line.mjs";
 import { writeReport } from "../../support/figures.mjs";
+import { runFrames } from "./each-frame.ts";
 import { expectedOf } from "./expected.ts";
 import { SYNC_PLANS, type SyncPlan } from "./kinds.ts";
 import { ALL_MUTANTS, searchPlanted } from "./planted.ts";
@@ -33,6 +35,20 @@ async function planted(words: string, seeds: number, ops: number): Promise<numbe
     console.log(`${mutant.name}: ${seed === undefined ? "" : `seed ${seed}, `}${how}`);
   }
   return survived === 0 ? 0 : 1;
+}
+
+/** Each seed is a timing of the session. */
+async function everyFrame(from: number, seeds: number): Promise<number> {
+  let [struck, failed] = [0, 0];
+  for (let seed = from; seed < from + seeds; seed++) {
+    const { histories, failures } = await runFrames(seed);
+    struck += histories;
+    failed += failures.length;
+    for (const { fault, message, why } of failures.slice(0, FAILURES_SHOWN))
+      console.log(`seed ${seed}, ${fault} at message ${message}: ${why}`);
+  }
+  console.log(`${seeds} timings of a session, struck ${struck} times; ${failed} failed`);
+  return failed === 0 ? 0 : 1;
 }
 
 function inWorker(share: SyncRun, onSeed: OnSeed): Promise<SyncSeeds> {
@@ -95,11 +111,13 @@ async function main(): Promise<number> {
       plan: choice([...SYNC_PLANS] as SyncPlan[], { default: "wide", help: "which histories" }),
       jobs: integer({ default: 1, max: 64, help: "threads" }),
       planted: text({ help: "words of planted bugs, with commas between them, or all" }),
+      frames: flag({ help: "each message of a session is struck in each way, in so many timings of it" }),
       json: jsonFile(),
     },
   });
   const { seeds, seed, ops, plan, json } = values;
   if (values.planted !== undefined) return planted(values.planted, seeds, ops);
+  if (values.frames) return everyFrame(seed, seeds);
   const run = { seed, seeds, ops, plan };
   const { onSeed, seconds } = progress(run);
   const jobs = Math.min(values.jobs, seeds);

@@ -10,10 +10,15 @@ import { ALL_MUTANTS, ENTRY, searchPlanted } from "./planted.ts";
 
 const SEEDS = 150;
 const STEPS = 100;
+/** Of the messages of a session every so-manieth is struck; `npm run sim -- --sync --frames` strikes each. */
+const FRAME_STEP = 6;
 /** A planted bug that survives this many seeds fails the test. */
 const PLANTED_SEEDS = 100;
 
-const { runSync, runHistory, HISTORIES, expectedOf } = await importPlanted<typeof Entry>(ENTRY, undefined);
+const { runSync, runHistory, HISTORIES, expectedOf, runFrames, FRAME_FAULTS } = await importPlanted<typeof Entry>(
+  ENTRY,
+  undefined,
+);
 
 describe("histories", () => {
   it.each(SYNC_PLANS)(
@@ -33,6 +38,12 @@ describe("histories", () => {
 
   it.each(Object.keys(HISTORIES))("written down: %s", async (name) => {
     expect(await runHistory(name)).toBeUndefined();
+  });
+
+  it.each(FRAME_FAULTS)("a session, struck at its messages: %s", async (fault) => {
+    const { failures, messages } = await runFrames(1, [fault], fault === "cut" ? 1 : FRAME_STEP);
+    expect(failures).toEqual([]);
+    expect(messages).toBeGreaterThan(50);
   });
 
   // `npm run sim -- --sync --planted all` looks for the others as well.
