@@ -122,6 +122,17 @@ describe("openTopic", () => {
     await expect(idle).rejects.toThrow("enough");
   });
 
+  it("a topic that is deleted ends what follows it, and says so", async () => {
+    const path = fresh();
+    const topic = openTopic<number>(bindings, path);
+    await topic.append({ value: 1 });
+    const following = topic.read({ follow: true });
+    expect((await following.next()).value!.value).toBe(1);
+    const next = following.next();
+    await call(path, "DELETE");
+    await expect(next).rejects.toMatchObject({ code: "UNKNOWN_TOPIC", details: { topic: path } });
+  });
+
   it("a bad record fails alone, and a value that is no record, name or option is refused by its name", async () => {
     const refusal = async (work: () => unknown): Promise<string> => {
       try {

@@ -56,12 +56,14 @@ import type { ImportedFile } from "../../src/topic/imported-files.ts";
 import { type SegmentUpload, uploadSegments } from "../../src/topic/segment-upload.ts";
 import { BATCHES_TYPE } from "../wire/accept.ts";
 import { describeCompaction, describeRetention } from "../wire/policies.ts";
+import type { EdgeWireError } from "../errors.ts";
 import type { Env } from "../env.ts";
 import { OPEN_TENANT, streamObject } from "../rpc/stubs.ts";
 import { IMPORT_HEADER, PATH_HEADER, TENANT_HEADER } from "../rpc/internal-headers.ts";
 import { edgeKernel } from "../kernel.ts";
 import { H } from "../wire/durable-streams.ts";
 import { encodePath, PATH_BYTES_MAX, STREAM_PREFIX } from "../wire/paths.ts";
+import { wireErrorOf } from "../wire/http.ts";
 import { formatOffset, offsetIn } from "../wire/offsets.ts";
 import { forgetManifest, readThrough } from "../front/archived-reads.ts";
 import { Watch } from "../rpc/watch.ts";
@@ -365,7 +367,11 @@ class Topic<V> implements EdgeTopic<V> {
     for (;;) {
       signal?.throwIfAborted();
       const response = await this.#batches(`?offset=${formatOffset(from)}`);
-      if (response.status === 404) return fetched(new Uint8Array(0), from);
+      if (response.status === 404) {
+        if (!wait) return fetched(new Uint8Array(0), from);
+        // A read that follows has made the topic, if there was none (#following).
+        throw deleted(this.name);
+      }
       if (!response.ok) throw await errorOf(response);
       const nextOffset = offsetIn(response, H.next);
       const bytes = new Uint8Array(await response.arrayBuffer());
@@ -392,7 +398,11 @@ class Topic<V> implements EdgeTopic<V> {
 
   /** Resolves when the log's end has passed `from`. It waits on a socket that lets the object sleep. */
   async #moved(from: number, signal: AbortSignal | undefined): Promise<void> {
-    const watch = await Watch.open((query, headers) => this.#ask("GET", query, headers ?? {}), { offset: from });
+    const watching = Watch.open((query, headers) => this.#ask("GET", query, headers ?? {}), { offset: from });
+    const watch = await watching.catch((thrown: unknown) => {
+      const wire = wireErrorOf(thrown);
+      throw wire.code === "NOT_FOUND" ? deleted(this.name) : known(wire);
+    });
     const close = (): void => watch.close();
     if (signal?.aborted) return close();
     let abort!: () => void;
@@ -463,9 +473,16 @@ function anonymous(kernel: Kernel, batch: Uint8Array): void {
 }
 
 async function errorOf(response: Response): Promise<TidemarkError> {
-  const { error } = (await response.json().catch(() => ({}))) as { error?: WireError };
-  const wire = error ?? { code: "INTERNAL", message: `status ${response.status}`, details: {} };
-  const known = TidemarkError.fromWire({ ...wire, details: wire.details ?? {} });
-  // The edge's code has no equal in the library. The details name it.
-  return known.code === "INTERNAL" ? known.with({ httpCode: wire.code, status: response.status }) : known;
+  const { error } = (await response.json().catch(() => ({}))) as { error?: EdgeWireError };
+  return known(error ?? { code: "INTERNAL", message: `status ${response.status}` }, response.status);
 }
+
+function known(wire: Pick<EdgeWireError, "code" | "message"> & Partial<EdgeWireError>, status?: number): TidemarkError {
+  // A code that the library does not have becomes INTERNAL.
+  const error = TidemarkError.fromWire({ ...(wire as WireError), details: wire.details ?? {} });
+  // The edge's code has no equal in the library. The details name it.
+  return error.code === "INTERNAL" ? error.with({ httpCode: wire.code, status }) : error;
+}
+
+const deleted = (topic: string): TidemarkError =>
+  new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} was deleted`, { topic });

@@ -16,7 +16,7 @@ import { edgeKernel } from "../kernel.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 import { type Ask, Watch } from "../rpc/watch.ts";
 import { mediaType } from "../stream/media-type.ts";
-import { accepts, BATCHES_TYPE, dialectOf, EVENTS_TYPE, namesRecords, RECORDS_TYPE } from "../wire/accept.ts";
+import { accepts, BATCHES_TYPE, dialectOf, EVENTS_TYPE, names, namesRecords, RECORDS_TYPE } from "../wire/accept.ts";
 import { H } from "../wire/durable-streams.ts";
 import { wireErrorOf } from "../wire/http.ts";
 import { formatOffset, numberedOffset, offsetIn } from "../wire/offsets.ts";
@@ -224,7 +224,8 @@ async function* textOf(of: RecordsRead, text: RecordsText, first: Response): Asy
   const { form, asked, lastsMs } = of;
   const isEvents = form === "events";
   try {
-    if (isEvents) yield `retry: ${RETRY_MS}\n\n`;
+    // The id comes before any record: an EventSource that connects again must not have its beginning found anew.
+    if (isEvents) yield `id: ${formatOffset(text.offset)}\nretry: ${RETRY_MS}\n\n`;
     yield* text.pages(first);
     if (asked.follow && !text.isOver && !text.hasEnded) yield* text.live(isEvents ? Date.now() + lastsMs : Infinity);
   } catch (thrown) {
@@ -275,8 +276,9 @@ export interface RecordsRequest {
 function formOf(accept: string | null, url: URL): "lines" | "events" | undefined {
   if (namesRecords(accept)) return "lines";
   if (!namesRecordsQuery(url) || url.searchParams.has("live")) return undefined;
-  if (accept !== null && accept !== "*/*") return accepts(accept, EVENTS_TYPE) ? "events" : undefined;
-  return url.searchParams.has("from") || url.searchParams.has("follow") ? "lines" : undefined;
+  if (accept === null || accepts(accept, RECORDS_TYPE))
+    return accept && names(accept, EVENTS_TYPE) ? "events" : "lines";
+  return accepts(accept, EVENTS_TYPE) ? "events" : undefined;
 }
 
 /** The answer to a GET that wants records; undefined if it wants the stream's own type, or if there is no stream. */

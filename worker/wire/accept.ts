@@ -111,6 +111,12 @@ export function dialectOf(accept: string | null | undefined, contentType: string
 const isBetter = (match: Match, than: Match): boolean =>
   (match.quality - than.quality || match.precision - than.precision || than.place - match.place) > 0;
 
+/** True if the reader names this type; a wildcard doesn't. */
+export const names = (accept: string, type: string): boolean => {
+  const { precision, quality } = matchOf(rangesOf(accept), type);
+  return precision === 2 && quality > 0;
+};
+
 /** True if lines of records are named. Whether they are wanted depends on the stream's own type (dialectOf). */
 export const namesRecords = (accept: string | null): boolean => accept?.toLowerCase().includes(RECORDS_TYPE) === true;
 

@@ -304,6 +304,38 @@ describe("reading lines", () => {
     expect((await errorOf(limited)).message).toContain("limit would begin anew");
   });
 
+  it("an EventSource that begins at the end misses nothing that comes between two answers", async () => {
+    const url = await stream();
+    await post(url, '{"value":0}');
+    const quiet = await get(url, "?from=latest", "text/event-stream");
+    const reader = quiet.body!.pipeThrough(new TextDecoderStream()).getReader();
+    const id = /^id: (\S+)$/m.exec((await reader.read()).value!)![1]!;
+    await reader.cancel();
+    await post(url, '{"value":1}');
+    const headers = { accept: "text/event-stream", "last-event-id": id };
+    const again = (await fetch(`${url}?from=latest`, { headers }))
+      .body!.pipeThrough(new TextDecoderStream())
+      .getReader();
+    let text = "";
+    while (!text.includes("data:")) text += (await again.read()).value!;
+    await again.cancel();
+    expect(text).toContain('"offset":1,');
+  });
+
+  it.each(["application/json, text/plain, */*", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"])(
+    "a wildcard among others in Accept asks for lines, and not for events: %s",
+    async (accept) => {
+      const url = await stream();
+      await post(url, '{"key":"a","value":0}\n{"key":"b","value":1}');
+      const response = await get(url, "?from=earliest&limit=1", accept);
+      expect([response.status, response.headers.get("content-type")]).toEqual([200, "application/x-ndjson"]);
+      expect((await linesIn(response)).filter(Boolean)).toHaveLength(1);
+      // Each word that only lines have is enough.
+      for (const query of ["?key=b", "?limit=1"])
+        expect((await linesIn(await get(url, query, accept))).filter(Boolean)).toHaveLength(1);
+    },
+  );
+
   it("24 MB of lines come as the reader takes them, a record at a time", async () => {
     const url = await stream("application/octet-stream");
     const topic = connect(worker.url).topic<Uint8Array>(`lines/${made}`, { serializer: "bytes" });
