@@ -68,7 +68,7 @@ class Channel {
 
 export class LiveSocket {
   readonly #requests: EdgeRequests;
-  readonly #Class: WebSocketClass | undefined;
+  readonly #Class: WebSocketClass;
   readonly #closed: AbortSignal;
   /** By the topic's name, from when it is asked for. A channel that ended is opened anew. */
   readonly #channels = new Map<string, Promise<Channel>>();
@@ -81,7 +81,7 @@ export class LiveSocket {
   #follows = 0;
   #avoidUntil = 0;
 
-  constructor(requests: EdgeRequests, Class: WebSocketClass | undefined, closed: AbortSignal) {
+  constructor(requests: EdgeRequests, Class: WebSocketClass, closed: AbortSignal) {
     this.#requests = requests;
     this.#Class = Class;
     this.#closed = closed;
@@ -101,7 +101,7 @@ export class LiveSocket {
   async #open(): Promise<WebSocketLike> {
     const token = this.#requests.token();
     const text = await token.text;
-    const socket = new this.#Class!(this.#requests.url.replace(/^http/, "ws") + "/v1/socket", socketProtocols(text));
+    const socket = new this.#Class(this.#requests.url.replace(/^http/, "ws") + "/v1/socket", socketProtocols(text));
     socket.binaryType = "arraybuffer";
     const ended = new Promise<never>((_, reject) => {
       const fail = (): void => reject(new TidemarkError("CLOSED", "no socket opens", { reason: "network" }));
@@ -233,7 +233,7 @@ export class LiveSocket {
 
   /** Undefined if there is no socket for now. */
   follow(name: string, from: number, signal: AbortSignal): AsyncGenerator<Page> | undefined {
-    return this.#Class && performance.now() >= this.#avoidUntil ? this.#follow(name, from, signal) : undefined;
+    return performance.now() >= this.#avoidUntil ? this.#follow(name, from, signal) : undefined;
   }
 
   async *#follow(name: string, from: number, signal: AbortSignal): AsyncGenerator<Page> {

@@ -25,7 +25,7 @@ import type {
   ClientTopicState,
   ImportResult,
 } from "./api.ts";
-import type { LiveSocket } from "./live-socket.ts";
+import type { Live } from "./live.ts";
 import { type Page, type PageSource, readPages } from "./read-topic.ts";
 import { type EdgeReply, type EdgeAsk, POLL_SILENT_MS, errorIn, type EdgeRequests } from "./requests.ts";
 import { type Placed, type Posted, Sender } from "./sender.ts";
@@ -46,7 +46,7 @@ const APPEND_ALL = { signal, onProgress: callback };
 
 export interface RemoteHost {
   readonly requests: EdgeRequests;
-  readonly live: LiveSocket;
+  readonly live: Live;
   readonly inFlightBytesMax: number;
   /** Aborted once the client closes: reads end. */
   readonly closing: AbortSignal;
@@ -94,10 +94,15 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     return this.#host.requests.ask({ ...ask, path: this.name });
   }
 
-  /** The answer if it is a success or has one of these statuses, else the error that it says. */
+  /**
+   * The answer if it is a success or the edge's with one of these statuses, else the error that it says. A 404 of a
+   * proxy, or of another site, says nothing about a topic.
+   */
   async #asked(ask: Omit<EdgeAsk, "path">, ...allowed: readonly number[]): Promise<EdgeReply> {
     const answer = await this.#ask(ask);
-    if (answer.status >= 300 && !allowed.includes(answer.status)) throw errorIn(answer);
+    if (answer.status < 300) return answer;
+    const error = errorIn(answer);
+    if (!allowed.includes(answer.status) || error.details["edge"] === undefined) throw error;
     return answer;
   }
 
@@ -139,29 +144,26 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     options: ClientAppendAllOptions = {},
   ): Promise<AppendedAll> {
     checkOptions("appendAll()", options, APPEND_ALL);
-    const { signal, onProgress } = options;
-    let [appended, acked] = [0, 0];
-    let [firstOffset, lastOffset]: (number | undefined)[] = [];
-    let failure: { readonly thrown: unknown } | undefined;
-    for await (const record of records) {
-      await this.sender.drained(this.#host.inFlightBytesMax);
-      if (failure) break;
-      appended++;
-      this.append(record, { signal }).then(
-        ({ offset }) => {
-          acked++;
-          firstOffset ??= offset;
-          lastOffset = offset;
-          onProgress?.({ appended, acked });
+    this.#checkOpen();
+    // Like an import, it is not downloaded with the rest.
+    const { appendAll } = await loaded(import("../topic/append-all.ts"));
+    const { closing, inFlightBytesMax } = this.#host;
+    return appendAll({
+      records,
+      append: (record) => this.append(record, { signal: options.signal }),
+      producer: this.sender,
+      inFlightBytesMax,
+      tide: {
+        ended: undefined,
+        on(_, heard) {
+          const close = (): void => heard({ reason: (closing.reason as Error).message });
+          closing.addEventListener("abort", close);
+          return () => closing.removeEventListener("abort", close);
         },
-        (thrown: unknown) => (failure ??= { thrown }),
-      );
-    }
-    await this.sender.drained();
-    // The last acks' own callbacks run before this goes on.
-    await Promise.resolve();
-    if (failure) throw failure.thrown;
-    return { appended, firstOffset, lastOffset };
+      },
+      options,
+      laterTurn: () => new Promise((resolve) => setTimeout(resolve)),
+    });
   }
 
   #checkOpen(): void {
@@ -314,7 +316,7 @@ export class RemoteTopic<V> implements ClientTopic<V> {
 
   async importSegments(...given: GivenUpload): Promise<ImportResult> {
     // Few pages import: what it takes is not downloaded with the rest.
-    const part = await import("../topic/segment-upload.ts");
+    const part = await loaded(import("../topic/segment-upload.ts"));
     return part.uploadBy(given, this.#host, (ask) => (ask ? this.#asked(ask) : this.#create()), this.#options);
   }
 
@@ -331,6 +333,12 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     return (await this.#call(options, { method: "DELETE" }, 404, 410)).status < 300;
   }
 }
+
+const loaded = <T>(part: Promise<T>): Promise<T> =>
+  part.catch((cause: unknown) => {
+    const text = "a file of tidemark/client can't be loaded: no network, or a service worker, which loads none";
+    throw new TidemarkError("LOAD_FAILED", text, {}, { cause });
+  });
 
 const missing = (name: string): TidemarkError =>
   new TidemarkError("UNKNOWN_TOPIC", `there is no topic ${name} at this edge; create() makes it`, { topic: name });

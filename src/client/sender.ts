@@ -102,6 +102,10 @@ export class Sender {
     this.#owner = { producerId: host.newId(), producerEpoch: 0, baseSequence: 0 };
   }
 
+  get pendingBytes(): number {
+    return this.#pendingBytes;
+  }
+
   /** Resolves when fewer than `bytes` are without an ack. */
   async drained(bytes = 1): Promise<void> {
     while (this.#pendingBytes >= bytes) await new Promise<void>((resolve) => this.#idle.push(resolve));

@@ -1,144 +1,21 @@
-/** Appends a whole iterable: the source is read as fast as acks come in. Loaded by the first such call. */
-import { TidemarkError } from "../../errors.ts";
-import type { AnyProducer } from "../../typed/typed-producer.ts";
-import type { TypedDoor } from "./typed-door.ts";
-import { refused } from "../../topic/check.ts";
-import type { AppendAllOptions, Tide } from "../api.ts";
+/** appendAll() of a topic of a tide. Loaded by the first such call. */
+import type { TidemarkError } from "../../errors.ts";
+import { type AppendAllInput as Input, appendAll as appendSource } from "../../topic/append-all.ts";
+import type { Tide } from "../api.ts";
 import { laterTurn } from "../platform/timing.ts";
 
-/** After this many records of a source that never waits, acks and the page's own work get a turn. */
-const PROGRESS_RECORDS = 4096;
-
-type Source<T> = Iterator<T | PromiseLike<T>> | AsyncIterator<T>;
-
-function sourceOf<T>(records: Iterable<T> | AsyncIterable<T>): Source<T> {
-  const { [Symbol.asyncIterator]: async, [Symbol.iterator]: sync } = Object(records) as Partial<
-    AsyncIterable<T> & Iterable<T>
-  >;
-  const iterate = (async ?? sync) as (() => Source<T>) | undefined;
-  if (typeof records === "string" || typeof iterate !== "function")
-    throw refused("records", records, "an iterable of records, or an async one");
-  return iterate.call(records);
-}
-
-/** Ends the whole before the source's end. */
-class Stop {
-  failure: { readonly thrown: unknown } | undefined;
-  /**
-   * True for an abort, and for a closed tide: then nothing is waited for. After a refused record, the records before it
-   * may finish.
-   */
-  isAtOnce = false;
-  #wake: (() => void) | undefined;
-
-  by(thrown: unknown, isAtOnce: boolean): void {
-    this.failure ??= { thrown };
-    this.isAtOnce ||= isAtOnce;
-    this.#wake?.();
-  }
-
-  /** Resolves with `work`, or with undefined when this stops. Only one wait at a time. */
-  orStop<T>(work: PromiseLike<T>, isStopped = (): boolean => this.failure !== undefined): Promise<T | undefined> {
-    return new Promise((resolve, reject) => {
-      this.#wake = () => isStopped() && resolve(undefined);
-      this.#wake();
-      work.then(resolve, reject);
-    });
-  }
-}
-
-export interface AppendAllInput<T> {
-  readonly records: Iterable<T> | AsyncIterable<T>;
-  /** Throws if the record is invalid. */
-  readonly append: (record: T) => Promise<{ readonly offset: number }>;
-  readonly producer: AnyProducer | TypedDoor;
-  readonly inFlightBytesMax: number;
+export interface AppendAllInput<T> extends Omit<Input<T>, "laterTurn" | "tide"> {
   readonly tide: Pick<Tide, "on"> & { readonly ended: TidemarkError | undefined };
-  readonly options: AppendAllOptions;
 }
 
-/**
- * Resolves when everything is acked. Rejects with the first failure, once everything before it is acked or has failed.
- * An abort and a closed tide end it at once. In each case the source's iterator is closed.
- */
-export async function appendAll<T>({ records, tide, options, ...rest }: AppendAllInput<T>) {
-  const { signal } = options;
-  const source = sourceOf(records);
-  const stop = new Stop();
-  const abort = (): void => stop.by(signal!.reason, true);
-  const closed = (reason: string): void =>
-    stop.by(tide.ended ?? new TidemarkError("CLOSED", reason, { reason: "closed" }), true);
-  const unheard = tide.on("closed", ({ reason }) => closed(reason));
-  if (tide.ended) closed(tide.ended.message);
-  signal?.addEventListener("abort", abort);
-  if (signal?.aborted) abort();
-  try {
-    return await run(source, stop, { ...rest, options });
-  } finally {
-    unheard();
-    signal?.removeEventListener("abort", abort);
-    // Not awaited: a generator that waits for something only answers when that has come.
-    if (stop.failure) void Promise.resolve(source.return?.()).catch(() => undefined);
-  }
-}
-
-async function run<T>(
-  source: Source<T>,
-  stop: Stop,
-  { append, producer: given, inFlightBytesMax, options: { onProgress } }: Omit<AppendAllInput<T>, "records" | "tide">,
-) {
-  // Of a topic with a schema or middleware: what is waited for counts only there, and one turn after its append.
-  const isTyped = "producer" in given;
-  const producer = isTyped ? await given.producer() : given;
-  let appended = 0;
-  let acked = 0;
-  let settled = 0;
-  let wake: (() => void) | undefined;
-  let firstOffset: number | undefined;
-  let lastOffset: number | undefined;
-  const count = ({ offset }: { readonly offset: number }): void => {
-    acked++;
-    firstOffset = Math.min(firstOffset ?? offset, offset);
-    lastOffset = Math.max(lastOffset ?? offset, offset);
-  };
-  const refuse = (thrown: unknown): void => stop.by(thrown, false);
-  const pull = async (): Promise<void> => {
-    while (!stop.failure) {
-      const asked = source.next();
-      const next = "then" in asked ? await stop.orStop(asked) : asked;
-      if (!next || next.done) break;
-      // The source may contain promises of records.
-      const record = isPromise(next.value) ? await stop.orStop(next.value) : next.value;
-      if (stop.failure) break;
-      try {
-        append(record as T)
-          .then(count, refuse)
-          .finally(() => (settled++, wake?.()));
-      } catch (thrown) {
-        // The index of the record, because the source may not know it any more.
-        refuse(TidemarkError.from(thrown, "INVALID_ARGUMENT").with({ record: appended }));
-        break;
-      }
-      if (isTyped) await undefined;
-      const full = producer.pendingBytes >= inFlightBytesMax;
-      if (++appended % PROGRESS_RECORDS > 0 && !full) continue;
-      // The producer's limit pauses this loop. Each pause is a time to report progress.
-      await stop.orStop(full ? producer.drained(inFlightBytesMax) : laterTurn());
-      onProgress?.({ appended, acked });
-    }
-  };
-  // If the source fails, or a promise in it rejects, the records before that are still waited for.
-  await pull().catch(refuse);
-  await stop.orStop(producer.drained(), () => stop.isAtOnce);
-  // Nothing is pending any more. What waits for an ack hears of it a few turns later.
-  const outcomes = async (): Promise<void> => {
-    while (settled < appended) await new Promise<void>((resolve) => (wake = resolve));
-  };
-  await stop.orStop(outcomes(), () => stop.isAtOnce);
-  if (stop.failure) throw stop.failure.thrown;
-  onProgress?.({ appended, acked });
-  return { appended, firstOffset, lastOffset };
-}
-
-const isPromise = <T>(value: T | PromiseLike<T>): value is PromiseLike<T> =>
-  typeof (value as { then?: unknown } | null | undefined)?.then === "function";
+export const appendAll = <T>({ tide, ...input }: AppendAllInput<T>): ReturnType<typeof appendSource> =>
+  appendSource({
+    ...input,
+    laterTurn,
+    tide: {
+      get ended() {
+        return tide.ended;
+      },
+      on: (type, heard) => tide.on(type, heard),
+    },
+  });

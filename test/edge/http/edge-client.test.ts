@@ -2,6 +2,8 @@
  * `tidemark/client` in Node against real workerd: what each call does, and what becomes of appends and reads when the
  * network between them fails.
  */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connect, type ConnectOptions, type EdgeClient, TidemarkError } from "../../../src/client/index.ts";
 import { encodeBatch } from "../../../src/client/encode-batch.ts";
@@ -118,6 +120,54 @@ describe("a topic", () => {
     for (const wrong of [-1, 1.5, "3", undefined])
       await expect(topic.trim(wrong as number)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
     expect((await topic.append({ value: 4 })).offset).toBe(4);
+  });
+
+  it("appendAll() hears an abort, a refused record and the client's end while its source waits", async () => {
+    const own = client();
+    const topic = own.topic<number>(fresh());
+    const asked: string[] = [];
+    /** Gives some records, then nothing more. */
+    const idle = (name: string, ...records: readonly { value: number }[]): AsyncIterable<{ value: number }> => ({
+      [Symbol.asyncIterator]: () => {
+        const left = [...records];
+        return {
+          next: () =>
+            left.length > 0 ? Promise.resolve({ value: left.shift()! }) : new Promise<never>(() => undefined),
+          return: () => Promise.resolve({ done: true, value: asked.push(name) }),
+        };
+      },
+    });
+    const stop = new AbortController();
+    const { signal } = stop;
+    const stopped = topic.appendAll(idle("stopped", { value: 1 }), { signal });
+    stop.abort(new Error("enough"));
+    await expect(stopped).rejects.toThrow("enough");
+    const refused = topic.appendAll(idle("refused", { value: 1 }, { value: undefined as never }));
+    await expect(refused).rejects.toMatchObject({ code: "INVALID_ARGUMENT", details: { field: "value" } });
+    const thrown = new Error("a listener that throws");
+    const progress = topic.appendAll([{ value: 2 }], {
+      onProgress: () => {
+        throw thrown;
+      },
+    });
+    await expect(progress).rejects.toBe(thrown);
+    const ended = topic.appendAll(idle("ended", { value: 3 }));
+    await own.close();
+    await expect(ended).rejects.toMatchObject({ code: "CLOSED" });
+    expect(asked).toEqual(["stopped", "refused", "ended"]);
+  });
+
+  it("a 404 that is not the edge's says nothing about a topic", async () => {
+    const other = createServer((_, response) => response.writeHead(404).end("nothing here"));
+    await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+    const { port } = other.address() as AddressInfo;
+    try {
+      const topic = client({ timeoutMs: 300 }, `http://127.0.0.1:${port}`).topic(fresh());
+      for (const call of [() => topic.state(), () => allOf(topic.read({ from: 0 })), () => topic.delete()])
+        await expect(call()).rejects.toMatchObject({ message: expect.stringContaining("not from an edge") });
+    } finally {
+      other.close();
+    }
   });
 
   it("beyond its bound an append is BACKPRESSURE, and appendAll() waits", async () => {
