@@ -91,11 +91,11 @@ test("what failed is named with its error, and what passed only when run again a
 });
 
 test("steps of plain Node run aside where another step runs", () => {
-  expect(lanes(["kernel", "format", "unit", "http", "pages", "sim"])).toEqual({
-    first: ["kernel"],
+  expect(lanes(["kernel", "build", "format", "unit", "http", "size", "pages", "sim", "bench"])).toEqual({
+    first: ["kernel", "build"],
     main: ["http", "pages"],
     beside: [],
-    aside: ["format", "unit", "sim"],
+    aside: ["format", "unit", "size", "sim", "bench"],
   });
   expect(lanes(["unit", "edge", "http"])).toMatchObject({ main: ["http"], beside: ["edge"], aside: ["unit"] });
   expect(lanes(["edge", "pages"])).toMatchObject({ main: ["edge", "pages"], beside: [] });

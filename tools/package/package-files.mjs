@@ -55,6 +55,9 @@ export function servedPackageFiles() {
   };
 }
 
+/** Set by a run of many suites that has built dist/ for all of them. Another build would take files from under one. */
+export const BUILT = "TIDEMARK_BUILT";
+
 /** Builds the package and uses it from here on, in this process and those that it starts. */
 export async function usePackageFiles() {
   const code = await node([path.join(root, "tools", "run", "run.mjs"), "build"]);

@@ -24,6 +24,7 @@ import { chromium } from "playwright";
 import { rolldown } from "rolldown";
 import { build } from "vite";
 import { buildLibrary } from "./build.mjs";
+import { BUILT } from "./package-files.mjs";
 import { RELEASE_BYTES_MAX } from "./build-kernel.mjs";
 import { SIDE_ENTRIES } from "./side-entries.mjs";
 import { commandLine, jsonFile } from "../run/command-line.mjs";
@@ -119,7 +120,7 @@ async function visit(context, url) {
 }
 
 /** What each side entry with a limit adds to an app that has tidemark/browser. */
-async function measureEntries() {
+export async function measureEntries() {
   const found = {};
   for (const [name, { gzipMax: max }] of Object.entries(SIDE_ENTRIES)) {
     if (max === undefined) continue;
@@ -139,7 +140,7 @@ async function measureEntries() {
 }
 
 export async function measure() {
-  await buildLibrary();
+  if (process.env[BUILT] !== "1") await buildLibrary();
   const entries = await measureEntries();
   const folder = await mkdtemp(path.join(os.tmpdir(), "tidemark-size-"));
   let server, context;

@@ -8,6 +8,7 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { node } from "./child.mjs";
 import { commandLine } from "./command-line.mjs";
+import { BUILT } from "../package/package-files.mjs";
 import { SetupError, ensureChromium, ensurePackages, findNode24, root, runsVite, runsVitest } from "./setup.mjs";
 
 /** Tools that are started must not report home, look for updates or fetch browsers. */
@@ -51,7 +52,12 @@ async function typecheck() {
 
 const TASKS = {
   start: { kernel: true, run: (args) => runTool("run/playground.mjs", args) },
-  build: { kernel: true, run: plain("build", "Builds the library in dist/.", () => runTool("package/build.mjs", [])) },
+  build: {
+    kernel: true,
+    run: plain("build", "Builds the library in dist/.", () =>
+      process.env[BUILT] === "1" ? 0 : runTool("package/build.mjs", []),
+    ),
+  },
   format: { run: (args) => runTool("run/format.mjs", args) },
   typecheck: { run: plain("typecheck", "Checks the types of all sources and tests.", typecheck) },
   test: { node24: true, run: (args) => runTool("run/suites.mjs", args) },

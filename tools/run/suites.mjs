@@ -5,8 +5,9 @@
  * that failed with the first lines of its error.
  *
  * Suites that start servers or browsers run one after the other: each waits for much, and a part of the processor stays
- * free. Suites of plain Node use that part. They run aside, at the lowest priority. `edge` and `http` run at the same
- * time. What runs aside or beside another suite prints at the end.
+ * free. Suites of plain Node use that part, and so do `size` and `bench`, which measure no time here. They run aside, at
+ * the lowest priority. `edge` and `http` run at the same time. What runs aside or beside another suite prints at the end.
+ * The package is built once, before them all.
  *
  *     npm test -- unit browser      only these steps
  *     npm test -- --seeds 20000     a larger share of the simulation
@@ -18,7 +19,7 @@ import { node } from "./child.mjs";
 import { commandLine, integer } from "./command-line.mjs";
 import { ensureEngines } from "./engines.mjs";
 import { afterAgain, failedFiles, sum, tally } from "./report.mjs";
-import { usePackageFiles } from "../package/package-files.mjs";
+import { BUILT, usePackageFiles } from "../package/package-files.mjs";
 import { SetupError, ensureChromium, root } from "./setup.mjs";
 
 const tool = (name) => path.join(root, "tools", name);
@@ -35,7 +36,7 @@ const AGAIN = new Set(["http", "browser", "pages", "package"]);
 const AGAIN_FILES_MAX = 3;
 
 /** Tests of the browser that see the public API only: they also run over the built files. */
-const BUILT = ["test/browser/segments.test.ts", "test/browser/typed.test.ts"];
+const OVER_DIST = ["test/browser/segments.test.ts", "test/browser/typed.test.ts"];
 
 /** `only`: these files of the project. */
 async function vitest(project, how = {}, only = []) {
@@ -81,31 +82,40 @@ async function overPackage(suite) {
   return suite().finally(() => delete process.env.TIDEMARK_DIST);
 }
 
-const quick = async (target) => one(await run("bench", ["--target", target, "--quick"]));
+const quick = async (target, how) => one(await run("bench", ["--target", target, "--quick"], how));
+
+/** Chromium for a step that runs aside: it sets no variable of this process. */
+const chromiumFor = (how = {}) => ({ ...how, env: { ...(how.env ?? process.env), CHROMIUM_PATH: ensureChromium() } });
 
 /** Steps that may run aside. `how` is what child.mjs takes. */
-const OF_NODE = {
+const ASIDE = {
   format: async (_, how) => one(await run("format", ["--check"], how)),
   typecheck: async (_, how) => one(await run("typecheck", [], how)),
   reference: async (_, how) => one(await run("reference", [], how)),
   unit: (_, how) => vitest("unit", how),
   sim: async ({ seeds }, how) => one(await run("sim", ["--seeds", String(seeds)], how)),
+  size: async (_, how) => one(await run("size", [], chromiumFor(how))),
+  // Runs both once with tiny sizes, to see that they work. Their peers are installed from a lock file of their own.
+  bench: async (_, how) => sum([await quick("browser", chromiumFor(how)), await quick("edge", chromiumFor(how))]),
 };
 const STEPS = {
   kernel: async () => one(await node([tool("package/build-kernel.mjs")])),
-  ...OF_NODE,
+  build: async () => {
+    const code = await run("build");
+    if (code === 0) process.env[BUILT] = "1";
+    return one(code);
+  },
+  ...ASIDE,
   edge: (_, how) => vitest("edge", how),
   http: () => vitest("http"),
-  size: () => withChromium(async () => one(await run("size"))),
   browser: () =>
     withChromium(async () =>
-      sum([await vitest("browser"), await overPackage(() => vitest("browser", undefined, BUILT))]),
+      sum([await vitest("browser"), await overPackage(() => vitest("browser", undefined, OVER_DIST))]),
     ),
   pages: () => withEngines(() => overPackage(() => vitest("pages"))),
   package: () => withEngines(() => vitest("package")),
-  // Runs both once with tiny sizes, to see that they work. Their peers are installed from a lock file of their own.
-  bench: () => withChromium(async () => sum([await quick("browser"), await quick("edge")])),
 };
+const FIRST = ["kernel", "build"];
 
 async function step(name, options, how) {
   if (!how) console.log(`\n── ${name} ──`);
@@ -146,14 +156,14 @@ async function runKept(names, options, isAside) {
  * `edge`, which needs its share of the processor, because its tests measure lives of streams.
  */
 export function lanes(names) {
-  const others = names.filter((name) => name !== "kernel" && !(name in OF_NODE));
+  const others = names.filter((name) => !FIRST.includes(name) && !(name in ASIDE));
   if (others.length === 0) return { first: names, main: [], beside: [], aside: [] };
   const beside = others.includes("http") ? others.filter((name) => name === "edge") : [];
   return {
-    first: names.filter((name) => name === "kernel"),
+    first: names.filter((name) => FIRST.includes(name)),
     main: others.filter((name) => !beside.includes(name)),
     beside,
-    aside: names.filter((name) => name in OF_NODE),
+    aside: names.filter((name) => name in ASIDE),
   };
 }
 
