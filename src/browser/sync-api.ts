@@ -156,7 +156,8 @@ export interface Sync {
    * `<name>.kept`, a new one begins, and what is not at the edge goes to the log that stands there now. "offerAgain",
    * for DIVERGED only: as "restart", and first those records go there that this device wrote and the edge has lost.
    * Resolves when the new copy has begun; drained() waits until they are at the edge. INVALID_ARGUMENT: the topic has
-   * not stopped, there is a topic `<name>.kept` already, or the choice does not fit what stopped it.
+   * not stopped, there is a topic `<name>.kept` already, another call answers it, or the choice does not fit what
+   * stopped it. OUTCOME_UNKNOWN, here and of detach(): the tab that did it has ended, and it may be done.
    */
   resolve(topic: string, choice: "detach" | "restart" | "offerAgain"): Promise<void>;
   /**

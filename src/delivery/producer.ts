@@ -441,8 +441,7 @@ const isForgotten = ({ code, details }: TidemarkError): boolean =>
 
 function outcomeForgotten(error: TidemarkError): TidemarkError {
   const message =
-    "the append was sent again, but the log has forgotten this producer: its records may be in the " +
-    "log already. Read from resentSince on to find out";
+    "the append was sent again, and the log has forgotten its producer: read from resentSince on, its records may be there";
   return new TidemarkError("OUTCOME_UNKNOWN", message, { ...error.details, reason: "forgotten" }, { cause: error });
 }
 

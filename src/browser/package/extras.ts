@@ -9,6 +9,6 @@ export { absentLog } from "../worker/absent-log.ts";
 export { destroyTide, removeTide } from "../volume/destroy.ts";
 export { deleteNamed } from "../page/delete-topic.ts";
 export { appendAll } from "../page/append-all.ts";
-export { exportAll } from "../page/export-all.ts";
+export { exportAll, importOnce } from "../page/whole-topic.ts";
 export { controlOver } from "../port/control-client.ts";
 export { offerControl } from "../worker/control-host.ts";

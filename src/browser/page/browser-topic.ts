@@ -461,10 +461,11 @@ export class BrowserTopic<V> implements Topic<V> {
     return this.#control("look", "exportSegment", { baseOffset, options });
   }
   async *export(options?: { readonly leaderEpoch?: number | undefined }): AsyncGenerator<SegmentExport> {
-    yield* (await import("./export-all.ts")).exportAll(this, options);
+    yield* (await import("./whole-topic.ts")).exportAll(this, options);
   }
-  importSegments(files: Iterable<ImportedFile>, options?: SegmentImport): Promise<SegmentsImported> {
-    return this.#control("look", "importSegments", { files, options });
+  async importSegments(files: Iterable<ImportedFile>, options?: SegmentImport): Promise<SegmentsImported> {
+    const { importOnce } = await import("./whole-topic.ts");
+    return importOnce((asked) => this.#control("look", "importSegments", asked), files, options);
   }
 }
 

@@ -14,6 +14,7 @@ import type {
   TokenAsk,
   TokenProvider,
 } from "../sync-api.ts";
+import { counted } from "../platform/counted-call.ts";
 import { isPageHidden, hintsOfPage } from "./page-hints.ts";
 import { checkChoice, checkSyncedName, checkSync, checkToken, checkWait } from "./sync-checks.ts";
 import type { Places, SettledRun, SyncAsk, SyncNews } from "./words.ts";
@@ -139,12 +140,21 @@ export class PageSync implements Sync {
 
   async resolve(topic: string, choice: "detach" | "restart" | "offerAgain"): Promise<void> {
     checkChoice(topic, choice, "detach", "restart", "offerAgain");
-    await this.#host.ask({ ask: "resolve", topic, choice });
+    await this.#once({ ask: "resolve", topic, choice });
   }
   async detach(topic: string, options: { readonly force?: boolean | undefined } = {}): Promise<void> {
     checkSyncedName(topic);
     checkOptions("detach()", options, { force: flag });
-    await this.#host.ask({ ask: "detach", topic, force: options.force ?? false });
+    await this.#once({ ask: "detach", topic, force: options.force ?? false });
+  }
+
+  /** What an earlier try has done is refused by the next leader: it finds a topic that has not stopped, or is gone. */
+  async #once(ask: Extract<SyncAsk, { readonly ask: "resolve" | "detach" }>): Promise<void> {
+    const call = counted(ask, "sends");
+    await this.#host.ask(call.asked).catch((thrown: unknown) => {
+      const { code } = TidemarkError.from(thrown);
+      throw code === "INVALID_ARGUMENT" || code === "UNKNOWN_TOPIC" ? call.unlessRepeated(thrown) : thrown;
+    });
   }
 
   // --- what the worker says ----------------------------------------------------------------------------------------

@@ -434,6 +434,9 @@ export class TideSync {
   async #leave(topic: string, choice: Leaving, isForced: boolean): Promise<void> {
     const synced = await this.#there(topic);
     const { checkLeaving, leaveLog } = await import("./answers.ts");
+    // Another tab's call may have come first. Two that leave at once would open the outbox twice.
+    if (this.#open.get(topic) !== synced)
+      throw new TidemarkError("INVALID_ARGUMENT", `the topic ${topic} was answered by another call`, { topic });
     checkLeaving(this.#host, synced, choice, isForced);
     const left = (async () => {
       synced.session.close();

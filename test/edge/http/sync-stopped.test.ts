@@ -99,6 +99,24 @@ describe("a log that is not at the edge any more (H15)", () => {
     await expect(device.page.resolve("orders", "restart")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
   }, 60_000);
 
+  it("two tabs that answer at once: one answer counts, and the other one hears so", async () => {
+    const path = paths();
+    const { device } = await stopped(path);
+    const twice = async (answer: () => Promise<void>): Promise<void> => {
+      const both = await Promise.allSettled([answer(), answer()]);
+      expect(both.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+      expect(both.find(({ status }) => status === "rejected")).toMatchObject({ reason: { code: "INVALID_ARGUMENT" } });
+    };
+    await twice(() => device.page.resolve("orders", "restart"));
+    await device.write("d");
+    await device.level();
+    expect(await device.committed()).toEqual(json(["c", "d"]));
+    expect(await localTexts(device, "orders.kept")).toEqual(json(["a", "b"]));
+    const other = await stopped(paths());
+    await twice(() => other.device.page.detach("orders", { force: true }));
+    expect(await localTexts(other.device, "orders.kept")).toEqual(json(["a", "b", "c"]));
+  }, 60_000);
+
   it("detach: copy and un-synced records are <name>.kept, and the topic's name is free", async () => {
     const { device, offset } = await stopped(paths());
     const place = device.placeOf(offset!);

@@ -1,6 +1,8 @@
-/** Exports a whole topic, segment by segment. Loaded by the first such call. */
+/** Exports a whole topic, segment by segment, and imports one. Loaded by the first such call. */
 import { TidemarkError } from "../../errors.ts";
-import type { SegmentExport, Topic } from "../api.ts";
+import type { ImportedFile } from "../../topic/imported-files.ts";
+import type { SegmentExport, SegmentImport, SegmentsImported, Topic } from "../api.ts";
+import { counted } from "../platform/counted-call.ts";
 
 type Exported = Pick<Topic, "state" | "exportSegment">;
 
@@ -26,4 +28,20 @@ export async function* exportAll(
       if (segments.some(({ baseOffset }) => baseOffset === before)) throw thrown;
     }
   }
+}
+
+/**
+ * A tab that wrote may have gone with the answer. Then the call is made once more, and finds the topic filled: by this
+ * import, or by somebody else.
+ */
+export async function importOnce(
+  ask: (asked: object) => Promise<SegmentsImported>,
+  files: Iterable<ImportedFile>,
+  options: SegmentImport | undefined,
+): Promise<SegmentsImported> {
+  const call = counted({ files, options }, "files");
+  return ask(call.asked).catch((thrown: unknown) => {
+    const { details } = TidemarkError.from(thrown);
+    throw details["reason"] === "filled" ? call.unlessRepeated(thrown) : thrown;
+  });
 }
