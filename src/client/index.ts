@@ -15,7 +15,7 @@ import {
 } from "../topic/check.ts";
 import { checkSerializer } from "../topic/serializer.ts";
 import type { ClientTopic, ClientTopicOptions, ConnectOptions, EdgeClient, WebSocketClass } from "./api.ts";
-import { Live } from "./live.ts";
+import { SocketWay } from "./live.ts";
 import { RemoteTopic } from "./remote-topic.ts";
 import { EdgeRequests } from "./requests.ts";
 
@@ -76,7 +76,7 @@ function checkName(name: unknown): void {
 class Client implements EdgeClient {
   readonly url: string;
   readonly #requests: EdgeRequests;
-  readonly #live: Live;
+  readonly #live: SocketWay;
   readonly #topics = new Map<string, { readonly topic: RemoteTopic<unknown>; readonly serializer: unknown }>();
   readonly #inFlightBytesMax: number;
   /** Aborted first: reads end, and nothing is appended any more. */
@@ -89,7 +89,7 @@ class Client implements EdgeClient {
     this.url = url;
     this.#requests = new EdgeRequests(url, options, this.#closed.signal);
     const { transport, WebSocket = globalThis.WebSocket as WebSocketClass | undefined } = options;
-    this.#live = new Live(this.#requests, transport === "http" ? undefined : WebSocket, this.#closed.signal);
+    this.#live = new SocketWay(this.#requests, transport === "http" ? undefined : WebSocket, this.#closed.signal);
     this.#inFlightBytesMax = options.inFlightBytesMax ?? IN_FLIGHT_BYTES_MAX;
     const { signal } = options;
     const abort = (): void => this.#end("the client was closed by its signal");

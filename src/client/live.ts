@@ -7,7 +7,7 @@ import type { LiveSocket } from "./live-socket.ts";
 import type { Page } from "./read-topic.ts";
 import type { EdgeRequests } from "./requests.ts";
 
-export class Live {
+export class SocketWay {
   readonly #requests: EdgeRequests;
   #Class: WebSocketClass | undefined;
   readonly #closed: AbortSignal;

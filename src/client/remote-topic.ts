@@ -25,7 +25,7 @@ import type {
   ClientTopicState,
   ImportResult,
 } from "./api.ts";
-import type { Live } from "./live.ts";
+import type { SocketWay } from "./live.ts";
 import { type Page, type PageSource, readPages } from "./read-topic.ts";
 import { type EdgeReply, type EdgeAsk, POLL_SILENT_MS, errorIn, type EdgeRequests } from "./requests.ts";
 import { type Placed, type Posted, Sender } from "./sender.ts";
@@ -46,7 +46,7 @@ const APPEND_ALL = { signal, onProgress: callback };
 
 export interface RemoteHost {
   readonly requests: EdgeRequests;
-  readonly live: Live;
+  readonly live: SocketWay;
   readonly inFlightBytesMax: number;
   /** Aborted once the client closes: reads end. */
   readonly closing: AbortSignal;
@@ -146,9 +146,9 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     checkOptions("appendAll()", options, APPEND_ALL);
     this.#checkOpen();
     // Like an import, it is not downloaded with the rest.
-    const { appendAll } = await loaded(import("../topic/append-all.ts"));
+    const { appendSource } = await loaded(import("../topic/append-all.ts"));
     const { closing, inFlightBytesMax } = this.#host;
-    return appendAll({
+    return appendSource({
       records,
       append: (record) => this.append(record, { signal: options.signal }),
       producer: this.sender,

@@ -441,7 +441,8 @@ const isForgotten = ({ code, details }: TidemarkError): boolean =>
 
 function outcomeForgotten(error: TidemarkError): TidemarkError {
   const message =
-    "the append was sent again, and the log has forgotten its producer: read from resentSince on, its records may be there";
+    "the append was sent again, and the log has forgotten its producer: read from resentSince on, the records may be " +
+    "there";
   return new TidemarkError("OUTCOME_UNKNOWN", message, { ...error.details, reason: "forgotten" }, { cause: error });
 }
 

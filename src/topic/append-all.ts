@@ -61,7 +61,7 @@ class Stop {
   }
 }
 
-export interface AppendAllInput<T> {
+export interface AppendSource<T> {
   readonly records: Iterable<T> | AsyncIterable<T>;
   /** Throws if the record is invalid. */
   readonly append: (record: T) => Promise<{ readonly offset: number }>;
@@ -78,7 +78,7 @@ export interface AppendAllInput<T> {
  * Resolves when everything is acked. Rejects with the first failure, once everything before it is acked or has failed.
  * An abort and a closed tide end it at once. In each case the source's iterator is closed.
  */
-export async function appendAll<T>({ records, tide, options, ...rest }: AppendAllInput<T>) {
+export async function appendSource<T>({ records, tide, options, ...rest }: AppendSource<T>) {
   const { signal } = options;
   const source = sourceOf(records);
   const stop = new Stop();
@@ -108,7 +108,7 @@ async function run<T>(
     inFlightBytesMax,
     laterTurn,
     options: { onProgress },
-  }: Omit<AppendAllInput<T>, "records" | "tide">,
+  }: Omit<AppendSource<T>, "records" | "tide">,
 ) {
   // Of a topic with a schema or middleware: what is waited for counts only there, and one turn after its append.
   const isTyped = "producer" in given;

@@ -4,10 +4,10 @@
  * and so does one that was cut short. Lines above it name what was skipped, and what is needed to run it, and each test
  * that failed with the first lines of its error.
  *
- * Suites that start servers or browsers run one after the other: each waits for much, and a part of the processor stays
- * free. Suites of plain Node use that part, and so do `size` and `bench`, which measure no time here. They run aside, at
- * the lowest priority. `edge` and `http` run at the same time. What runs aside or beside another suite prints at the end.
- * The package is built once, before them all.
+ * Suites that start servers or browsers run one after the other: each waits for much, and a part of the processor
+ * stays free. Suites of plain Node use that part, and so do `size` and `bench`, which measure no time here. They run
+ * aside, at the lowest priority. `edge` and `http` run at the same time. What runs aside or beside another suite prints
+ * at the end. The package is built once, before them all.
  *
  *     npm test -- unit browser      only these steps
  *     npm test -- --seeds 20000     a larger share of the simulation

@@ -1,10 +1,10 @@
 /** appendAll() of a topic of a tide. Loaded by the first such call. */
 import type { TidemarkError } from "../../errors.ts";
-import { type AppendAllInput as Input, appendAll as appendSource } from "../../topic/append-all.ts";
+import { type AppendSource, appendSource } from "../../topic/append-all.ts";
 import type { Tide } from "../api.ts";
 import { laterTurn } from "../platform/timing.ts";
 
-export interface AppendAllInput<T> extends Omit<Input<T>, "laterTurn" | "tide"> {
+export interface AppendAllInput<T> extends Omit<AppendSource<T>, "laterTurn" | "tide"> {
   readonly tide: Pick<Tide, "on"> & { readonly ended: TidemarkError | undefined };
 }
 
