@@ -127,7 +127,7 @@ export const importCommand: Command = {
   },
   more:
     "Segments keep their offsets in a topic that is empty or new: all of them, or none, is there then. At an edge\n" +
-    "this takes a token with the right admin.\n" +
+    "this takes a token with the rights read, write and admin.\n" +
     "An import that was stopped or killed goes on where it was when the same call is made again: each record is\n" +
     "appended once. The state file stays; remove it to import the same files once more.",
   examples: [

@@ -28,8 +28,8 @@ export const trim: Command = {
   more:
     "Offsets of the records that stay do not change. A time keeps everything from the first record on that is not\n" +
     "older. Readers that stand before the new start get OFFSET_OUT_OF_RANGE, and devices in sync are told.\n" +
-    "At an edge the token needs the right admin, and a topic that forks read from is refused. A folder must not be\n" +
-    "open in another process.",
+    "At an edge the token needs the rights read and admin, and a topic that forks read from is refused. A folder\n" +
+    "must not be open in another process.",
   examples: [
     "tidemark trim ./data orders --before 2026-11-01T00:00:00Z",
     "tidemark trim ./data orders --before -1000",

@@ -24,8 +24,9 @@ export async function ask(method: string, path: string, token?: string, body?: u
     "content-type": "application/json",
     ...(token !== undefined && { authorization: `Bearer ${token}` }),
   };
-  const text = typeof body === "string" || body === undefined ? body : JSON.stringify(body);
-  return handle(new Request(ORIGIN + path, { method, headers, ...(text !== undefined && { body: text }) }), settings);
+  const isWritten = typeof body === "string" || body === undefined || body instanceof Uint8Array;
+  const sent = (isWritten ? body : JSON.stringify(body)) as BodyInit | undefined;
+  return handle(new Request(ORIGIN + path, { method, headers, ...(sent !== undefined && { body: sent }) }), settings);
 }
 export const codeOf = async (response: Response): Promise<string> =>
   ((await response.json()) as { error: { code: string } }).error.code;

@@ -85,6 +85,11 @@ const PUTS: readonly (readonly [field: string, body: unknown])[] = [
   ["the body", []],
   ["the body", "nonsense"],
   ["the body", "null"],
+  // A stream whose name is no UTF-8 would be another one.
+  [
+    "the body is not UTF-8",
+    Uint8Array.from(JSON.stringify({ ...PULL, streams: ["\xff"] }), (each) => each.charCodeAt(0)),
+  ],
 ];
 
 describe("fields of a wrong kind", () => {

@@ -6,7 +6,6 @@
  *
  * Both answer how far the import is. Requests take turns with creations and deletions of the stream.
  */
-import { textDecoder } from "../../src/record/bytes.ts";
 import { IMPORT_TYPE, PIECE_BYTES_MAX } from "../../src/store/segment-files.ts";
 import {
   beginImport,
@@ -39,7 +38,7 @@ export interface ImportHost {
 }
 
 function requestIn(body: Uint8Array): ImportRequest {
-  const fields = fieldsOf(textDecoder.decode(body));
+  const fields = fieldsOf(body);
   const files = listField(fields["files"], "files", FILES_MAX).map((given, i): ImportFile => {
     const file = objectField(given, `files[${i}]`);
     // Tells files of one name and size apart: it has no other meaning here.

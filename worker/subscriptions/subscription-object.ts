@@ -185,7 +185,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   async #route(call: SubscriptionCall, request: Request): Promise<Response> {
     const { id, action, path } = call;
     const hasBody = action !== "get" && action !== "delete" && action !== "unlink";
-    const body = hasBody ? fieldsOf(new TextDecoder().decode(await readBody(request, BODY_BYTES_MAX))) : {};
+    const body = hasBody ? fieldsOf(await readBody(request, BODY_BYTES_MAX)) : {};
     if (action === "put") return this.#put(id, body, new URL(request.url).origin);
     if (isWakes(call)) return this.#wakesCall(call, body, bearerOf(request.headers));
     const subscription = this.#store.get(id);

@@ -61,8 +61,17 @@ export function listField(value: unknown, name: string, max: number): readonly u
   return Array.isArray(value) && value.length <= max ? value : refuse(name, value, `a list of at most ${max} elements`);
 }
 
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
+
 /** A body that is a JSON object. An empty body has no fields. */
-export function fieldsOf(text: string): Fields {
+export function fieldsOf(body: Uint8Array): Fields {
+  let text: string;
+  try {
+    text = decoder.decode(body);
+  } catch {
+    // Other characters in its place would name another stream.
+    throw badRequest("the body is not UTF-8; it must be a JSON object");
+  }
   if (text.trim() === "") return {};
   let parsed: unknown;
   try {

@@ -50,7 +50,22 @@ function followOf(text: string | null): boolean {
   throw badRequest(`follow is ${quoted(text)}; it stands alone, or is true or false`, { parameter: "follow" });
 }
 
-export function recordsAsked({ searchParams }: URL): RecordsAsked {
+/** The parser reads bytes that are no UTF-8 as U+FFFD, which is another key. */
+function keyOf({ search, searchParams }: URL): string | undefined {
+  const key = searchParams.get("key") ?? undefined;
+  try {
+    if (key?.includes("\ufffd")) decodeURIComponent(search);
+  } catch {
+    throw badRequest(
+      "key is not well encoded: encode it as encodeURIComponent does; only keys in UTF-8 can be asked for",
+      { parameter: "key" },
+    );
+  }
+  return key;
+}
+
+export function recordsAsked(url: URL): RecordsAsked {
+  const { searchParams } = url;
   for (const name of NAMES)
     if (searchParams.getAll(name).length > 1)
       throw badRequest(`${name} is given ${searchParams.getAll(name).length} times; it must be given once`, {
@@ -66,6 +81,6 @@ export function recordsAsked({ searchParams }: URL): RecordsAsked {
     from: fromOf(searchParams.get("from") ?? "earliest"),
     follow: followOf(searchParams.get("follow")),
     limit: limit === null ? Infinity : parseInteger(limit, "limit", { min: 1 }),
-    key: searchParams.get("key") ?? undefined,
+    key: keyOf(url),
   };
 }

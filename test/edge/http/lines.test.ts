@@ -195,6 +195,7 @@ describe("reading lines", () => {
     expect(await offsets(url, "?from=1970-01-01T01:00:18.000+01:00")).toEqual([18, 19]);
     expect(await offsets(url, "?from=1970-01-01")).toEqual(all);
     expect(await offsets(url, "?key=2&limit=3")).toEqual([2, 5, 8]);
+    expect(await offsets(url, "?key=%EF%BF%BD+%25")).toEqual([]);
     const plain = await fetch(`${url}?from=-1`);
     expect([plain.headers.get("content-type"), plain.headers.get("stream-next-offset")!.slice(0, 16)]).toEqual([
       TYPE,
@@ -212,6 +213,7 @@ describe("reading lines", () => {
     ["?from=1&from=2", 400, "from", "given 2 times"],
     ["?limit=0", 400, undefined, "limit is"],
     ["?limit=many", 400, undefined, "limit is"],
+    ["?key=a%FF", 400, "key", "key is not well encoded"],
     ["?follow=perhaps", 400, "follow", "it stands alone, or is true or false"],
     ["?offset=-1", 400, "offset", "belongs to reads in the stream's own type"],
     ["?live=sse", 400, "live", "belongs to reads in the stream's own type"],
