@@ -89,6 +89,9 @@ const logsIn = (folder: string): string[] =>
     .filter((name) => name.endsWith(".log"))
     .sort();
 
+export const holdsSegments = (folder: string): boolean =>
+  readdirSync(folder).some((name) => name.endsWith(".log") || name === MANIFEST || name === UNDER_WAY);
+
 /** Names of the .log files that a folder of segments holds, and where its topic began. */
 export interface SegmentFolder {
   readonly logs: readonly string[];

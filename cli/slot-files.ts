@@ -7,8 +7,11 @@ import { closeSync, openSync, readdirSync, readSync, statSync } from "node:fs";
 import path from "node:path";
 import { TidemarkError } from "../src/errors.ts";
 import type { Kernel } from "../src/kernel/types.ts";
-import { Catalog, type CatalogState } from "../src/store/catalog.ts";
-import { readRole } from "../src/store/slot-read.ts";
+import { Catalog, type CatalogState, type SegmentEntry } from "../src/store/catalog.ts";
+import { FOOTER_BYTES } from "../src/store/footer.ts";
+import { BODY_AT } from "../src/store/slot-layout.ts";
+import { readMark, readRole } from "../src/store/slot-read.ts";
+import type { Role } from "../src/store/slot.ts";
 import type { Volume, VolumeInfo } from "../src/store/volume.ts";
 
 const HEAD_BYTES = 4096;
@@ -62,6 +65,13 @@ export class OverlayVolume implements Volume {
   async close(): Promise<void> {}
 }
 
+export async function bytesAt(volume: Volume, slot: number, position: number, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  await volume.read(slot, position, bytes);
+  return bytes;
+}
+export const isZero = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === 0);
+
 function readInto(file: string, position: number, target: Uint8Array): void {
   const fd = openSync(file, "r");
   try {
@@ -86,38 +96,112 @@ export interface FoundTide {
 
 const hasSlots = (folder: string): boolean => readdirSync(folder).some((name) => SLOT_NAME.test(name));
 
+interface FoundFile {
+  readonly file: string;
+  readonly size: number;
+  /** The part of the profile that belongs to one origin: a tide's files lie together, and its copies elsewhere. */
+  readonly origin: string;
+}
+type FoundSlot = FoundFile & { readonly role: Role };
+
+interface FoundFiles {
+  readonly catalogs: FoundFile[];
+  readonly slots: FoundSlot[];
+  /** Neither a catalog nor a slot whose role can be read. */
+  readonly others: FoundFile[];
+}
+
+const FILE_SYSTEM = "File System";
+
+/** What the files below a browser's "File System" say that they are. */
+async function filesBelow(folder: string, kernel: Kernel): Promise<FoundFiles> {
+  const found: FoundFiles = { catalogs: [], slots: [], others: [] };
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    const parts = path.resolve(entry.parentPath).split(path.sep);
+    const at = parts.lastIndexOf(FILE_SYSTEM);
+    if (!entry.isFile() || at < 0) continue;
+    const file = path.join(entry.parentPath, entry.name);
+    const { size } = statSync(file);
+    if (size < HEAD_BYTES) continue;
+    const each = { file, size, origin: parts.slice(0, at + 2).join(path.sep) };
+    const role = await readRole(kernel, new OverlayVolume(size, [file]), 0);
+    if (role) found.slots.push({ ...each, role });
+    else (magicOf(headOf(file)) === "TIDECAT1" ? found.catalogs : found.others).push(each);
+  }
+  return found;
+}
+
+interface Known {
+  readonly state: CatalogState;
+  readonly copies: FoundFile[];
+}
+
+/** By origin and id. A copy of the catalog that can't be read says no id, and so is none of its tide's files. */
+async function catalogsOf({ catalogs }: FoundFiles, kernel: Kernel): Promise<ReadonlyMap<string, Known>> {
+  const tides = new Map<string, Known>();
+  for (const copy of catalogs) {
+    const alone = new OverlayVolume(copy.size, [copy.file, copy.file]);
+    const { state } = await Catalog.read(alone, kernel).catch(() => ({ state: undefined }));
+    if (state?.id === undefined) continue;
+    const key = keyOf(copy, state.id);
+    tides.set(key, { state, copies: [...(tides.get(key)?.copies ?? []), copy] });
+  }
+  return tides;
+}
+const keyOf = ({ origin }: FoundFile, id: string): string => `${origin}\n${id}`;
+
+/** Whether a file whose role is damaged is this segment's, as its footer or its marks say. */
+async function holds(
+  kernel: Kernel,
+  { file, size }: FoundFile,
+  { sealed, ...segment }: SegmentEntry,
+): Promise<boolean> {
+  const alone = new OverlayVolume(size, [file]);
+  if (!sealed) return (await readMark(kernel, alone, { ...segment, slot: 0 })) !== undefined;
+  const { bytes, offsetIndexBytes, timeIndexBytes, producersBytes, footerCrc } = sealed;
+  const at = BODY_AT + bytes + offsetIndexBytes + timeIndexBytes + producersBytes;
+  return kernel.crc32c((await bytesAt(alone, 0, at, FOOTER_BYTES)).subarray(0, FOOTER_BYTES - 4)) === footerCrc;
+}
+
+/** The files of a tide, by slot. */
+async function slotsOf({ state, copies }: Known, found: FoundFiles, kernel: Kernel): Promise<(string | undefined)[]> {
+  const [{ origin }] = copies as [FoundFile];
+  const here = found.slots.filter((each) => each.origin === origin && ["", state.id].includes(each.role.tide));
+  const others = found.others.filter((each) => each.origin === origin);
+  const files: (string | undefined)[] = [copies[0]?.file, copies[1]?.file];
+  for (const { name, madeAs = name, segments } of state.logs)
+    for (const segment of segments) {
+      const { slot, baseOffset, begun } = segment;
+      const isIt = ({ role }: FoundSlot): boolean =>
+        role.log === madeAs && role.baseOffset === baseOffset && role.begun === begun;
+      files[slot] = here.find(isIt)?.file;
+      for (const other of others)
+        if (files[slot] === undefined && !files.includes(other.file) && (await holds(kernel, other, segment)))
+          files[slot] = other.file;
+    }
+  return Array.from(files);
+}
+
 /** The tides below a folder: one in a folder of slots, any number in a profile. */
 export async function tidesBelow(folder: string, kernel: Kernel): Promise<FoundTide[]> {
   if (hasSlots(folder)) return [inFolder(folder)];
-  const files = readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.parentPath.includes("File System"))
-    .map((entry) => path.join(entry.parentPath, entry.name))
-    .filter((file) => statSync(file).size >= HEAD_BYTES);
-  const kinds = files.map((file) => ({ file, magic: magicOf(headOf(file)), size: statSync(file).size }));
-  const segments = kinds.filter(({ magic }) => magic === "TIDESLOT");
-  const catalogs = kinds.filter(({ magic }) => magic === "TIDECAT1");
-  const tides = new Map<string, { state: CatalogState; copies: string[]; size: number }>();
-  for (const { file, size } of catalogs) {
-    const alone = new OverlayVolume(size, [file, file]);
-    const { state } = await Catalog.read(alone, kernel).catch(() => ({ state: undefined }));
-    if (state?.id === undefined) continue;
-    const known = tides.get(state.id);
-    if (known) known.copies.push(file);
-    else tides.set(state.id, { state, copies: [file], size });
-  }
+  const files = await filesBelow(folder, kernel);
+  const tides = await catalogsOf(files, kernel);
   const found: FoundTide[] = [];
-  for (const [id, { state, copies, size }] of tides) {
-    const slots: (string | undefined)[] = [copies[0], copies[1] ?? copies[0]];
-    for (const { name, madeAs, segments: named } of state.logs)
-      for (const { slot, baseOffset, begun } of named) {
-        const isIt = async (file: string): Promise<boolean> => {
-          const role = await readRole(kernel, new OverlayVolume(size, [file]), 0);
-          return role?.log === (madeAs ?? name) && role.baseOffset === baseOffset && role.begun === begun;
-        };
-        for (const { file } of segments) if (!slots.includes(file) && (await isIt(file))) slots[slot] = file;
-      }
-    found.push({ where: `${folder}, tide ${id}`, volume: new OverlayVolume(size, Array.from(slots)) });
+  const add = (id: string, size: number, slots: readonly (string | undefined)[]): void =>
+    void found.push({ where: `${folder}, tide ${id}`, volume: new OverlayVolume(size, slots) });
+  for (const known of tides.values()) {
+    const size = Math.max(...known.copies.map((copy) => copy.size));
+    add(known.state.id!, size, await slotsOf(known, files, kernel));
   }
+  // Both copies of the catalog may be lost: what the slots say themselves is left.
+  const lost = new Map<string, FoundSlot[]>();
+  for (const each of files.slots) {
+    const key = keyOf(each, each.role.tide);
+    if (each.role.tide !== "" && !tides.has(key)) lost.set(key, [...(lost.get(key) ?? []), each]);
+  }
+  for (const own of lost.values())
+    add(own[0]!.role.tide, own[0]!.size, [undefined, undefined, ...own.map(({ file }) => file)]);
   return found;
 }
 

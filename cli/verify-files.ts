@@ -9,23 +9,34 @@ import type { Kernel } from "../src/kernel/types.ts";
 import { BATCH_HEADER_BYTES, nextOffsetOf, readHeader } from "../src/record/format.ts";
 import { decodeBatch } from "../src/record/record-batch.ts";
 import { viewOf } from "../src/record/bytes.ts";
-import { type ExportedFile, type Manifest, MANIFEST, readManifest, sha256, UNDER_WAY } from "./manifest.ts";
+import {
+  type ExportedFile,
+  holdsSegments,
+  type Manifest,
+  MANIFEST,
+  readManifest,
+  sha256,
+  UNDER_WAY,
+} from "./manifest.ts";
+import type { Range } from "./offset-ranges.ts";
 import type { Checked, Fault } from "./verify-tide.ts";
 
 /** A folder of segments: what to look at, and what is wrong with the folder itself. */
 export interface FolderCheck {
   readonly logs: readonly string[];
   readonly faults: Fault[];
-  /** Where its topic begins, as far as its manifest can be read. */
+  /** Where its topic begins and ends, and offsets of files that are gone, as far as its manifest can be read. */
   readonly start: number;
+  readonly end?: number;
+  readonly gone?: readonly Range[];
 }
 
 /** Undefined if it is no folder of segments. */
 export function verifyFolder(folder: string): FolderCheck | undefined {
+  if (!holdsSegments(folder)) return undefined;
   const there = readdirSync(folder).sort();
   const logs = there.filter((name) => name.endsWith(".log"));
   const all = logs.map((name) => path.join(folder, name));
-  if (logs.length === 0 && !there.includes(MANIFEST) && !there.includes(UNDER_WAY)) return undefined;
   if (there.includes(UNDER_WAY))
     return {
       logs: all,
@@ -44,11 +55,20 @@ export function verifyFolder(folder: string): FolderCheck | undefined {
   return {
     logs: logs.filter((name) => named.has(name)).map((name) => path.join(folder, name)),
     start: manifest.start,
+    end: manifest.end,
+    gone: goneFrom(manifest, logs),
     faults: [
       ...manifest.files.flatMap((file) => fileFaults(folder, file)),
       ...others.map((name) => ({ where: name, what: `${MANIFEST} does not name it, so it is not looked at` })),
     ],
   };
+}
+
+/** The offsets of .log files that are not there: from a file's name to the next one's. */
+function goneFrom({ files, end }: Manifest, there: readonly string[]): Range[] {
+  const names = files.map(({ name }) => name).filter((name) => name.endsWith(".log"));
+  const bases = [...names.map(Number.parseFloat), end];
+  return names.flatMap((name, i): Range[] => (there.includes(name) ? [] : [[bases[i]!, bases[i + 1]!]]));
 }
 
 function fileFaults(folder: string, { name, bytes, sha256: wanted }: ExportedFile): Fault[] {

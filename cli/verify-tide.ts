@@ -13,11 +13,10 @@ import { roleOf } from "../src/store/slot.ts";
 import { SegmentStore } from "../src/store/segment-store.ts";
 import { topicName } from "../src/topic/log-names.ts";
 import { TidemarkError } from "../src/errors.ts";
-import { BODY_AT } from "../src/store/slot-layout.ts";
-import type { FoundTide, OverlayVolume } from "./slot-files.ts";
-
-const SECTOR = 512;
-const MARK_BYTES = 40;
+import { BODY_AT, MARK_BYTES, SECTOR } from "../src/store/slot-layout.ts";
+import type { Range } from "./offset-ranges.ts";
+import { salvagedLogs } from "./salvage.ts";
+import { bytesAt, type FoundTide, isZero, type OverlayVolume } from "./slot-files.ts";
 
 /** A thing that is wrong, and where. */
 export interface Fault {
@@ -30,13 +29,6 @@ export interface Checked {
   readonly batches: number;
   readonly bytes: number;
 }
-
-const bytesAt = async (volume: OverlayVolume, slot: number, position: number, length: number): Promise<Uint8Array> => {
-  const bytes = new Uint8Array(length);
-  await volume.read(slot, position, bytes);
-  return bytes;
-};
-const isZero = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === 0);
 
 class TideCheck {
   readonly faults: Fault[] = [];
@@ -72,7 +64,7 @@ class TideCheck {
     const { slot, baseOffset } = entry;
     const segment = new Segment(entry, log.madeAs ?? log.name);
     const where = `${topicName(log.name)}, segment ${baseOffset} (slot ${slot})`;
-    if (volume.files[slot] === undefined) return this.#fault(where, "its file is not there");
+    if (volume.files[slot] === undefined) return this.#fault(where, "its file is not there, or says nothing of itself");
     const role = await readRole(this.#kernel, volume, slot);
     const wanted = roleOf(tide, segment.log, segment);
     // Compaction and roll give a slot the epoch of its time.
@@ -155,17 +147,43 @@ export interface Body {
   readonly topic: string;
   /** Where the topic begins. A segment may still hold what was trimmed before. */
   readonly start: number;
+  /** Where it ended, if that is known. */
+  readonly end: number | undefined;
+  /** Offsets that certainly had records. */
+  readonly held: readonly Range[];
   readonly files: readonly { readonly name: string; readonly log: Uint8Array }[];
 }
 
-/** The bodies of each topic's segments, as they are. The store is opened over the files, and changes none. */
-export async function* bodiesOf({ volume }: FoundTide, kernel: Kernel): AsyncGenerator<Body> {
-  const store = await SegmentStore.open({ volume, kernel, now: Date.now, newId: () => "repair" });
-  for (const name of store.names()) {
-    const log = (await store.find(name))!;
+/** The offsets of a log that certainly have records. Compaction may have taken some of a segment. */
+const heldIn = ({ segments, end }: LogEntry): Range[] =>
+  segments.flatMap(({ baseOffset, sealed }): Range[] =>
+    sealed?.compacted ? [] : [[baseOffset, sealed?.nextOffset ?? end.nextOffset]],
+  );
+
+/**
+ * The bodies of each topic's segments, as they are. The store is opened over the files, and changes none. Where the
+ * catalog is lost, `lost` is called, and the slots tell what they hold.
+ */
+export async function* bodiesOf(tide: FoundTide, kernel: Kernel, lost: () => void): AsyncGenerator<Body> {
+  const { volume } = tide;
+  let store: SegmentStore;
+  let entries: readonly LogEntry[];
+  try {
+    entries = (await Catalog.read(volume, kernel)).state?.logs ?? [];
+    store = await SegmentStore.open({ volume, kernel, now: Date.now, newId: () => "repair" });
+  } catch (thrown) {
+    if (!(thrown instanceof TidemarkError) || thrown.code !== "CORRUPT_CATALOG") throw thrown;
+    lost();
+    const logs = await salvagedLogs(tide, kernel);
+    for (const [name, files] of logs) yield { topic: topicName(name), start: 0, end: undefined, held: [], files };
+    return;
+  }
+  for (const entry of entries) {
+    const log = (await store.find(entry.name))!;
     const files: { name: string; log: Uint8Array }[] = [];
     for (const { slot, bytes, baseOffset } of log.segments())
       if (bytes > 0) files.push({ name: String(baseOffset), log: await bytesAt(volume, slot!, BODY_AT, bytes) });
-    yield { topic: topicName(name), start: log.logStartOffset, files };
+    const { logStartOffset: start, end } = entry;
+    yield { topic: topicName(entry.name), start, end: end.nextOffset, held: heldIn(entry), files };
   }
 }

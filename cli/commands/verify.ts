@@ -2,15 +2,17 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { SEGMENT_BYTES } from "../../src/browser/page/open-options.ts";
-import type { ImportDamage } from "../../src/browser/api.ts";
+import type { Topic } from "../../src/browser/api.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
 import { NodeTide } from "../../src/node/node-tide.ts";
+import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import type { Command } from "../arguments.ts";
 import { Failure, UsageError } from "../failure.ts";
 import { type FoundTide, tidesBelow } from "../slot-files.ts";
 import { ownKernel } from "../targets.ts";
 import { green, note, printLine, red, sizeText } from "../terminal.ts";
 import { MANIFEST } from "../manifest.ts";
+import { merged, type Range, without } from "../offset-ranges.ts";
 import { type FolderCheck, verifyFolder, verifyLog } from "../verify-files.ts";
 import { bodiesOf, type Body, type Checked, verifyTide } from "../verify-tide.ts";
 
@@ -24,6 +26,8 @@ interface VerifyArguments {
 interface Found {
   readonly where: string;
   readonly checked: Checked;
+  /** Of a slot of what is made of it. */
+  readonly segmentBytes: number;
   /** What can be saved, by topic. */
   readonly bodies: () => AsyncIterable<Body>;
 }
@@ -31,7 +35,7 @@ interface Found {
 /** .log files, one behind the other. */
 async function logsFound(
   where: string,
-  { logs, faults, start }: FolderCheck,
+  { logs, faults, start, end: topicEnd, gone = [] }: FolderCheck,
   topic: string,
   kernel: Kernel,
 ): Promise<Found> {
@@ -45,9 +49,9 @@ async function logsFound(
   }
   const bodies = async function* (): AsyncGenerator<Body> {
     const files = logs.map((file) => ({ name: path.basename(file), log: new Uint8Array(readFileSync(file)) }));
-    yield { topic, start, files };
+    yield { topic, start, end: topicEnd, held: gone, files };
   };
-  return { where, checked: { faults, batches, bytes }, bodies };
+  return { where, checked: { faults, batches, bytes }, segmentBytes: SEGMENT_BYTES, bodies };
 }
 
 async function foundIn(given: string, topic: string, kernel: Kernel): Promise<Found[]> {
@@ -68,42 +72,58 @@ async function foundIn(given: string, topic: string, kernel: Kernel): Promise<Fo
   const ofTide = async (tide: FoundTide): Promise<Found> => ({
     where: tide.where,
     checked: await verifyTide(tide, kernel),
-    bodies: () => bodiesOf(tide, kernel),
+    segmentBytes: tide.volume.slotBytes,
+    bodies: () => bodiesOf(tide, kernel, () => note(LOST_CATALOG)),
   });
   return Promise.all(tides.map(ofTide));
 }
 
+const LOST_CATALOG =
+  "the catalog is lost, so the slots are taken for what they say themselves: what was trimmed, deleted or replaced by " +
+  "compaction may come back";
+
+/** The offsets that a topic has. */
+async function offsetsOf(topic: Topic<unknown>): Promise<Range[]> {
+  const found: Range[] = [];
+  for (const { baseOffset, bytes } of (await topic.state()).segments) {
+    const { log } = bytes > 0 ? await topic.exportSegment(baseOffset) : { log: new Uint8Array(0) };
+    for (let at = 0; at < log.length;) {
+      const header = readHeader(log, at);
+      found.push([header.baseOffset, nextOffsetOf(header)]);
+      at += header.sizeBytes;
+    }
+  }
+  return merged(found);
+}
+
+/** Saves one topic, and says what is lost of it. */
+async function save(tide: NodeTide, { topic: name, start, end, held, files }: Body): Promise<void> {
+  const topic = tide.topic(name);
+  const { records, damage, firstOffset, nextOffset } = await topic.importSegments(files, { damage: "skip" });
+  const saved = records > 0 ? await offsetsOf(topic) : [];
+  // A segment may still hold what was trimmed; the end may be what is lost.
+  const from = Math.min(Math.max(start, firstOffset), nextOffset);
+  if (from > firstOffset) await topic.trim(from);
+  const trimmed = from > firstOffset ? `, and those before ${from} were trimmed and are removed again` : "";
+  const damaged = damage.map(({ from: first, to }): Range => [first, to ?? Math.max(end ?? Infinity, first + 1)]);
+  const lost = without([...damaged, ...held], [...saved, [0, start]])
+    .map(([first, to]) => `${first} to ${to === Infinity ? "the end" : to}`)
+    .join(", ");
+  const lostText = lost ? `lost: ${lost}` : "nothing is lost";
+  note(`${name}: ${records} records saved, offsets ${firstOffset} to ${nextOffset}${trimmed}; ${lostText}`);
+}
+
 /** Copies what is whole into a new folder, and says what is not. */
-async function repairInto(folder: string, { bodies }: Found, kernel: Kernel): Promise<void> {
+async function repairInto(folder: string, { bodies, segmentBytes }: Found, kernel: Kernel): Promise<void> {
   if (existsSync(folder) && readdirSync(folder).length > 0)
     throw new UsageError(`--repair ${folder}: it must be a folder that is new or empty`, "verify");
-  const tide = await NodeTide.open({
-    folder: path.resolve(folder),
-    segmentBytes: SEGMENT_BYTES,
-    mustExist: false,
-    kernel,
-  });
+  const tide = await NodeTide.open({ folder: path.resolve(folder), segmentBytes, mustExist: false, kernel });
   try {
-    for await (const { topic, start, files } of bodies()) {
-      const { records, damage, firstOffset, nextOffset } = await tide
-        .topic(topic)
-        .importSegments(files, { damage: "skip" });
-      // A segment may still hold what was trimmed; the end may be what is lost.
-      const from = Math.min(Math.max(start, firstOffset), nextOffset);
-      if (from > firstOffset) await tide.topic(topic).trim(from);
-      const trimmed = from > firstOffset ? `, and those before ${from} were trimmed and are removed again` : "";
-      const lost = lostText(damage.filter(({ to = Infinity }) => to > start));
-      note(`${topic}: ${records} records saved, offsets ${firstOffset} to ${nextOffset}${trimmed}; ${lost}`);
-    }
+    for await (const body of bodies()) await save(tide, body);
   } finally {
     await tide.close();
   }
 }
-
-const lostText = (damage: readonly ImportDamage[]): string =>
-  damage.length === 0
-    ? "nothing is lost"
-    : `lost: ${damage.map(({ from, to }) => `${from} to ${to ?? "the end"}`).join(", ")}`;
 
 export const verify: Command = {
   meta: { name: "verify", description: "every checksum of a tide's files, of a Chromium profile's, or of Kafka's" },

@@ -27,7 +27,12 @@ const PRODUCER_1_BYTES = 20;
  * Takes over a snapshot's entries; `offset` is the log's end when it was made. False, with nothing taken, if it is
  * damaged.
  */
-export function loadSnapshot(state: ProducerState, kernel: Kernel, bytes: Uint8Array, offset: number): boolean {
+export function loadSnapshot(
+  state: Pick<ProducerState, "forget" | "put">,
+  kernel: Kernel,
+  bytes: Uint8Array,
+  offset: number,
+): boolean {
   const end = bytes.length - 4;
   const view = viewOf(bytes);
   if (end < HEAD_1_BYTES || view.getUint32(end) !== kernel.crc32c(bytes.subarray(0, end))) return false;

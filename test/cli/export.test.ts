@@ -6,10 +6,10 @@ import { exportCommand, exportLines } from "../../cli/commands/export.ts";
 import { importCommand } from "../../cli/commands/import.ts";
 import { trim } from "../../cli/commands/trim.ts";
 import { verify } from "../../cli/commands/verify.ts";
-import type { Command } from "../../cli/arguments.ts";
 import type { LogTarget } from "../../cli/target.ts";
 import { openTarget } from "../../cli/targets.ts";
 import { open } from "../../src/node/index.ts";
+import { said } from "./in-process.ts";
 import { Program } from "./program.ts";
 
 /** Only for its folder: the commands run in this process. */
@@ -17,24 +17,6 @@ const program = new Program();
 afterAll(() => program.remove());
 const SEGMENT = 64 * 1024;
 const inHome = (...names: readonly string[]): string => program.path(...names);
-
-/** What a command tells people. Throws as it fails. */
-async function said(command: Command, words: readonly string[], more: object = {}): Promise<string> {
-  const told = vi.spyOn(process.stderr, "write").mockReturnValue(true);
-  const printed = vi.spyOn(process.stdout, "write").mockReturnValue(true);
-  const [target, topic, out] = words;
-  const args = { _: words, target, topic, out, paths: words, from: "earliest", as: "records", ...more };
-  try {
-    await command.run({ args: args as never });
-    return told.mock.calls.map(([text]) => String(text)).join("");
-  } catch (thrown) {
-    (thrown as Error).message += `\n${printed.mock.calls.map(([text]) => String(text)).join("")}`;
-    throw thrown;
-  } finally {
-    told.mockRestore();
-    printed.mockRestore();
-  }
-}
 
 const offsetsIn = async (folder: string, topic: string): Promise<number[]> => {
   const tide = await open(inHome(folder));
