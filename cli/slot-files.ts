@@ -91,6 +91,8 @@ const magicOf = (head: Uint8Array): string => Buffer.from(head.subarray(0, 8)).t
 export interface FoundTide {
   /** The folder, or the profile's folder and the tide's id. */
   readonly where: string;
+  /** Undefined in a folder, which has one tide. */
+  readonly id: string | undefined;
   readonly volume: OverlayVolume;
 }
 
@@ -189,7 +191,7 @@ export async function tidesBelow(folder: string, kernel: Kernel): Promise<FoundT
   const tides = await catalogsOf(files, kernel);
   const found: FoundTide[] = [];
   const add = (id: string, size: number, slots: readonly (string | undefined)[]): void =>
-    void found.push({ where: `${folder}, tide ${id}`, volume: new OverlayVolume(size, slots) });
+    void found.push({ where: `${folder}, tide ${id}`, id, volume: new OverlayVolume(size, slots) });
   for (const known of tides.values()) {
     const size = Math.max(...known.copies.map((copy) => copy.size));
     add(known.state.id!, size, await slotsOf(known, files, kernel));
@@ -214,5 +216,5 @@ function inFolder(folder: string): FoundTide {
   const sizes = slots.filter((file) => file !== undefined).map((file) => statSync(file).size);
   const size = sizes.find((bytes) => bytes >= HEAD_BYTES && Number.isInteger(Math.log2(bytes)));
   if (size === undefined) throw new TidemarkError("CORRUPT_CATALOG", `no file in ${folder} has the size of a slot`);
-  return { where: folder, volume: new OverlayVolume(size, Array.from(slots)) };
+  return { where: folder, id: undefined, volume: new OverlayVolume(size, Array.from(slots)) };
 }

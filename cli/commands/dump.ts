@@ -38,8 +38,8 @@ async function* dumped(given: string, kernel: Kernel): AsyncGenerator<Dumped> {
 
 /** A field for people. Long lists are counted; --json has them whole. */
 function shownField([name, value]: readonly [string, unknown]): string {
-  const isList = Array.isArray(value) && value.length > 4;
-  return `${dim(`${name}=`)}${isList ? `(${value.length})` : typeof value === "string" ? value : JSON.stringify(value)}`;
+  if (Array.isArray(value) && value.length > 4) return dim(`${name}=(${value.length})`);
+  return `${dim(`${name}=`)}${typeof value === "string" ? value : JSON.stringify(value)}`;
 }
 
 function shown({ kind, isGood, error, ...fields }: Item): string {

@@ -20,6 +20,7 @@ interface VerifyArguments {
   readonly _: readonly string[];
   readonly repair?: string;
   readonly topic?: string;
+  readonly tide?: string;
   readonly json?: boolean;
 }
 
@@ -54,7 +55,7 @@ async function logsFound(
   return { where, checked: { faults, batches, bytes }, segmentBytes: SEGMENT_BYTES, bodies };
 }
 
-async function foundIn(given: string, topic: string, kernel: Kernel): Promise<Found[]> {
+async function foundIn(given: string, topic: string, only: string, kernel: Kernel): Promise<Found[]> {
   if (!existsSync(given)) throw new Failure(`${given} is not there`);
   if (!statSync(given).isDirectory()) {
     // The others of its folder are not asked for.
@@ -63,11 +64,11 @@ async function foundIn(given: string, topic: string, kernel: Kernel): Promise<Fo
   }
   const folder = verifyFolder(given);
   if (folder) return [await logsFound(given, folder, topic, kernel)];
-  const tides = await tidesBelow(given, kernel);
+  const tides = (await tidesBelow(given, kernel)).filter(({ id = only }) => id.startsWith(only));
   if (tides.length === 0)
     throw new Failure(
-      `${given} holds no tide, no .log file and no browser's "File System": a tide in IndexedDB can't be read from ` +
-        `outside the browser`,
+      `${given} holds no tide${only && ` whose id begins with ${only}`}, no .log file and no browser's ` +
+        `"File System": a tide in IndexedDB can't be read from outside the browser`,
     );
   const ofTide = async (tide: FoundTide): Promise<Found> => ({
     where: tide.where,
@@ -79,8 +80,8 @@ async function foundIn(given: string, topic: string, kernel: Kernel): Promise<Fo
 }
 
 const LOST_CATALOG =
-  "the catalog is lost, so the slots are taken for what they say themselves: what was trimmed, deleted or replaced by " +
-  "compaction may come back";
+  "the catalog is lost, so the slots are taken for what they say themselves: what was trimmed, deleted or replaced " +
+  "by compaction may come back";
 
 /** The offsets that a topic has. */
 async function offsetsOf(topic: Topic<unknown>): Promise<Range[]> {
@@ -135,6 +136,7 @@ export const verify: Command = {
     },
     repair: { type: "string", valueHint: "folder", description: "saves what is whole into a new folder" },
     topic: { type: "string", description: "of .log files: the topic that --repair makes. Default: the folder's name" },
+    tide: { type: "string", valueHint: "id", description: "of a profile with several: the tide whose id begins so" },
     json: { type: "boolean", description: "one JSON object for each PATH" },
   },
   more:
@@ -157,7 +159,7 @@ export const verify: Command = {
           .basename(path.resolve(given))
           .replace(/\.log$/, "")
           .replace(/[^\w.-]/g, "-");
-      for (const found of await foundIn(given, topic, kernel)) {
+      for (const found of await foundIn(given, topic, args.tide ?? "", kernel)) {
         const { faults, batches, bytes } = found.checked;
         all.push(found);
         damaged += faults.length > 0 ? 1 : 0;
@@ -171,7 +173,8 @@ export const verify: Command = {
       }
     }
     if (args.repair !== undefined) {
-      if (all.length !== 1) throw new UsageError(`--repair is for one tide, and here are ${all.length}`, "verify");
+      if (all.length !== 1)
+        throw new UsageError(`--repair is for one tide, and here are ${all.length}: choose one by --tide`, "verify");
       await repairInto(args.repair, all[0]!, kernel);
     }
     if (damaged > 0) throw new Failure(`${damaged} of ${all.length} damaged`);

@@ -37,6 +37,7 @@ const RECORDS = [
 const OWN = `{"offset":7,"timestamp":${T0 + 7},"key":"z","value":{ "spaced": 1.0, "n":9007199255550993,"big":1e999}}`;
 const LINES = [...RECORDS.map((record) => JSON.stringify(record)), OWN];
 const TEXT = `${LINES.join("\n")}\n`;
+const TEXT_BYTES = Buffer.byteLength(TEXT);
 
 beforeAll(() => {
   expect(program.run(["append", "data", "orders"], { input: TEXT })).toEqual({
@@ -139,10 +140,61 @@ describe("info and topics", () => {
   it("print what is there", () => {
     expect(program.good(["topics", "data"])).toContain("orders\n");
     expect(JSON.parse(program.good(["topics", "data", "--json"]))).toContain("orders");
-    expect(program.good(["info", "data", "orders"]).split("\n")[0]).toBe("orders: offsets 0 to 8, 8 of them");
+    expect(program.good(["info", "data", "orders"])).toBe(
+      "orders: offsets 0 to 8, 8 of them\n" +
+        "segment 0 to 8: active, 8 records, 212 bytes, last 2025-11-29T07:06:40.007Z\n",
+    );
     expect(JSON.parse(program.good(["info", "data", "orders", "--json"]))).toMatchObject({ start: 0, end: 8 });
   });
 });
+
+/** The program on a terminal of its own: what it draws there, in one stream. Undefined if nothing gives a terminal. */
+function onTerminal(words: readonly string[], env: Readonly<Record<string, string>> = {}): string | undefined {
+  const { NO_COLOR: _, ...others } = process.env;
+  const command = [process.execPath, program.path(".package/bin/tidemark.mjs"), ...words].join(" ");
+  const { error, stdout, status } = spawnSync("script", ["-qec", command, "/dev/null"], {
+    cwd: program.home,
+    encoding: "utf8",
+    env: { ...others, TERM: "xterm", ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  if (error !== undefined || status !== 0) return undefined;
+  return stdout.replaceAll("\r\n", "\n");
+}
+
+describe.skipIf(spawnSync("script", ["-qec", "true", "/dev/null"], { stdio: "ignore" }).status !== 0)(
+  "a terminal (by the command script)",
+  () => {
+    const tail = ["tail", "data", "orders", "-o", "0", "-n", "1"];
+    const PLAIN = '0 2025-11-29T07:06:40.000Z o-17 {"total":42} trace=a1\n';
+
+    it("gets colour, and nothing else does", () => {
+      const [dim, cyan, end] = ["\u001b[2m", "\u001b[36m", "\u001b[0m"];
+      expect(onTerminal(tail)).toBe(
+        `${dim}0 2025-11-29T07:06:40.000Z${end} ${cyan}o-17${end} {"total":42} ${dim}trace=a1${end}\n`,
+      );
+      expect(onTerminal(tail, { NO_COLOR: "1" })).toBe(PLAIN);
+      expect(onTerminal(tail, { TERM: "dumb" })).toBe(PLAIN);
+      expect(onTerminal([...tail, "| cat"])).toBe(PLAIN);
+    });
+
+    it("sees how far an export and an import are, and then what was done", () => {
+      const drawn = "\\r\u001b\\[K";
+      expect(onTerminal(["export", "data", "orders", "drawn.ndjson"])).toMatch(
+        new RegExp(
+          `^(${drawn}\\[·{20}\\] 0 records 0%)+${drawn}8 records in drawn.ndjson \\(${TEXT_BYTES} bytes\\)\n$`,
+        ),
+      );
+      expect(onTerminal(["import", "data", "drawn", "drawn.ndjson"])).toMatch(
+        new RegExp(`^(${drawn}8 records)+${drawn}8 records imported; the log ends at 8\n$`),
+      );
+      rmSync(program.path("drawn.ndjson"));
+      expect(onTerminal(["export", "data", "orders", "drawn.ndjson", "2>&1", "|", "cat"])).toBe(
+        `8 records in drawn.ndjson (${TEXT_BYTES} bytes)\n`,
+      );
+    });
+  },
+);
 
 describe("export", () => {
   it("writes lines, plain and in gzip, that import takes back unchanged", () => {
@@ -324,11 +376,32 @@ describe("help and completion", () => {
     expect(program.good(["--version"])).toBe("1.2.3\n");
   });
 
-  it.each(["bash", "zsh", "fish"])("the script for %s names every command, and its shell takes it", (shell) => {
+  const SHELLS = ["bash", "zsh", "fish"] as const;
+  it.each(SHELLS)("the script for %s has every command and every option", (shell) => {
     const script = program.good(["completion", shell]);
-    expect(script).toContain("append");
-    const { error, status } = spawnSync(shell, ["-n"], { input: script, encoding: "utf8" });
-    if (!error) expect(status).toBe(0);
+    const options = [...program.good(["tail", "--help"]).matchAll(/--([a-z]+)/g)].map(([, name]) => name!);
+    expect(options.length).toBeGreaterThan(8);
+    const [command, option] = {
+      bash: [(name: string) => `    ${name}) options=`, (name: string) => `--${name} `],
+      zsh: [(name: string) => `    '${name}:`, (name: string) => `--${name}`],
+      fish: [
+        (name: string) => `__fish_use_subcommand -f -a ${name} -d '`,
+        (name: string) => `'__fish_seen_subcommand_from tail' -l ${name} `,
+      ],
+    }[shell] as [(name: string) => string, (name: string) => string];
+    const names = [...program.good(["--help"]).matchAll(/^ {2}([a-z]+) {3,}/gm)].map(([, name]) => name!);
+    for (const name of names) expect(script, name).toContain(command(name));
+    for (const name of options.filter((each) => !["offset", "help"].includes(each)))
+      expect(script, name).toContain(option(name));
+  });
+
+  it.for(SHELLS)("%s takes its script", (shell, { skip }) => {
+    const { error, status, stderr } = spawnSync(shell, ["-n"], {
+      input: program.good(["completion", shell]),
+      encoding: "utf8",
+    });
+    if ((error as NodeJS.ErrnoException | undefined)?.code === "ENOENT") return skip(`there is no ${shell} here`);
+    expect([error, status, stderr]).toEqual([undefined, 0, ""]);
   });
 
   it("bash completes commands and options by it", () => {

@@ -5,7 +5,7 @@
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { OverlayVolume, tidesBelow } from "../../cli/slot-files.ts";
+import { type FoundTide, tidesBelow } from "../../cli/slot-files.ts";
 import { verifyTide } from "../../cli/verify-tide.ts";
 import { verifyLog } from "../../cli/verify-files.ts";
 import { verify } from "../../cli/commands/verify.ts";
@@ -50,9 +50,8 @@ beforeAll(async () => {
 
 /** Faults after one bit was flipped. Nothing on disk changes. */
 async function faultsWith(slot: number, position: number, mask: number): Promise<number> {
-  const [{ volume, where }] = (await tidesBelow(program.path("tide"), kernel)) as [
-    { volume: OverlayVolume; where: string },
-  ];
+  const [tide] = (await tidesBelow(program.path("tide"), kernel)) as [FoundTide];
+  const { volume } = tide;
   const byte = new Uint8Array(1);
   await volume.read(slot, position, byte);
   await volume.write(
@@ -60,7 +59,7 @@ async function faultsWith(slot: number, position: number, mask: number): Promise
     position,
     byte.map((each) => each ^ mask),
   );
-  return (await verifyTide({ volume, where }, kernel)).faults.length;
+  return (await verifyTide(tide, kernel)).faults.length;
 }
 
 describe("a tide", () => {

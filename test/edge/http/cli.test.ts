@@ -13,6 +13,7 @@ import type { LogTarget } from "../../../cli/target.ts";
 import { openTarget } from "../../../cli/targets.ts";
 import { connect } from "../../../src/client/index.ts";
 import { Program } from "../../cli/program.ts";
+import { kafkaFetch } from "../../golden/kafkajs.ts";
 import { batchAt, range, timeAt } from "../../support/kafka-batches.ts";
 import { releaseKernel } from "../../support/kernels.ts";
 import { type LocalWorker, startWorker } from "../local-worker.ts";
@@ -74,6 +75,24 @@ it("appends, shows, exports and imports; offsets and bytes are those of a folder
     status: 1,
     stderr: expect.stringContaining("OFFSET_CONFLICT") as string,
   });
+});
+
+it("exports segments that kafkajs reads, headers and all", async () => {
+  const input = Array.from(
+    { length: 30 },
+    (_, n) => `{"key":"k${n}","value":${n},"timestamp":${1e12 + n},"headers":{"n":"${n}","a":"ü"}}\n`,
+  );
+  for (const part of [input.slice(0, 20), input.slice(20)])
+    await program.goodBeside(["append", worker.url, "headed"], { input: part.join(""), env });
+  await program.goodBeside(["export", worker.url, "headed", "headed"], { env });
+  const [log] = readdirSync(program.path("headed")).filter((name) => name.endsWith(".log"));
+  const seen = await kafkaFetch(readFileSync(program.path("headed", log!)));
+  expect(
+    seen.map(({ offset, timestamp, key, value, headers }) => [
+      ...[offset, timestamp].map(Number),
+      ...[key, value, headers["n"], headers["a"]].map(String),
+    ]),
+  ).toEqual(upTo(30).map((n) => [n, 1e12 + n, `k${n}`, String(n), String(n), "ü"]));
 });
 
 it("follows, and ends well when it is interrupted", async () => {
