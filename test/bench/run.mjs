@@ -25,7 +25,7 @@ import { compaction, seek, topics } from "./logs.mjs";
 import { views } from "./views.mjs";
 import { browserOf } from "./tab.mjs";
 import { tabs } from "./tabs.mjs";
-import { judge, verdict } from "./targets.mjs";
+import { COUNTED, judge, verdict } from "./targets.mjs";
 
 const PEERS = path.join(root, "test/bench/peers");
 const GIB = 1024 ** 3;
@@ -233,7 +233,7 @@ export async function main(args) {
   if (!values.quick) judge(result);
   print(result);
   writeReport(values.json, result);
-  return 0;
+  return COUNTED.some((name) => result.targets[name] === false) ? 1 : 0;
 }
 
 if (process.argv[1] === import.meta.filename) process.exit(await main(process.argv.slice(2)));

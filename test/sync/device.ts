@@ -121,16 +121,17 @@ export class Device {
     const crashed = new Promise((resolve) => tab.page.once("crash", resolve));
     process.kill(pid, "SIGKILL");
     await crashed;
-    this.#gone(tab);
+    this.forget(tab);
     await tab.page.close();
   }
   /** The same by the driver, which takes less time. */
   async crashTab(tab: SyncTab): Promise<void> {
     await tab.crash();
-    this.#gone(tab);
+    this.forget(tab);
     await tab.page.close();
   }
-  #gone(tab: SyncTab): void {
+  /** The tab has ended. */
+  forget(tab: SyncTab): void {
     this.tabs = this.tabs.filter((each) => each !== tab);
   }
 

@@ -3,6 +3,7 @@
  * its own. It knows how to strike each fault (plan.ts), and how to wait until all are level.
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Engine } from "../crash/events.ts";
 import type { Plant } from "../crash/plants.ts";
 import { setStage, type Stage } from "../crash/stage.ts";
 import type { RawWorkerd } from "../edge/raw-workerd.ts";
@@ -38,6 +39,8 @@ export class Fleet {
   readonly directory: string;
   readonly devices: Device[] = [];
   readonly networks = new Map<Device, FaultProxy>();
+  /** Where all devices store; undefined: what a tide takes by itself. */
+  readonly engine: Engine | undefined;
   #copies = 0;
 
   private constructor(parts: {
@@ -46,12 +49,13 @@ export class Fleet {
     readonly edge: RawWorkerd;
     readonly tokens: TokenServer;
     readonly directory: string;
+    readonly engine: Engine | undefined;
   }) {
     ({ ledger: this.ledger, stage: this.stage, edge: this.edge } = parts);
-    ({ tokens: this.tokens, directory: this.directory } = parts);
+    ({ tokens: this.tokens, directory: this.directory, engine: this.engine } = parts);
   }
 
-  static async start(plant?: Plant, edgePlants?: readonly PlantedBug[]): Promise<Fleet> {
+  static async start({ plant, edgePlants, engine }: FleetOptions = {}): Promise<Fleet> {
     const ledger = new SyncLedger();
     const directory = newFolder("edge");
     const [stage, edge, tokens] = await Promise.all([
@@ -59,7 +63,7 @@ export class Fleet {
       startEdge(directory, edgePlants),
       TokenServer.start(TOKEN_SECONDS),
     ]);
-    return new Fleet({ ledger, stage, edge, tokens, directory });
+    return new Fleet({ ledger, stage, edge, tokens, directory, engine });
   }
 
   networkOf(device: Device): FaultProxy {
@@ -73,7 +77,13 @@ export class Fleet {
       name,
       stage: this.stage.url,
       ledger: this.ledger,
-      config: { edge: network.url, path: LOG, tokens: this.tokens.urlOf(beside?.name ?? name), ...config },
+      config: {
+        edge: network.url,
+        path: LOG,
+        tokens: this.tokens.urlOf(beside?.name ?? name),
+        engine: this.engine,
+        ...config,
+      },
       ...(profile !== undefined && { profile }),
     });
     this.networks.set(device, network);
@@ -179,6 +189,14 @@ export class Fleet {
     await this.stage.close();
     removeFolder(this.directory);
   }
+}
+
+export interface FleetOptions {
+  /** A bug in the devices' product. */
+  readonly plant?: Plant | undefined;
+  /** Replacements in the edge's worker; default: small segments. */
+  readonly edgePlants?: readonly PlantedBug[] | undefined;
+  readonly engine?: Engine | undefined;
 }
 
 interface AddOptions {

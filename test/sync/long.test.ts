@@ -1,16 +1,16 @@
 /**
- * A small share of `npm run sync`: three devices with two tabs each, and every fault strikes once. A planted bug shows
- * that the run would find a doubled record.
+ * A small share of `npm run sync`: three devices with two tabs each, and every fault strikes and has an effect. A
+ * planted bug shows that the run would find a doubled record.
  */
 import { expect, it } from "vitest";
-import { firstRoundsOf, SYNC_FAULTS } from "./plan.ts";
+import { SYNC_FAULTS } from "./plan.ts";
 import { runSync } from "./rounds.ts";
 
 const SEED = 1;
 const CONVERGE_MS = 10_000;
 
 it("devices under every fault lose nothing, double nothing, keep their order and become equal", async () => {
-  const result = await runSync({ seconds: 5, roundsMin: firstRoundsOf(SEED, 3), seed: SEED, tabs: 2 });
+  const result = await runSync({ seconds: 5, each: true, seed: SEED, tabs: 2 });
   const { rounds, faults, counts, problems, findings } = result;
   const times = Object.entries(faults).map(([fault, count]) => `${fault} ${count}`);
   console.log(
@@ -19,9 +19,8 @@ it("devices under every fault lose nothing, double nothing, keep their order and
   );
   expect([...problems, ...findings].join("\n"), `npm run sync -- --seed ${SEED} --tabs 2`).toBe("");
   expect(result).toMatchObject({ lost: 0, doubled: 0, reordered: 0 });
-  const missed = SYNC_FAULTS.filter((fault) => !rounds.some((round) => round.faults.includes(fault)));
-  expect(missed).toEqual([]);
-  expect(Object.keys(faults).length).toBeGreaterThan(SYNC_FAULTS.length / 2);
+  const unfelt = SYNC_FAULTS.filter((fault) => !(faults[fault]! > 0));
+  expect(unfelt, "faults that had no effect, each time that they struck").toEqual([]);
   for (const { convergeMs } of rounds) expect(convergeMs).toBeLessThan(CONVERGE_MS);
   expect(counts["records acked"]).toBeGreaterThan(500);
 });

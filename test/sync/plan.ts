@@ -90,10 +90,20 @@ function firstRounds(seed: number, devices: number): readonly (readonly Place[])
 /** How many rounds go through all faults. */
 export const firstRoundsOf = (seed: number, devices: number): number => firstRounds(seed, devices).length;
 
+export interface RoundPlan {
+  readonly seed: number;
+  readonly round: number;
+  readonly devices: number;
+  readonly only?: SyncFault | undefined;
+  /** Faults that this round has first of all, as far as it has places for them. */
+  readonly again?: readonly SyncFault[];
+}
+
 /** The first rounds go through all faults, so that a short run has each of them; then chance decides. */
-export function faultsOf(seed: number, round: number, devices: number, only?: SyncFault): PlannedFault[] {
+export function faultsOf({ seed, round, devices, only, again = [] }: RoundPlan): PlannedFault[] {
   const random = new Random(seed, 16, round);
   const places: Place[] = only ? [] : [...(firstRounds(seed, devices)[round] ?? [])];
+  for (const [i, fault] of again.entries()) place(places, fault, i + round, devices);
   if (places.length === 0) {
     for (let i = 0; i < FAULTS_IN_ROUND; i++)
       place(places, only ?? random.weighted(WEIGHTS), random.int(devices), devices);

@@ -11,6 +11,7 @@
  *   swallow    what goes this way is lost while both sides hear nothing of it: the connection is half open
  *   stopAfter  a connection ends once so many more bytes went this way
  *   noSockets  a connection that asks for a WebSocket ends; requests get through
+ *   deployed   every WebSocket is closed by 1012, as when the edge's code is replaced; those that come later are taken
  *
  * A connection that lost bytes can't go on: `heal` ends it, as a network does that finds out.
  */
@@ -19,8 +20,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 export type Way = "up" | "down";
 
-/** At this many bytes on their way a sender has to wait, as with the buffers of a real path. */
 const UNDERWAY_MAX = 1024 * 1024;
+/** A server's close of a WebSocket, with code 1012 (service restart). */
+const RESTART_FRAME = Buffer.of(0x88, 2, 1012 >> 8, 1012 & 0xff);
 /** A slow connection sends pieces of this length. */
 const SLICE = 4 * 1024;
 
@@ -72,7 +74,7 @@ class Pipe {
     }
     if (this.#network.weather.latencyMs > 0) this.#network.effect += bytes.length;
     this.#underway += bytes.length;
-    if (this.#underway > UNDERWAY_MAX) this.#from.pause();
+    if (this.#underway > this.#network.underwayMax) this.#from.pause();
     this.#told(() => this.#queue.push({ bytes, due: performance.now() + this.#network.weather.latencyMs }));
   }
 
@@ -88,7 +90,7 @@ class Pipe {
       if (early > 1) await sleep(early);
       await this.#write(next.bytes);
       this.#underway -= next.bytes.length;
-      if (this.#underway <= UNDERWAY_MAX) this.#from.resume();
+      if (this.#underway <= this.#network.underwayMax) this.#from.resume();
     }
   }
 
@@ -104,6 +106,14 @@ class Pipe {
     }
   }
 
+  /** These bytes are the last ones that come this way. Nothing else may be on its way. */
+  endWith(bytes: Buffer): void {
+    this.#to.write(bytes, () => {
+      this.#to.destroySoon();
+      this.end();
+    });
+  }
+
   /** The connection is over, and nobody is to be waited for. */
   end(): void {
     this.#told(() => (this.#hasEnded = true));
@@ -117,6 +127,7 @@ interface Connection {
 
 export class FaultProxy {
   readonly #target: number;
+  readonly underwayMax: number;
   readonly #open = new Set<Connection>();
   #server!: Server;
   #refuses = false;
@@ -128,8 +139,10 @@ export class FaultProxy {
   readonly bytes: Record<Way, number> = { up: 0, down: 0 };
   port = 0;
 
-  constructor(target: number) {
+  /** A sender has to wait while so many bytes are on their way, as with the buffers of a real path. */
+  constructor(target: number, underwayMax = UNDERWAY_MAX) {
     this.#target = target;
+    this.underwayMax = underwayMax;
   }
 
   async start(): Promise<this> {
@@ -204,6 +217,10 @@ export class FaultProxy {
   noSockets(): void {
     this.weather.noSockets = true;
     this.cut();
+  }
+  deployed(): void {
+    this.effect += this.#open.size;
+    for (const { pipes } of this.#open) pipes[1]!.endWith(RESTART_FRAME);
   }
   swallow(...ways: readonly Way[]): void {
     for (const way of ways) this.weather.swallows.add(way);

@@ -9,12 +9,13 @@
  * a new device hold what the edge holds, and each record was told its place.
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Engine } from "../crash/events.ts";
 import { stateOf } from "../tabs/processes.ts";
 import type { Device, SyncTab } from "./device.ts";
 import { Fleet, stopOften, within } from "./fleet.ts";
 import type { SyncVerdict } from "./ledger.ts";
 import { PLANTS } from "./plants.ts";
-import { faultsOf, NETWORK, type PlannedFault, type SyncFault, TOKENS } from "./plan.ts";
+import { faultsOf, firstRoundsOf, NETWORK, type PlannedFault, SYNC_FAULTS, type SyncFault, TOKENS } from "./plan.ts";
 import type { TokenFault } from "./tokens.ts";
 import { copyProfile, newFolder, removeFolder } from "./device.ts";
 
@@ -24,14 +25,22 @@ const RTT_MS = 100;
 const STEP_MS = 60_000;
 /** A fault of the network waits at most this long for a connection. */
 const OPEN_MS = 3_000;
+/** So long a fault may last beyond its time until it has had an effect. */
+const EFFECT_MS = 3_000;
+const AGAIN_MAX = 3;
 /** After this long it is told what a round waited for. */
 const LONG_MS = 5_000;
 
 export interface SyncRunOptions {
   readonly seconds: number;
-  /** The run goes on until it has made this many rounds. */
-  readonly roundsMin?: number;
+  /**
+   * The run goes on until each fault had an effect. The first rounds have each once; what nobody noticed there strikes
+   * again in the rounds behind them, of which there are `AGAIN_MAX` at most.
+   */
+  readonly each?: boolean;
   readonly seed: number;
+  /** Where devices store; default: what a tide takes by itself. */
+  readonly engine?: Engine | undefined;
   readonly profiles?: number | undefined;
   readonly tabs?: number | undefined;
   readonly only?: SyncFault | undefined;
@@ -58,7 +67,8 @@ export interface SyncRunResult extends SyncVerdict {
 }
 
 export async function runSync(options: SyncRunOptions): Promise<SyncRunResult> {
-  const fleet = await Fleet.start(options.plant === undefined ? undefined : PLANTS[options.plant]);
+  const { plant, engine } = options;
+  const fleet = await Fleet.start({ plant: plant === undefined ? undefined : PLANTS[plant], engine });
   try {
     return await new SyncRun(options, fleet).run();
   } finally {
@@ -79,7 +89,7 @@ class SyncRun {
     const started = performance.now();
     const { ledger } = this.fleet;
     const { problems } = ledger;
-    const { seconds, roundsMin = 1, profiles = 3 } = this.options;
+    const { seconds, profiles = 3 } = this.options;
     let verdict: SyncVerdict = { lost: 0, doubled: 0, reordered: 0, findings: [] };
     let records = 0;
     try {
@@ -87,7 +97,7 @@ class SyncRun {
         NAMES.slice(0, profiles).map((name) => this.fleet.add(name, { config: { pauseMs: this.options.pauseMs } })),
       );
       await Promise.all(devices.map((device) => this.#fill(device)));
-      const isOver = (): boolean => performance.now() - started >= seconds * 1000 && this.#rounds.length >= roundsMin;
+      const isOver = (): boolean => performance.now() - started >= seconds * 1000 && this.#isEnough(profiles);
       while (!isOver() && problems.length === 0) await this.#round(devices);
       if (problems.length > 0) await this.fleet.level();
       const { edge, differ } = await this.fleet.compare();
@@ -113,6 +123,19 @@ class SyncRun {
     this.#faults[fault] = (this.#faults[fault] ?? 0) + 1;
   }
 
+  /** Faults that had no effect so far. */
+  get #unfelt(): SyncFault[] {
+    return SYNC_FAULTS.filter((fault) => !(this.#faults[fault]! > 0));
+  }
+
+  #isEnough(devices: number): boolean {
+    const { each = false, seed } = this.options;
+    const rounds = this.#rounds.length;
+    if (!each) return rounds > 0;
+    const first = firstRoundsOf(seed, devices);
+    return rounds >= first && (rounds >= first + AGAIN_MAX || this.#unfelt.length === 0);
+  }
+
   /** Opens tabs until the device has enough; they write. */
   async #fill(device: Device, count = this.options.tabs ?? 3): Promise<void> {
     while (device.tabs.length < count) {
@@ -122,7 +145,10 @@ class SyncRun {
   }
 
   async #round(devices: readonly Device[]): Promise<void> {
-    const planned = faultsOf(this.options.seed, this.#rounds.length, devices.length, this.options.only);
+    const { seed, only, each = false } = this.options;
+    const isAgain = each && this.#rounds.length >= firstRoundsOf(seed, devices.length);
+    const again = isAgain ? this.#unfelt : [];
+    const planned = faultsOf({ seed, round: this.#rounds.length, devices: devices.length, only, again });
     const faults = planned.map(({ fault }) => fault);
     const whom = planned.map(({ fault, device }) => `${fault} of ${devices[device]!.name}`);
     this.options.onStep?.(`round ${this.#rounds.length + 1}: ${whom.join(", ")}`);
@@ -158,7 +184,7 @@ class SyncRun {
       device.tabs.push(tab);
       await device.openTide(tab);
       await tab.call("work");
-    } else await this.#hang(planned, device, victim);
+    } else if (!(await this.#hang(planned, device, victim))) return this.#unnoticed(fault);
     this.#count(fault);
     await this.#fill(device);
   }
@@ -185,7 +211,14 @@ class SyncRun {
     else if (fault === "lost both") network.swallow("up", "down");
     else await stopOften(network, chance, lastsMs);
     if (fault !== "stop") await sleep(lastsMs);
-    this.#count(network.heal() > 0 ? fault : `${fault}, and nobody noticed`);
+    for (const until = performance.now() + EFFECT_MS; network.effect === 0 && performance.now() < until;)
+      await sleep(20);
+    if (network.heal() > 0) this.#count(fault);
+    else this.#unnoticed(fault);
+  }
+
+  #unnoticed(fault: SyncFault): void {
+    this.#count(`${fault}, and nobody noticed`);
   }
 
   async #token(fault: TokenFault, { lastsMs }: PlannedFault, device: Device): Promise<void> {
@@ -198,7 +231,8 @@ class SyncRun {
     for (const until = performance.now() + OPEN_MS; given() === before && performance.now() < until;) await sleep(20);
     await sleep(lastsMs / 2);
     tokens.heal();
-    this.#count(given() > before ? fault : `${fault}, and nobody noticed`);
+    if (given() > before) this.#count(fault);
+    else this.#unnoticed(fault);
     if (fault === "nobody") await this.fleet.signIn(device);
   }
 
@@ -217,14 +251,16 @@ class SyncRun {
     await this.#fill(device);
   }
 
-  async #hang({ lastsMs }: PlannedFault, device: Device, victim: SyncTab): Promise<void> {
+  /** True if the process stood. */
+  async #hang({ lastsMs }: PlannedFault, device: Device, victim: SyncTab): Promise<boolean> {
     const pid = await victim.process(device.pid);
     process.kill(pid, "SIGSTOP");
     for (let looks = 0; looks < 50 && stateOf(pid) !== "T"; looks++) await sleep(2);
-    if (stateOf(pid) === "T") this.#count("hang that held");
+    const isHeld = stateOf(pid) === "T";
     // Long enough that another tab deposes it, now and then.
     await sleep(lastsMs * 1.5);
     process.kill(pid, "SIGCONT");
+    return isHeld;
   }
 
   /** A copy of the profile runs beside it, until the round is over. Something waits in the outbox of both. */

@@ -1,5 +1,5 @@
 /**
- * `npm run sync -- --minutes 15 --seed S --profiles 3 --tabs 3 --json FILE`
+ * `npm run sync -- --minutes 15 --seed S --profiles 3 --tabs 3 --engine indexeddb --json FILE`
  *
  * Devices in real Chromium, each with a profile on disk and some tabs, sync one topic with an edge in real workerd,
  * through networks with faults. Tabs, browsers and the edge are killed, leaders are stopped, tokens end after 20 s, and
@@ -54,7 +54,7 @@ function figuresOf({
 }
 
 async function main(): Promise<number> {
-  const { minutes, seed, profiles, tabs, only, plant, sources, json } = commandLine({
+  const { minutes, seed, profiles, tabs, engine, only, plant, sources, json } = commandLine({
     script: "sync",
     about: "Devices in real Chromium sync a topic with real workerd under faults of networks, processes and profiles.",
     options: {
@@ -62,6 +62,7 @@ async function main(): Promise<number> {
       seed: seedNumber(),
       profiles: integer({ default: 3, min: 1, max: 5, help: "devices" }),
       tabs: integer({ default: 3, min: 1, max: 10, help: "tabs of each device" }),
+      engine: choice(["opfs", "indexeddb"], { default: "opfs", help: "where devices store" }),
       only: choice(SYNC_FAULTS, { help: "this fault alone" }),
       plant: choice(Object.keys(PLANTS), { help: "put this bug in; the run must find it; goes with --sources" }),
       sources: flag({ help: "over the sources instead of the package's built files" }),
@@ -80,13 +81,15 @@ async function main(): Promise<number> {
     seed,
     profiles,
     tabs,
+    engine,
     only,
     plant,
     onStep: (line) => console.error(line),
   });
   const figures = figuresOf(result);
   const { rounds, faults, counts, findings, problems, lost, doubled, reordered } = result;
-  writeReport(json, { seed, only, figures, faults, counts, rounds, findings, problems, environment: environment() });
+  const about = { seed, engine, only, figures, environment: environment() };
+  writeReport(json, { ...about, faults, counts, rounds, findings, problems });
   for (const problem of problems) console.log(`problem: ${problem}`);
   for (const finding of findings.slice(0, SHOWN)) console.log(finding);
   console.log("");
@@ -102,7 +105,7 @@ async function main(): Promise<number> {
   if (unfired.length > 0) console.log(`never fired: ${unfired.join(", ")}${isShort}`);
   const bad = lost + doubled + reordered + problems.length;
   console.log(
-    `seed ${seed}: ${shown(rounds.length)} rounds, ${shown(figures["records acked"]!)} records acked; ` +
+    `seed ${seed}, ${engine}: ${shown(rounds.length)} rounds, ${shown(figures["records acked"]!)} records acked; ` +
       `${lost} lost, ${doubled} doubled, ${reordered} out of order, ${problems.length} problems`,
   );
   // A run without a round or without an acknowledged record proves nothing.

@@ -95,7 +95,8 @@ const ASIDE = {
   unit: (_, how) => vitest("unit", how),
   sim: async ({ seeds }, how) => one(await run("sim", ["--seeds", String(seeds)], how)),
   size: async (_, how) => one(await run("size", [], chromiumFor(how))),
-  // Runs both once with tiny sizes, to see that they work. Their peers are installed from a lock file of their own.
+  // Runs both once with tiny sizes, to see that they work. Their peers are installed from a lock file of their own. The
+  // benchmarks of sync start a dozen browsers, which takes too long here: `npm run bench -- --only sync --quick`.
   bench: async (_, how) => sum([await quick("browser", chromiumFor(how)), await quick("edge", chromiumFor(how))]),
 };
 const STEPS = {

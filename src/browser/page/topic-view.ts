@@ -2,6 +2,7 @@
  * Runs a view: takes a topic's changes, answer by answer, folds them in slices, and shows what is whole.
  *
  *   changes of one answer ─▶ ViewFold ─▶ stale? made anew, not too often ─▶ shown ─▶ listeners, once a turn
+ *                                          └ not yet: at the latest when nothing more comes for a moment
  */
 import { TidemarkError } from "../../errors.ts";
 import type { TopicChange } from "../../sync/change-reader.ts";
@@ -26,6 +27,8 @@ const SLICE_RECORDS = 16;
 const REFOLD_MS = 250;
 const REFOLD_SHARE = 1 / 10;
 const REFOLD_RECORDS_SHARE = 1 / 5;
+/** Up to this many own records without a place, each frame that a device still gets from the edge shows at once. */
+const SMALL_PENDING_MAX = 100;
 /** Beyond this many own records without a place it is made anew only when the view is level. */
 const REFOLD_PENDING_MAX = 100_000;
 /** Up to this many it is made anew at once to show the offsets of those that have their place now. */
@@ -49,6 +52,34 @@ export interface PageView<S> extends View<S> {
   at: View<S>["at"];
   readonly listeners: Set<(current: S) => void>;
   readonly ended: AbortController;
+}
+
+type Level<V> = Extract<TopicChange<TopicRecord<V>>, { readonly type: "level" }>;
+
+/** True when the work ends, false if it has not ended after so long. */
+const endsWithin = (work: Promise<unknown>, ms: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms, false);
+    const over = (): void => (clearTimeout(timer), resolve(true));
+    work.then(over, over);
+  });
+
+/** The same answers. Undefined comes between them whenever none has come for as long as `patience` says. */
+async function* withPauses<T>(
+  answers: AsyncGenerator<T, void>,
+  patience: () => number | undefined,
+): AsyncGenerator<T | undefined, void> {
+  try {
+    for (;;) {
+      const next = answers.next();
+      for (let ms = patience(); ms !== undefined && !(await endsWithin(next, ms)); ms = patience()) yield undefined;
+      const { value, done } = await next;
+      if (done) return;
+      yield value as T;
+    }
+  } finally {
+    void answers.return();
+  }
 }
 
 /** Whether the tide was closed, or the topic deleted. */
@@ -80,6 +111,10 @@ class Run<S, V> implements RunningView {
   #refold = { at: -Infinity, ms: 0 };
   /** Changes since the current state was made anew. */
   #fresh = 0;
+  /** All that is here is folded, and is not shown: more is expected from the edge. */
+  #isOwed = false;
+  /** When committed records came last. */
+  #roseAt = -Infinity;
 
   constructor(view: PageView<S>, topic: ChangingTopic<V>, options: ViewOptions<S, V>) {
     const { initial, gap, check = false } = options;
@@ -118,7 +153,12 @@ class Run<S, V> implements RunningView {
     let isFirst = kept !== undefined;
     const named = (stream: string | null): void => void (this.#stream = this.#nameOf(stream));
     try {
-      for await (const changes of changesByCut(this.#topic, from, this.#signal, named)) {
+      const answers = changesByCut(this.#topic, from, this.#signal, named);
+      for await (const changes of withPauses(answers, () => (this.#isOwed ? this.#patience() : undefined))) {
+        if (!changes) {
+          await this.#showOwed();
+          continue;
+        }
         const [first] = changes;
         if (isFirst && (this.#stream !== kept!.stream || first?.type === "reset")) break;
         isFirst = false;
@@ -139,15 +179,18 @@ class Run<S, V> implements RunningView {
 
   async #take(changes: readonly TopicChange<TopicRecord<V>>[]): Promise<void> {
     this.#sliceEnd = performance.now() + SLICE_MS;
+    const { offset } = this.#fold;
     for (const change of changes) {
       // Another log: what is shown stays until that one is folded.
       if (change.type === "reset") this.#isReady = false;
       this.#fold.take(change);
       if (++this.#records % SLICE_RECORDS === 0) await this.#breathe();
     }
-    const isLevel = changes.at(-1)?.type === "level";
-    await this.#refresh(isLevel, changes.length);
-    if (isLevel) this.#keeping?.grown(changes.length - 1, () => this.save(), this.#signal);
+    const last = changes.at(-1);
+    const level = last?.type === "level" ? last : undefined;
+    if (this.#fold.offset !== offset) this.#roseAt = performance.now();
+    await this.#refresh(level, changes.length);
+    if (level) this.#keeping?.grown(changes.length - 1, () => this.save(), this.#signal);
   }
 
   async save(): Promise<void> {
@@ -165,9 +208,12 @@ class Run<S, V> implements RunningView {
   }
 
   /** Shows what the changes of one answer have made, if the current state is whole or may be made so now. */
-  async #refresh(isLevel: boolean, changes: number): Promise<void> {
+  async #refresh(level: Level<V> | undefined, changes: number): Promise<void> {
     const { isStale, isDated, pending } = this.#fold;
     this.#fresh += changes;
+    // Each frame of a long pull leaves a view that keeps up with this device level with it, and not with the edge.
+    const isSoon = !this.#isReady || pending.size <= SMALL_PENDING_MAX || this.#patience() === 0;
+    const isLevel = level !== undefined && (level.live || isSoon);
     this.#isReady ||= isLevel;
     if (!this.#isReady) return;
     const isDue =
@@ -175,10 +221,24 @@ class Run<S, V> implements RunningView {
       this.#refold.ms < REFOLD_MS * REFOLD_SHARE &&
       pending.size <= this.#fresh * REFOLD_RECORDS_SHARE &&
       pending.size <= REFOLD_PENDING_MAX;
+    this.#isOwed = isStale && !isLevel && !isDue && level !== undefined;
     if (isStale && !isLevel && !isDue) return;
     if (isStale || (isDated && pending.size <= Math.max(changes, DATED_PENDING_MAX))) await this.#makeAnew();
     this.#show();
     this.#settle();
+  }
+
+  /** So long it waits for more from the edge before it shows what is here. */
+  #patience(): number {
+    const patience = Math.max(REFOLD_MS, this.#refold.ms / REFOLD_SHARE);
+    return Math.max(0, this.#roseAt + patience - performance.now());
+  }
+
+  async #showOwed(): Promise<void> {
+    this.#isOwed = false;
+    this.#sliceEnd = performance.now() + SLICE_MS;
+    await this.#makeAnew();
+    this.#show();
   }
 
   async #makeAnew(): Promise<void> {

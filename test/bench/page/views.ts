@@ -38,6 +38,8 @@ class MadeTopic implements ChangingTopic<number> {
     },
   };
   readonly born = (): number => 1;
+  /** Whether the device is level with the edge whenever a view has what is here. */
+  live = false;
   committed: Uint8Array[] = [];
   own: Uint8Array[] = [];
   settled = 0;
@@ -79,7 +81,7 @@ class MadeTopic implements ChangingTopic<number> {
       highWatermark,
       logEndOffset: highWatermark,
       ...{ committedBytes, nextProvisional, firstUnsettled: this.settled * RECORDS, retracted: [], level },
-      ...{ live: false, told: `${highWatermark}/${this.settled}`, stream: "made" },
+      ...{ live: this.live, told: `${highWatermark}/${this.settled}`, stream: "made" },
     };
   };
   readonly resolve = async (): Promise<number> => 0;
@@ -138,6 +140,7 @@ export const views = {
     const kernel = await loadKernel(kernelUrl());
     const topic = new MadeTopic(kernel);
     topic.singles = rounds;
+    topic.live = true;
     for (let own = 0; own < pending / RECORDS; own++)
       topic.own.push(batchOf(kernel, OWN, own * RECORDS, PROVISIONAL_FROM + own * RECORDS));
     for (let round = 0; round < rounds; round++) topic.committed.push(batchOf(kernel, FOREIGN, round, round, 1));

@@ -104,6 +104,12 @@ export class BenchTab {
   }
 }
 
+async function windowOf(protocol: Protocol, url: string): Promise<BenchTab> {
+  const { targetId } = await protocol.ask("Target.createTarget", { url, newWindow: true });
+  const { sessionId } = await protocol.ask("Target.attachToTarget", { targetId, flatten: true });
+  return new BenchTab(protocol, sessionId as string).ready();
+}
+
 export interface BenchDeviceOptions {
   readonly name: string;
   /** Where the page is served. */
@@ -134,10 +140,18 @@ export class BenchDevice {
     const profile = newFolder(options.name);
     const { child, address } = await launchBrowser(profile);
     const protocol = await Protocol.connect(address);
-    const { targetId } = await protocol.ask("Target.createTarget", { url: options.stage });
-    const { sessionId } = await protocol.ask("Target.attachToTarget", { targetId, flatten: true });
-    const tab = await new BenchTab(protocol, sessionId as string).ready();
+    const tab = await windowOf(protocol, options.stage);
     return new BenchDevice(options, { profile, child, protocol, tab });
+  }
+
+  /** Another page of this browser. It has a window of its own, so that no page hides another one. */
+  window(url: string): Promise<BenchTab> {
+    return windowOf(this.#protocol, url);
+  }
+
+  /** An empty page comes before the device's. */
+  async hide(): Promise<void> {
+    await this.#protocol.ask("Target.createTarget", { url: "about:blank" });
   }
 
   get pid(): number {

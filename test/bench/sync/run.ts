@@ -1,8 +1,8 @@
 /**
  * `npm run bench -- --only sync` measures devices in real Chromium in sync with the edge in real workerd: how fast an
  * outbox goes up beside a bare WebSocket, how fast a new device catches up beside a bare follow, how long a record
- * takes from one device to another, and what sync costs an append, a connection and the edge. Contenders take turns in
- * one run.
+ * takes from one device to another, how soon sync goes on behind a cut and behind the end of a leader, and what it
+ * costs an append, a connection and the edge. Contenders take turns in one run.
  *
  *     npm run bench -- --only sync --json FILE     { ratios, figures, targets, rounds, environment }
  *     npm run bench -- --only sync --quick         tiny sizes: shows that everything runs; its figures mean nothing
@@ -10,47 +10,28 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { choice, commandLine, flag, jsonFile, text } from "../../../tools/run/command-line.mjs";
-import { type EdgeLog, EdgeSocket, type Wire } from "../../../src/sync/edge-socket.ts";
-import { socketProtocols } from "../../../src/sync/http-words.ts";
-import { timers } from "../../edge/timers.ts";
 import { environment, median, quantile, writeReport } from "../../support/figures.mjs";
 import { releaseKernel } from "../../support/kernels.ts";
-import { nanosecondsOf, ofGroup } from "../../tabs/processes.ts";
 import { Fleet } from "../../sync/fleet.ts";
-import { FaultProxy } from "../../sync/proxy.ts";
-import { tokenOf } from "../../sync/tokens.ts";
+// @ts-expect-error plain JavaScript, because it also runs before any package is installed
+import { measure } from "../../../tools/package/size.mjs";
 import { COUNTING } from "../edge/counting.ts";
-import { least, note, number } from "../edge/contest.ts";
+import { least, number } from "../edge/contest.ts";
 import { Batches } from "../edge/sockets.ts";
-import { BenchDevice, type BenchTab } from "./bench-device.ts";
+import type { BenchTab } from "./bench-device.ts";
+import { failOver } from "./fail-over.ts";
 import { joinBytes } from "./join.ts";
+import { idle, reconnect } from "./link.ts";
+import { BYTES, FULL, QUICK, RECORDS, type Result, SyncBench } from "./sync-bench.ts";
 
-const BYTES = 100;
-const RECORDS = 1_000;
-const IN_FLIGHT = 8;
-/** Segments as an app has them. */
-const OF_TOPIC = { serializer: "bytes", segmentBytes: 8 * 1024 * 1024 } as const;
-const HOUR_MS = 3_600_000;
-/** After ten seconds of life the back-off begins anew. */
-const SETTLED_MS = 10_200;
-const TOKEN_SECONDS = 3_600;
-
-const FULL = {
-  ...{ rounds: 3, push: 100, catchUp: 1_000, live: 200, liveFar: 30, cuts: 5, idleMs: 180_000, local: 100 },
-  /** Batches of the topic that is opened: 1 GiB. How often it is opened. */
-  ...{ open: 10_000, openings: 9 },
-};
-const QUICK: Size = {
-  ...{ rounds: 1, push: 3, catchUp: 5, live: 5, liveFar: 3, cuts: 1, idleMs: 500, local: 3 },
-  ...{ open: 5, openings: 1 },
-};
-type Size = typeof FULL;
+const FAR_MS = 100;
 
 /** For a ratio or a rate the smallest value that meets the target, for everything else the largest one. */
 const AT_LEAST: Readonly<Record<string, number>> = {
   "sync.push100k.vsBareSocket": 0.5,
   "sync.catchup1M.recordsPerSecond": 400_000,
   "sync.catchup1M.vsBareFollow": 0.5,
+  "sync.catchup.rtt100.MiBPerSecond": 40,
   "sync.append.vsLocal": 0.9,
 };
 const AT_MOST: Readonly<Record<string, number>> = {
@@ -59,111 +40,19 @@ const AT_MOST: Readonly<Record<string, number>> = {
   "sync.live.p99Ms": 30,
   "sync.live.rtt100.p50Ms": 108,
   "sync.reconnect.p50Ms": 400,
-  "sync.reconnect.maxMs": 800,
+  "sync.reconnect.p99Ms": 800,
   "sync.idle.bytesPerHour": 2_048,
+  "sync.idle.hidden.bytesPerHour": 0,
+  "size.core": 40 * 1024,
+  "size.sync": 12 * 1024,
+  "size.sum": 52 * 1024,
+  "sync.failOver.crash.maxMs": 1_000,
+  "sync.failOver.hang.maxMs": 3_000,
   "sync.join.bytes": 1_536,
   "sync.open.addedMs": 10,
   "sync.edge.rowsPerMillion": 1_110,
   "sync.edge.rowsPerLiveAppend": 1,
 };
-
-interface Result {
-  readonly figures: Record<string, number>;
-  readonly rounds: Record<string, readonly number[]>;
-}
-
-class SyncBench {
-  #logs = 0;
-  #count = 0;
-  readonly devices: BenchDevice[] = [];
-
-  constructor(
-    readonly fleet: Fleet,
-    readonly size: Size,
-    readonly result: Result,
-  ) {}
-
-  newLog(): string {
-    return `bench/${++this.#logs}`;
-  }
-
-  /**
-   * A device of its own, with no tide yet. Its tokens live as long as those of most apps: each renewal costs some 250
-   * bytes.
-   */
-  async added(path: string): Promise<BenchDevice> {
-    const name = `bench-${++this.#count}`;
-    const network = await new FaultProxy(this.fleet.edge.port).start();
-    const tokens = this.fleet.tokens.urlOf(name, TOKEN_SECONDS);
-    const config = { edge: network.url, path, tokens, ...OF_TOPIC };
-    const device = await BenchDevice.start({ name, stage: this.fleet.stage.url, network, config });
-    this.devices.push(device);
-    return device;
-  }
-
-  /** The same with its tide open; its topic holds bytes and is synced with this log, unless there is no edge. */
-  async device(path: string, edge?: string): Promise<BenchTab> {
-    const device = await this.added(path);
-    await device.openTide(edge === "" ? { edge: undefined } : {});
-    return device.tab;
-  }
-  async clear(): Promise<void> {
-    for (const device of this.devices.splice(0)) await device.end();
-  }
-
-  /** A log at the edge through a socket of this process. */
-  async bare(path: string): Promise<EdgeLog> {
-    const { url } = this.fleet.edge;
-    const token = await tokenOf("bare", 600);
-    const headers = { authorization: `Bearer ${token}`, "content-type": "application/octet-stream" };
-    await fetch(`${url}/v1/stream/${path}`, { method: "PUT", headers });
-    const socket = new WebSocket(`${url.replace("http", "ws")}/v1/stream/${path}`, [...socketProtocols(token)]);
-    socket.binaryType = "arraybuffer";
-    await new Promise((resolve, reject) => {
-      socket.addEventListener("open", resolve, { once: true });
-      socket.addEventListener("error", () => reject(new Error("the WebSocket did not open")), { once: true });
-    });
-    return EdgeSocket.bind(socket as Wire, timers);
-  }
-
-  /** Records a second of batches through a bare socket. */
-  async bareRate(path: string, batches: number): Promise<number> {
-    const log = await this.bare(path);
-    const source = new Batches(await releaseKernel(), RECORDS, BYTES, Math.floor(Math.random() * 2 ** 40));
-    const started = performance.now();
-    let left = batches;
-    await Promise.all(
-      Array.from({ length: IN_FLIGHT }, async () => {
-        while (left-- > 0) await log.append([source.next()]);
-      }),
-    );
-    const rate = (batches * RECORDS * 1_000) / (performance.now() - started);
-    log.socket.close();
-    return rate;
-  }
-
-  /** Starts to count processor time. What it returns gives milliseconds since then, of all browsers and of the edge. */
-  cpu(): () => { readonly device: number; readonly edge: number } {
-    const spent = (leaders: readonly number[]): number =>
-      leaders.flatMap(ofGroup).reduce((sum, pid) => sum + nanosecondsOf(pid), 0) / 1e6;
-    const now = () => ({ device: spent(this.devices.map(({ pid }) => pid)), edge: spent([this.fleet.edge.pid!]) });
-    const began = now();
-    return () => {
-      const { device, edge } = now();
-      return { device: device - began.device, edge: edge - began.edge };
-    };
-  }
-
-  async rows(): Promise<number> {
-    return Number(await (await fetch(`${this.fleet.edge.url}/rows`)).text());
-  }
-
-  keep(key: string, values: readonly number[], value: number): void {
-    this.result.rounds[key] = values;
-    this.result.figures[key] = value;
-    note(`${key}: ${number(value)}  (${values.map(number).join(", ")})`);
-  }
-}
 
 /** Written while paused, then sent: beside the same bytes through a bare socket. */
 async function push(bench: SyncBench): Promise<void> {
@@ -223,10 +112,26 @@ async function catchUp(bench: SyncBench): Promise<void> {
     ratios.push(rates.at(-1)! / bare);
     await bench.clear();
   }
+  await farCatchUp(bench, path, end);
   bench.keep("sync.catchup1M.recordsPerSecond", rates, median(rates));
   bench.keep("sync.catchup1M.vsBareFollow", ratios, least(ratios));
   bench.keep("sync.catchup1M.deviceCpuMs", deviceCpu, median(deviceCpu));
   bench.keep("sync.catchup1M.edgeCpuMs", edgeCpu, median(edgeCpu));
+}
+
+/** The same log with a round trip of 100 ms. */
+async function farCatchUp(bench: SyncBench, path: string, end: number): Promise<void> {
+  const rates: number[] = [];
+  for (let round = 0; round < bench.size.rounds; round++) {
+    const device = await bench.added(path);
+    device.network.weather.latencyMs = FAR_MS / 2;
+    const opened = performance.now();
+    await device.openTide();
+    await device.tab.call("reach", end);
+    rates.push((device.network.bytes.down * 1_000) / (performance.now() - opened) / 2 ** 20);
+    await bench.clear();
+  }
+  bench.keep("sync.catchup.rtt100.MiBPerSecond", rates, median(rates));
 }
 
 /** From the append in one device until the other one's reader has the record. */
@@ -255,7 +160,7 @@ async function live(bench: SyncBench): Promise<void> {
   bench.keep("sync.edge.rowsPerLiveAppend", [], ((await bench.rows()) - before) / count);
   bench.keep("sync.live.p50Ms", [], quantile(near, 0.5));
   bench.keep("sync.live.p99Ms", [], quantile(near, 0.99));
-  for (const { network } of bench.devices) network.weather.latencyMs = 50;
+  for (const { network } of bench.devices) network.weather.latencyMs = FAR_MS / 2;
   const far = await latencies(liveFar);
   bench.keep("sync.live.rtt100.p50Ms", [], quantile(far, 0.5));
   await bench.clear();
@@ -315,29 +220,14 @@ async function join(bench: SyncBench): Promise<void> {
   bench.keep("sync.join.bytes", [bytes], bytes);
 }
 
-/** A connection that is cut; then one on which nothing happens. */
-async function link(bench: SyncBench): Promise<void> {
-  const { cuts, idleMs } = bench.size;
-  const tab = await bench.device(bench.newLog());
-  await tab.call("level");
-  const { network } = bench.devices[0]!;
-  const times: number[] = [];
-  for (let i = 0; i < cuts; i++) {
-    await sleep(Math.min(idleMs, SETTLED_MS));
-    const down = tab.call("down");
-    const at = performance.timeOrigin + performance.now();
-    network.cut();
-    await down;
-    times.push(await tab.call("live", at));
-  }
-  bench.keep("sync.reconnect.p50Ms", times, quantile(times, 0.5));
-  bench.keep("sync.reconnect.maxMs", [], Math.max(...times));
-  await sleep(Math.min(idleMs, 1_000));
-  const before = network.bytes.up + network.bytes.down;
-  await sleep(idleMs);
-  const bytes = network.bytes.up + network.bytes.down - before;
-  bench.keep("sync.idle.bytesPerHour", [bytes], (bytes * HOUR_MS) / idleMs);
-  await bench.clear();
+/** What a visitor's browser downloads. With tiny sizes it is left out: `npm test` measures it in a step of its own. */
+async function sizes(bench: SyncBench): Promise<void> {
+  if (bench.size === QUICK) return;
+  const { firstVisit, sync } = (await measure()) as Record<string, { readonly gzipBytes: number }>;
+  const [core, added] = [firstVisit!.gzipBytes, sync!.gzipBytes];
+  bench.keep("size.core", [], core);
+  bench.keep("size.sync", [], added);
+  bench.keep("size.sum", [], core + added);
 }
 
 const WORKLOADS: Readonly<Record<string, (bench: SyncBench) => Promise<void>>> = {
@@ -347,14 +237,22 @@ const WORKLOADS: Readonly<Record<string, (bench: SyncBench) => Promise<void>>> =
   "sync.append": append,
   "sync.open": opening,
   "sync.join": join,
-  "sync.link": link,
+  "sync.reconnect": reconnect,
+  "sync.idle": idle,
+  "sync.failOver": failOver,
+  "sync.size": sizes,
 };
 
-function shown(key: string, value: number): string {
-  const [least, most] = [AT_LEAST[key], AT_MOST[key]];
-  const isMet = (least === undefined || value >= least) && (most === undefined || value <= most);
-  const target = least ?? most;
-  const verdict = target === undefined ? "" : `   target ${target}: ${isMet ? "met" : "MISSED"}`;
+/** What is counted and not measured: a whole run that misses one of these targets fails, on any machine. */
+const COUNTED = ["sync.join.bytes", "sync.edge.rowsPerLiveAppend", "sync.idle.hidden.bytesPerHour"];
+
+const isMet = (key: string, value: number): boolean =>
+  value >= (AT_LEAST[key] ?? -Infinity) && value <= (AT_MOST[key] ?? Infinity);
+
+function shown(key: string, value: number, isJudged: boolean): string {
+  const target = AT_LEAST[key] ?? AT_MOST[key];
+  const isTold = isJudged && target !== undefined;
+  const verdict = isTold ? `   target ${target}: ${isMet(key, value) ? "met" : "MISSED"}` : "";
   return `  ${key.padEnd(40)} ${number(value).padStart(12)}${verdict}`;
 }
 
@@ -371,7 +269,7 @@ async function main(): Promise<number> {
     },
   });
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
-  const fleet = await Fleet.start(undefined, COUNTING);
+  const fleet = await Fleet.start({ edgePlants: COUNTING });
   const result: Result = { figures: {}, rounds: {} };
   try {
     const bench = new SyncBench(fleet, quick ? QUICK : FULL, result);
@@ -380,9 +278,10 @@ async function main(): Promise<number> {
   } finally {
     await fleet.end();
   }
-  for (const [key, value] of Object.entries(result.figures)) console.log(shown(key, value));
+  const figures = Object.entries(result.figures);
+  for (const [key, value] of figures) console.log(shown(key, value, !quick));
   writeReport(json, { ...result, targets: { ...AT_LEAST, ...AT_MOST }, environment: environment({ quick }) });
-  return 0;
+  return !quick && figures.some(([key, value]) => COUNTED.includes(key) && !isMet(key, value)) ? 1 : 0;
 }
 
 // The device that runs in this process has a port that is open for good.

@@ -74,6 +74,8 @@ export class SimEdge implements Front, HttpDoor {
   #wakes: Promise<void> | undefined;
   /** Refuses requests with this code. */
   refuses: "TOO_MANY_REQUESTS" | "BACKPRESSURE" | "INTERNAL" | undefined;
+  /** So long each message takes, each way. Undefined: chance decides. */
+  wayMs: number | undefined;
   /** So many joins, or their answers, are lost on sockets that go on. */
   losesJoins = 0;
   /** At the next push the log is sealed, and the power is cut after so many writes. */

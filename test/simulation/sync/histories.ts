@@ -3,11 +3,12 @@
  * (world.ts) meet too seldom. Each must pass, and fails with the planted bugs that name it (rule-mutants.ts).
  */
 import { HARD_CASES } from "./hard-cases.ts";
+import { ROUND_TRIPS } from "./round-trips.ts";
 import { Stage } from "./stage.ts";
 
 type History = (stage: Stage) => Promise<void>;
 
-/** Each history has so many: what is on its way takes another time in each. Hard cases differ less. */
+/** Each history has so many: what is on its way takes another time in each. Hard cases and round trips differ less. */
 const SEEDS = 40;
 const HARD_SEEDS = 6;
 /** So long a batch needs to be pushed. */
@@ -377,12 +378,13 @@ export const HISTORIES: Readonly<Record<string, History>> = {
   "away for longer than tombstones live": longAway,
   "set aside, and the power goes": asideWithoutPower,
   ...HARD_CASES,
+  ...ROUND_TRIPS,
 };
 
 /** Why one of the histories of this name fails, with its seed; undefined: they pass. */
 export async function runHistory(
   name: string,
-  seeds = name in HARD_CASES ? HARD_SEEDS : SEEDS,
+  seeds = name in HARD_CASES || name in ROUND_TRIPS ? HARD_SEEDS : SEEDS,
 ): Promise<string | undefined> {
   for (let seed = 1; seed <= seeds; seed++) {
     const stage = new Stage(seed);

@@ -66,6 +66,8 @@ export interface Front {
   passed(socket: SimSocket, owner: string): void;
   /** It is of an outbox, and of the leader that joined with this term. */
   pushes(speaker: Joiner, frame: Frame): void;
+  /** So long each message takes, each way. Undefined: chance decides. */
+  readonly wayMs: number | undefined;
   /** True: this frame is lost, although the socket goes on. */
   loses(frame: Frame): boolean;
   readonly path: string;
@@ -163,9 +165,14 @@ export class SimSocket implements Wire {
     for (const data of held) this.#travel(data);
   }
 
+  get #delayMs(): number {
+    const { wayMs, time } = this.#front;
+    return wayMs ?? time.random.int(DELAY_MS);
+  }
+
   #travel(data: Sent): void {
     const { time } = this.#front;
-    this.#lastUp = Math.max(this.#lastUp, time.ms + time.random.int(DELAY_MS));
+    this.#lastUp = Math.max(this.#lastUp, time.ms + this.#delayMs);
     time.after(this.#lastUp - time.ms, () => void this.#arrived(data));
   }
 
@@ -238,7 +245,7 @@ export class SimSocket implements Wire {
   tell(data: Sent | Uint8Array): void {
     if (!this.isOpen || this.isHalfOpen) return;
     const { time } = this.#front;
-    this.#lastDown = Math.max(this.#lastDown, time.ms + time.random.int(DELAY_MS));
+    this.#lastDown = Math.max(this.#lastDown, time.ms + this.#delayMs);
     time.after(this.#lastDown - time.ms, () => {
       if (!this.isOpen || this.isHalfOpen) return;
       this.#front.delivered(this);

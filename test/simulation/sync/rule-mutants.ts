@@ -61,6 +61,17 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     isQuick: true,
   },
   {
+    name: "a push waits for the pull",
+    file: SESSION,
+    find: "return this.#pump(joining, joined, { expected: joined.next, previous: joined.lastCrc });",
+    replace: `
+      while (!joining.isLeft() && this.#store.watermark < this.edgeEnd) await this.#changed.wait();
+      return this.#pump(joining, joined, { expected: joined.next, previous: joined.lastCrc });`,
+    found: /^trips/,
+    history: "three return at once",
+    isQuick: true,
+  },
+  {
     name: "a log is made anew over the one of the note",
     file: SESSION,
     find: "const making = isMissing && streamOf(this.#store) === null && this.#options.create();",

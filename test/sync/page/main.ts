@@ -224,6 +224,7 @@ export const page = {
 
   brief: (): Brief => ({ role: tide.role, status: tide.syncing?.status, unanswered, unplaced, closed }),
   status: () => tide.syncing?.status,
+  storage: () => tide.storage,
   events: () => events,
   asked: () => asked,
   places: () => places,

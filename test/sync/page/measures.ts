@@ -64,6 +64,7 @@ export const measures = (opened: () => Open) => {
       })();
     },
     sightings: () => seen,
+    visibility: () => document.visibilityState,
     /** Appends one record and says when it began. */
     async one(id: number, bytes: number): Promise<number> {
       const at = now();
