@@ -11,7 +11,8 @@ const TABS = 3;
 async function roles(device: Device): Promise<{ readonly leader: SyncTab; readonly follower: SyncTab }> {
   for (;;) {
     const leader = await device.leader();
-    const follower = device.tabs.find((tab) => tab !== leader);
+    // The newest tab is the one that is seen.
+    const follower = device.tabs.findLast((tab) => tab !== leader);
     if (leader && follower) return { leader, follower };
   }
 }
