@@ -441,8 +441,7 @@ const isForgotten = ({ code, details }: TidemarkError): boolean =>
 
 function outcomeForgotten(error: TidemarkError): TidemarkError {
   const message =
-    "the append was sent again, and the log has forgotten its producer: read from resentSince on, the records may be " +
-    "there";
+    "the append was sent again, and the log has forgotten its producer: look for the records from resentSince on";
   return new TidemarkError("OUTCOME_UNKNOWN", message, { ...error.details, reason: "forgotten" }, { cause: error });
 }
 

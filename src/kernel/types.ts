@@ -3,6 +3,16 @@
  * implementations must agree to the byte: the release build, the debug build, and the reference kernel in TypeScript
  * (test/reference). No call throws or traps on hostile bytes: a bad batch gives a status (`Status`).
  */
+import {
+  HEADERS_COUNT,
+  HEADERS_POSITION,
+  KEY_LENGTH,
+  KEY_POSITION,
+  OFFSET_DELTA,
+  RECORD_POSITION,
+  VALUE_LENGTH,
+  VALUE_POSITION,
+} from "./columns-layout.ts";
 
 /**
  * Upper bound of one record batch, header included. It fixes the kernel's memory, which holds one batch in and one out.
@@ -46,22 +56,6 @@ export type Status = (typeof Status)[keyof typeof Status];
 /** A status's name, for messages. The statuses above are in the order of their numbers. */
 export const statusName = (status: number): string => Object.keys(Status)[status] ?? "?";
 
-/**
- * Width of a row of `RecordColumns.ints`, and the meaning of each column. Positions count from the given bytes' start.
- */
-export const COLUMNS = 8;
-export const KEY_POSITION = 0;
-/** -1 is a null key. */
-export const KEY_LENGTH = 1;
-export const VALUE_POSITION = 2;
-/** -1 is a null value (a tombstone). */
-export const VALUE_LENGTH = 3;
-/** Position of the first header, behind the header count. */
-export const HEADERS_POSITION = 4;
-export const HEADERS_COUNT = 5;
-export const OFFSET_DELTA = 6;
-/** Position of the record's first byte (its length varint). */
-export const RECORD_POSITION = 7;
 /** The same constants in one object. Code that is minified uses the constants above, which cost no bytes there. */
 export const Column = {
   KEY_POSITION,

@@ -4,8 +4,8 @@
  * assembly/layout.ts. The memory cannot grow, so the views below stay valid.
  */
 import { assert } from "../errors.ts";
+import { COLUMNS } from "./columns-layout.ts";
 import {
-  COLUMNS,
   INDEX_INTERVAL_BYTES,
   KERNEL_BATCH_BYTES_MAX,
   KERNEL_BATCH_RECORDS_MAX,

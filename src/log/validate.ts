@@ -3,7 +3,8 @@
  * appended.
  */
 import { TidemarkError } from "../errors.ts";
-import { COLUMNS, type Kernel, RECORD_POSITION, Status } from "../kernel/types.ts";
+import { COLUMNS, RECORD_POSITION } from "../kernel/columns-layout.ts";
+import { type Kernel, Status } from "../kernel/types.ts";
 import {
   ATTRIBUTE_CONTROL,
   ATTRIBUTE_DELETE_HORIZON,

@@ -8,17 +8,13 @@ import {
   COLUMNS,
   HEADERS_COUNT,
   HEADERS_POSITION,
-  KERNEL_BATCH_BYTES_MAX,
   KEY_LENGTH,
   KEY_POSITION,
   OFFSET_DELTA,
-  Status,
-  statusName,
   VALUE_LENGTH,
   VALUE_POSITION,
-  type Kernel,
-  type RecordColumns,
-} from "../kernel/types.ts";
+} from "../kernel/columns-layout.ts";
+import { KERNEL_BATCH_BYTES_MAX, Status, statusName, type Kernel, type RecordColumns } from "../kernel/types.ts";
 import { textDecoder, viewOf } from "./bytes.ts";
 import {
   ATTRIBUTE_CONTROL,

@@ -1,6 +1,7 @@
 /** A synced topic takes no record that the edge would never take because of the name of a header. */
 import { TidemarkError } from "../errors.ts";
-import { COLUMNS, HEADERS_COUNT, type Kernel, type RecordColumns, Status } from "../kernel/types.ts";
+import { COLUMNS, HEADERS_COUNT } from "../kernel/columns-layout.ts";
+import { type Kernel, type RecordColumns, Status } from "../kernel/types.ts";
 import { ATTRIBUTES_AT, BATCH_HEADER_BYTES, CODEC_MASK, CODEC_NONE, readHeader } from "../record/format.ts";
 import { decodeBatch, RecordBatch } from "../record/record-batch.ts";
 import { isReserved } from "../record/reserved-headers.ts";

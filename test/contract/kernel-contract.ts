@@ -3,9 +3,9 @@
  * that they run wherever the kernel runs: in Node (test/unit/kernel.test.ts) and in a browser's worker.
  */
 import { scanCases, searchCases } from "./kernel-scan-cases.ts";
+import { COLUMNS } from "../../src/kernel/columns-layout.ts";
 import {
   Column,
-  COLUMNS,
   KERNEL_BATCH_BYTES_MAX,
   KERNEL_BATCH_RECORDS_MAX,
   Status,

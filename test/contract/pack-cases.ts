@@ -2,8 +2,8 @@
  * What packing must do on every build that has it: it returns the values that reading batch by batch returns, and
  * nothing of a batch that reading refuses.
  */
+import { COLUMNS } from "../../src/kernel/columns-layout.ts";
 import {
-  COLUMNS,
   Column,
   KERNEL_BATCH_BYTES_MAX,
   Status,

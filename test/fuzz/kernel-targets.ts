@@ -7,9 +7,9 @@
  * A trap of WebAssembly throws. A read outside the input shows as a position outside it, or as an answer that differs
  * from another build's.
  */
+import { COLUMNS } from "../../src/kernel/columns-layout.ts";
 import {
   Column,
-  COLUMNS,
   KERNEL_BATCH_RECORDS_MAX,
   Status,
   type Kernel,

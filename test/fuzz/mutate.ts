@@ -4,7 +4,8 @@
  * again, because a wrong checksum hides every later check. One buffer serves all inputs: loading the next batch
  * restores it.
  */
-import { Column, COLUMNS, Status, type Kernel } from "../../src/kernel/types.ts";
+import { COLUMNS } from "../../src/kernel/columns-layout.ts";
+import { Column, Status, type Kernel } from "../../src/kernel/types.ts";
 import * as format from "../../src/record/format.ts";
 import type { Random } from "../simulation/prng.ts";
 

@@ -4,9 +4,9 @@
  * other means (BigInt, DataView, exceptions, a byte table), so that both seldom contain the same mistake. It is never
  * shipped.
  */
+import { COLUMNS } from "../../src/kernel/columns-layout.ts";
 import {
   Column,
-  COLUMNS,
   INDEX_INTERVAL_BYTES,
   KERNEL_BATCH_BYTES_MAX,
   KERNEL_BATCH_RECORDS_MAX,

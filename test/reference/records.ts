@@ -2,7 +2,8 @@
  * How the reference kernel reads records: written to be read, not to be fast. A cursor over a slice of bytes throws a
  * status at the first thing that is wrong. The compiled kernel must answer with the same status.
  */
-import { Column, COLUMNS, Status, type RecordColumns } from "../../src/kernel/types.ts";
+import { COLUMNS } from "../../src/kernel/columns-layout.ts";
+import { Column, Status, type RecordColumns } from "../../src/kernel/types.ts";
 
 /** Carries a status up to the kernel's function, which returns it. */
 export class Refused extends Error {
