@@ -2,6 +2,7 @@
 import { env } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import * as z from "zod";
+import { fits, typedValues, VALIBOT, ZOD, ZOD_ASYNC } from "../contract/typed-values.ts";
 import { events, type Middleware, openTopic, TidemarkError, withSchemas } from "../../worker/library.ts";
 
 let topics = 0;
@@ -77,6 +78,29 @@ describe("openTopic with a schema", () => {
     expect(read.map((event) => (event.type === "added" ? event.value?.total : event.value))).toEqual([1, "a"]);
     expect(seen).toEqual(["append 0", "append 1", "read me", "read me"]);
   });
+
+  it.each(Object.entries({ ZOD, ZOD_ASYNC, VALIBOT }))(
+    "10,000 random values: what is in the log fits, in the order of the calls: %s",
+    async (_, schema) => {
+      const name = fresh();
+      const values = typedValues(10_000);
+      const typed = openTopic(env, name, { schema });
+      const acks = await Promise.allSettled(
+        values.map((value, i) => typed.append({ key: String(i), value: value as never })),
+      );
+      const taken = acks.flatMap(({ status }, i) => (status === "fulfilled" ? [String(i)] : []));
+      const codes = acks.map((ack) => (ack.status === "rejected" ? (ack.reason as TidemarkError).code : ""));
+      expect([...new Set(codes)].sort()).toEqual(["", "INVALID_ARGUMENT", "SCHEMA_MISMATCH"]);
+      expect(taken.length).toBeGreaterThan(200);
+      const wrong: unknown[] = [];
+      const found: unknown[] = [];
+      for await (const { key, value } of openTopic(env, name).read()) {
+        found.push(key);
+        if (value === null ? values[Number(key)] !== null : !(await fits(schema, value))) wrong.push(value);
+      }
+      expect([wrong, found]).toEqual([[], taken]);
+    },
+  );
 
   it("wrong options are refused at once, by name; also those of withSchemas", async () => {
     for (const [options, field] of [
