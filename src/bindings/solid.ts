@@ -203,14 +203,4 @@ export function useAppend<V = unknown, I = RecordInput<V>, R = TopicRecord<V>>(
   };
 }
 
-export { defineTopic, defineView } from "./followers.ts";
-export type { AppendCalls, PendingAppend } from "./appending.ts";
-export type {
-  RecordsOptions,
-  TopicDefinition,
-  TopicRef,
-  ViewDefinition,
-  ViewInfo,
-  ViewSelection,
-} from "./followers.ts";
-export type { TideOptions, TideStatus } from "./page-tide.ts";
+export * from "./exported.ts";

@@ -216,14 +216,5 @@ export function useAppend<V = unknown, I = RecordInput<V>, R = TopicRecord<V>>(t
   };
 }
 
-export { defineTopic, defineView } from "./followers.ts";
-export type { AppendCalls, AppendState, PendingAppend } from "./appending.ts";
-export type {
-  RecordsOptions,
-  TopicDefinition,
-  TopicRef,
-  ViewDefinition,
-  ViewInfo,
-  ViewSelection,
-} from "./followers.ts";
-export type { TideOptions, TideStatus } from "./page-tide.ts";
+export * from "./exported.ts";
+export type { AppendState } from "./appending.ts";

@@ -1,8 +1,8 @@
-/** What the frameworks need of Vite. The plugins are those of the repository, whose address the test gives. */
+/** What the frameworks need of Vite. The plugins are those of the repository or of the app: the test says where. */
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
-const { resolve } = createRequire(`${process.env.REPOSITORY}/package.json`);
+const { resolve } = createRequire(`${process.env.PLUGINS}/package.json`);
 const load = (name) => import(pathToFileURL(resolve(name)).href);
 
 export async function plugins() {

@@ -11,12 +11,51 @@ import {
   useTideStatus,
   useView,
 } from "tidemark/react";
-import { badNote, NAME, nextNote, notesOf, OPTIONS } from "./notes.js";
+import {
+  badNote,
+  EVERY,
+  NAME,
+  nextNote,
+  nextOrder,
+  notesOf,
+  OPTIONS,
+  ordersOf,
+  shownTotal,
+  unsentText,
+  wrongOrder,
+} from "./notes.js";
 
 const { topic, count } = notesOf({ defineTopic, defineView });
+const orders = ordersOf({ defineTopic });
 
 function Count() {
   return h("i", null, useView(count));
+}
+function Every() {
+  const all = [useRecords(topic, { last: 1 }), useAppend(topic), useTide(), useTideStatus(), useSyncStatus()];
+  return h("i", { title: String(all.length) }, useView(count));
+}
+function Orders() {
+  const shown = useRecords(orders);
+  const { append, pending, retry, dismiss } = useAppend(orders);
+  return h(
+    "section",
+    null,
+    h(
+      "ol",
+      { id: "orders" },
+      shown.map((record) => h("li", { key: record.id }, shownTotal(record))),
+    ),
+    h("button", { id: "order", onClick: () => append(nextOrder()) }, "Order"),
+    h("button", { id: "wrong", onClick: () => append(wrongOrder()) }, "Wrong"),
+    h(
+      "ul",
+      { id: "unsent" },
+      pending.map((one, i) => h("li", { key: i }, unsentText(one))),
+    ),
+    h("button", { id: "retry", onClick: retry }, "Retry"),
+    h("button", { id: "forget", onClick: dismiss }, "Forget"),
+  );
 }
 const Even = memo(() => {
   const even = useView(count, { select: (n) => [n - (n % 2)], equals: ([a], [b]) => a === b });
@@ -70,10 +109,11 @@ function Notes() {
       pending.map(({ record }, i) => h("li", { key: i }, String(record.value))),
     ),
     h("p", { id: "failed" }, error ? error.code : ""),
+    h(Orders),
     h(
       "div",
       { id: "many" },
-      Array.from({ length: many }, (_, i) => h(Count, { key: i })),
+      Array.from({ length: many }, (_, i) => h(EVERY ? Every : Count, { key: i })),
     ),
     h(Boundary, null, isFailing ? h(Failing) : null),
   );

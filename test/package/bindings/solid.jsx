@@ -11,13 +11,60 @@ import {
   useTideStatus,
   useView,
 } from "tidemark/solid";
-import { badNote, NAME, nextNote, notesOf, OPTIONS } from "./notes.js";
+import {
+  badNote,
+  EVERY,
+  NAME,
+  nextNote,
+  nextOrder,
+  notesOf,
+  OPTIONS,
+  ordersOf,
+  shownTotal,
+  unsentText,
+  wrongOrder,
+} from "./notes.js";
 
 const { topic, count } = notesOf({ defineTopic, defineView });
+const orders = ordersOf({ defineTopic });
 
 function Count() {
   const shown = useView(count);
   return <i>{shown()}</i>;
+}
+function Every() {
+  const shown = useView(count);
+  const last = useRecords(topic, { last: 1 });
+  const { pending } = useAppend(topic);
+  const all = [last, pending, useTide(), useTideStatus(), useSyncStatus()];
+  return <i title={String(all.map((read) => read()).length)}>{shown()}</i>;
+}
+
+function Orders() {
+  const shown = useRecords(orders);
+  const { append, pending, retry, dismiss } = useAppend(orders);
+  return (
+    <section>
+      <ol id="orders">
+        <For each={shown()}>{(record) => <li>{shownTotal(record)}</li>}</For>
+      </ol>
+      <button id="order" onClick={() => append(nextOrder())}>
+        Order
+      </button>
+      <button id="wrong" onClick={() => append(wrongOrder())}>
+        Wrong
+      </button>
+      <ul id="unsent">
+        <For each={pending()}>{(one) => <li>{unsentText(one)}</li>}</For>
+      </ul>
+      <button id="retry" onClick={retry}>
+        Retry
+      </button>
+      <button id="forget" onClick={dismiss}>
+        Forget
+      </button>
+    </section>
+  );
 }
 
 function Failing() {
@@ -63,8 +110,9 @@ function Notes() {
         <For each={pending()}>{({ record }) => <li>{String(record.value)}</li>}</For>
       </ul>
       <p id="failed">{error()?.code}</p>
+      <Orders />
       <div id="many">
-        <For each={Array.from({ length: many() })}>{() => <Count />}</For>
+        <For each={Array.from({ length: many() })}>{() => (EVERY ? <Every /> : <Count />)}</For>
       </div>
       <ErrorBoundary fallback={({ code }) => <p id="caught">{code}</p>}>
         <Show when={fails()}>

@@ -1,5 +1,6 @@
-/** The topic and view of the page of `tidemark/svelte`. */
+/** The topics and view of the page of `tidemark/svelte`. */
 import { defineTopic, defineView } from "tidemark/svelte";
-import { notesOf } from "./notes.js";
+import { notesOf, ordersOf } from "./notes.js";
 
 export const { topic, count } = notesOf({ defineTopic, defineView });
+export const orders = ordersOf({ defineTopic });

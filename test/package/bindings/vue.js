@@ -1,5 +1,6 @@
-/** The topic and view of the page of `tidemark/vue`. */
+/** The topics and view of the page of `tidemark/vue`. */
 import { defineTopic, defineView } from "tidemark/vue";
-import { notesOf } from "./notes.js";
+import { notesOf, ordersOf } from "./notes.js";
 
 export const { topic, count } = notesOf({ defineTopic, defineView });
+export const orders = ordersOf({ defineTopic });
