@@ -20,7 +20,6 @@ export const ATTRIBUTE = {
 
 export const INSTRUMENT = {
   append: "messaging.client.operation.duration",
-  flush: "tidemark.flush.duration",
   failOver: "tidemark.failover.duration",
   syncLag: "tidemark.sync.lag",
 } as const;

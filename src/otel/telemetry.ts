@@ -2,7 +2,7 @@
  * Middleware that makes spans and measures:
  *
  *   append   span "append orders" (producer) ── its context in each record's headers ──▶ ack, or the error
- *            histograms: its duration; until it was flushed; until it was at the edge (a topic that is synced)
+ *            histograms: its duration, by its acks; until it was at the edge (a topic that is synced)
  *   read     span "read orders" (client) of one stored batch, linked to the spans that appended its records
  *   process  span "process orders" (consumer) around what the app does with one record
  */
@@ -115,7 +115,6 @@ export function telemetry(options: TelemetryOptions = {}): Middleware {
   const tracer = tracerOf(options);
   const meter = meterOf(options);
   const durations = histogram(meter, INSTRUMENT.append, "How long an append took, until its ack");
-  const flushes = histogram(meter, INSTRUMENT.flush, "How long it took until records were durable");
   const lags = histogram(meter, INSTRUMENT.syncLag, "How long it took from a record's ack until it was at the edge");
 
   async function append({ topic, records, acks }: AppendStep, next: Parameters<Middleware>[1]): Promise<void> {
@@ -131,7 +130,6 @@ export function telemetry(options: TelemetryOptions = {}): Middleware {
     try {
       const ack = (await next())!;
       durations.record(since(began), attributes);
-      if (acks === "flushed") flushes.record(since(began), attributes);
       span.setAttribute(ATTRIBUTE.offset, ack.offset);
       const acked = performance.now();
       if (ack.offset >= PROVISIONAL_FROM)
