@@ -3,7 +3,7 @@
  * every TypeScript version that the README names.
  */
 import { execFile } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
 import { beforeAll, describe, expect, inject, it } from "vitest";
@@ -19,6 +19,8 @@ const complaints = (program: string, args: readonly string[], cwd: string): Prom
   );
 
 const COMPILERS = { "typescript-5.7": "5.7.3", "typescript-5.9": "5.9.3", "typescript-7": "7.0.2" };
+/** Those that compile the bindings, which takes seconds: the oldest, or with TIDEMARK_PACKAGE=all each. */
+const WITH_BINDINGS = process.env["TIDEMARK_PACKAGE"] === "all" ? Object.keys(COMPILERS) : ["typescript-5.7"];
 const RESOLUTIONS = [
   ["esnext", "bundler"],
   ["nodenext", "nodenext"],
@@ -38,6 +40,8 @@ import {
   type AppendResult, BatchBuilder, decodeBatch, loadKernel, Log, type LogSettings, MemoryVolume, Producer, readBatches,
   SegmentStore, TidemarkError,
 } from "tidemark";
+import { type ClientAck, connect, type ConnectOptions } from "tidemark/client";
+import { type NodeOpenOptions, open as openFolder } from "tidemark/node";
 import {
   type AppendAllOptions, type Ack, type CompactionSettings, open, type OpenOptions, type ReadOptions, type RecordInput,
   type RetentionSettings, type Tide, type TideEvent, TidemarkError as PageError, type Topic, type TopicOptions,
@@ -67,6 +71,13 @@ export async function use(signal: AbortSignal | undefined): Promise<Ack> {
     console.assert(value!.total > 0, headers["trace"]);
   }
   return topic.append({ key: "a", value: { total: 1 }, timestamp: undefined });
+}
+export const connectOptions: Partial<ConnectOptions> = loose<ConnectOptions>();
+export const nodeOptions: Partial<NodeOpenOptions> = loose<NodeOpenOptions>();
+export async function elsewhere(): Promise<ClientAck> {
+  const folder: Tide = await openFolder("./data", { segmentBytes: undefined });
+  await folder.topic<number>("numbers").append({ value: 1 });
+  return connect("https://edge.example", { token: "t" }).topic<number>("numbers").append({ value: 1 });
 }
 export const errors = (thrown: unknown): string =>
   thrown instanceof PageError ? thrown.code : thrown instanceof TidemarkError ? thrown.kind : "";
@@ -105,6 +116,33 @@ export default {
 };
 `;
 
+const OTEL = `
+import { open } from "tidemark/browser";
+import { observe, processing, telemetry, type TelemetryOptions } from "tidemark/otel";
+
+export async function use(options: TelemetryOptions): Promise<() => void> {
+  const tide = await open("app");
+  const topic = tide.topic<number>("numbers", { use: [telemetry(options)] });
+  for await (const record of topic.read()) await processing("numbers", record, () => record.value, { reads: undefined });
+  return observe(tide, { attributes: { "app.name": "a" } });
+}
+`;
+
+/** Whose types the bindings and OpenTelemetry's entry name, and those that the cases use. They are the repository's. */
+const NAMED = ["@types/react", "vue", "svelte", "solid-js", "@tanstack/db", "@opentelemetry/api", "zod", "expect-type"];
+/** test/types/bindings.test.ts, as an app imports the package. */
+const bindingCases = (): string =>
+  readFileSync(path.join(root, "test/types/bindings.test.ts"), "utf8")
+    .replaceAll(/"(?:\.\.\/){2}src\/(?:bindings\/)?([\w-]+)(?:\/index)?\.ts"/g, '"tidemark/$1"')
+    .replace('{ expectTypeOf, test } from "vitest"', '{ expectTypeOf } from "expect-type"')
+    .replace(/^test\(.*\n/m, "");
+/** A framework's own declarations may be wrong under these options; the package's and the app's may not. */
+const ours = (complaints: string): string =>
+  complaints
+    .split(/\n(?=\S)/)
+    .filter((each) => !/^[^(]*node_modules\/(?!tidemark\/)/.test(each))
+    .join("\n");
+
 let consumer = "";
 beforeAll(async () => {
   consumer = path.join(inject("packageFolder"), "consumer");
@@ -115,11 +153,18 @@ beforeAll(async () => {
   );
   writeFileSync(path.join(consumer, "page.ts"), PAGE);
   writeFileSync(path.join(consumer, "worker.ts"), WORKER);
+  writeFileSync(path.join(consumer, "otel.ts"), OTEL);
+  writeFileSync(path.join(consumer, "bindings.ts"), bindingCases());
   await install(consumer, [
     inject("tarball"),
     "@cloudflare/workers-types@5.20261117.1",
     ...Object.entries(COMPILERS).map(([name, version]) => `${name}@npm:typescript@${version}`),
   ]);
+  for (const name of NAMED) {
+    const place = path.join(consumer, "node_modules", name);
+    mkdirSync(path.dirname(place), { recursive: true });
+    symlinkSync(path.join(root, "node_modules", name), place);
+  }
 });
 
 describe("the tarball", () => {
@@ -141,16 +186,23 @@ describe("the tarball", () => {
 });
 
 describe.each(Object.keys(COMPILERS))("a strict consumer with %s", (compiler) => {
-  it.each(RESOLUTIONS)("compiles every entry, module %s, moduleResolution %s", async (module, moduleResolution) => {
-    const compile = (name: string, options: object): Promise<string> => {
-      const config = `${compiler}-${name}-${module}.json`;
-      writeFileSync(
-        path.join(consumer, config),
-        JSON.stringify({ compilerOptions: { ...STRICT, module, moduleResolution, ...options }, files: [`${name}.ts`] }),
-      );
-      return complaints(path.join(consumer, "node_modules", compiler, "bin/tsc"), ["-p", config], consumer);
-    };
-    expect(await compile("page", { lib: ["es2022", "dom", "dom.iterable"], types: [] })).toBe("");
-    expect(await compile("worker", { lib: ["es2022"], types: ["@cloudflare/workers-types"] })).toBe("");
+  const compile = (files: readonly string[], resolution: readonly string[], options: object) => {
+    const [module, moduleResolution] = resolution;
+    const config = `${compiler}-${files.join("-")}-${module}.json`;
+    const compilerOptions = { ...STRICT, module, moduleResolution, ...options };
+    const text = JSON.stringify({ compilerOptions, files: files.map((name) => `${name}.ts`) });
+    writeFileSync(path.join(consumer, config), text);
+    return complaints(path.join(consumer, "node_modules", compiler, "bin/tsc"), ["-p", config], consumer);
+  };
+  const DOM = { lib: ["es2022", "dom", "dom.iterable"], types: [] };
+
+  it.each(RESOLUTIONS)("compiles every host's entry, module %s, moduleResolution %s", async (...resolution) => {
+    expect(await compile(["page"], resolution, DOM)).toBe("");
+    expect(await compile(["worker"], resolution, { lib: ["es2022"], types: ["@cloudflare/workers-types"] })).toBe("");
+  });
+
+  it.runIf(WITH_BINDINGS.includes(compiler))("compiles the bindings and OpenTelemetry's entry", async () => {
+    const found = await compile(["bindings", "otel"], RESOLUTIONS[1], DOM);
+    expect(ours(found)).toBe("");
   });
 });
