@@ -53,8 +53,8 @@ export async function bindingsApp(name: string, packages?: readonly string[]): P
   const modules = path.join(directory, "node_modules");
   if (!packages)
     for (const each of LINKED) symlinkSync(path.join(root, "node_modules", each), path.join(modules, each));
-  const env = { ...process.env, NODE_ENV: "development", PLUGINS: packages ? directory : root };
-  const vite = path.join(env.PLUGINS, "node_modules/vite/bin/vite.js");
+  const env = { ...process.env, NODE_ENV: "development", ...(!packages && { REPOSITORY: root }) };
+  const vite = path.join(packages ? directory : root, "node_modules/vite/bin/vite.js");
   const build = (config: string): Promise<unknown> =>
     run(process.execPath, [vite, "build", "-c", config, "-m", "development"], { cwd: directory, env });
   await build("server.config.js");

@@ -72,7 +72,7 @@ export default { plugins: [{ React: [], Vue: vue, Svelte: svelte, Solid: solid }
   const vite = path.join(root, "node_modules/vite/bin/vite.js");
   for (const framework of FRAMEWORKS) {
     const args = [vite, "build", writeApp(framework), "-c", path.join(folder, "vite.config.js"), "--logLevel", "warn"];
-    await run(process.execPath, args, { cwd: folder, env: { ...process.env, PLUGINS: root, FRAMEWORK: framework } });
+    await run(process.execPath, args, { cwd: folder, env: { ...process.env, REPOSITORY: root, FRAMEWORK: framework } });
   }
   browser = await startBrowser(path.join(inject("packageFolder"), "documents-profile"));
 }, 120_000);

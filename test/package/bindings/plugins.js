@@ -1,9 +1,12 @@
-/** What the frameworks need of Vite. The plugins are those of the repository or of the app: the test says where. */
+/** What the frameworks need of Vite: plugins of the repository, if the test gives its address, or of the app. */
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
-const { resolve } = createRequire(`${process.env.PLUGINS}/package.json`);
-const load = (name) => import(pathToFileURL(resolve(name)).href);
+const { REPOSITORY } = process.env;
+const addressOf = REPOSITORY
+  ? (name) => pathToFileURL(createRequire(`${REPOSITORY}/package.json`).resolve(name)).href
+  : (name) => name;
+const load = (name) => import(addressOf(name));
 
 export async function plugins() {
   const { default: vue } = await load("@vitejs/plugin-vue");
