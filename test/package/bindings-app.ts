@@ -25,7 +25,7 @@ export const LOWEST = [
   "react@18.0.0",
   "react-dom@18.0.0",
   "vue@3.5.0",
-  "svelte@5.7.0",
+  "svelte@5.20.0",
   "solid-js@1.8.0",
   "zod@4.0.0",
   "vite@6.4.6",

@@ -1,6 +1,6 @@
 /**
- * The bindings as an app has them, walked in Chromium: test/package/bindings-app.ts. With TIDEMARK_PACKAGE=all also over
- * the lowest version of each framework that package.json allows.
+ * The bindings as an app has them, walked in Chromium: test/package/bindings-app.ts. With TIDEMARK_PACKAGE=all also
+ * over the lowest version of each framework that package.json allows.
  */
 import { readFileSync } from "node:fs";
 import path from "node:path";
@@ -64,7 +64,7 @@ describe.each(Object.keys(APPS))("%s", (name) => {
       await tab.page.close();
     });
 
-    it("a thousand components with every hook share what runs, and leave nothing behind; the last unmount closes the tide", async () => {
+    it("a thousand components with every hook share what runs and leave nothing; the last one closes the tide", async () => {
       const tide = fresh(framework);
       const tab = await openTab(framework, tide, "a", { every: "1" });
       await tab.shows("state", "open leader");
@@ -108,7 +108,7 @@ describe.each(Object.keys(APPS))("%s", (name) => {
       await tab.page.close();
     });
 
-    it("a topic with a schema: what fits is read as the schema makes it, and what failed is appended by retry, once", async () => {
+    it("a topic with a schema: it is read as the schema makes it, and what failed is appended by retry", async () => {
       const tab = await openTab(framework, fresh(framework), "a");
       await tab.shows("state", "open leader");
       await tab.click("order");

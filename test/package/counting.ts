@@ -1,6 +1,6 @@
 /**
- * Counts what the bindings have running in a page, from outside: in the registry of the page's tides, which all bindings
- * share, and at the tide and the topics themselves.
+ * Counts what the bindings have running in a page, from outside: in the registry of the page's tides, which all
+ * bindings share, and at the tide and the topics themselves.
  */
 
 /** What runs in a page now. Nothing runs: an empty object. */

@@ -123,7 +123,7 @@ import { observe, processing, telemetry, type TelemetryOptions } from "tidemark/
 export async function use(options: TelemetryOptions): Promise<() => void> {
   const tide = await open("app");
   const topic = tide.topic<number>("numbers", { use: [telemetry(options)] });
-  for await (const record of topic.read()) await processing("numbers", record, () => record.value, { reads: undefined });
+  for await (const record of topic.read()) await processing("numbers", record, () => record.value, options);
   return observe(tide, { attributes: { "app.name": "a" } });
 }
 `;
