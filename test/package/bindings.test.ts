@@ -64,7 +64,7 @@ describe.each(Object.keys(APPS))("%s", (name) => {
       await tab.page.close();
     });
 
-    it("a thousand components with every hook share what runs and leave nothing; the last closes the tide", async () => {
+    it("a thousand components with every hook share what runs and leave none of it; the last closes all", async () => {
       const tide = fresh(framework);
       const tab = await openTab(framework, tide, "a", { every: "1" });
       await tab.shows("state", "open leader");
