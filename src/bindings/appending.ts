@@ -5,7 +5,7 @@
  *                              └ error ▶ stays in it with its error ── retry() ─▶ pending │ dismiss() ─▶ gone
  */
 import { type Ack, type AppendOptions, type RecordInput, type Tide, TidemarkError } from "../browser/index.ts";
-import { topicIn, type TopicRef } from "./followers.ts";
+import { definitionOf, type TopicRef } from "./followers.ts";
 import type { TideSource } from "./page-tide.ts";
 import { nothing, shared, type Source } from "./shared.ts";
 
@@ -49,7 +49,9 @@ interface Sent<I> extends PendingAppend<I> {
 
 export const NOTHING_PENDING: AppendState<never> = { pending: [] };
 
+/** INVALID_ARGUMENT for what is no topic. */
 export function appendingTo<V, I, R>(tide: TideSource, topic: TopicRef<V, I, R>): Appending<I> {
+  const definition = definitionOf(topic);
   /** By a key of the call's own, which keeps its place. */
   const sent = new Map<object, Sent<I>>();
   const state = shared<AppendState<I>>(NOTHING_PENDING, () => nothing);
@@ -71,7 +73,7 @@ export function appendingTo<V, I, R>(tide: TideSource, topic: TopicRef<V, I, R>)
     const one: Sent<I> = { record, options };
     sent.set(key, one);
     tell();
-    const attempt = async (opened: Tide): Promise<Ack> => topicIn(opened, topic).append(record, options);
+    const attempt = async (opened: Tide): Promise<Ack> => definition.of(opened).append(record, options);
     const { tide: opened } = tide.current;
     let acked: Promise<Ack>;
     if (opened && waiting === 0) acked = attempt(opened);
@@ -92,17 +94,16 @@ export function appendingTo<V, I, R>(tide: TideSource, topic: TopicRef<V, I, R>)
       )
       .finally(tell);
   };
-  const takeFailed = (isTaken: (error: TidemarkError) => boolean): Sent<I>[] => {
-    const failed = [...sent].filter(([, { error }]) => error && isTaken(error));
-    for (const [key] of failed) sent.delete(key);
+  const takeFailed = (isTaken: (error: TidemarkError) => boolean): (readonly [object, Sent<I>])[] => {
+    const failed = [...sent].filter(([key, { error }]) => error && isTaken(error) && sent.delete(key));
     tell();
-    return failed.map(([, one]) => one);
+    return failed;
   };
   return Object.assign(state, {
     calls: {
       append,
       retry() {
-        for (const { record, options } of takeFailed(({ code }) => code !== "OUTCOME_UNKNOWN"))
+        for (const [, { record, options }] of takeFailed(({ code }) => code !== "OUTCOME_UNKNOWN"))
           void append(record, options);
       },
       dismiss: () => void takeFailed(() => true),

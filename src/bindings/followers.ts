@@ -23,7 +23,7 @@ import {
   type View,
   type ViewOptions,
 } from "../browser/index.ts";
-import { type Begin, nothing, type Shared, shared, type Source } from "./shared.ts";
+import { type Begin, has, nothing, type Shared, shared, type Source } from "./shared.ts";
 import { misused, type PageTide, type TideSource } from "./page-tide.ts";
 
 /**
@@ -93,10 +93,13 @@ export const selected = <S, T>(followed: Followed<S>, select: ViewSelection<S, T
   select ? select(followed.value, followed) : (followed.value as S | T as T);
 
 const START = { isReady: false, at: { offset: 0, provisional: 0 } };
-export const nameOfTopic = (topic: string | { readonly name: string }): string =>
-  typeof topic === "string" ? topic : topic.name;
-export const topicIn = <V, I, R>(tide: Tide, topic: TopicRef<V, I, R>): Topic<V, I, R> =>
-  typeof topic === "string" ? (tide.topic(topic) as Topic<V, I, R>) : topic.of(tide);
+/** INVALID_ARGUMENT for what is no topic. */
+export function definitionOf<V, I, R>(topic: TopicRef<V, I, R>): TopicDefinition<V, I, R> {
+  const definition = typeof topic === "string" ? (defineTopic(topic) as TopicDefinition<never, never, never>) : topic;
+  if (!has(definition, "of")) throw misused("topic", "give defineTopic()");
+  return definition;
+}
+export const nameOfTopic = <V, I, R>(topic: TopicRef<V, I, R>): string => definitionOf(topic).name;
 
 /** Where a component stands: `initial` until it is mounted, and on a server. */
 export interface FollowedSource<T> extends Source<Followed<T>> {
@@ -193,10 +196,9 @@ function showView<S>(view: View<S>, show: (next: Followed<S>) => void, fail: (th
 }
 
 function isView<S, V, I, R>(view: ViewDefinition<S, V, I, R> | View<S>): view is View<S> {
-  const { subscribe, initial } = Object(view) as Partial<View<S> & ViewDefinition<S, V, I, R>>;
-  if (typeof subscribe !== "function" && typeof initial !== "function")
-    throw misused("view", "give defineView() or topic.view()");
-  return typeof subscribe === "function";
+  const isOpen = has(view, "subscribe");
+  if (!isOpen && !has(view, "initial")) throw misused("view", "give defineView() or topic.view()");
+  return isOpen;
 }
 const liveViews = new WeakMap<object, unknown>();
 
@@ -205,10 +207,12 @@ function liveSource<S>(view: View<S>): FollowedSource<S> {
   const known = liveViews.get(view) as FollowedSource<S> | undefined;
   if (known) return known;
   const initial: Followed<S> = { ...START, value: view.current };
-  const own = shared(initial, (set) =>
-    showView(view, set, (thrown) => set({ ...own.current, error: TidemarkError.from(thrown) })),
+  const source: FollowedSource<S> = Object.assign(
+    shared(initial, (set) =>
+      showView(view, set, (thrown) => set({ ...source.current, error: TidemarkError.from(thrown) })),
+    ),
+    { initial },
   );
-  const source = Object.assign(own, { initial });
   liveViews.set(view, source);
   return source;
 }
@@ -227,7 +231,7 @@ export function viewSource<S, V, I, R>(
   if (isView(view)) return liveSource(view);
   const { topic, ...options } = view;
   return sharedSource<S>(tide, viewKey(view) as string, options.initial, (opened, show, fail) => {
-    const running = topicIn(opened, topic).view(options);
+    const running = definitionOf(topic).of(opened).view(options);
     const end = showView(running, show, fail);
     return () => {
       end();
@@ -281,8 +285,8 @@ async function showNewest<V, I, R extends FollowedRecord>(
 }
 
 /** Names what components share. */
-export const recordsKey = (
-  topic: string | { readonly name: string },
+export const recordsKey = <V, I, R>(
+  topic: TopicRef<V, I, R>,
   { last = LAST, follow = true }: RecordsOptions = {},
 ): string => ["records", nameOfTopic(topic), last, follow].join("\n");
 
@@ -302,7 +306,7 @@ export function recordsSource<V, I, R extends FollowedRecord>(
         show(next);
         return follow || !next.isReady;
       };
-      showNewest(topicIn(opened, topic), last, left.signal, more).catch(fail);
+      showNewest(definitionOf(topic).of(opened), last, left.signal, more).catch(fail);
       return () => left.abort();
     },
   );

@@ -7,7 +7,7 @@
  * nothing behind.
  */
 import { open, type OpenOptions, type StorageReport, type Tide, TidemarkError } from "../browser/index.ts";
-import { nothing, type Shared, shared, type Source } from "./shared.ts";
+import { has, nothing, type Shared, shared, type Source } from "./shared.ts";
 
 /** What open() takes, but for the signal: the binding has its own. */
 export type TideOptions = Omit<OpenOptions, "signal">;
@@ -110,8 +110,7 @@ export interface TideSource extends Source<OpenedStatus> {
 
 /** Of a name, or a tide that the application has opened and will close. INVALID_ARGUMENT for anything else. */
 export function tideSource(tide: string | Tide | undefined, options?: TideOptions): TideSource {
-  if (typeof tide !== "string" && typeof (Object(tide) as Partial<Tide>).topic !== "function")
-    throw misused("name", "give a tide or its name");
+  if (typeof tide !== "string" && !has(tide, "topic")) throw misused("name", "give a tide or its name");
   const key = tide as string | Tide;
   const self: TideSource = {
     known: () => pages.get(key),

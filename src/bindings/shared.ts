@@ -23,6 +23,10 @@ export interface Shared<T> extends Source<T> {
 /** Starts what makes the values. What it gives back ends that. */
 export type Begin<T> = (set: (next: T) => void) => () => void;
 
+/** Whether a value of a caller without types has this method. */
+export const has = (value: unknown, method: string): boolean =>
+  typeof (Object(value) as Readonly<Record<string, unknown>>)[method] === "function";
+
 export const nothing = (): void => undefined;
 
 /** `over` is called at the end, before what runs is ended: whoever listens from then on makes another. */

@@ -83,7 +83,7 @@ function tracking<T, L>(keyOf: () => unknown, make: () => Source<T>, look: (now:
     return (made = { key, source, track });
   };
   return {
-    read(): L {
+    get current(): L {
       const { source, track } = wanted();
       track();
       return look(source.current);
@@ -112,19 +112,12 @@ function changes<T, L>(source: Source<T>, look: (now: T) => L, told: (next: L) =
   return leave;
 }
 
-function readable<T, R>(source: Source<T>, look: (now: T) => R): Readable<R> {
-  const { read, subscribe } = tracking(
+const readable = <T, R>(source: Source<T>, look: (now: T) => R): Readable<R> =>
+  tracking(
     () => source,
     () => source,
     look,
   );
-  return {
-    get current() {
-      return read();
-    },
-    subscribe,
-  };
-}
 
 /** Undefined while it is being opened, and on a server; what has gone wrong is in useTideStatus(). */
 export const useTide = (): Readable<Tide | undefined> => readable(useSource(), ({ tide }) => tide);
@@ -138,13 +131,13 @@ function shown<S, T>(keyOf: () => unknown, make: () => FollowedSource<S>, option
   const error = of((now) => now.error);
   return {
     get current() {
-      return value.read();
+      return value.current;
     },
     get isReady() {
-      return isReady.read();
+      return isReady.current;
     },
     get error() {
-      return error.read();
+      return error.current;
     },
     subscribe: value.subscribe,
   };

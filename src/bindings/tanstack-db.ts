@@ -11,7 +11,7 @@
  */
 import type { CollectionConfig, PendingMutation, SyncConfig } from "@tanstack/db";
 import { type Change, type Tide, TidemarkError } from "../browser/index.ts";
-import { topicIn, type TopicRef } from "./followers.ts";
+import { definitionOf, type TopicRef } from "./followers.ts";
 import { type TideOptions, tideSource } from "./page-tide.ts";
 import { nothing } from "./shared.ts";
 
@@ -197,7 +197,10 @@ export function tidemarkCollectionOptions<T extends object, K extends Key = stri
     const { signal } = left;
     const leave = tide.subscribe(nothing);
     echoes.isRunning = true;
-    const changesOf = async () => topicIn(await tide.whenOpen(), topic).changes({ signal });
+    const changesOf = async () =>
+      definitionOf(topic)
+        .of(await tide.whenOpen())
+        .changes({ signal });
     void follow(params, new Rows<T, K>(getKey), echoes, { changesOf, signal });
     return () => {
       left.abort();
@@ -211,7 +214,9 @@ export function tidemarkCollectionOptions<T extends object, K extends Key = stri
         key: String(key),
         value: type === "delete" ? null : modified,
       }));
-      return topicIn(await tide.whenOpen(), topic).appendBatch(records);
+      return definitionOf(topic)
+        .of(await tide.whenOpen())
+        .appendBatch(records);
     });
   return {
     ...rest,

@@ -364,6 +364,9 @@ describe("bad input", () => {
     ["view", () => viewSource(tideSource("x"), undefined as never)],
     ["view", () => viewSource(tideSource("x"), { topic: "t", name: "v" } as never)],
     ["view", () => viewKey(5 as never)],
+    ["topic", () => viewSource(tideSource("x"), { ...list, topic: { name: "t" } as never })],
+    ["topic", () => recordsSource(tideSource("x"), undefined as never)],
+    ["topic", () => appendingTo(tideSource("x"), (() => words) as never)],
   ])("%s is named", (field, call) => {
     const refused = expect.objectContaining({ code: "INVALID_ARGUMENT", details: { field } });
     expect(call).toThrow(refused as Error);
