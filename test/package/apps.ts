@@ -112,7 +112,7 @@ export const APPS = {
     packages: ["next@16.4.6", "react@19.3.1", "react-dom@19.3.1"],
     files: {
       "app/layout.jsx": `export default function Layout({ children }) {
-        return <html lang="en"><body>{children}</body></html>;
+        return <html lang="en"><head><link rel="icon" href="data:," /></head><body>{children}</body></html>;
       }`,
       // A server component that imports the package as well. On the server open() must be refused.
       "app/page.jsx": `import { open } from "tidemark/browser";
@@ -130,6 +130,32 @@ export const APPS = {
         export default function Tide() {
           useEffect(() => void import("./main.js"), []);
           return <p>{typeof open}</p>;
+        }`,
+      // A server component around client components: the provider of the binding, and the app's own.
+      "app/notes/page.jsx": `import { TideProvider } from "tidemark/react";
+        import Notes from "./notes.jsx";
+        export default async function Page() {
+          return <TideProvider name="notes" options={{ segmentBytes: 65536 }}><Notes /></TideProvider>;
+        }`,
+      "app/notes/list.js": `"use client";
+        import { defineTopic, defineView } from "tidemark/react";
+        export const notes = defineTopic("notes");
+        export const list = defineView(notes, {
+          name: "list",
+          initial: () => [],
+          apply: (all, { value }) => [...all, value],
+        });`,
+      "app/notes/notes.jsx": `"use client";
+        import { useAppend, useRecords, useSyncStatus, useTideStatus, useView } from "tidemark/react";
+        import { list, notes } from "./list.js";
+        export default function Notes() {
+          const shown = useView(list, { select: (all, { isReady }) => (isReady ? all.join() + "." : "reading") });
+          const { append } = useAppend(notes);
+          const rest = [useTideStatus().state, useSyncStatus().state, useRecords(notes).length].join();
+          return <main>
+            <p id="notes">{shown}</p><p id="rest">{rest}</p>
+            <button id="add" onClick={() => append({ value: "milk" })}>Add</button>
+          </main>;
         }`,
     },
     page: "app/main.js",

@@ -44,6 +44,31 @@ describe.each(NAMES)("an app: %s", (name) => {
     expect(browser.problems).toEqual([]);
   });
 
+  it.runIf(name === "next")("server components show what the browser then hydrates, over tidemark/react", async () => {
+    const rendered = await (await fetch(`${served.url}notes`)).text();
+    expect(rendered).toContain('<p id="notes">reading</p>');
+    expect(rendered).toContain('<p id="rest">opening,idle,0</p>');
+    const context = await browser.incognito();
+    const page = await context.newPage();
+    const problems: string[] = [];
+    page.on("pageerror", ({ message }) => problems.push(message));
+    page.on("console", (said) => {
+      if (["error", "warning"].includes(said.type())) problems.push(said.text());
+    });
+    const shows = (notes: string, rest: string): Promise<void> =>
+      expect
+        .poll(async () => [await page.textContent("#notes"), await page.textContent("#rest")])
+        .toEqual([notes, rest]);
+    await page.goto(`${served.url}notes`);
+    await shows(".", "open,idle,0");
+    await page.click("#add");
+    await shows("milk.", "open,idle,1");
+    await page.reload();
+    await shows("milk.", "open,idle,1");
+    expect(problems).toEqual([]);
+    await context.close();
+  });
+
   it("a second tab goes on when the first is closed", async () => {
     expect(tooSlow(await manyTabs(browser, "opfs", 1, strikes))).toEqual([]);
   });
