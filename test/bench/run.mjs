@@ -12,8 +12,11 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { svelte } from "@sveltejs/vite-plugin-svelte";
+import vue from "@vitejs/plugin-vue";
 import { chromium } from "playwright";
 import { build, preview } from "vite";
+import solid from "vite-plugin-solid";
 import { node } from "../../tools/run/child.mjs";
 import { choice, commandLine, flag, jsonFile, text, UsageError } from "../../tools/run/command-line.mjs";
 import { CHROMIUM_ARGS, ensureChromium, ensurePackages, root } from "../../tools/run/setup.mjs";
@@ -206,7 +209,7 @@ export async function main(args) {
     root: path.join(root, "test/bench/page"),
     logLevel: "error",
     base: "./",
-    plugins: plugins(),
+    plugins: [...plugins(), vue(), svelte({ configFile: false }), solid()],
     worker: { format: "es", plugins },
   };
   const outDir = path.join(root, ".cache/bench");

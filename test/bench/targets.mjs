@@ -14,6 +14,10 @@ export const TARGETS = {
   "replay.vsSqlite": 10,
   "replay.vsDexie": 20,
   "crc.vsJsTable": 3.5,
+  "bindings.react.appendedVsAsked": 0.99,
+  "bindings.vue.appendedVsAsked": 0.99,
+  "bindings.svelte.appendedVsAsked": 0.99,
+  "bindings.solid.appendedVsAsked": 0.99,
 };
 
 export const LIMITS = {
@@ -25,6 +29,9 @@ export const LIMITS = {
   "compaction.appendP99Ms": 50,
   "compaction.leaderChanges": 0,
   "bindings.react.frameMs": 20,
+  "bindings.vue.frameMs": 20,
+  "bindings.svelte.frameMs": 20,
+  "bindings.solid.frameMs": 20,
   "sync.view.applyFactor": 1.3,
   "sync.view.rebase10kMs": 15,
   "tabs.batch1.followerLatencyVsLeader": 1.3,
