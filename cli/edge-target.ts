@@ -82,14 +82,20 @@ class EdgeTarget implements LogTarget {
   async #asked(ask: EdgeAsk, ...allowed: readonly number[]): Promise<EdgeReply> {
     return this.#requests.again(async (signal) => {
       const answer = await this.#requests.ask({ ...ask, signal });
-      if (answer.status >= 300 && !allowed.includes(answer.status)) throw errorIn(answer);
+      if (answer.status < 300) return answer;
+      const error = errorIn(answer);
+      // A 404 of a proxy says nothing about a topic.
+      if (!allowed.includes(answer.status) || error.details["edge"] === undefined) throw error;
       return answer;
     });
   }
 
   async end(topic: string): Promise<number | undefined> {
     const answer = await this.#asked({ method: "HEAD", path: topic }, 404, 403);
-    return answer.status === 403 ? undefined : offsetInHeader(answer.headers.get("stream-next-offset"));
+    if (answer.status === 403) return undefined;
+    const end = answer.headers.get("stream-next-offset");
+    if (answer.status < 300 && end === null) throw this.#foreign(answer);
+    return offsetInHeader(end);
   }
 
   async append(topic: string, batch: Uint8Array, sending: Sending): Promise<Appended> {
@@ -123,8 +129,11 @@ class EdgeTarget implements LogTarget {
         throw thrown;
       }
     });
-    const { appended } = JSON.parse(new TextDecoder().decode(answer.bytes)) as { appended: [Appended] };
-    return appended[0];
+    return appendedIn(answer) ?? Promise.reject(this.#foreign(answer));
+  }
+
+  #foreign({ status }: EdgeReply): Failure {
+    return new Failure(`status ${status} from ${this.where}, and not from an edge: check the address`);
   }
 
   /** 409: it is there meanwhile, with another type or other settings. */
@@ -165,6 +174,16 @@ class EdgeTarget implements LogTarget {
   async close(): Promise<void> {
     await this.#client.close();
     this.#closed.abort();
+  }
+}
+
+/** Undefined if something between has answered in the edge's stead. */
+function appendedIn({ bytes }: EdgeReply): Appended | undefined {
+  try {
+    const { appended } = JSON.parse(new TextDecoder().decode(bytes)) as { appended: readonly Appended[] };
+    return Number.isSafeInteger(appended[0]!.lastOffset) ? appended[0] : undefined;
+  } catch {
+    return undefined;
   }
 }
 
