@@ -4,7 +4,8 @@
  * Devices in real Chromium, each with a profile on disk and some tabs, sync one topic with an edge in real workerd,
  * through networks with faults. Tabs, browsers and the edge are killed, leaders are stopped, tokens end after 20 s, and
  * profiles are copied and put back (plan.ts). The exit code is 1 when a record is lost, doubled or out of order, when
- * devices differ in the end, when they do not become level, or when a fault never fired.
+ * devices differ in the end, when they do not become level, or when a fault never fired. With `--bytes` a session under
+ * Node is cut at each byte of either way instead (H1).
  */
 import { environment, printFigures, quantile, shown, writeReport } from "../support/figures.mjs";
 import {
@@ -18,6 +19,8 @@ import {
   seedNumber,
 } from "../../tools/run/command-line.mjs";
 import { usePackageFiles } from "../../tools/package/package-files.mjs";
+import { cutEachByte } from "../edge/http/byte-cuts.ts";
+import { startWorker } from "../edge/local-worker.ts";
 import { PLANTS } from "./plants.ts";
 import { SYNC_FAULTS } from "./plan.ts";
 import { runSync, type SyncRunResult } from "./rounds.ts";
@@ -26,6 +29,7 @@ const SHOWN = 5;
 /** From this many rounds on, every fault must have occurred. */
 const ROUNDS_FOR_EXPECTED = 20;
 const CONVERGE_MS = 10_000;
+const PROGRESS_CUTS = 200;
 
 function figuresOf({
   rounds,
@@ -53,8 +57,24 @@ function figuresOf({
   };
 }
 
+/** Rejects with what was wrong behind a cut. */
+async function everyByte(): Promise<number> {
+  const worker = await startWorker();
+  try {
+    for (const way of ["up", "down"] as const) {
+      let done = 0;
+      const onCut = (): void => void (++done % PROGRESS_CUTS === 0 && console.error(`${done} cuts of the way ${way}`));
+      const { bytes, cuts } = await cutEachByte(worker.url, way, 1, onCut);
+      console.log(`${shown(cuts)} cuts of the way ${way}, one at each of ${shown(bytes)} bytes: once, in order, level`);
+    }
+    return 0;
+  } finally {
+    await worker.stop();
+  }
+}
+
 async function main(): Promise<number> {
-  const { minutes, seed, profiles, tabs, engine, only, plant, sources, json } = commandLine({
+  const { bytes, minutes, seed, profiles, tabs, engine, only, plant, sources, json } = commandLine({
     script: "sync",
     about: "Devices in real Chromium sync a topic with real workerd under faults of networks, processes and profiles.",
     options: {
@@ -66,6 +86,7 @@ async function main(): Promise<number> {
       only: choice(SYNC_FAULTS, { help: "this fault alone" }),
       plant: choice(Object.keys(PLANTS), { help: "put this bug in; the run must find it; goes with --sources" }),
       sources: flag({ help: "over the sources instead of the package's built files" }),
+      bytes: flag({ help: "cut a session at each byte of either way, and nothing else" }),
       json: jsonFile(),
     },
     check: ({ plant, sources }) => {
@@ -75,6 +96,7 @@ async function main(): Promise<number> {
   });
   // Exit through the exit handlers, so that no browser stays behind.
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+  if (bytes) return everyByte();
   if (!sources) await usePackageFiles();
   const result = await runSync({
     seconds: minutes * 60,

@@ -1,6 +1,6 @@
 /**
  * Power cuts at every call of a synced topic's storage, in every way that images.ts knows. From whatever is left the
- * topic opens again, goes on from the edge, and ends where nothing had happened: the windows W7 to W16 of docs/sync.md
+ * topic opens again, goes on from the edge, and ends where nothing had happened: the windows W1 to W17 of docs/sync.md
  * that lie in the storage (W9 and W16 also in noted-logs.test.ts).
  */
 import { describe, expect, it } from "vitest";
@@ -64,6 +64,98 @@ async function follow({ synced, edge }: Cut): Promise<void> {
 const sorted = (names: readonly string[]): string[] => [...names].sort();
 
 describe("a power cut at every write of", () => {
+  it("an append leaves it whole, or nothing; sent again it is there once (W1, W2)", async () => {
+    const seen = new Set<string>();
+    for (const { synced } of await cuts({
+      edge: new ListedEdge(kernel),
+      begin: async (synced) => void (await synced.append("a")),
+      work: async (synced) => void (await synced.append("b", "c")),
+    })) {
+      const { provisional } = await synced.shown();
+      seen.add(provisional.join(""));
+      // The tab that was told nothing, or did not hear it, sends both again.
+      for (const [names, at] of [[["a"], 0] as const, [["b", "c"], 1] as const])
+        expect((await synced.append(...names)).at).toBe(at);
+      expect((await synced.shown()).provisional).toEqual(["a", "b", "c"]);
+    }
+    // What was acknowledged is always there.
+    expect([...seen].sort()).toEqual(["a", "abc"]);
+  });
+
+  it("what is on its way to the edge changes nothing here until it comes back (W3 to W6)", async () => {
+    const edge = new ListedEdge(kernel);
+    const places = new Set<string>();
+    const told = ({ storage }: Synced): void => storage.told({ next: 2, lastOffset: 1, lastCrc: 1 });
+    for (const cut of await cuts({
+      edge,
+      begin: async (synced) => {
+        await synced.join();
+        for (const name of ["a", "b"]) edge.append((await synced.append(name)).batch);
+      },
+      work: async (synced) => {
+        // The run that a push carries, and its answer.
+        await synced.storage.unsettledFrom(0, MOST);
+        told(synced);
+        for (const to of [1, 2]) await synced.storage.receive(edge.frame(to - 1, to));
+        await synced.storage.trim();
+      },
+    })) {
+      const { storage } = cut.synced;
+      const { committed, provisional } = await cut.synced.shown();
+      expect(sorted([...committed, ...provisional])).toEqual(["a", "b"]);
+      expect([storage.toldNext, storage.outboxNote.next ?? 2]).toEqual([undefined, 2]);
+      places.add(`${committed.length} ${storage.start}`);
+      told(cut.synced);
+      await follow(cut);
+      expect(await cut.synced.shown()).toEqual({ committed: ["a", "b"], provisional: [] });
+    }
+    expect([...places].sort()).toEqual(["0 0", "1 0", "2 0", "2 2"]);
+  });
+
+  it("a registration is noted, or is asked for once more (W11)", async () => {
+    const seen = new Set<string>();
+    const registration = { owner: "me", stream: "s1", isFine: true };
+    for (const { synced } of await cuts({
+      edge: new ListedEdge(kernel),
+      begin: async (synced) => void (await synced.append("a")),
+      work: (synced) => synced.storage.joined(registration),
+    })) {
+      const { registered, owner, stream, outbox } = synced.storage.outboxNote;
+      seen.add(`${registered} ${owner} ${stream}`);
+      await synced.storage.joined(registration);
+      expect(synced.storage.outboxNote).toMatchObject({ registered: true, owner: "me", stream: "s1", outbox });
+      expect((await synced.storage.unsettledFrom(0, MOST))!.at).toBe(0);
+    }
+    expect([...seen].sort()).toEqual(["false null null", "true me s1"]);
+  });
+
+  it("a new leader's opening leaves what was there, and no term comes twice (W17)", async () => {
+    const edge = new ListedEdge(kernel);
+    const terms = new Set<number>();
+    let before = 0;
+    let note: unknown;
+    for (const cut of await cuts({
+      edge,
+      begin: async (synced) => {
+        await synced.join();
+        edge.append((await synced.append("a")).batch);
+        await synced.append("b");
+        await synced.storage.receive(edge.frame(0));
+        before = synced.store.epoch;
+        note = synced.storage.outboxNote;
+      },
+      work: (synced) => synced.reopen(),
+    })) {
+      const { store, storage } = cut.synced;
+      // Nobody has spoken in a term whose opening was cut off.
+      terms.add(store.epoch);
+      expect(store.epoch).toBeGreaterThan(before);
+      expect(storage.outboxNote).toEqual(note);
+      expect(await cut.synced.shown()).toEqual({ committed: ["a"], provisional: ["b"] });
+    }
+    expect([...terms].sort()).toEqual([before + 1, before + 2]);
+  });
+
   it("a received frame leaves whole batches in front, and the follow goes on there (W7)", async () => {
     const edge = new ListedEdge(kernel);
     for (let i = 0; i < 3; i++) edge.append(batchOf(kernel, [`x${i}`, `y${i}`], 9, 2 * i));

@@ -1,20 +1,16 @@
 /**
- * Connections that end, over real sockets to real workerd. H1 of docs/sync.md: a session's connection ends at byte k,
- * of what the device sends or of what the edge sends. Each k has a device, a log and a network of its own. Whatever was
- * cut, the records are at the edge once and in order, and here as well. H39: a deployment ends all sockets at once.
+ * Connections that end, over real sockets to real workerd. H1 of docs/sync.md: at some bytes of a session
+ * (byte-cuts.ts). H39: a deployment ends all sockets at once.
  */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { FaultProxy, type Way } from "../../sync/proxy.ts";
 import { type LocalWorker, startWorker } from "../local-worker.ts";
+import { cutEachByte, newLog, newNetwork } from "./byte-cuts.ts";
 import { SyncDevice } from "./sync-device.ts";
 
-/** Every sixteenth byte: with 1, every one, in some minutes. */
+/** Every sixteenth byte. `npm run sync -- --bytes` cuts at each. */
 const STEP = 16;
-const AT_ONCE = 64;
-const VALUES = ["one", "two", "three"];
 
 let worker: LocalWorker;
-let logs = 0;
 beforeAll(async () => void (worker = await startWorker()), 60_000);
 afterAll(() => worker.stop());
 
@@ -22,51 +18,15 @@ afterAll(() => worker.stop());
 const DEPLOYED = 60;
 const SPREAD_MS = 2_000;
 
-async function newLog(): Promise<{ readonly path: string; readonly address: string }> {
-  const path = `cuts/${++logs}`;
-  const address = `${worker.url}/v1/stream/${path}`;
-  await fetch(address, { method: "PUT", headers: { "content-type": "application/json" } });
-  return { path, address };
-}
-const newNetwork = (): Promise<FaultProxy> => new FaultProxy(Number(new URL(worker.url).port)).start();
-
-/** A session from its first byte on. With `cut` its connection ends there. Returns how many bytes went each way. */
-async function session(cut?: readonly [way: Way, bytes: number]): Promise<Record<Way, number>> {
-  const { path, address } = await newLog();
-  const network = await newNetwork();
-  if (cut) network.stopAfter(...cut);
-  const device = await SyncDevice.open();
-  try {
-    await device.start({ url: network.url, topics: { orders: { path } } });
-    for (const value of VALUES) await device.write(value);
-    await device.level();
-    const at = cut ? `cut at byte ${cut[1]} ${cut[0]}` : "not cut";
-    expect(await (await fetch(`${address}?offset=-1`)).json(), at).toEqual(VALUES);
-    await device.until(() => device.of().watermark === VALUES.length);
-    expect(await device.committed(), at).toEqual(VALUES.map((value) => JSON.stringify(value)));
-    expect(network.effect, at).toBe(cut ? 1 : 0);
-    return { ...network.bytes };
-  } finally {
-    await device.close();
-    await network.stop();
-  }
-}
-
 it.each(["up", "down"] as const)("once, drained and level, wherever the way %s is cut", async (way) => {
-  const whole = (await session())[way];
-  expect(whole).toBeGreaterThan(500);
-  const cuts = Array.from({ length: Math.floor(whole / STEP) }, (_, i) => 1 + i * STEP);
-  let next = 0;
-  const one = async (): Promise<void> => {
-    while (next < cuts.length) await session([way, cuts[next++]!]);
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, one));
-  console.log(`${cuts.length} cuts of the way ${way}, ${whole} bytes`);
+  const { cuts, bytes } = await cutEachByte(worker.url, way, STEP);
+  expect(cuts).toBeGreaterThan(30);
+  console.log(`${cuts} cuts of the way ${way}, ${bytes} bytes`);
 });
 
 it("H39: devices whose sockets a deployment ends come back over two seconds, and not all at once", async () => {
-  const { path, address } = await newLog();
-  const network = await newNetwork();
+  const { path, address } = await newLog(worker.url);
+  const network = await newNetwork(worker.url);
   const devices = await Promise.all(Array.from({ length: DEPLOYED }, () => SyncDevice.open()));
   const every = (work: (device: SyncDevice, n: number) => Promise<unknown>): Promise<unknown> =>
     Promise.all(devices.map(work));

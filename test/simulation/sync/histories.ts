@@ -362,6 +362,25 @@ async function asideWithoutPower(stage: Stage): Promise<void> {
   await stage.end();
 }
 
+/** The edge is full at the first join of its log. Others append before the next join, and then its object wakes. */
+async function firstLifeUnwritten(stage: Stage): Promise<void> {
+  const { edge, time } = stage;
+  await time.until(edge.make());
+  edge.fill(true);
+  const device = stage.device();
+  await stage.until("no join is tried", () => device.opening?.session?.failure !== undefined);
+  edge.isReachable = false;
+  edge.cutAll();
+  edge.fill(false);
+  await time.until(edge.append(stage.record()));
+  edge.isReachable = true;
+  await stage.write(device);
+  await stage.level(device);
+  edge.reset(true);
+  await time.until(edge.append(stage.record()));
+  await stage.end();
+}
+
 export const HISTORIES: Readonly<Record<string, History>> = {
   "a look while records settle": lookWhileSettling,
   "an append while an id is left": appendWhileLeaving,
@@ -377,6 +396,7 @@ export const HISTORIES: Readonly<Record<string, History>> = {
   "a place that compaction took is passed": passedByCompaction,
   "away for longer than tombstones live": longAway,
   "set aside, and the power goes": asideWithoutPower,
+  "a first life that is not written": firstLifeUnwritten,
   ...HARD_CASES,
   ...ROUND_TRIPS,
 };

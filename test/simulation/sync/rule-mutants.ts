@@ -123,8 +123,8 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
       if (outboxes.queuedOf(grant.id) === 0) outboxes.join(standing, highWatermark);
       const { next, lastOffset } = entry;
       return Promise.resolve({ generation, next, lastOffset, appended: [], duplicate: false, isClaim: true });`,
-    found: /^(liveness|invisible|twice|lost)/,
-    plan: "wide",
+    found: /^liveness/,
+    history: "H10: two copies of one standing",
   },
   {
     name: "a claim has not read",
@@ -318,10 +318,8 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     file: "worker/stream/lives.ts",
     find: "this.#isDue = this.#before.isDue;",
     replace: "this.#isDue = true;",
-    found: /^liveness.*DIVERGED/,
-    plan: "wide",
-    from: 220,
-    ops: 200,
+    found: /^liveness/,
+    history: "a first life that is not written",
   },
   {
     name: "a push is taken without its bad batch",
