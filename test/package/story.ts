@@ -83,9 +83,7 @@ async function hangWorker(tab: Tab): Promise<void> {
 
 /** The end of a worker that the leader had as a follower may be told later. */
 const hasOneWorker = (leader: Tab): Promise<void> =>
-  expect
-    .poll(() => workersOf(leader).length, { timeout: SETTLE_MS, message: "workers of the leading page" })
-    .toBe(1);
+  expect.poll(() => workersOf(leader).length, { timeout: SETTLE_MS, message: "workers of the leading page" }).toBe(1);
 
 const live = (tabs: readonly Tab[]): Tab[] => tabs.filter(({ struck }) => !struck);
 const states = (tabs: readonly Tab[]): Promise<AppState[]> =>
