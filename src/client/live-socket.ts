@@ -260,7 +260,7 @@ export class LiveSocket {
       left = () => {
         if (channel.heard.delete(id)) channel.socket.send(encodeFrame({ type: FrameType.CANCEL, ...fields, id }));
       };
-      const window = new FollowWindow(WINDOW_BYTES, WINDOW_BYTES);
+      const window = new FollowWindow(WINDOW_BYTES);
       const give = (credits: number): void => {
         if (credits > 0 && channel.heard.has(id))
           channel.socket.send(encodeFrame({ type: FrameType.CREDIT, ...fields, id, credits }));
@@ -274,7 +274,7 @@ export class LiveSocket {
           if (!page) return this.#avoid();
           yield page;
           if (page.ended) return;
-          if (page.bytes.length > 0) give(window.took(page.bytes.length, false));
+          if (page.bytes.length > 0) give(window.took(page.bytes.length));
         } else if (isOver) break;
         else await new Promise<void>((resolve) => (wake = resolve));
       }

@@ -11,7 +11,7 @@ import { TidemarkError } from "../errors.ts";
 import { nextOffsetOf, readHeader } from "../record/format.ts";
 import { splitBatches } from "../record/record-batch.ts";
 import type { EdgeLog } from "./edge-socket.ts";
-import { type Block, blockOf, type Chain, edgeCodeOf, PUSH_BYTES, type PumpEnd, readable } from "./pump.ts";
+import { type Block, blockOf, type Chain, edgeCodeOf, floorOf, PUSH_BYTES, type PumpEnd, readable } from "./pump.ts";
 import { classOf } from "./push-answers.ts";
 import type { Signal } from "./signal.ts";
 import type { Joined, Pushed } from "./sync-frames.ts";
@@ -173,7 +173,7 @@ function refused(host: ClaimHost, run: OutboxRun, error: TidemarkError): ClaimEn
     case "token":
       return { then: "token" };
     case "wait":
-      return { then: "retry", code, floorMs: 1000 * Number(details["retryAfter"] ?? 0) };
+      return { then: "retry", code, floorMs: floorOf(error) };
     default:
       return { then: "join" };
   }

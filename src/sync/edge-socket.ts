@@ -33,6 +33,7 @@ import {
   SYNC_FEATURE,
   type TidePayload,
 } from "./sync-frames.ts";
+import { type FollowedTo, WindowBudget } from "./window-budget.ts";
 
 /** The part of a WebSocket that is used. Its `binaryType` must be "arraybuffer", and it must be open. */
 export interface Wire {
@@ -47,6 +48,8 @@ export interface EdgeSocketOptions {
   readonly after: (ms: number, work: () => void) => () => void;
   /** How long to wait for a log's hello; after that the opening fails as TIMEOUT. Default 10,000. */
   readonly helloMs?: number;
+  /** Of the link, for all of its sockets. Default: the socket's own. */
+  readonly windows?: WindowBudget;
   /** Called with each message: it shows that the edge lives. */
   readonly heard?: () => void;
 }
@@ -80,9 +83,10 @@ export interface FollowOptions {
   /** Bytes of batches that may be on their way or wait here. Default 256 KiB; for a larger batch it is widened. */
   readonly windowBytes?: number;
   /**
-   * With each frame that the loop took the window doubles, up to this size, until a tide says that the follow is level.
+   * Says what the window is after a frame that the loop took: it was `has` bytes, and can't become less than `least`.
+   * Default: it stays.
    */
-  readonly windowBytesMax?: number;
+  readonly resize?: (has: number, least: number, to: FollowedTo) => number;
   /** Reads a frame `own`, and takes those that continue it off the waiting ones (own-runs.ts). Default: ignored. */
   readonly ownRun?: (frame: Frame, waiting: Frame[]) => OwnRun | undefined;
 }
@@ -129,6 +133,7 @@ export class EdgeSocket {
   >();
   /** The log of a socket that serves only one. */
   bound: EdgeLog | undefined;
+  readonly windows: WindowBudget;
   /** Resolves when the socket has ended. Never rejects. */
   readonly ended: Promise<{ readonly code: number; readonly reason: string }>;
   #over: TidemarkError | undefined;
@@ -136,6 +141,7 @@ export class EdgeSocket {
   private constructor(wire: Wire, options: EdgeSocketOptions) {
     this.#wire = wire;
     this.#options = options;
+    this.windows = options.windows ?? new WindowBudget();
     wire.addEventListener("message", ({ data }) => this.#take(data));
     this.ended = new Promise((resolve) =>
       wire.addEventListener("close", ({ code, reason }) => {
@@ -238,6 +244,8 @@ export class EdgeSocket {
     for (const log of [...this.#logs.values()]) log.end(error);
   }
 }
+
+const endOf = (batches: Uint8Array): number => nextOffsetOf(readHeader(splitBatches(batches).at(-1)!));
 
 const JOIN_REFUSALS: ReadonlySet<string> = new Set(["FENCED_LEADER", "UNKNOWN_OUTBOX", "FORBIDDEN"]);
 
@@ -387,10 +395,8 @@ export class EdgeLog {
   }
 
   /** Everything from a position on, for ever, or until the log is closed. Leaving the loop ends it. */
-  async *follow(
-    from: EdgePosition,
-    { windowBytes = WINDOW_BYTES, windowBytesMax = windowBytes, ownRun }: FollowOptions = {},
-  ): AsyncGenerator<Delivered> {
+  async *follow(from: EdgePosition, options: FollowOptions = {}): AsyncGenerator<Delivered> {
+    const { windowBytes = WINDOW_BYTES, resize, ownRun } = options;
     if (this.#over) throw this.#over;
     const id = this.#id();
     const frames: Frame[] = [];
@@ -408,16 +414,17 @@ export class EdgeLog {
     this.#transmit(jsonFrame({ type: FrameType.FOLLOW, channel: this.channel, id, credits: windowBytes }, { from }));
     try {
       let isLevel = false;
-      for (const window = new FollowWindow(windowBytes, windowBytesMax); ;) {
+      for (const window = new FollowWindow(windowBytes); ;) {
         const frame = frames.shift();
         if (!frame) {
           if (failed) throw failed;
           await new Promise<void>((resolve) => (wake = resolve));
         } else if (frame.type === FrameType.BATCHES) {
           const { payload } = frame;
-          yield { bytes: payload, nextOffset: nextOffsetOf(readHeader(splitBatches(payload).at(-1)!)) };
+          const to = { bytes: payload.length, nextOffset: endOf(payload), isLevel };
+          yield { bytes: payload, nextOffset: to.nextOffset };
           // Counted only now: until the loop asks for more, it still holds these bytes.
-          this.#give(id, window.took(payload.length, !isLevel));
+          this.#give(id, window.took(to.bytes, resize && ((has, least) => resize(has, least, to))));
         } else if (frame.type === FrameType.TIDE) {
           const tide = readTide(frame.payload);
           if (!tide) continue;

@@ -10,20 +10,21 @@ const GIVEN_PART = 1 / 4;
 
 export class FollowWindow {
   #bytes: number;
-  readonly #most: number;
   #taken = 0;
 
-  /** The window doubles with each frame, up to `most`. */
-  constructor(bytes: number, most: number) {
+  constructor(bytes: number) {
     this.#bytes = bytes;
-    this.#most = most;
   }
 
-  /** The loop has taken this frame's bytes. Returns the credits that go back now; 0 if none do. */
-  took(bytes: number, mayGrow: boolean): number {
-    const more = mayGrow ? Math.max(0, Math.min(this.#bytes, this.#most - this.#bytes)) : 0;
-    this.#bytes += more;
-    this.#taken += bytes + more;
+  /**
+   * The loop has taken this frame's bytes. `resize` says what the window is from now on, given what it is and the least
+   * that it can become. Returns the credits that go back now; 0 if none do.
+   */
+  took(bytes: number, resize?: (has: number, least: number) => number): number {
+    const has = this.#bytes;
+    const taken = this.#taken + bytes;
+    this.#bytes = resize?.(has, has - taken) ?? has;
+    this.#taken = taken + this.#bytes - has;
     return this.#taken < this.#bytes * GIVEN_PART ? 0 : this.#give();
   }
 

@@ -17,6 +17,7 @@ import type { Wire } from "./edge-socket.ts";
 import { CloseCode, decodeFrame, encodeFrame, type Frame, FrameType, jsonFrame, jsonOf } from "./frames.ts";
 import {
   BATCHES_TYPE,
+  BYTES_HEADER,
   END_HEADER,
   formatOffset,
   FRAME_TYPE,
@@ -80,7 +81,11 @@ interface Channel {
 }
 
 class Ended extends Error {
-  constructor(readonly code: number) {
+  constructor(
+    readonly code: number,
+    /** Retry-After of the answer that ended it. */
+    readonly reason = "",
+  ) {
     super("the wire has ended");
   }
 }
@@ -116,11 +121,11 @@ export class HttpWire implements Wire {
     this.#end(code);
   }
 
-  #end(code: number): void {
+  #end(code: number, reason = ""): void {
     if (this.#over.signal.aborted) return;
     this.#over.abort();
     for (const channel of [...this.#channels.values()]) this.#leave(channel);
-    for (const listener of this.#closes) listener({ code, reason: "" });
+    for (const listener of this.#closes) listener({ code, reason });
   }
 
   #told(data: unknown): void {
@@ -148,7 +153,8 @@ export class HttpWire implements Wire {
   }
 
   #failed(thrown: unknown): void {
-    this.#end(thrown instanceof Ended ? thrown.code : LOST);
+    const { code, reason } = thrown instanceof Ended ? thrown : new Ended(LOST);
+    this.#end(code, reason);
   }
 
   #open(frame: Frame): void {
@@ -198,7 +204,7 @@ export class HttpWire implements Wire {
     } catch {
       // Not of the edge, but of something between.
     }
-    throw new Ended(LOST);
+    throw new Ended(LOST, answer.header("retry-after") ?? "");
   }
 
   async #ask(channel: Channel, frame: Frame, data: Uint8Array<ArrayBuffer>): Promise<void> {
@@ -288,8 +294,11 @@ export class HttpWire implements Wire {
     const from = offsetInHeader(answer.header("Tidemark-From-Offset"));
     const next = offsetInHeader(answer.header("Stream-Next-Offset"));
     const life = answer.header(LIFE_HEADER);
-    // Something between may have answered in the edge's stead.
+    // Something between may have answered in the edge's stead, or cut the answer short. Edges of before don't say how
+    // long it was.
+    const sent = answer.header(BYTES_HEADER);
     if (life === null || answer.header("Stream-Next-Offset") === null) throw new Ended(LOST);
+    if (sent !== null && Number(sent) !== bytes.length) throw new Ended(LOST);
     const ends = {
       logStartOffset: offsetInHeader(answer.header("Tidemark-Start-Offset")),
       highWatermark: offsetInHeader(answer.header(END_HEADER)),

@@ -12,11 +12,13 @@ export const BATCHES_TYPE = "application/vnd.tidemark.batches";
 export const FRAME_TYPE = "application/vnd.tidemark.frame";
 /** Of a push: the outbox that has joined, and the standing with which it joined. */
 export const OUTBOX_HEADER = "Tidemark-Outbox";
-/** Of a read: "1" asks for the two headers below, and for bytes that are of the life that the answer names. */
+/** Of a read: "1" asks for the three headers below, and for bytes that are of the life that the answer names. */
 export const TIDE_HEADER = "Tidemark-Tide";
 /** Of the answer to such a read. The log's start has a header of its own in every answer. */
 export const END_HEADER = "Tidemark-End-Offset";
 export const LIFE_HEADER = "Tidemark-Life";
+/** How long the body is: one that something between has emptied is no hole that compaction left. */
+export const BYTES_HEADER = "Tidemark-Body-Bytes";
 
 /** After so long over HTTP a WebSocket is tried again: the network may be another one by now. */
 export const HTTP_WIRE_MS = 10 * 60_000;
@@ -55,3 +57,15 @@ export const pathInAddress = (path: string): string => path.split("/").map(encod
  */
 export const socketProtocols = (token?: string): string[] =>
   token === undefined ? ["tidemark.1"] : ["tidemark.1", `bearer.${token}`];
+
+const RETRY_MS_MAX = 3_600_000;
+
+/**
+ * How long an answer says to wait (its header Retry-After: seconds, or a date), in milliseconds. At most an hour, so
+ * that nobody is kept away for long by what something between has said.
+ */
+export function retryMsOf(header: string | null, now: number): number {
+  const seconds = Number(header ?? 0);
+  const ms = Number.isNaN(seconds) ? Date.parse(header!) - now : seconds * 1000;
+  return ms > 0 ? Math.min(ms, RETRY_MS_MAX) : 0;
+}

@@ -33,10 +33,13 @@ export type LinkEvent =
   /** No page answered, or a provider rejected. */
   | { readonly on: "no-token" }
   | { readonly on: "open" }
-  /** The socket could not be opened. `status` is that of a request made after it; 0 if the request failed, too. */
-  | { readonly on: "not-open"; readonly status: number }
+  /**
+   * The socket could not be opened. `status` is that of a request made after it; 0 if the request failed, too. The next
+   * try is not before `floorMs`.
+   */
+  | { readonly on: "not-open"; readonly status: number; readonly floorMs?: number | undefined }
   /** The socket has ended or was given up. */
-  | { readonly on: "ended"; readonly code: number }
+  | { readonly on: "ended"; readonly code: number; readonly floorMs?: number | undefined }
   /** The socket has lived for 10 s. */
   | { readonly on: "settled" }
   /** A topic has become level with the edge. */
@@ -87,8 +90,8 @@ const ask = (tries: number, reason: TokenReason, refused?: string): LinkStep => 
 export const backOffMs = (tries: number, random: number, most = BACK_OFF_MS_MAX, floor = BACK_OFF_MS_MIN): number =>
   Math.max(floor, BACK_OFF_MS_MIN, Math.round(random * Math.min(most, BACK_OFF_MS * 2 ** Math.min(tries, 20))));
 
-function later(tries: number, random: number, most?: number, refused?: string): LinkStep {
-  const ms = backOffMs(tries, random, most);
+function later(tries: number, random: number, most?: number, refused?: string, floorMs?: number): LinkStep {
+  const ms = backOffMs(tries, random, most, floorMs);
   return { state: { at: "backoff", tries, ms, refused }, actions: [{ do: "wait", ms }] };
 }
 
@@ -105,8 +108,11 @@ const CLOSES: Readonly<Record<number, "version" | "unauthorized" | "forbidden" |
 };
 
 /** The next step when a socket that was live has ended. */
-function afterEnd(state: Extract<LinkState, { at: "live" }>, code: number, random: number): LinkStep {
-  const { tries, token } = state;
+function afterEnd(
+  { tries, token }: Extract<LinkState, { at: "live" }>,
+  { code, floorMs }: Extract<LinkEvent, { on: "ended" }>,
+  random: number,
+): LinkStep {
   const meaning = CLOSES[code];
   if (meaning === "version" || meaning === "forbidden") return paused(meaning);
   if (meaning === "unauthorized") return ask(tries, "refused", token);
@@ -114,7 +120,7 @@ function afterEnd(state: Extract<LinkState, { at: "live" }>, code: number, rando
     const ms = Math.round(random * RESTART_MS);
     return { state: { at: "backoff", tries, ms }, actions: [{ do: "wait", ms }] };
   }
-  return later(tries, random);
+  return later(tries, random, undefined, undefined, floorMs);
 }
 
 function withToken(state: Extract<LinkState, { at: "token" }>, token: string | null | undefined, random: number) {
@@ -132,7 +138,7 @@ function whileConnecting(state: Extract<LinkState, { at: "connecting" }>, event:
   if (event.status === 401 && token !== undefined) return ask(tries, "refused", token);
   if (event.status === 401) return paused("signed-out");
   if (event.status === 403) return paused("forbidden");
-  return later(tries, random, undefined, refused);
+  return later(tries, random, undefined, refused, event.floorMs);
 }
 
 const isHint = ({ on }: LinkEvent): boolean => on === "hint" || on === "returned";
@@ -180,7 +186,7 @@ export function linkNext(state: LinkState, event: LinkEvent, random: number): Li
     case "connecting":
       return whileConnecting(state, event, random);
     case "live":
-      if (event.on === "ended") return afterEnd(state, event.code, random);
+      if (event.on === "ended") return afterEnd(state, event, random);
       if (event.on === "settled") return stay({ ...state, tries: 0 });
       if (event.on === "served") return stay(state.tries > SERVED_TRIES ? { ...state, tries: SERVED_TRIES } : state);
       if (event.on !== "unauthorized") return stay(state);

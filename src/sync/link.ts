@@ -9,10 +9,12 @@
  * over HTTP (http-wire.ts); after ten minutes a WebSocket is tried again.
  */
 import { EdgeSocket, type Wire } from "./edge-socket.ts";
-import { HTTP_WIRE_MS, pathInAddress, socketProtocols } from "./http-words.ts";
+import { CloseCode } from "./frames.ts";
+import { HTTP_WIRE_MS, pathInAddress, retryMsOf, socketProtocols } from "./http-words.ts";
 import { type LinkAction, type LinkEvent, linkNext, type LinkState } from "./link-state.ts";
 import type { Failure } from "./session-options.ts";
 import type { SyncHost, TokenReason } from "./sync-host.ts";
+import { RESTORE_MS, WindowBudget } from "./window-budget.ts";
 
 /** What the link needs of a session. */
 export interface Linked {
@@ -28,6 +30,8 @@ export interface LinkOptions {
   /** The edge, without a slash at its end. */
   readonly url: string;
   readonly sessions: ReadonlySet<Linked>;
+  /** Default: one of its own. */
+  readonly windows?: WindowBudget;
   changed(): void;
   token(outcome: "renewed" | "refused" | "missing"): void;
 }
@@ -67,6 +71,10 @@ export class SyncLink {
   /** True once the socket has brought something. */
   #wasHeard = false;
   #triedAt = -Infinity;
+  /** No hint leads to a try before this time: the edge has said how long it is to be left alone. */
+  #floorAt = -Infinity;
+  /** Of all of its topics. */
+  readonly windows: WindowBudget;
   /** When a hint last led to a ping. */
   #hintedAt = -Infinity;
   #isPingDue = false;
@@ -78,6 +86,7 @@ export class SyncLink {
   constructor(options: LinkOptions) {
     this.#options = options;
     this.#host = options.host;
+    this.windows = options.windows ?? new WindowBudget();
   }
 
   get state(): LinkState {
@@ -109,6 +118,7 @@ export class SyncLink {
 
   #noteFailure(event: LinkEvent): void {
     const at = this.#host.now();
+    if ("floorMs" in event) this.#floorAt = this.#host.monotonic() + (event.floorMs ?? 0);
     if (event.on === "open") this.failure = undefined;
     else if (event.on === "no-token") this.failure = { code: "TIMEOUT", message: "no page gave a token", at };
     else if (event.on === "ended")
@@ -127,7 +137,7 @@ export class SyncLink {
   hint(on: "hint" | "returned" = "hint"): void {
     const now = this.#host.monotonic();
     if (this.#state.at !== "live") {
-      if (now - this.#triedAt >= HINT_MS) this.step({ on });
+      if (now - this.#triedAt >= HINT_MS && now >= this.#floorAt) this.step({ on });
       return;
     }
     if (this.#isPingDue) return;
@@ -186,17 +196,18 @@ export class SyncLink {
       const wire = await this.#wire(token, late.signal);
       cancel();
       if (signal.aborted) return wire.close(1000);
-      const socket = EdgeSocket.connect(wire, { after: this.#host.after, heard: () => this.#heard(socket) });
+      const { windows } = this;
+      const socket = EdgeSocket.connect(wire, { after: this.#host.after, windows, heard: () => this.#heard(socket) });
       this.#socket = socket;
       this.step({ on: "open" });
     } catch {
       cancel();
       if (signal.aborted) return;
-      const status = await this.#statusOf(token);
+      const { status, retryMs } = await this.#statusOf(token);
       if (signal.aborted) return;
       if (this.#isHttp) this.#barred = 0;
       else if (isAnswer(status)) this.#bar();
-      this.step({ on: "not-open", status });
+      this.step({ on: "not-open", status, floorMs: retryMs });
     }
   }
 
@@ -215,33 +226,48 @@ export class SyncLink {
   }
 
   /** A browser does not say why a WebSocket was refused. The status of a request to the same edge does. */
-  async #statusOf(token: string | undefined): Promise<number> {
+  async #statusOf(token: string | undefined): ReturnType<SyncHost["http"]> {
     const { url, sessions } = this.#options;
     const [first] = sessions;
     const path = first ? pathInAddress(first.path) : "";
     const asked = { method: "HEAD", url: `${url}/v1/stream/${path}`, token, headers: {} } as const;
-    return (await this.#host.http(asked).catch(() => ({ status: 0 }))).status;
+    return this.#host.http(asked).catch(() => ({ status: 0 }));
   }
 
   #begin(signal: AbortSignal): void {
     const socket = this.#socket!;
     this.#isPingDue = false;
     this.#heardAt = this.#host.monotonic();
-    void socket.ended.then(({ code }) => this.#ended(socket, code));
+    void socket.ended.then(({ code, reason }) =>
+      this.#ended(socket, code, retryMsOf(reason || null, this.#host.now())),
+    );
     this.#after(SETTLED_MS, signal, () => this.step({ on: "settled" }));
+    this.#restore(signal);
     this.#watch(signal);
     this.#renew(signal);
     for (const session of this.#options.sessions) session.attach(socket);
   }
 
-  #ended(socket: EdgeSocket, code: number): void {
+  /** `floorMs`: said by a wire over HTTP, whose answer was 429 or 503. */
+  #ended(socket: EdgeSocket, code: number, floorMs?: number): void {
     if (this.#socket !== socket) return;
+    // The edge sent more than was taken here, or was sent more than it could take.
+    if (code === CloseCode.SLOW) this.windows.halve();
     // An HTTP wire that has had its time makes room for one WebSocket; one that brought nothing was no way either.
     if (this.#isHttp && !this.#wasHeard) this.#barred = 0;
     else if (this.#isHttp && this.#host.monotonic() - this.#barredAt >= HTTP_WIRE_MS) this.#barred = BARRED - 1;
     else if (!this.#isHttp && !this.#wasHeard && LOST.has(code)) this.#bar();
     this.#leave();
-    this.step({ on: "ended", code });
+    this.step({ on: "ended", code, floorMs });
+  }
+
+  /** Windows that were halved grow again. */
+  #restore(signal: AbortSignal): void {
+    if (!this.windows.isHalved) return;
+    this.#after(RESTORE_MS, signal, () => {
+      this.windows.restore();
+      this.#restore(signal);
+    });
   }
 
   /** Tells the sessions that the socket is over, and closes it. Nobody waits for that close. */
@@ -330,8 +356,10 @@ export class SyncLink {
 
 /** The codes of a socket that was lost, and of one that was given up. */
 const LOST = new Set([1006, 0]);
-/** True if the edge, or at least something between, answers requests, and what keeps a WebSocket away is no right. */
-const isAnswer = (status: number): boolean => status >= 200 && status < 500 && status !== 401 && status !== 403;
+/** What keeps a WebSocket away is a right, or a limit: over HTTP it would be the same. */
+const KEPT_AWAY = new Set([401, 403, 429]);
+/** True if the edge, or at least something between, answers requests that are like those of a WebSocket. */
+const isAnswer = (status: number): boolean => status >= 200 && status < 500 && !KEPT_AWAY.has(status);
 
 /**
  * When a token is renewed that the edge has just taken. Where it seems to be over, this device's clock is wrong, and to

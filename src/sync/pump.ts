@@ -19,7 +19,6 @@ import type { OutboxRun, Range, TopicStore } from "./topic-store.ts";
 
 export const PUSH_BYTES = 1024 * 1024;
 const PUSH_BATCHES = 1_000;
-const FRAMES_IN_FLIGHT = 8;
 /** After this many INTERNAL answers in a row for the same batch, that batch is blocked. */
 const INTERNAL_MAX = 10;
 
@@ -68,6 +67,9 @@ interface Flight {
 /** The edge's own code of an error, which may have another name in the library. */
 export const edgeCodeOf = ({ code, details }: TidemarkError): string =>
   typeof details["edge"] === "string" ? details["edge"] : code;
+
+/** How long the edge says to wait at least, in milliseconds. */
+export const floorOf = ({ details }: TidemarkError): number => 1000 * Number(details["retryAfter"] ?? 0);
 
 export class Pump {
   readonly #host: PumpHost;
@@ -118,7 +120,7 @@ export class Pump {
 
   async #send(): Promise<"sent" | "nothing" | "claim"> {
     const { store, limits, block } = this.#host;
-    if (this.#isRefused || this.#flights.length >= FRAMES_IN_FLIGHT) return "nothing";
+    if (this.#isRefused || this.#flights.length >= this.#log.socket.windows.pushes) return "nothing";
     if (block && block.ranges.length === 0) return "nothing";
     const chain = this.#chain;
     const most = {
@@ -168,7 +170,7 @@ export class Pump {
       return undefined;
     }
     if (is === "token") return { then: "token" };
-    if (is === "wait") return { then: "retry", code, floorMs: 1000 * Number(error.details["retryAfter"] ?? 0) };
+    if (is === "wait") return { then: "retry", code, floorMs: floorOf(error) };
     if (code === "INTERNAL" && this.#isStubborn(run)) {
       this.#host.setBlock(blockOf(run, error));
       return undefined;

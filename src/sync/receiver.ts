@@ -11,13 +11,14 @@ import { fetchedParts } from "./own-echo.ts";
 import { ownRunOf, restOf } from "./own-runs.ts";
 import type { OwnRun, TidePayload } from "./sync-frames.ts";
 import type { ReceivedFrame, TopicStore } from "./topic-store.ts";
+import type { FollowedTo, WindowShare } from "./window-budget.ts";
 
-export const FOLLOW_BYTES = 64 * 1024;
 const FRAMES_AT_ONCE = 4;
 
 export interface ReceiverHost {
   readonly store: TopicStore;
-  readonly windowBytesMax: number;
+  /** The end of the edge's log, as it was told last. */
+  edgeEnd(): number | undefined;
   /** The life of the edge's log, by the newest join or tide. */
   readonly life: { newest: string };
   /** Called when a frame was stored, and when a tide came. */
@@ -29,11 +30,17 @@ export interface ReceiverHost {
  * first frame that could not be stored: later frames can't be stored then, either.
  */
 export async function receive(host: ReceiverHost, log: EdgeLog): Promise<void> {
+  const share = log.socket.windows.share(host.store.watermark, () => host.edgeEnd());
+  await follow(host, log, share).finally(() => share.end());
+}
+
+async function follow(host: ReceiverHost, log: EdgeLog, share: WindowShare): Promise<void> {
   const { store } = host;
   const storing: Promise<void>[] = [];
   let failed: unknown;
   let from = store.watermark;
-  const options = { windowBytes: FOLLOW_BYTES, windowBytesMax: host.windowBytesMax, ownRun: ownRunOf };
+  const resize = (has: number, least: number, to: FollowedTo): number => share.next(has, least, to);
+  const options = { windowBytes: share.bytes, resize, ownRun: ownRunOf };
   for await (const { bytes: sent, nextOffset, tide, own } of log.follow(from, options)) {
     if (failed !== undefined) break;
     if (tide) {

@@ -20,8 +20,6 @@ export interface SessionOptions {
   readonly fits: (contentType: string) => boolean;
   /** What the edge, with these limits, would refuse of the records that were here before the topic became synced. */
   readonly refused: (limits: Joined["limits"]) => Promise<Block | undefined>;
-  /** The window of a follow that catches up. */
-  readonly windowBytesMax: number;
   changed(): void;
   tell(event: SessionNews): void;
   /** The edge wants another token. */

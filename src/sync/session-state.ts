@@ -18,7 +18,8 @@ export type SessionState =
   | { readonly at: "opening"; readonly tries: number }
   | { readonly at: "joining"; readonly tries: number }
   | { readonly at: "catching-up"; readonly tries: number }
-  | { readonly at: "live"; readonly tries: number }
+  /** `since`: by the monotonic clock. */
+  | { readonly at: "live"; readonly tries: number; readonly since?: number }
   | { readonly at: "claiming"; readonly tries: number }
   | { readonly at: "retrying"; readonly tries: number; readonly ms: number; readonly code: string }
   | { readonly at: "blocked"; readonly tries: number; readonly code: string }
@@ -32,6 +33,8 @@ export type SessionEvent =
   | { readonly on: "missing"; readonly stream: string | null }
   | { readonly on: "verdict"; readonly verdict: Verdict; readonly isRepeat: boolean }
   | { readonly on: "level" }
+  /** The edge has taken a push. */
+  | { readonly on: "taken" }
   | { readonly on: "granted" }
   /** An answer after which the session must join again. */
   | { readonly on: "rejoin" }
@@ -46,8 +49,17 @@ export type SessionEvent =
   | { readonly on: "resolved" };
 
 const RETRY_MS_MAX = 30_000;
+/**
+ * A topic that was live for this long begins its back-off anew. To be level is not enough: where the edge refuses each
+ * push, the topic is level at once each time.
+ */
+const SETTLED_MS = 10_000;
 
-function retrying({ tries }: SessionState, code: string, random: number, floorMs = 0): SessionState {
+/** Tries that count when a state is left. */
+const triesOf = (state: SessionState, now: number): number =>
+  state.at === "live" && now - (state.since ?? now) >= SETTLED_MS ? 0 : state.tries;
+
+function retrying({ tries }: { readonly tries: number }, code: string, random: number, floorMs = 0): SessionState {
   return { at: "retrying", tries: tries + 1, ms: backOffMs(tries, random, RETRY_MS_MAX, floorMs), code };
 }
 
@@ -71,14 +83,15 @@ function afterVerdict(
 const TALKING: ReadonlySet<SessionState["at"]> = new Set(["catching-up", "live", "claiming", "blocked"]);
 
 /** Events of a channel that is open. */
-function talking(state: SessionState, event: SessionEvent, random: number): SessionState {
+function talking(state: SessionState, event: SessionEvent, random: number, now: number): SessionState {
   const { tries } = state;
   if (event.on === "verdict" && state.at === "joining") return afterVerdict(state, event, random);
-  if (event.on === "failed") return retrying(state, event.code, random, event.floorMs);
+  if (event.on === "failed") return retrying({ tries: triesOf(state, now) }, event.code, random, event.floorMs);
   if (event.on === "corrupt") return { at: "stopped", tries: 0, code: "CORRUPT_RANGE", details: event.details };
   if (event.on === "trimmed") return { at: "stopped", tries: 0, code: "OFFSET_OUT_OF_RANGE", details: event.details };
   if (!TALKING.has(state.at)) return state;
-  if (event.on === "level") return state.at === "catching-up" ? { at: "live", tries: 0 } : state;
+  if (event.on === "level") return state.at === "catching-up" ? { at: "live", tries, since: now } : state;
+  if (event.on === "taken") return tries === 0 ? state : { ...state, tries: 0 };
   if (event.on === "rejoin") return { at: "joining", tries };
   if (event.on === "claim") return { at: "claiming", tries };
   if (event.on === "granted") return { at: "catching-up", tries: 0 };
@@ -87,13 +100,14 @@ function talking(state: SessionState, event: SessionEvent, random: number): Sess
   return state;
 }
 
-export function sessionNext(state: SessionState, event: SessionEvent, random: number): SessionState {
+/** `now`: by the monotonic clock, in milliseconds. */
+export function sessionNext(state: SessionState, event: SessionEvent, random: number, now = 0): SessionState {
   const { at, tries } = state;
   if (at === "stopped") return event.on === "resolved" ? { at: "waiting", tries: 0 } : state;
-  if (event.on === "unlinked") return { at: "waiting", tries };
+  if (event.on === "unlinked") return { at: "waiting", tries: triesOf(state, now) };
   if (at === "waiting") return event.on === "linked" ? { at: "opening", tries } : state;
   if (at === "retrying") return event.on === "timer" ? { at: "opening", tries } : state;
-  if (at !== "opening") return talking(state, event, random);
+  if (at !== "opening") return talking(state, event, random, now);
   if (event.on === "hello") {
     if (event.takesSync) return { at: "joining", tries };
     return { at: "stopped", tries: 0, code: "UNSUPPORTED_EDGE", details: {} };

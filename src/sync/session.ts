@@ -16,7 +16,7 @@ import type { Conversation, JoinUnderWay } from "./conversation.ts";
 import type { ClaimHost } from "./claimer.ts";
 import { type EdgeLog, type EdgeSocket, type JoinReply, takesSync } from "./edge-socket.ts";
 import type { Linked } from "./link.ts";
-import { type Block, type Chain, edgeCodeOf, Pump, type PumpEnd, type PumpHost } from "./pump.ts";
+import { type Block, type Chain, edgeCodeOf, floorOf, Pump, type PumpEnd, type PumpHost } from "./pump.ts";
 import { classOf, isFullEdge } from "./push-answers.ts";
 import { receive, type ReceiverHost } from "./receiver.ts";
 import { replicaStart } from "./replica-start.ts";
@@ -119,7 +119,7 @@ export class Session implements Linked {
   #step(event: SessionEvent): void {
     const { host } = this.#options;
     const before = this.#state;
-    const state = sessionNext(before, event, host.random());
+    const state = sessionNext(before, event, host.random(), host.monotonic());
     if (state === before) return;
     this.#state = state;
     this.#timer?.();
@@ -214,7 +214,7 @@ export class Session implements Linked {
     this.#note(error);
     if (code === "NOT_FOUND" || code === "GONE") return this.#step({ on: "missing", stream: streamOf(this.#store) });
     if (classOf(code) === "token") this.#options.unauthorized();
-    this.#step({ on: "failed", code });
+    this.#step({ on: "failed", code, floorMs: floorOf(error) });
   }
 
   #note({ code, message }: Failure | TidemarkError): void {
@@ -234,9 +234,9 @@ export class Session implements Linked {
       return this.#step({ on: "failed", code });
     }
     if (classOf(code) === "token") this.#options.unauthorized();
-    const isFull = error.code === "QUOTA_EXCEEDED" && error.details["edge"] === undefined;
-    if (isFull) this.#options.tell({ type: "quota", where: "device" });
-    const floorMs = isFull ? FULL_MS : 1000 * Number(error.details["retryAfter"] ?? 0);
+    const isFull = isFullEdge(error.code) && error.details["edge"] === undefined;
+    if (isFullEdge(error.code)) this.#options.tell({ type: "quota", where: isFull ? "device" : "edge" });
+    const floorMs = isFull ? FULL_MS : floorOf(error);
     this.#step({ on: "failed", code, floorMs });
   }
 
@@ -329,12 +329,8 @@ export class Session implements Linked {
   }
 
   #receiving(talk: Conversation): ReceiverHost {
-    return {
-      store: this.#store,
-      windowBytesMax: this.#options.windowBytesMax,
-      life: this.#life,
-      advanced: (tide) => !talk.isOver && this.#advanced(tide),
-    };
+    const advanced = (tide?: TidePayload): unknown => !talk.isOver && this.#advanced(tide);
+    return { store: this.#store, edgeEnd: () => this.edgeEnd, life: this.#life, advanced };
   }
 
   #advanced(tide: TidePayload | undefined): void {
@@ -444,6 +440,7 @@ export class Session implements Linked {
   #taken({ lastCrc }: OutboxRun, { next, lastOffset }: Pushed): void {
     this.edgeEnd = Math.max(this.edgeEnd ?? 0, lastOffset + 1);
     this.#store.told({ next, lastOffset, lastCrc });
+    this.#step({ on: "taken" });
     this.#options.changed();
   }
 

@@ -19,13 +19,16 @@ export interface SyncHost {
   connect(url: string, protocols: readonly string[], signal: AbortSignal): Promise<Wire>;
   /** A wire over HTTP (http-wire.ts), for networks without WebSockets. Left out by hosts that have none. */
   overHttp?(url: string, token: string | undefined): Promise<Wire>;
-  /** One request. `token` goes in a header, never in the address. */
+  /**
+   * One request. `token` goes in a header, never in the address. `retryMs`: how long the answer says to wait before the
+   * next one.
+   */
   http(request: {
     readonly method: "PUT" | "HEAD";
     readonly url: string;
     readonly token: string | undefined;
     readonly headers: Readonly<Record<string, string>>;
-  }): Promise<{ readonly status: number }>;
+  }): Promise<{ readonly status: number; readonly retryMs?: number }>;
   /**
    * undefined: no page has a provider, and the edge may want no token. null: nobody is signed in. Rejects if there is
    * none for now. `refused` is a token that the edge has refused: it is given only if no page has another one.

@@ -25,7 +25,7 @@ describe("a device through the client", () => {
       { next: 2, lastOffset: 1, duplicate: false },
       { next: 3, lastOffset: 2 },
     ]);
-    const follow = log.follow(0, { windowBytes: 100, windowBytesMax: 1_000 });
+    const follow = log.follow(0, { windowBytes: 100, resize: (has) => Math.min(2 * has, 1_000) });
     expect(await take(follow, 3)).toEqual(["a ", "b ", "c "]);
     const { value } = await follow.next();
     expect(value).toMatchObject({

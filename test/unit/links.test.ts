@@ -1,8 +1,9 @@
 /** Many topics of a tide are carried by several links, which are one to the tide (src/browser/sync/links.ts). */
 import { describe, expect, it } from "vitest";
-import { Links, TOPICS_MAX } from "../../src/browser/sync/links.ts";
+import { Links } from "../../src/browser/sync/links.ts";
 import type { Wire } from "../../src/sync/edge-socket.ts";
 import type { Linked } from "../../src/sync/link.ts";
+import { TOPICS_MAX } from "../../src/sync/window-budget.ts";
 
 class Carried implements Linked {
   isAttached = false;

@@ -5,6 +5,7 @@ import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import type { Delivered, EdgeLog } from "../../src/sync/edge-socket.ts";
 import { receive } from "../../src/sync/receiver.ts";
 import type { ReceivedFrame } from "../../src/sync/topic-store.ts";
+import { WindowBudget } from "../../src/sync/window-budget.ts";
 import { batchOf, ListedEdge, Synced } from "../contract/synced-fixture.ts";
 import { releaseKernel } from "../support/kernels.ts";
 
@@ -25,6 +26,7 @@ it("a long run is stored a fetch at a time, and what the edge no longer has at i
   // A fetch gives two batches. Compaction has taken the last one since the run was told.
   edge.compact(5);
   const log = {
+    socket: { windows: new WindowBudget() } as EdgeLog["socket"],
     async *follow(): AsyncGenerator<Delivered> {
       yield { bytes: new Uint8Array(0), nextOffset: 6, own: { position: 0, next: 6, offset: 0, crcs } };
     },
@@ -38,7 +40,7 @@ it("a long run is stored a fetch at a time, and what the edge no longer has at i
       return typeof value === "function" ? (value as () => unknown).bind(target) : value;
     },
   });
-  const host = { store, windowBytesMax: 65_536, life: { newest: "00000000000000b1" }, advanced: () => undefined };
+  const host = { store, edgeEnd: () => undefined, life: { newest: "00000000000000b1" }, advanced: () => undefined };
   await receive(host, log);
   expect(frames.map(({ from, nextOffset }) => [from, nextOffset])).toEqual([
     [0, 2],

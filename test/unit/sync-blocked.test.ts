@@ -11,6 +11,7 @@ import { CLASSED_CODES, classOf } from "../../src/sync/push-answers.ts";
 import { ASIDE_HEADERS, blockedRuns, contentsOf, setAside } from "../../src/sync/set-aside.ts";
 import { Signal } from "../../src/sync/signal.ts";
 import type { Push, Pushed } from "../../src/sync/sync-frames.ts";
+import { WindowBudget } from "../../src/sync/window-budget.ts";
 import { clock, namesIn, Synced } from "../contract/synced-fixture.ts";
 import { releaseKernel } from "../support/kernels.ts";
 
@@ -76,7 +77,8 @@ async function pumped(synced: Synced, edge: ScriptedEdge, bytes: number): Promis
     isOver: () => isOver,
     taken: () => undefined,
   };
-  const log = { push: edge.push } as Partial<EdgeLog> as EdgeLog;
+  const socket = { windows: new WindowBudget() } as EdgeLog["socket"];
+  const log = { push: edge.push, socket } as Partial<EdgeLog> as EdgeLog;
   const run = new Pump(host, log, { expected: 0, previous: 0 }).run();
   for (let quiet = 0, before = -1; quiet < 20; quiet = edge.frames === before ? quiet + 1 : 0, before = edge.frames)
     await new Promise((resolve) => setImmediate(resolve));

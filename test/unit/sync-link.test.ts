@@ -1,67 +1,7 @@
-/** The link's pings, over a wire and timers of this file. */
+/** The link's pings, over a wire and timers of the test. */
 import { expect, test } from "vitest";
-import type { Wire } from "../../src/sync/edge-socket.ts";
 import { SyncLink } from "../../src/sync/link.ts";
-import type { SyncHost } from "../../src/sync/sync-host.ts";
-
-class World {
-  now = 0;
-  readonly sent: unknown[] = [];
-  #timers: { readonly at: number; readonly work: () => void }[] = [];
-  #listeners: ((event: { data: unknown }) => void)[] = [];
-  answers = true;
-  connects = 0;
-
-  readonly host = {
-    now: () => this.now,
-    monotonic: () => this.now,
-    random: () => 0,
-    after: (ms: number, work: () => void) => {
-      const timer = { at: this.now + ms, work };
-      this.#timers.push(timer);
-      return () => void (this.#timers = this.#timers.filter((each) => each !== timer));
-    },
-    connect: async (): Promise<Wire> => {
-      this.connects++;
-      this.#listeners = [];
-      return {
-        send: (data: unknown) => {
-          this.sent.push(data);
-          if (data !== "ping" || !this.answers) return;
-          this.host.after(1, () => this.#listeners.forEach((hear) => hear({ data: "pong" })));
-        },
-        close: () => undefined,
-        addEventListener: (type: string, listener: (event: never) => void) =>
-          type === "message" && this.#listeners.push(listener as (event: { data: unknown }) => void),
-      } as Wire;
-    },
-    token: async () => undefined,
-    http: async () => ({ status: 0 }),
-    proveTerm: async () => undefined,
-  } satisfies SyncHost;
-
-  /** Any message of the edge. */
-  say(data: unknown): void {
-    for (const hear of this.#listeners) hear({ data });
-  }
-
-  get pings(): number {
-    return this.sent.filter((data) => data === "ping").length;
-  }
-
-  async pass(ms: number): Promise<void> {
-    const until = this.now + ms;
-    for (;;) {
-      for (let turn = 0; turn < 10; turn++) await Promise.resolve();
-      const next = this.#timers.filter(({ at }) => at <= until).sort((a, b) => a.at - b.at)[0];
-      if (!next) break;
-      this.#timers = this.#timers.filter((each) => each !== next);
-      this.now = Math.max(this.now, next.at);
-      next.work();
-    }
-    this.now = until;
-  }
-}
+import { World } from "./link-world.ts";
 
 async function liveLink(world: World): Promise<SyncLink> {
   const link = new SyncLink({

@@ -10,6 +10,7 @@
  *
  * This file holds long-poll, and what it shares with SSE (sse.ts).
  */
+import { BYTES_HEADER } from "../../src/sync/http-words.ts";
 import { EdgeError } from "../errors.ts";
 import { nextCursor } from "../wire/cursors.ts";
 import { H } from "../wire/durable-streams.ts";
@@ -36,6 +37,7 @@ function answerOf(waiting: Response, watch: Watch, from: number): Response | und
   const headers = new Headers(waiting.headers);
   headers.delete("content-length");
   headers.set(H.next, formatOffset(news.end));
+  if (headers.has(BYTES_HEADER)) headers.set(BYTES_HEADER, String(news.body.length));
   if (news.end < watch.end) headers.delete(H.upToDate);
   else if (watch.closed) headers.set(H.closed, "true");
   return new Response(news.body as BodyInit, { status: 200, headers });

@@ -8,7 +8,7 @@
  */
 import { checkBatches } from "../stream/batch-check.ts";
 import type { PackingKernel } from "../../src/kernel/types.ts";
-import { END_HEADER, LIFE_HEADER } from "../../src/sync/http-words.ts";
+import { BYTES_HEADER, END_HEADER, LIFE_HEADER } from "../../src/sync/http-words.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
 import { type Answer, jsonAnswer } from "../wire/http.ts";
@@ -55,10 +55,11 @@ interface Asked {
   readonly wantsTide: boolean;
 }
 
-const tideHeaders = ({ start, tail, outboxes }: Stream): Record<string, string> => ({
+const tideHeaders = ({ start, tail, outboxes }: Stream, bodyBytes: number): Record<string, string> => ({
   [H.start]: formatOffset(start),
   [END_HEADER]: formatOffset(tail),
   [LIFE_HEADER]: outboxes.lives.current,
+  [BYTES_HEADER]: String(bodyBytes),
 });
 
 export async function answerBatches(stream: Stream, url: URL, { until, isLong, wantsTide }: Asked): Promise<Response> {
@@ -83,6 +84,6 @@ export async function answerBatches(stream: Stream, url: URL, { until, isLong, w
   const headers = batchesHeaders(from, { nextOffset, upToDate, ended: upToDate && stream.closed });
   return new Response(bytes as BodyInit, {
     status: 200,
-    headers: { ...headers, ...(wantsTide && tideHeaders(stream)) },
+    headers: { ...headers, ...(wantsTide && tideHeaders(stream, bytes.length)) },
   });
 }

@@ -11,7 +11,7 @@ const EXPOSED =
   Location, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, Stream-SSE-Data-Encoding,
   Retry-After, Link, Content-Range, Accept-Ranges, Age, Allow, Date, Vary, WWW-Authenticate, X-Accel-Buffering,
   CF-Ray, Tidemark-Error, Tidemark-Start-Offset, Tidemark-From-Offset, Tidemark-End-Offset,
-  Tidemark-Life, ${SETTINGS}`.replace(/\s+/g, " ");
+  Tidemark-Life, Tidemark-Body-Bytes, ${SETTINGS}`.replace(/\s+/g, " ");
 const ALLOWED =
   `Authorization, Accept, Content-Type, Range, Last-Event-ID, If-None-Match, Stream-TTL, Stream-Expires-At,
   Stream-Closed, Stream-Seq, Producer-Id, Producer-Epoch, Producer-Seq, Stream-Forked-From, Stream-Fork-Offset,

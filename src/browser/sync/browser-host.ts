@@ -3,6 +3,7 @@
  */
 import { TidemarkError } from "../../errors.ts";
 import type { Wire } from "../../sync/edge-socket.ts";
+import { retryMsOf } from "../../sync/http-words.ts";
 import type { HttpAnswer, HttpRequest } from "../../sync/http-wire.ts";
 import type { SyncHost } from "../../sync/sync-host.ts";
 
@@ -74,7 +75,7 @@ export const browserHost = ({ token, proveTerm }: BrowserHostOptions): SyncHost 
       headers: { ...headers, ...authorization },
       signal: AbortSignal.timeout(REQUEST_MS),
     });
-    return { status: response.status };
+    return { status: response.status, retryMs: retryMsOf(response.headers.get("retry-after"), Date.now()) };
   },
   token,
   proveTerm,

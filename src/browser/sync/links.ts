@@ -4,9 +4,8 @@
  */
 import { type LinkOptions, type Linked, SyncLink } from "../../sync/link.ts";
 import type { LinkEvent, LinkState } from "../../sync/link-state.ts";
+import { TOPICS_MAX } from "../../sync/window-budget.ts";
 
-/** The edge's limit of logs on one socket. */
-export const TOPICS_MAX = 256;
 const IDLE: LinkState = { at: "idle" };
 
 interface OneLink {

@@ -53,9 +53,6 @@ export interface TideSyncHost extends AnswerHost {
 
 /** The status is told at most this often: once in a frame of the screen. */
 const STATUS_MS = 16;
-/** Most bytes that one follow may have on their way while it catches up. Together all follows have WINDOWS_BYTES. */
-const WINDOW_BYTES = 8 * 1024 * 1024;
-const WINDOWS_BYTES = 12 * 1024 * 1024;
 /** So many retractions of a topic are remembered for tabs that were not there. */
 const RETRACTED_MAX = 100;
 
@@ -286,7 +283,6 @@ export class TideSync {
       create: () => kept().create !== false && this.#make(path, kept()),
       fits: (contentType) => fitsType(kept().serializer, contentType),
       refused: adoptedLook(store, this.#host.kernel),
-      windowBytesMax: Math.min(WINDOW_BYTES, Math.floor(WINDOWS_BYTES / Math.max(1, this.#topics.size))),
       changed: () => this.#changed(),
       tell: (news) => this.#news(topic, news),
       unauthorized: () => this.#links?.step({ on: "unauthorized" }),
@@ -300,11 +296,12 @@ export class TideSync {
     const link = this.#links!.state;
     const token = link.at === "live" ? link.token : undefined;
     const url = `${this.#url}/v1/stream/${pathInAddress(path)}`;
-    const { status } = await this.#worker.http({ method: "PUT", url, token, headers: creationHeaders(kept) });
+    const { status, retryMs } = await this.#worker.http({ method: "PUT", url, token, headers: creationHeaders(kept) });
     if (status >= 300 && status !== 409)
       throw new TidemarkError("UNKNOWN_TOPIC", `the edge does not make ${path}: ${status}`, {
-        edge: "NOT_FOUND",
+        edge: status === 429 ? "TOO_MANY_REQUESTS" : "NOT_FOUND",
         status,
+        ...(retryMs && { retryAfter: retryMs / 1000 }),
       });
   }
 

@@ -97,7 +97,7 @@ async function catchUp(bench: SyncBench): Promise<void> {
     const log = await bench.bare(path);
     const started = performance.now();
     const MIB8 = 8 * 1024 * 1024;
-    for await (const { nextOffset } of log.follow(0, { windowBytes: 65_536, windowBytesMax: MIB8 }))
+    for await (const { nextOffset } of log.follow(0, { windowBytes: 65_536, resize: (has) => Math.min(2 * has, MIB8) }))
       if (nextOffset >= end) break;
     const bare = (end * 1_000) / (performance.now() - started);
     log.socket.close();

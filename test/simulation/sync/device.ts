@@ -28,6 +28,7 @@ import type { TokenDesk } from "./tokens.ts";
 import { streamOf } from "../../../src/sync/joining.ts";
 import type { Range, TakenTo } from "../../../src/sync/topic-store.ts";
 import type { TopicStorage } from "../../../src/sync/topic-storage.ts";
+import { WindowBudget } from "../../../src/sync/window-budget.ts";
 import { type Speaking, WINDOW_BYTES, WireJudge } from "./wire-judge.ts";
 
 /** An operation of a volume takes less than so long. */
@@ -51,7 +52,8 @@ export interface DeviceWorld {
   readonly httpFault: HttpWayHost["fault"];
   fail(why: string): void;
   /** A session blocked or stopped, or its volume must be opened again. */
-  hear(opening: Opening, news: string): void;
+  /** `where`: of a quota. */
+  hear(opening: Opening, news: string, where?: string): void;
 }
 
 /** What an opening sees of the world. */
@@ -175,7 +177,9 @@ export class Opening {
     this.#watchLooks(storage.store);
     const sessions = new Set<Session>();
     const host = this.#host();
-    const link = new SyncLink({ host, url: EDGE_URL, sessions, changed: () => this.#looked(link), token: () => {} });
+    const windows = new WindowBudget(WINDOW_BYTES);
+    const changed = (): void => this.#looked(link);
+    const link = new SyncLink({ host, url: EDGE_URL, sessions, windows, changed, token: () => {} });
     const session = new Session({
       host,
       store: storage.store,
@@ -186,11 +190,10 @@ export class Opening {
       onTrimmed: "skip",
       fits: () => true,
       refused: () => Promise.resolve(undefined),
-      windowBytesMax: WINDOW_BYTES,
       changed: () => this.#lookStale(),
       tell: (news) => {
         if (news.type === "offered" && device.offer) device.offer.left += news.left;
-        world.hear(this, news.type);
+        world.hear(this, news.type, news.type === "quota" ? news.where : undefined);
       },
       unauthorized: () => link.step({ on: "unauthorized" }),
       served: () => link.step({ on: "served" }),

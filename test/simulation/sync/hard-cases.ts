@@ -363,7 +363,7 @@ async function fullWhileFollowing(stage: Stage): Promise<void> {
   device.disk.isFull = true;
   for (let bytes = 0; bytes < 3 * SLOT_BYTES; bytes += SLOT_BYTES / 8)
     await time.until(edge.append(stage.record({ padding: SLOT_BYTES / 8 })));
-  await stage.until("it is not full", () => (stage.counts["quota"] ?? stage.counts["failed"]) !== undefined);
+  await stage.until("it is not full", () => (stage.counts["quota device"] ?? stage.counts["failed"]) !== undefined);
   device.disk.isFull = false;
   await stage.end();
 }

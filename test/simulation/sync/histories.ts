@@ -21,6 +21,9 @@ const OTHERS = 4;
 const BATCHES = 6;
 /** Operations of a device's volume while it becomes level. */
 const DISK_STEPS = 20;
+/** So long a full edge is tried, and so often at most: once in 15 s in the mean, and more often at first. */
+const FULL_MS = 120_000;
+const FULL_TRIES_MAX = 25;
 /** Writes of the edge's database around a seal. */
 const SEAL_WRITES = 12;
 /** Operations of a device's volume while a batch is set aside for the first time. */
@@ -381,6 +384,30 @@ async function firstLifeUnwritten(stage: Stage): Promise<void> {
   await stage.end();
 }
 
+/** The edge is full, and then the device: each is told as what it is, and sync goes on by itself once there is room. */
+async function fullPlaces(stage: Stage): Promise<void> {
+  const { edge, counts } = stage;
+  await stage.time.until(edge.make());
+  const device = stage.device();
+  await stage.level(device);
+  edge.fill(true);
+  await stage.write(device);
+  await stage.until("nobody is told of a full edge", () => (counts["quota edge"] ?? 0) > 0);
+  await stage.run(FULL_MS);
+  if ((counts["quota edge"] ?? 0) > FULL_TRIES_MAX) stage.fail(`quota: ${counts["quota edge"]} tries at a full edge`);
+  if (counts["quota device"]) stage.fail("quota: the device is not full");
+  edge.fill(false);
+  await stage.level(device);
+  const told = counts["quota edge"];
+  device.disk.isFull = true;
+  const padding = 10_000;
+  for (let i = 0; i < OTHERS; i++) await stage.time.until(edge.append(stage.record({ padding })));
+  await stage.until("nobody is told of a full device", () => (counts["quota device"] ?? 0) > 0);
+  if (counts["quota edge"] !== told) stage.fail("quota: the edge is not full");
+  device.disk.isFull = false;
+  await stage.end();
+}
+
 export const HISTORIES: Readonly<Record<string, History>> = {
   "a look while records settle": lookWhileSettling,
   "an append while an id is left": appendWhileLeaving,
@@ -397,6 +424,7 @@ export const HISTORIES: Readonly<Record<string, History>> = {
   "away for longer than tombstones live": longAway,
   "set aside, and the power goes": asideWithoutPower,
   "a first life that is not written": firstLifeUnwritten,
+  "a full edge, and a full device": fullPlaces,
   ...HARD_CASES,
   ...ROUND_TRIPS,
 };

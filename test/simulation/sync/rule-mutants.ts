@@ -83,9 +83,9 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
   // Bounds.
   {
     name: "frames on their way have no limit",
-    file: PUMP,
-    find: "const FRAMES_IN_FLIGHT = 8;",
-    replace: "const FRAMES_IN_FLIGHT = 80;",
+    file: "src/sync/window-budget.ts",
+    find: "const PUSHES = 8;",
+    replace: "const PUSHES = 80;",
     found: /^bounds.*on their way/,
     history: "many pushes without an answer",
     isQuick: true,
@@ -93,8 +93,8 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
   {
     name: "a window creeps",
     file: "src/sync/follow-window.ts",
-    find: "this.#taken += bytes + more;",
-    replace: "this.#taken += 2 * bytes + more;",
+    find: "const taken = this.#taken + bytes;",
+    replace: "const taken = this.#taken + 2 * bytes;",
     found: /^bounds.*credits/,
     plan: "wide",
     from: 1,
@@ -288,8 +288,8 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
   {
     name: "a request over HTTP that fails does not end the wire",
     file: "src/sync/http-wire.ts",
-    find: "this.#end(thrown instanceof Ended ? thrown.code : LOST);",
-    replace: "if (thrown instanceof Ended) this.#end(thrown.code);",
+    find: "this.#end(code, reason);",
+    replace: "if (thrown instanceof Ended) this.#end(code, reason);",
     found: /^liveness/,
     plan: "wide",
     having: ["http"],

@@ -62,8 +62,9 @@ export class Stage {
   readonly fail = (why: string): void => {
     this.failed ??= why;
   };
-  hear(_: Opening, news: string): void {
-    this.counts[news] = (this.counts[news] ?? 0) + 1;
+  hear(_: Opening, news: string, where?: string): void {
+    const name = where === undefined ? news : `${news} ${where}`;
+    this.counts[name] = (this.counts[name] ?? 0) + 1;
   }
 
   device({ indexMax = 65_536, disk = SimDisk.made(this.random) }: StagedDevice = {}): Device {

@@ -1,0 +1,133 @@
+/**
+ * The windows of a link's follows: how many bytes of batches the edge may send to each before credits go back. All of
+ * them together stay within WINDOWS_BYTES, however topics come and go.
+ *
+ *   WINDOWS_BYTES │ BASE_BYTES for each topic that a link may carry │ the pool: what larger windows have beyond that │
+ *
+ * A follow begins small, doubles while it catches up, up to an even part of the pool, and is small again when it is
+ * level. Near the end of the log it takes no more than is left to come, because credits that the edge has stay there.
+ * A window shrinks by credits that are not given back. Only a batch that is larger than its window goes beyond.
+ *
+ * An edge that ends the socket as too slow (4429) halves all of that, and the pushes under way. Each RESTORE_MS of a
+ * connection doubles it again.
+ */
+
+/** The edge's limit of logs on one socket. */
+export const TOPICS_MAX = 256;
+export const WINDOWS_BYTES = 12 * 1024 * 1024;
+const BASE_BYTES = 16 * 1024;
+/** Of a follow that is level or begins, if the pool has so much. */
+export const LEVEL_BYTES = 64 * 1024;
+/** Most of one follow. The window divided by the round trip is its speed. */
+export const FOLLOW_BYTES_MAX = 8 * 1024 * 1024;
+const PUSHES = 8;
+const HALVINGS_MAX = 6;
+export const RESTORE_MS = 600_000;
+
+/** Where a follow stands when the loop has taken a frame. */
+export interface FollowedTo {
+  /** Of the frame. */
+  readonly bytes: number;
+  readonly nextOffset: number;
+  readonly isLevel: boolean;
+}
+
+export class WindowBudget {
+  /** Most of one follow. */
+  readonly #windowBytes: number;
+  #halvings = 0;
+  #used = 0;
+  readonly #catching = new Set<WindowShare>();
+
+  constructor(windowBytes = FOLLOW_BYTES_MAX) {
+    this.#windowBytes = windowBytes;
+  }
+
+  /** Pushes of one topic that may be under way. */
+  get pushes(): number {
+    return Math.max(1, PUSHES >> this.#halvings);
+  }
+  get isHalved(): boolean {
+    return this.#halvings > 0;
+  }
+  halve(): void {
+    this.#halvings = Math.min(HALVINGS_MAX, this.#halvings + 1);
+  }
+  restore(): void {
+    this.#halvings = Math.max(0, this.#halvings - 1);
+  }
+
+  /** The window of one follow, until its end(). `edgeEnd`: the end of the edge's log, as it was told last. */
+  share(from: number, edgeEnd: () => number | undefined): WindowShare {
+    return new WindowShare(this, from, edgeEnd);
+  }
+
+  /** Called by a share: its window is `to` now, and was `from`. */
+  changed(from: number, to: number): void {
+    this.#used += Math.max(0, to - BASE_BYTES) - Math.max(0, from - BASE_BYTES);
+  }
+
+  /** For a share that has `has` bytes and would have `wanted`. Those that catch up have even parts of the pool. */
+  most(share: WindowShare, has: number, wanted: number, isCatchingUp: boolean): number {
+    if (isCatchingUp) this.#catching.add(share);
+    else this.#catching.delete(share);
+    const pool = (WINDOWS_BYTES - TOPICS_MAX * BASE_BYTES) >> this.#halvings;
+    let caught = 0;
+    for (const { bytes } of this.#catching) caught += Math.max(0, bytes - BASE_BYTES);
+    // What the others have is not shared.
+    const fair = BASE_BYTES + Math.floor((pool - this.#used + caught) / Math.max(1, this.#catching.size));
+    const free = Math.max(has, BASE_BYTES) + pool - this.#used;
+    return Math.max(BASE_BYTES, Math.min(wanted, this.#windowBytes >> this.#halvings, fair, free));
+  }
+
+  left(share: WindowShare): void {
+    this.#catching.delete(share);
+  }
+}
+
+export class WindowShare {
+  readonly #budget: WindowBudget;
+  readonly #from: number;
+  readonly #edgeEnd: () => number | undefined;
+  #came = 0;
+  /** The window, as the budget counts it. */
+  #bytes = 0;
+
+  constructor(budget: WindowBudget, from: number, edgeEnd: () => number | undefined) {
+    this.#budget = budget;
+    this.#from = from;
+    this.#edgeEnd = edgeEnd;
+    this.#become(budget.most(this, 0, LEVEL_BYTES, false));
+  }
+
+  /** What the follow begins with, and what it has since. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  #become(bytes: number): number {
+    this.#budget.changed(this.#bytes, bytes);
+    return (this.#bytes = bytes);
+  }
+
+  /** The window from now on. It was `has` bytes, and of these the edge may have `least` already. */
+  next(has: number, least: number, { bytes, nextOffset, isLevel }: FollowedTo): number {
+    this.#come(has, bytes);
+    // By the mean of bytes an offset so far. Where the rest has more, the window grows once more.
+    const mean = this.#came / Math.max(1, nextOffset - this.#from);
+    const left = isLevel ? 0 : mean * Math.max(0, (this.#edgeEnd() ?? Infinity) - nextOffset);
+    const wanted = Math.max(LEVEL_BYTES, Math.min(2 * has, left + LEVEL_BYTES));
+    return this.#become(Math.max(least, this.#budget.most(this, has, wanted, left > LEVEL_BYTES)));
+  }
+
+  #come(has: number, bytes: number): void {
+    this.#came += bytes;
+    // A batch that was larger than the window has widened it.
+    this.#become(has);
+  }
+
+  end(): void {
+    this.#budget.left(this);
+    this.#become(0);
+  }
+}
