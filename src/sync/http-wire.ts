@@ -217,7 +217,7 @@ export class HttpWire implements Wire {
     const credits = isPush ? frame.payload.length : 0;
     const told =
       answer.status === 200
-        ? await answer.bytes()
+        ? await wholeBody(answer)
         : await this.#refusal(answer, channel.number, frame.type === FrameType.OPEN ? 0 : frame.id, credits);
     const said = decodeFrame(told);
     // Something between may have cut the answer short. Batches, and the size of one that is too large, are no JSON.
@@ -323,6 +323,17 @@ export class HttpWire implements Wire {
     this.#told(jsonFrame({ type: FrameType.END, ...fields }, { logEndOffset: ends.highWatermark }));
     this.#cancel(channel, follow.id);
   }
+}
+
+/**
+ * A frame that was cut behind its header looks like one that holds nothing, as at the end of the log. An edge of an
+ * earlier version does not say how long it is.
+ */
+async function wholeBody(answer: HttpAnswer): Promise<Uint8Array> {
+  const bytes = await answer.bytes();
+  const said = answer.header(BYTES_HEADER);
+  if (said !== null && Number(said) !== bytes.length) throw new Ended(LOST);
+  return bytes;
 }
 
 const isClaim = ({ payload }: Frame): boolean => readPush(payload)?.readTo !== undefined;

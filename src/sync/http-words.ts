@@ -17,7 +17,7 @@ export const TIDE_HEADER = "Tidemark-Tide";
 /** Of the answer to such a read. The log's start has a header of its own in every answer. */
 export const END_HEADER = "Tidemark-End-Offset";
 export const LIFE_HEADER = "Tidemark-Life";
-/** How long the body is: one that something between has emptied is no hole that compaction left. */
+/** Of that answer, and of one that is a frame: how many bytes its body has, which something between may have cut. */
 export const BYTES_HEADER = "Tidemark-Body-Bytes";
 
 /** After so long over HTTP a WebSocket is tried again: the network may be another one by now. */

@@ -1,10 +1,14 @@
-/** What a fetch gives over the wire of HTTP, a batch or its size. The rest: test/edge/sync-over-http.test.ts. */
+/**
+ * What a fetch gives over the wire of HTTP, a batch or its size; and answers that something between has cut short. The
+ * rest: test/edge/sync-over-http.test.ts.
+ */
 import { describe, expect, it } from "vitest";
 import { BATCH_BYTES_MAX } from "../../src/log/limits.ts";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { EdgeSocket, type Wire } from "../../src/sync/edge-socket.ts";
 import { decodeFrame, encodeFrame, FrameType, jsonFrame } from "../../src/sync/frames.ts";
-import { HttpWire } from "../../src/sync/http-wire.ts";
+import { type HttpAnswer, HttpWire } from "../../src/sync/http-wire.ts";
+import { BYTES_HEADER, END_HEADER, formatOffset, LIFE_HEADER } from "../../src/sync/http-words.ts";
 import { releaseKernel } from "../support/kernels.ts";
 
 const kernel = await releaseKernel();
@@ -58,5 +62,74 @@ describe("a fetch over HTTP", () => {
     });
     expect((await log.fetch(0)).length).toBe(BATCH_BYTES_MAX);
     expect(closes).toEqual([]);
+  });
+});
+
+/** Answers an open, and then one request with this; the next one is lost. */
+function wireWith(answer: (channel: number, id: number) => HttpAnswer, closes: number[]): HttpWire {
+  let isAnswered = false;
+  const wire = new HttpWire({
+    url: "https://edge.example",
+    token: undefined,
+    async request({ body }) {
+      const { type, channel, id } = body ? decodeFrame(body)! : { type: 0, channel: 0, id: 0 };
+      if (type !== FrameType.OPEN && isAnswered) throw new TypeError("lost");
+      isAnswered = type !== FrameType.OPEN;
+      if (isAnswered) return answer(channel, id);
+      const told = jsonFrame({ type: FrameType.HELLO, channel }, HELLO);
+      return { status: 200, header: () => null, bytes: async () => told };
+    },
+    after: () => () => undefined,
+  });
+  (wire as Wire).addEventListener("close", ({ code }) => closes.push(code));
+  return wire;
+}
+
+const answerOf = (headers: Readonly<Record<string, string>>, bytes: Uint8Array): HttpAnswer => ({
+  status: 200,
+  header: (name) => headers[name] ?? null,
+  bytes: async () => bytes,
+});
+
+describe("a body that something between has cut to nothing", () => {
+  const batch = batchOf(10);
+  const NOTHING = new Uint8Array(0);
+  const tide = {
+    "Tidemark-From-Offset": formatOffset(0),
+    "Tidemark-Start-Offset": formatOffset(0),
+    "Stream-Next-Offset": formatOffset(1),
+    [END_HEADER]: formatOffset(1),
+    [LIFE_HEADER]: "0000000100000001",
+  };
+
+  it("of a follow ends the wire, and no record is taken for compacted", async () => {
+    const closes: number[] = [];
+    const wire = wireWith(() => answerOf({ ...tide, [BYTES_HEADER]: String(batch.length) }, NOTHING), closes);
+    const log = await EdgeSocket.connect(wire, { after: () => () => undefined }).open("orders");
+    const taken: number[] = [];
+    const follow = (async () => {
+      for await (const { nextOffset } of log.follow(0)) taken.push(nextOffset);
+    })();
+    await expect(follow).rejects.toMatchObject({ code: "CLOSED" });
+    expect([taken, closes]).toEqual([[], [1006]]);
+  });
+
+  it("of a follow that compaction left empty is as long as it says: what was there is passed", async () => {
+    const wire = wireWith(() => answerOf({ ...tide, [BYTES_HEADER]: "0" }, NOTHING), []);
+    const log = await EdgeSocket.connect(wire, { after: () => () => undefined }).open("orders");
+    const first = await log.follow(0).next();
+    expect(first.value).toMatchObject({ nextOffset: 1, bytes: NOTHING });
+    wire.close();
+  });
+
+  it("of a fetch ends the wire, and is not the end of the log", async () => {
+    const closes: number[] = [];
+    const wire = wireWith((channel, id) => {
+      const whole = encodeFrame({ type: FrameType.BATCHES, channel, id, payload: batch });
+      return answerOf({ [BYTES_HEADER]: String(whole.length) }, whole.slice(0, whole.length - batch.length));
+    }, closes);
+    const log = await EdgeSocket.connect(wire, { after: () => () => undefined }).open("orders");
+    await expect(log.fetch(0)).rejects.toMatchObject({ code: "CLOSED" });
+    expect(closes).toEqual([1006]);
   });
 });

@@ -1,6 +1,6 @@
 /** A request that carries one frame (front/frame-over-http.ts), in the object. The answer is a frame as well. */
 import { decodeFrame, FrameType } from "../../src/sync/frames.ts";
-import { FRAME_TYPE, readSpeaking } from "../../src/sync/http-words.ts";
+import { BYTES_HEADER, FRAME_TYPE, readSpeaking } from "../../src/sync/http-words.ts";
 import { badRequest } from "../errors.ts";
 import { FRAME_HEADER } from "../rpc/internal-headers.ts";
 import { OWNER_CHARS } from "../store/outbox-bytes.ts";
@@ -19,5 +19,10 @@ export async function answerFrame(request: Request, sockets: LogSockets): Promis
   if (!frame) throw badRequest("the body is not one frame");
   const speaker = frame.type === FrameType.PUSH ? speakerIn(request.headers.get(FRAME_HEADER)!) : undefined;
   const answer = await sockets.answer(frame, speaker);
-  return new Response(answer as BodyInit, { headers: { "content-type": FRAME_TYPE, "cache-control": "no-store" } });
+  const headers = {
+    "content-type": FRAME_TYPE,
+    "cache-control": "no-store",
+    [BYTES_HEADER]: String(answer.byteLength),
+  };
+  return new Response(answer as BodyInit, { headers });
 }
