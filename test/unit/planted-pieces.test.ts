@@ -14,6 +14,7 @@ import { MUTANTS } from "../simulation/mutants.ts";
 import { HARD_MUTANTS } from "../simulation/sync/hard-mutants.ts";
 import { SYNC_MUTANTS } from "../simulation/sync/mutants.ts";
 import { RULE_MUTANTS } from "../simulation/sync/rule-mutants.ts";
+import { TOPIC_MUTANTS } from "../simulation/sync/topic-mutants.ts";
 import { TABS_MUTANTS } from "../simulation/tabs/mutants.ts";
 import { pieceOf } from "../support/planted-bug.ts";
 import { VIEW_MUTANTS } from "./view-mutants.ts";
@@ -30,7 +31,7 @@ interface Piece {
 
 const LISTS: Readonly<Record<string, readonly Piece[]>> = {
   simulation: MUTANTS,
-  sync: [...SYNC_MUTANTS, ...RULE_MUTANTS, ...HARD_MUTANTS],
+  sync: [...SYNC_MUTANTS, ...RULE_MUTANTS, ...HARD_MUTANTS, ...TOPIC_MUTANTS],
   views: VIEW_MUTANTS,
   tabs: TABS_MUTANTS,
   worlds: WORLD_BUGS,

@@ -85,9 +85,9 @@ function crash(device: Device, how: "process" | "power"): void {
 async function told(seed: number, at: number, fault: FrameFault): Promise<string | undefined> {
   const stage = new Stage(seed);
   let messages = 0;
-  if (fault === "lost") stage.edge.loses = ({ type }) => ++messages === at && AWAITED.has(type);
+  if (fault === "lost") stage.front.loses = ({ type }) => ++messages === at && AWAITED.has(type);
   else
-    stage.edge.delivered = (socket) => {
+    stage.front.delivered = (socket) => {
       if (++messages === at) strike(stage, fault, socket);
     };
   await session(stage).catch((thrown: unknown) => stage.fail(`it throws: ${String(thrown)}`));
@@ -97,7 +97,7 @@ async function told(seed: number, at: number, fault: FrameFault): Promise<string
 async function countOf(seed: number): Promise<number> {
   const stage = new Stage(seed);
   let messages = 0;
-  stage.edge.delivered = () => void messages++;
+  stage.front.delivered = () => void messages++;
   await session(stage);
   if (stage.failed !== undefined) throw new Error(stage.failed);
   return messages;

@@ -1,12 +1,13 @@
 /**
  * The edge of a simulation of sync: one log with the Worker's own code behind its sockets (LogSockets, Stream, the
  * registry) over Node's SQLite. Its object restarts, sleeps, loses power, is full, and is put back; its log is trimmed,
- * compacted, closed, deleted and made anew.
+ * compacted, closed, deleted and made anew. Logs of one edge share its front (front.ts).
  *
- *   SimSocket (network.ts) ── LogSockets ── Stream ── SimSql
- *                                             └ every commit ─▶ Ledger
+ *   SimSocket (network.ts) ── SimFront ── LogSockets ── Stream ── SimSql
+ *                                                         └ every commit ─▶ Ledger
  */
 import { Compactor } from "../../../src/log/compaction.ts";
+import { concat } from "../../../src/record/bytes.ts";
 import { readHeader } from "../../../src/record/format.ts";
 import { decodeFrame, type Frame, FrameType } from "../../../src/sync/frames.ts";
 import { EdgeError } from "../../../worker/errors.ts";
@@ -22,16 +23,15 @@ import { Counters } from "../../../worker/telemetry/counters.ts";
 import { kernel } from "../../unit/outbox-edge.ts";
 import { STREAM_CONFIG } from "../../support/stream-config.ts";
 import { Ledger } from "./ledger.ts";
-import type { HttpDoor } from "./http-way.ts";
-import { type DeviceEnd, type Front, type Joiner, type ObjectSocket, SimSocket } from "./network.ts";
+import { SimFront } from "./front.ts";
+import type { HttpLog } from "./http-way.ts";
+import type { DeviceEnd, Joiner, LogDoor, ObjectSocket, SimSocket } from "./network.ts";
 import { batchOf, judgeBatch, namesIn, type NamedRecord } from "./records.ts";
 import { type DatabaseState, SimSql } from "./sim-sql.ts";
 import { StandingJudge } from "./standing-judge.ts";
 import type { Time } from "./time.ts";
-import { tokenOf } from "./tokens.ts";
 
 export const PATH = "t";
-const EPOCH_MS = 1_764_000_000_000;
 const READ_BYTES = 1 << 20;
 const DAY_MS = 86_400_000;
 /** A group commit takes less than so long. */
@@ -50,9 +50,10 @@ export interface EdgeBackup {
   readonly names: readonly string[];
 }
 
-export class SimEdge implements Front, HttpDoor {
+export class SimEdge implements LogDoor, HttpLog {
   readonly time: Time;
-  readonly path = PATH;
+  readonly path: string;
+  readonly front: SimFront;
   readonly ledger: Ledger;
   readonly #settings: EdgeSettings;
   readonly #sql = new SimSql();
@@ -63,43 +64,55 @@ export class SimEdge implements Front, HttpDoor {
   #opened: Stream | undefined;
   #made = 0;
   #draws = 0;
-  readonly #clients = new Set<SimSocket>();
   readonly #lookers = new Set<() => void>();
-  readonly #withdrawn = new Set<string>();
-  isReachable = true;
-  /** Cut once so many messages more have been delivered. */
-  cutAfter = Infinity;
   /** From its waking on the object needs up to so long until it is open. */
   wakesWithin = 0;
   #wakes: Promise<void> | undefined;
   /** Refuses requests with this code. */
   refuses: "TOO_MANY_REQUESTS" | "BACKPRESSURE" | "INTERNAL" | undefined;
-  /** So long each message takes, each way. Undefined: chance decides. */
-  wayMs: number | undefined;
-  /** So many joins, or their answers, are lost on sockets that go on. */
-  losesJoins = 0;
   /** At the next push the log is sealed, and the power is cut after so many writes. */
   sealsAtPush: number | undefined;
-  clockMs = EPOCH_MS;
   /** What has begun since the ledger looked; the power may have been cut in the middle of it. */
   #mayHaveLost: "nothing" | "trimmed" | "more" = "nothing";
   /** Commits that wait, and messages that are being taken. */
   #busy = 0;
-  /** Told of a fault that waited for its moment. */
+  /** Told of a fault that waited for its moment, and of entries that leave the registry's memory. */
   onStruck: (name: string) => void = () => undefined;
   /** Told of each push that passes, before it is taken. */
   onPush: (socket: object, owner: string) => void = () => undefined;
 
-  constructor(time: Time, settings: EdgeSettings, fail: (why: string) => void) {
+  constructor(
+    time: Time,
+    settings: EdgeSettings,
+    fail: (why: string) => void,
+    { front = new SimFront(time), path = PATH }: { readonly front?: SimFront; readonly path?: string } = {},
+  ) {
     this.time = time;
+    this.front = front;
+    this.path = path;
+    front.add(this);
     this.#settings = settings;
     this.ledger = new Ledger(fail);
     this.#standing = new StandingJudge(fail);
-    this.#sql.onWritten = (query, values) => this.#standing.wrote(query, values);
+    this.#sql.onWritten = (query, values) => {
+      if (this.#standing.wrote(query, values)) this.onStruck("spill");
+    };
   }
 
   now(): number {
-    return this.clockMs + this.time.ms;
+    return this.front.now();
+  }
+  get clockMs(): number {
+    return this.front.clockMs;
+  }
+  set clockMs(ms: number) {
+    this.front.clockMs = ms;
+  }
+  get isReachable(): boolean {
+    return this.front.isReachable;
+  }
+  set isReachable(isSo: boolean) {
+    this.front.isReachable = isSo;
   }
   get strikes() {
     return this.#sql.strikes;
@@ -131,7 +144,9 @@ export class SimEdge implements Front, HttpDoor {
       ctx: {
         acceptWebSocket: () => undefined,
         getWebSockets: () =>
-          [...this.#clients].flatMap(({ channels }) => [...channels.values()]).filter(({ isAccepted }) => isAccepted),
+          [...this.front.clients]
+            .flatMap(({ channels }) => [...channels.values()])
+            .filter(({ door, isAccepted }) => door === this && isAccepted),
       },
       stream: () => this.stream(),
       begin: () => this.begin(),
@@ -215,19 +230,27 @@ export class SimEdge implements Front, HttpDoor {
 
   /** The object starts anew: memory is gone, rows stay. Channels end, or whole sockets do. */
   reset(withSockets: boolean): void {
-    const clients = [...this.#clients];
+    const clients = [...this.front.clients];
     this.wake();
     for (const client of clients) {
-      if (withSockets) this.cut(client, 1012);
-      else for (const channel of [...client.channels.keys()]) client.endChannel(channel, "CLOSED");
+      if (!withSockets) this.#endChannels(client, "CLOSED");
+      else if (this.front.isOnlyLog || this.#channelsOf(client).length > 0) this.front.cut(client, 1012);
     }
+  }
+
+  #channelsOf({ channels }: SimSocket): number[] {
+    return [...channels].filter(([, { door }]) => door === this).map(([channel]) => channel);
+  }
+  #endChannels(client: SimSocket, code: "CLOSED" | "GONE"): void {
+    for (const channel of this.#channelsOf(client)) client.endChannel(channel, code);
   }
 
   /** At the next write but so many the power is cut. */
   losePower(after: number): void {
     this.#sql.writesLeft = after;
     this.#sql.onCut = () => {
-      for (const client of this.#clients) for (const object of client.channels.values()) object.isOpen = false;
+      for (const client of this.front.clients)
+        for (const object of client.channels.values()) if (object.door === this) object.isOpen = false;
       this.time.after(0, () => this.reset(this.time.random.chance(0.5)));
     };
   }
@@ -238,7 +261,7 @@ export class SimEdge implements Front, HttpDoor {
     this.#sql.isFull = false;
     this.#sql.writesLeft = undefined;
     this.refuses = undefined;
-    this.losesJoins = 0;
+    this.front.wholeAgain();
     this.sealsAtPush = undefined;
   }
 
@@ -329,9 +352,9 @@ export class SimEdge implements Front, HttpDoor {
     this.#sql.putBack(undefined);
     this.#standing.forget();
     this.ledger.madeAnew();
-    const clients = [...this.#clients];
+    const clients = [...this.front.clients];
     this.wake();
-    for (const client of clients) for (const channel of [...client.channels.keys()]) client.endChannel(channel, "GONE");
+    for (const client of clients) this.#endChannels(client, "GONE");
   }
 
   /** The ledger gets what was committed since, and learns what is gone. */
@@ -358,23 +381,29 @@ export class SimEdge implements Front, HttpDoor {
     this.#mayHaveLost = "nothing";
   }
 
-  async #held(): Promise<Map<number, string>> {
+  /** All batches that the log holds. */
+  async held(): Promise<Uint8Array> {
     const stream = await this.#stream;
-    const held = new Map<number, string>();
+    const all: Uint8Array[] = [];
     for (let at = stream?.start ?? 0; stream && at < stream.tail;) {
       const { bytes, nextOffset } = await stream.readBatches(at, stream.tail, READ_BYTES);
-      for (const [offset, name] of namesIn(bytes)) held.set(offset, name);
+      all.push(bytes);
       at = nextOffset;
     }
-    return held;
+    return concat(all);
+  }
+
+  async #held(): Promise<Map<number, string>> {
+    return new Map(namesIn(await this.held()));
   }
 
   // --- sockets -----------------------------------------------------------------------------------------------------
 
-  /** What a request over HTTP is answered. */
-  async http(method: "PUT" | "HEAD", text: string | undefined): Promise<{ readonly status: number }> {
-    if (!this.isReachable) throw new Error("unreachable");
-    if (text !== undefined && !this.isGood(text)) return { status: 401 };
+  /** Makes the log, or says whether there is one. */
+  async http(method: "PUT" | "HEAD", text?: string): Promise<{ readonly status: number }> {
+    return this.front.http(method, this.path, text);
+  }
+  async answerHttp(method: "PUT" | "HEAD"): Promise<{ readonly status: number }> {
     try {
       if (method === "PUT") await this.make();
       return { status: (await this.#stream) ? 200 : 404 };
@@ -384,33 +413,10 @@ export class SimEdge implements Front, HttpDoor {
   }
 
   connect(device: DeviceEnd, text: string | undefined): SimSocket {
-    if (!this.isReachable || (text !== undefined && !this.isGood(text))) throw new Error("refused");
-    const socket = new SimSocket(this, device, text);
-    this.#clients.add(socket);
-    return socket;
-  }
-
-  isGood(text: string): boolean {
-    return tokenOf(text).exp * 1000 > this.now() && !this.#withdrawn.has(text);
-  }
-  isWithdrawn(text: string): boolean {
-    return this.#withdrawn.has(text);
-  }
-
-  get open(): readonly SimSocket[] {
-    return [...this.#clients].filter(({ isOpen, isHalfOpen }) => isOpen && !isHalfOpen);
+    return this.front.connect(device, text);
   }
   cutAll(): void {
-    for (const client of this.open) this.cut(client, 1006);
-  }
-  cut(client: SimSocket, code: number): void {
-    client.end(code, code === 1006 && this.time.random.chance(0.5));
-  }
-
-  delivered(client: SimSocket): void {
-    if (--this.cutAfter > 0) return;
-    this.cutAfter = Infinity;
-    this.cut(client, 1006);
+    this.front.cutAll();
   }
 
   answerFrame(frame: Frame, sync: SyncState | undefined): Promise<Uint8Array> {
@@ -455,14 +461,6 @@ export class SimEdge implements Front, HttpDoor {
     const stream = await this.#stream.catch(() => undefined);
     // The power may be gone by then.
     await stream?.log.roll().catch(() => undefined);
-  }
-
-  loses({ type }: Frame): boolean {
-    const isJoin = type === FrameType.JOIN || type === FrameType.JOINED;
-    if (!isJoin || this.losesJoins === 0 || this.time.random.chance(0.5)) return false;
-    this.losesJoins--;
-    this.onStruck("join lost");
-    return true;
   }
 
   left(object: ObjectSocket): void {

@@ -73,7 +73,8 @@ async function putBack(stage: Stage, written: number): Promise<void> {
   const names = device.outbox.map(({ name }) => name);
   away(stage);
   device.crash("process");
-  Object.assign(device, { ...backup, armed: undefined, passedTo: 0 });
+  device.disk = backup.disk;
+  device.topics[0]!.begin({ outbox: backup.outbox, offer: undefined });
   device.open();
   for (let i = 0; i < written; i++) await stage.write(device);
   names.push(...device.outbox.map(({ name }) => name));
@@ -337,20 +338,20 @@ async function grantedTo(stage: Stage, copied: ReturnType<typeof profileOf>, wan
 
 /** H22: the edge takes sockets, and ends each before it has served anything. Tries come ever later. */
 async function endedAtOnce(stage: Stage): Promise<void> {
-  const { edge, time } = stage;
+  const { edge, front, time } = stage;
   await time.until(edge.make());
-  const connect = edge.connect.bind(edge);
+  const connect = front.connect.bind(front);
   let opened = 0;
-  edge.connect = (...asked) => {
+  front.connect = (...asked) => {
     const socket = connect(...asked);
     opened++;
-    time.after(1, () => edge.cut(socket, NOT_SERVED));
+    time.after(1, () => front.cut(socket, NOT_SERVED));
     return socket;
   };
   const device = stage.device();
   await stage.run(REFUSING_MS);
   if (opened > OPENED_MAX) stage.fail(`storm: ${device.name} opens ${opened} connections in ${REFUSING_MS} ms`);
-  edge.connect = connect;
+  front.connect = connect;
   await stage.end();
 }
 

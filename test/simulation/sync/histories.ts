@@ -5,6 +5,7 @@
 import { HARD_CASES } from "./hard-cases.ts";
 import { ROUND_TRIPS } from "./round-trips.ts";
 import { Stage } from "./stage.ts";
+import { TOPIC_HISTORIES, TOPIC_SEEDS, TOPICS } from "./topic-histories.ts";
 
 type History = (stage: Stage) => Promise<void>;
 
@@ -427,15 +428,16 @@ export const HISTORIES: Readonly<Record<string, History>> = {
   "a full edge, and a full device": fullPlaces,
   ...HARD_CASES,
   ...ROUND_TRIPS,
+  ...TOPIC_HISTORIES,
 };
 
+const seedsOf = (name: string): number =>
+  name in HARD_CASES || name in ROUND_TRIPS ? HARD_SEEDS : name in TOPIC_HISTORIES ? TOPIC_SEEDS : SEEDS;
+
 /** Why one of the histories of this name fails, with its seed; undefined: they pass. */
-export async function runHistory(
-  name: string,
-  seeds = name in HARD_CASES || name in ROUND_TRIPS ? HARD_SEEDS : SEEDS,
-): Promise<string | undefined> {
+export async function runHistory(name: string, seeds = seedsOf(name)): Promise<string | undefined> {
   for (let seed = 1; seed <= seeds; seed++) {
-    const stage = new Stage(seed);
+    const stage = new Stage(seed, name in TOPIC_HISTORIES ? TOPICS : 1);
     await HISTORIES[name]!(stage).catch((thrown: unknown) => {
       // What is behind a failure may find less than it needs.
       if (stage.failed === undefined) throw thrown;

@@ -8,7 +8,7 @@
  */
 import { decodeFrame, type Frame, FrameType } from "../../../src/sync/frames.ts";
 import type { HttpAnswer, HttpRequest } from "../../../src/sync/http-wire.ts";
-import { OUTBOX_HEADER, readSpeaking, type Speaking } from "../../../src/sync/http-words.ts";
+import { BYTES_HEADER, OUTBOX_HEADER, readSpeaking, type Speaking } from "../../../src/sync/http-words.ts";
 import { EdgeError } from "../../../worker/errors.ts";
 import { answerBatches } from "../../../worker/log-object/batches-dialect.ts";
 import type { SyncState } from "../../../worker/log-object/outbox-sessions.ts";
@@ -19,13 +19,10 @@ import type { Joiner } from "./network.ts";
 import type { Time } from "./time.ts";
 import { OWNER, type Token, tokenOf } from "./tokens.ts";
 
-/** The part of the edge behind its front. */
-export interface HttpDoor {
-  readonly time: Time;
-  readonly isReachable: boolean;
+/** The object of one log, behind the front. */
+export interface HttpLog {
   /** Throws EdgeError. */
   begin(): void;
-  isGood(text: string): boolean;
   stream(): Promise<Stream>;
   answerFrame(frame: Frame, sync: SyncState | undefined): Promise<Uint8Array>;
   /** Calls `look` at each move of the log, until what is returned is called. */
@@ -34,6 +31,17 @@ export interface HttpDoor {
   pushes(speaker: Joiner, frame: Frame): void;
 }
 
+/** The edge's front. */
+export interface HttpDoor {
+  readonly time: Time;
+  readonly isReachable: boolean;
+  isGood(text: string): boolean;
+  doorOf(path: string): HttpLog | undefined;
+}
+
+/** The log that an address names. */
+export const pathOf = (url: string): string => new URL(url).pathname.split("/").at(-1)!;
+
 export const HTTP_FAULTS = [
   "http request lost",
   "http answer lost",
@@ -41,8 +49,11 @@ export const HTTP_FAULTS = [
   "http late",
   "http body cut",
   "http body short",
+  "http request cut",
+  "http request doubled",
 ] as const;
 type HttpFault = (typeof HTTP_FAULTS)[number];
+const BODILESS_FAULTS = HTTP_FAULTS.filter((fault) => fault !== "http request cut");
 
 export interface HttpWayHost {
   readonly door: HttpDoor;
@@ -116,11 +127,17 @@ export class HttpWay {
     const { door } = this.#host;
     const { time } = door;
     const { random } = time;
-    const fault = this.#host.fault(HTTP_FAULTS);
+    const fault = this.#host.fault(asked.body ? HTTP_FAULTS : BODILESS_FAULTS);
     const way = (): Promise<void> => time.sleep(random.int(WAY_MS));
     await way();
     if (!door.isReachable || fault === "http request lost") throw new Error("lost");
     if (fault === "http 502" && random.chance(FAILS_SHARE)) return between();
+    // A body that ends early is noticed by the front, which then asks no object.
+    if (fault === "http request cut") throw new Error("cut");
+    // Something between that has seen no answer asks again. The first answer is lost.
+    const doubled =
+      fault === "http request doubled" ? { ...asked, ...(asked.body && { body: asked.body.slice() }) } : undefined;
+    if (doubled) await this.#answer(doubled).catch(refusal);
     const { status, headers, bytes } = await this.#answer(asked).catch(refusal);
     if (fault === "http late") await time.sleep(random.int(LATE_MS));
     await way();
@@ -138,47 +155,49 @@ export class HttpWay {
 
   async #answer({ method, url, headers, body }: HttpRequest): Promise<Plain> {
     const { door, wire } = this.#host;
+    const log = door.doorOf(pathOf(url));
+    if (!log) throw new EdgeError("NOT_FOUND", "no such stream");
     const text = headers["authorization"]?.slice("Bearer ".length);
     if (text !== undefined && !door.isGood(text)) throw new EdgeError("UNAUTHORIZED", "the token is not good");
     const token = text === undefined ? undefined : tokenOf(text);
-    door.begin();
-    if (method === "HEAD") return this.#head();
-    if (method === "GET") return this.#poll(new URL(url));
+    log.begin();
+    if (method === "HEAD") return this.#head(log);
+    if (method === "GET") return this.#poll(log, new URL(url));
     const frame = decodeFrame(body!)!;
     const isPush = frame.type === FrameType.PUSH;
     const speaker = isPush ? readSpeaking(headers[OUTBOX_HEADER] ?? null) : undefined;
-    if (isPush) this.#checkPush(token, frame, speaker, wire);
+    if (isPush) this.#checkPush(log, token, frame, speaker, wire);
     const owner = token?.owner ?? OWNER;
     const asker = { owner, mayWrite: token?.write ?? true };
     const asked = frame.type === FrameType.JOIN ? decodeFrame(withAsker(frame, asker))! : frame;
-    const answer = await door.answerFrame(asked, speaker && { ...speaker, owner, life: "" });
-    return { status: 200, headers: new Headers(), bytes: answer };
+    const answer = await log.answerFrame(asked, speaker && { ...speaker, owner, life: "" });
+    return { status: 200, headers: new Headers({ [BYTES_HEADER]: String(answer.byteLength) }), bytes: answer };
   }
 
-  #checkPush(token: Token | undefined, frame: Frame, speaker: Speaking | undefined, wire: object): void {
+  #checkPush(log: HttpLog, token: Token | undefined, frame: Frame, speaker: Speaking | undefined, wire: object): void {
     if (token && !token.write) throw new EdgeError("FORBIDDEN", "the token does not allow writes of this log");
-    this.#host.door.passed(wire, token?.owner ?? OWNER);
-    if (speaker) this.#host.door.pushes(speaker, frame);
+    log.passed(wire, token?.owner ?? OWNER);
+    if (speaker) log.pushes(speaker, frame);
   }
 
-  async #head(): Promise<Plain> {
-    await this.#host.door.stream();
+  async #head(log: HttpLog): Promise<Plain> {
+    await log.stream();
     return { status: 200, headers: new Headers(), bytes: new Uint8Array(0) };
   }
 
   /** Asks once more when the log has moved, or when the time is over. */
-  async #poll(url: URL): Promise<Plain> {
-    const { door } = this.#host;
+  async #poll(log: HttpLog, url: URL): Promise<Plain> {
+    const { time } = this.#host.door;
     const asked = { until: Infinity, isLong: false, wantsTide: true };
-    const stream = await door.stream();
+    const stream = await log.stream();
     const first = await plainOf(() => answerBatches(stream, url, asked));
     const isLive = url.searchParams.get("live") !== null;
     if (first.bytes.length > 0 || !isLive || stream.closed) return noContent(first);
     await new Promise<void>((resolve) => {
-      const unlisten = door.onMove(() => (unlisten(), resolve()));
-      door.time.after(POLL_MS, () => (unlisten(), resolve()));
+      const unlisten = log.onMove(() => (unlisten(), resolve()));
+      time.after(POLL_MS, () => (unlisten(), resolve()));
     });
-    const later = await door.stream();
+    const later = await log.stream();
     return noContent(await plainOf(() => answerBatches(later, url, asked)));
   }
 }

@@ -8,15 +8,17 @@
  *        a device's records stand there in the order of its outbox       order
  *        a record whose place the replica has passed stays gone (T2)      back
  *        what is missing in a replica because the edge let it go is noted unnamed gap
+ *        read() shows what changes() shows below the watermark           read
+ *        an append with `committed` is told where its records stand, and in the end is answered      promise
  *        what was set aside stands there once                             aside
  *   I11  runs and gaps of the notes stay within their limits              bounds
  */
-import type { Device } from "./device.ts";
 import type { MadeBatches } from "./made-batches.ts";
-import type { SimEdge } from "./edge.ts";
+import { digestOf } from "./digest.ts";
+import type { OpenedTopic } from "./opened-topic.ts";
 import { namesIn } from "./records.ts";
-import type { OpenedTopic } from "./storage.ts";
 import type { SimTime } from "./time.ts";
+import type { DeviceTopic } from "./topic-life.ts";
 
 /** A look lets time go on by so much, until it is through. */
 const LOOK_MS = 5;
@@ -24,7 +26,6 @@ const LOOKS_MAX = 100_000;
 
 export interface JudgeWorld {
   readonly time: SimTime;
-  readonly edge: SimEdge;
   readonly failed: string | undefined;
   fail(why: string): void;
   /** Records that a person has discarded. */
@@ -33,6 +34,11 @@ export interface JudgeWorld {
   readonly aside: ReadonlySet<string>;
   readonly made: MadeBatches;
 }
+
+/** A topic of a device; a device stands for its first one. */
+export type Judged = Pick<DeviceTopic, "name" | "edge" | "isOpen" | "outbox" | "placed" | "passedTo" | "offer"> & {
+  readonly opening: Pick<NonNullable<DeviceTopic["opening"]>, "storage" | "unanswered"> | undefined;
+};
 
 interface Shown {
   readonly below: ReadonlyMap<string, number>;
@@ -44,6 +50,8 @@ interface Shown {
   readonly end: number;
   readonly watermark: number;
   readonly aside: ReadonlySet<string>;
+  /** Batches below `end`. */
+  readonly committed: Uint8Array;
 }
 
 /** docs/sync.md, "What is stored where": runs of the notes. What a claim has found does not count. */
@@ -57,12 +65,12 @@ export class Judge {
   }
 
   /** I1, I5 and I6 of one device. Undefined where it ended meanwhile. */
-  async look(device: Device, isLevel = false): Promise<Shown | undefined> {
+  async look(device: Judged, isLevel = false): Promise<Shown | undefined> {
     const shown = await this.#shown(device, isLevel);
     if (!shown) return undefined;
     const { below, above, acked } = shown;
     const world = this.#world;
-    const { edge } = world;
+    const { edge } = device;
     for (const record of acked) {
       if (below.has(record) && above.has(record)) world.fail(`visible twice: ${device.name}'s ${record}`);
       if (below.has(record) || above.has(record) || edge.ledger.isGone(record) || world.discarded.has(record)) continue;
@@ -77,12 +85,13 @@ export class Judge {
       if (at < shown.passedTo && above.has(name)) world.fail(`back: ${device.name}'s ${name} at position ${at}`);
     this.#gaps(device, shown);
     this.#bounds(device);
+    this.#checkPlaced(device);
     return shown;
   }
 
   /** What only a trim of the edge can have taken, and what is missing here, lies in a gap of the note. */
-  #gaps(device: Device, { below, end }: Shown): void {
-    const { now, hasPast, mayBeTwice } = this.#world.edge.ledger;
+  #gaps(device: Judged, { below, end }: Shown): void {
+    const { now, hasPast, mayBeTwice } = device.edge.ledger;
     const { base = 0, replicaNote } = device.opening?.storage?.store ?? {};
     if (hasPast || !replicaNote) return;
     for (const offset of now.trimmed) {
@@ -93,22 +102,22 @@ export class Judge {
     }
   }
 
-  #bounds({ name, opening }: Device): void {
+  #bounds({ name, opening }: Judged): void {
     const { outboxNote, replicaNote } = opening?.storage?.store ?? {};
     const runs = outboxNote?.retracted.filter(([, , why]) => why !== "found").length ?? 0;
     const gaps = replicaNote?.gaps.length ?? 0;
     if (runs > RUNS_MAX || gaps > RUNS_MAX) this.#world.fail(`bounds: ${name} notes ${runs} runs, ${gaps} gaps`);
   }
 
-  #where(device: Device, record: string, { watermark }: Shown): string {
+  #where(device: Judged, record: string, { watermark }: Shown): string {
     const { start, end, firstUnsettled, base, outboxNote } = device.opening!.storage!.store;
     const position = device.outbox.find(({ name }) => name === record)?.at;
-    const at = this.#world.edge.ledger.now.at.get(record);
+    const at = device.edge.ledger.now.at.get(record);
     return JSON.stringify({ position, at, start, end, firstUnsettled, base, watermark, outboxNote });
   }
 
   /** What was acknowledged and passed is as of before the look; what is shown may be newer. */
-  async #shown(device: Device, isLevel: boolean): Promise<Shown | undefined> {
+  async #shown(device: Judged, isLevel: boolean): Promise<Shown | undefined> {
     const { opening } = device;
     const storage = opening?.storage;
     if (!device.isOpen || !storage) return undefined;
@@ -116,33 +125,56 @@ export class Judge {
     const { passedTo } = device;
     const found = await this.#read(device, storage);
     if (!found) return undefined;
-    await this.#world.time.until(this.#world.edge.catchUp());
+    const { edge } = device;
+    await this.#world.time.until(edge.catchUp());
     const below = new Map(namesIn(found.committed).map(([offset, name]) => [name, offset]));
     const above = new Set(namesIn(found.provisional).map(([, name]) => name));
     const { watermark } = storage.store;
-    const { now } = this.#world.edge.ledger;
+    const { now } = edge.ledger;
     // A device that knows a past of the edge that is over stops at its next join.
-    if (isLevel || !this.#world.edge.ledger.hasPast) {
+    if (isLevel || !edge.ledger.hasPast) {
       for (const [name, offset] of below)
         if (now.names[offset] !== name)
           this.#world.fail(`replica: ${device.name} has ${name} at ${offset}, the edge ${now.names[offset]}`);
       if (watermark > now.names.length)
         this.#world.fail(`watermark: ${device.name} is at ${watermark}, the edge ends at ${now.names.length}`);
     }
+    this.#checkRead(device, found);
     const changed = this.#world.made.changed(found.committed);
     if (changed !== undefined) this.#world.fail(`changed: ${device.name}'s batch at ${changed} is not what was made`);
     const aside = new Set(found.aside);
     if (aside.size < found.aside.length) this.#world.fail(`aside: a record of ${device.name} stands aside twice`);
-    return { below, above, acked, passedTo, end: found.end, watermark, aside };
+    const { committed, end } = found;
+    return { below, above, acked, passedTo, end, watermark, aside, committed };
   }
 
-  async #read(device: Device, storage: OpenedTopic) {
+  #checkRead(
+    { name }: Judged,
+    { committed, read, end }: Pick<Shown, "committed" | "end"> & { read: Uint8Array },
+  ): void {
+    const isBelow = ([offset]: readonly [number, string]): boolean => offset < end;
+    const [shown, brought] = [committed, read].map((bytes) => namesIn(bytes).filter(isBelow).join(";"));
+    if (brought !== shown) this.#world.fail(`read: ${name} reads ${brought}, and is shown ${shown}`);
+  }
+
+  /** Where the device was told that its records stand. */
+  #checkPlaced({ name, placed, edge }: Judged): void {
+    for (const told of placed.splice(0))
+      if (!edge.ledger.hasStood(told.name, told.offset))
+        this.#world.fail(`promise: ${name} is told that ${told.name} stands at ${told.offset}`);
+  }
+
+  async #asideOf(storage: OpenedTopic): Promise<readonly string[]> {
+    return this.#world.aside.size > 0 ? storage.namesAside() : [];
+  }
+
+  async #read(device: Judged, storage: OpenedTopic) {
     const { time } = this.#world;
-    let shown: (Awaited<ReturnType<OpenedTopic["shown"]>> & { readonly aside: readonly string[] }) | undefined;
-    const all = async () => ({
-      ...(await storage.shown()),
-      aside: this.#world.aside.size > 0 ? await storage.namesAside() : [],
-    });
+    const all = async () => {
+      const found = await storage.shown();
+      return { ...found, read: await storage.read(found.end), aside: await this.#asideOf(storage) };
+    };
+    let shown: Awaited<ReturnType<typeof all>> | undefined;
     all().then(
       (found) => (shown = found),
       (thrown: unknown) => device.isOpen && this.#world.fail(`${device.name} can't be read: ${String(thrown)}`),
@@ -156,17 +188,17 @@ export class Judge {
   }
 
   /** The edge has lost it. It stays in the kept copy, or a copy of the device brings it back, whenever that comes. */
-  #isLeft({ offer }: Device, name: string): boolean {
+  #isLeft({ offer, edge }: Judged, name: string): boolean {
     if (!offer) return false;
     const { below, kept, offered, left, past } = offer;
-    const hasGoneFurther = this.#world.edge.ledger.past > past;
+    const hasGoneFurther = edge.ledger.past > past;
     return (below.has(name) && hasGoneFurther) || (kept.has(name) && (left > 0 || !offered.has(name)));
   }
 
   /** In the end, of a device that is level. */
-  async level(device: Device): Promise<void> {
+  async level(device: Judged): Promise<void> {
     const world = this.#world;
-    const { edge } = world;
+    const { edge } = device;
     const shown = await this.look(device, true);
     if (!shown) return world.failed ? undefined : world.fail(`${device.name} is not open in the end`);
     const { now } = edge.ledger;
@@ -188,5 +220,17 @@ export class Judge {
       return world.fail(`replica: ${device.name} lacks ${now.names[offset]} at ${offset}`);
     }
     if (shown.above.size > 0) world.fail(`provisional: ${device.name} still shows ${[...shown.above].join()}`);
+    const { unanswered = [] } = device.opening!;
+    if (unanswered.length > 0) world.fail(`promise: ${device.name} is never told of ${unanswered.join()}`);
+    await this.#checkDigest(device, shown.committed);
+  }
+  /** Byte for byte, where compaction has left all as it was. */
+  async #checkDigest(device: Judged, committed: Uint8Array): Promise<void> {
+    const { now } = device.edge.ledger;
+    const from = Math.max(device.opening!.storage!.store.base ?? 0, now.start);
+    if ([...now.gone].some((offset) => offset >= from)) return;
+    const held = await this.#world.time.until(device.edge.held());
+    if (digestOf(held, from) !== digestOf(committed, from))
+      this.#world.fail(`digest: ${device.name} does not hold the bytes of the edge from ${from} on`);
   }
 }

@@ -34,6 +34,16 @@ export interface WorldKind {
   readonly http: boolean;
   /** Some records are large, so that segments and windows fill. */
   readonly large: boolean;
+  /** The edge can't be reached for minutes or days, and devices write on. */
+  readonly far: boolean;
+  /** Requests reach a log's object twice. */
+  readonly doubles: boolean;
+  /** A log's channel brings nothing more from a frame on, on a socket that goes on. */
+  readonly silences: boolean;
+  /** The device leaves a topic and comes back to it, while its others go on. */
+  readonly leaves: boolean;
+  /** Synced topics of each device, each a log of its own at the edge. */
+  readonly topics: number;
 }
 
 export function kindOf(random: Random): WorldKind {
@@ -54,24 +64,39 @@ export function kindOf(random: Random): WorldKind {
     large: false,
     offers: false,
     http: false,
+    far: false,
+    doubles: false,
+    silences: false,
+    leaves: false,
+    topics: 1,
   };
 }
 
 const TIMES = [0, 1, 1, 1, 6] as const;
+/** Half of the histories have one topic. */
+const TOPICS = [1, 1, 1, 2, 2, 3] as const;
 
 /** Draws of its own, so that the seed's other draws are those of "first". */
 export class Wide {
   readonly #random: Random;
+  /** For what histories got later, so that the other draws stay as they are. */
+  readonly #later: Random;
   readonly #times = new Map<string, number>();
 
   constructor(seed: number) {
     this.#random = new Random(seed, 0x5d);
+    this.#later = new Random(seed, 0x5e);
   }
 
   kind(kind: WorldKind): WorldKind {
     const random = this.#random;
+    const later = this.#later;
     return {
       ...kind,
+      trims: kind.trims || later.chance(0.1),
+      compacts: kind.compacts || (kind.copies && later.chance(0.2)),
+      goesBack: kind.goesBack || later.chance(0.05),
+      closes: kind.closes || later.chance(0.05),
       inside: random.chance(0.5),
       seals: random.chance(0.3),
       drops: random.chance(0.3),
@@ -80,6 +105,11 @@ export class Wide {
       large: random.chance(0.3),
       offers: random.chance(0.7),
       http: random.chance(0.3),
+      far: later.chance(0.2),
+      doubles: later.chance(0.3),
+      silences: later.chance(0.3),
+      leaves: later.chance(0.4),
+      topics: later.pick(TOPICS),
     };
   }
 
@@ -98,6 +128,10 @@ const WIDE_ONLY: ReadonlySet<string> = new Set([
   "asides",
   "late",
   "http",
+  "far",
+  "doubles",
+  "silences",
+  "leaves",
 ] satisfies (keyof WorldKind)[]);
 export const isWideOnly = (kind: keyof WorldKind | undefined): boolean => WIDE_ONLY.has(kind ?? "");
 

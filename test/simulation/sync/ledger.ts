@@ -49,6 +49,11 @@ export class Ledger {
     return this.#now.at.has(name) || this.#past.some(({ at }) => at.has(name));
   }
 
+  /** True if it has stood there, now or in a past that is over. */
+  hasStood(name: string, offset: number): boolean {
+    return this.#now.names[offset] === name || this.#past.some(({ names }) => names[offset] === name);
+  }
+
   /** True if the edge has taken it and does not hold it any more, or in a past that is over. */
   isGone(name: string): boolean {
     const { at, gone, start } = this.#now;

@@ -19,6 +19,8 @@ import { OWNER, type Token, tokenOf } from "./tokens.ts";
 const DELAY_MS = 30;
 /** The edge notices the end of a socket within so long. */
 const LEFT_MS = 500;
+/** The front notices within so long that the way from a log's object is broken. */
+const SILENT_MS = 5_000;
 export const UNAUTHORIZED = 4401;
 
 type Sent = Uint8Array<ArrayBuffer> | string;
@@ -28,6 +30,7 @@ export class ObjectSocket implements HibernatingSocket {
   #attachment: unknown;
   isOpen = true;
   constructor(
+    readonly door: LogDoor,
     readonly tell: (data: Uint8Array) => void,
     readonly ended: (code: number) => void,
   ) {}
@@ -50,27 +53,36 @@ export class ObjectSocket implements HibernatingSocket {
   }
 }
 
-/** The part of the edge behind the front. */
-export interface Front {
-  readonly time: Time;
-  /** The edge's clock. */
-  now(): number;
-  isWithdrawn(text: string): boolean;
+/** The object of one log, behind the front. */
+export interface LogDoor {
   /** A channel to the log's object. Throws EdgeError. */
   accept(channel: number, object: ObjectSocket): Promise<void>;
   message(object: ObjectSocket, data: Uint8Array<ArrayBuffer>): Promise<void>;
   left(object: ObjectSocket): void;
-  /** A message was delivered, either way. */
-  delivered(socket: SimSocket): void;
   /** A push passes the front under this owner. */
   passed(socket: SimSocket, owner: string): void;
   /** It is of an outbox, and of the leader that joined with this term. */
   pushes(speaker: Joiner, frame: Frame): void;
+}
+
+/** The front: what all sockets and logs of the edge share. */
+export interface Front {
+  readonly time: Time;
+  /** The edge's clock. */
+  now(): number;
+  doorOf(path: string): LogDoor | undefined;
   /** So long each message takes, each way. Undefined: chance decides. */
   readonly wayMs: number | undefined;
+  /** Nobody hears of this socket any more. */
+  forget(socket: SimSocket): void;
+  /** A message was delivered, either way. */
+  delivered(socket: SimSocket): void;
   /** True: this frame is lost, although the socket goes on. */
   loses(frame: Frame): boolean;
-  readonly path: string;
+  /** True: from this frame on a log's channel brings nothing more, and it ends a while later. */
+  silences(frame: Frame): boolean;
+  /** After how long the front passes this frame to the log's object once more; undefined: it does not. */
+  repeats(frame: Frame): number | undefined;
 }
 
 /** As a channel has joined last. */
@@ -109,9 +121,10 @@ export class SimSocket implements Wire {
   isHalfOpen = false;
   /** What it had sent when it ended is lost. */
   #isForgotten = false;
+  /** Channels that bring nothing more. */
+  readonly #silent = new Set<number>();
   #lastUp = 0;
   #lastDown = 0;
-  #text: string | undefined;
   #token: Token | undefined;
   #expiry: () => void = () => undefined;
 
@@ -127,17 +140,11 @@ export class SimSocket implements Wire {
   }
 
   #take(text: string | undefined): void {
-    this.#text = text;
     this.#token = text === undefined ? undefined : tokenOf(text);
     this.#expiry();
     if (!this.#token) return;
     const ms = this.#token.exp * 1000 - this.#front.now();
     this.#expiry = this.#front.time.after(Math.max(0, ms), () => this.end(UNAUTHORIZED));
-  }
-
-  /** Tokens that are withdrawn end their sockets. */
-  checkToken(): void {
-    if (this.#text !== undefined && this.#front.isWithdrawn(this.#text)) this.end(UNAUTHORIZED);
   }
 
   addEventListener(type: "message" | "close", listener: (event: never) => void): void {
@@ -197,28 +204,38 @@ export class SimSocket implements Wire {
     if (type === FrameType.OPEN) return this.#open(channel, jsonOf(frame)!);
     const object = this.channels.get(channel);
     if (!object) throw new EdgeError("CLOSED", "the channel is not open", { reason: "channel" });
+    const { door } = object;
     if (type === FrameType.CLOSE) {
       this.channels.delete(channel);
       object.isOpen = false;
-      return this.#front.left(object);
+      return door.left(object);
     }
     const mayWrite = this.#token?.write ?? true;
     if (type === FrameType.PUSH) {
       if (!mayWrite) throw new EdgeError("FORBIDDEN", "the token does not allow writes of this log");
-      this.#front.passed(this, this.owner);
+      door.passed(this, this.owner);
       const speaker = this.#joined.get(channel);
-      if (speaker) this.#front.pushes(speaker, frame);
+      if (speaker) door.pushes(speaker, frame);
     }
     const { outbox, term } = (type === FrameType.JOIN && jsonOf(frame)) || {};
     if (type === FrameType.JOIN) this.#joined.set(channel, { outbox: String(outbox), term: Number(term) });
     const sent = type === FrameType.JOIN ? withAsker(frame, { owner: this.owner, mayWrite }) : data;
-    return this.#front.message(object, sent);
+    const again = this.#front.repeats(frame);
+    if (again !== undefined) this.#repeat(object, sent.slice(), again);
+    return door.message(object, sent);
+  }
+
+  /** It counts only while the object has the channel. The bytes are a copy: a log writes into what it takes. */
+  #repeat(object: ObjectSocket, data: Uint8Array<ArrayBuffer>, ms: number): void {
+    this.#front.time.after(ms, () => {
+      if (object.isOpen) object.door.message(object, data).catch(() => undefined);
+    });
   }
 
   #renew(frame: Frame): void {
     const text = new TextDecoder().decode(frame.payload);
     const { exp, owner } = tokenOf(text);
-    if (exp * 1000 <= this.#front.now() || this.#front.isWithdrawn(text)) return this.end(UNAUTHORIZED);
+    if (exp * 1000 <= this.#front.now()) return this.end(UNAUTHORIZED);
     const isOthers = owner !== this.owner;
     this.#take(text);
     // What was joined under another owner is joined again.
@@ -227,13 +244,16 @@ export class SimSocket implements Wire {
   }
 
   async #open(channel: number, { path }: Record<string, unknown>): Promise<void> {
-    if (path !== this.#front.path) throw new EdgeError("NOT_FOUND", "no such stream");
+    const door = this.#front.doorOf(String(path));
+    if (!door) throw new EdgeError("NOT_FOUND", "no such stream");
     const object = new ObjectSocket(
+      door,
       (data) => this.tell(data.slice()),
       (code) => this.endChannel(channel, code === 4404 ? "GONE" : "CLOSED"),
     );
     this.channels.set(channel, object);
-    await this.#front.accept(channel, object).catch((thrown: unknown) => {
+    this.#silent.delete(channel);
+    await door.accept(channel, object).catch((thrown: unknown) => {
       this.channels.delete(channel);
       object.isOpen = false;
       throw thrown;
@@ -250,7 +270,7 @@ export class SimSocket implements Wire {
       if (!this.isOpen || this.isHalfOpen) return;
       this.#front.delivered(this);
       const sent = typeof data === "string" ? undefined : decodeFrame(data);
-      if (!this.isOpen || (sent && this.#front.loses(sent))) return;
+      if (!this.isOpen || (sent && (this.#front.loses(sent) || this.#isSilenced(sent)))) return;
       const message =
         typeof data === "string" ? data : data.buffer.slice(data.byteOffset, data.byteOffset + data.length);
       this.#unheard.push(time.ms);
@@ -263,13 +283,27 @@ export class SimSocket implements Wire {
     });
   }
 
+  /** The way from a log's object is broken at this frame, or was before it. Its end comes through later. */
+  #isSilenced(frame: Frame): boolean {
+    const { channel } = frame;
+    if (this.#silent.has(channel)) return frame.id !== 0 || frame.type !== FrameType.ERROR;
+    const object = this.channels.get(channel);
+    if (!object || !this.#front.silences(frame)) return false;
+    this.#silent.add(channel);
+    const { time } = this.#front;
+    time.after(time.random.int(SILENT_MS), () => {
+      if (this.channels.get(channel) === object) this.endChannel(channel, "CLOSED");
+    });
+    return true;
+  }
+
   /** The object has ended this channel, or has restarted. */
   endChannel(channel: number, code: "CLOSED" | "GONE" | "FORBIDDEN"): void {
     const object = this.channels.get(channel);
     if (!object) return;
     this.channels.delete(channel);
     object.isOpen = false;
-    this.#front.left(object);
+    object.door.left(object);
     const error = new EdgeError(code, "the channel has ended", { reason: "reset" });
     this.tell(jsonFrame({ type: FrameType.ERROR, channel, id: 0 }, wireErrorOf(error)));
   }
@@ -285,9 +319,10 @@ export class SimSocket implements Wire {
     this.#isForgotten = true;
     for (const object of this.channels.values()) {
       object.isOpen = false;
-      this.#front.left(object);
+      object.door.left(object);
     }
     this.channels.clear();
+    this.#front.forget(this);
   }
 
   /** It ends for the device at once. `isLate`: what it had sent comes all the same. */

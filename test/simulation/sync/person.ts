@@ -1,8 +1,8 @@
 /** What a person answers when an outbox is blocked: at first anything, in the end what lets it go on. */
 import { TidemarkError } from "../../../src/errors.ts";
-import type { Opening } from "./device.ts";
 import { namesIn } from "./records.ts";
-import type { OpenedTopic } from "./storage.ts";
+import type { OpenedTopic } from "./opened-topic.ts";
+import type { TopicLife } from "./topic-life.ts";
 import type { World } from "./world.ts";
 import type { Block } from "../../../src/sync/pump.ts";
 import { blockedRuns } from "../../../src/sync/set-aside.ts";
@@ -10,16 +10,18 @@ import type { Range } from "../../../src/sync/topic-store.ts";
 
 const AGAIN: ReadonlySet<string> = new Set(["QUOTA_EXCEEDED", "LIMIT_EXCEEDED", "CLOSED", "OUTCOME_UNKNOWN"]);
 const THINKS_MS = 5_000;
+/** In the end most of what is in doubt is sent again. */
+const DOUBT_DISCARDED = 0.3;
 
 export class Person {
   readonly #world: World;
-  readonly #thinks = new WeakSet<Opening>();
+  readonly #thinks = new WeakSet<TopicLife>();
 
   constructor(world: World) {
     this.#world = world;
   }
 
-  asked(opening: Opening): void {
+  asked(opening: TopicLife): void {
     if (this.#thinks.has(opening)) return;
     this.#thinks.add(opening);
     const { time, random, isHealing } = this.#world;
@@ -31,7 +33,7 @@ export class Person {
   }
 
   /** The edge went back: what it has lost of this device's records goes there again, unless a copy is kept already. */
-  stopped(opening: Opening): void {
+  stopped(opening: TopicLife): void {
     const world = this.#world;
     if (!world.kind.offers || world.isHealing) return;
     world.time.after(world.random.int(THINKS_MS), () => {
@@ -49,7 +51,7 @@ export class Person {
   }
 
   /** The device is full, or its volume must be opened again: then the question comes again. */
-  #refused(opening: Opening, thrown: unknown): void {
+  #refused(opening: TopicLife, thrown: unknown): void {
     const world = this.#world;
     const error = TidemarkError.from(thrown);
     if (!AGAIN.has(error.code) && !error.details["poisoned"])
@@ -58,7 +60,7 @@ export class Person {
     if (opening.isOpen && opening.session?.state.at === "blocked") this.asked(opening);
   }
 
-  async #answer(opening: Opening): Promise<void> {
+  async #answer(opening: TopicLife): Promise<void> {
     const world = this.#world;
     const { session, storage, device } = opening;
     const { random } = world;
@@ -69,13 +71,13 @@ export class Person {
     if (block.code === "FORBIDDEN") return opening.link!.step({ on: "authenticate" });
     const isDoubt = block.code === "IN_DOUBT";
     if (isDoubt && !this.#isDoubtExplained()) return world.fail(`in doubt without need: ${device.name}`);
-    const discards = block.ranges.length > 0 && (world.isHealing ? !isDoubt : world.random.chance(0.5));
+    const discards = block.ranges.length > 0 && random.chance(!world.isHealing ? 0.5 : isDoubt ? DOUBT_DISCARDED : 1);
     world.count(`${isDoubt ? "doubt" : block.code} ${discards ? "discarded" : "again"}`);
     if (world.kind.asides && random.chance(world.isHealing ? 0.2 : 0.5)) return this.#setAside(opening, block);
     const names = await this.#named(storage!, block.ranges);
     if (opening.gate.isOver || session!.block !== block) return;
     if (!discards) {
-      if (isDoubt) for (const name of names) world.edge.ledger.mayBeTwice.add(name);
+      if (isDoubt) for (const name of names) device.edge.ledger.mayBeTwice.add(name);
       return opening.unblock(isDoubt ? block.ranges : []);
     }
     if (!isDoubt && names.some((name) => !name.startsWith("p")))
@@ -87,7 +89,7 @@ export class Person {
   }
 
   /** Of a closed log that is all that waits. */
-  async #setAside(opening: Opening, block: Block): Promise<void> {
+  async #setAside(opening: TopicLife, block: Block): Promise<void> {
     const world = this.#world;
     const { session, storage } = opening;
     const runs = await blockedRuns(storage!.store, block);
@@ -118,7 +120,7 @@ export class Person {
     const world = this.#world;
     return (
       world.has("trim", "compact", "put back", "remove") ||
-      world.devices.some(({ options }) => options.from !== "earliest")
+      world.devices.some(({ topics }) => topics.some(({ options }) => options.from !== "earliest"))
     );
   }
 }

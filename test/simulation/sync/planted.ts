@@ -7,6 +7,7 @@ import type * as Entry from "./mutant-entry.ts";
 import { HARD_MUTANTS } from "./hard-mutants.ts";
 import { SYNC_MUTANTS, type SyncMutant } from "./mutants.ts";
 import { RULE_MUTANTS } from "./rule-mutants.ts";
+import { TOPIC_MUTANTS } from "./topic-mutants.ts";
 
 export const ENTRY = "test/simulation/sync/mutant-entry.ts";
 
@@ -32,4 +33,4 @@ export async function searchPlanted(mutant: SyncMutant, seedsMax: number, ops: n
   return { why: failures[0]?.why, seed: failures[0]?.seed };
 }
 
-export const ALL_MUTANTS: readonly SyncMutant[] = [...SYNC_MUTANTS, ...RULE_MUTANTS, ...HARD_MUTANTS];
+export const ALL_MUTANTS: readonly SyncMutant[] = [...SYNC_MUTANTS, ...RULE_MUTANTS, ...HARD_MUTANTS, ...TOPIC_MUTANTS];

@@ -26,7 +26,7 @@ async function threeReturn(stage: Stage): Promise<void> {
   for (const { opening } of devices) opening!.link!.step({ on: "pause", why: "user" });
   for (const device of devices) for (let i = 0; i < BATCHES; i++) await stage.write(device);
   for (let i = 0; i < FOREIGN.records; i++) await time.until(edge.append(stage.record({ padding: FOREIGN.padding })));
-  edge.wayMs = WAY_MS;
+  stage.front.wayMs = WAY_MS;
   const frames = new Map<object, number>();
   edge.onPush = (socket) => void frames.set(socket, (frames.get(socket) ?? 0) + 1);
   const began = time.ms;
@@ -42,7 +42,7 @@ async function threeReturn(stage: Stage): Promise<void> {
   });
   for (const { opening } of devices) opening!.link!.step({ on: "resume" });
   const ends = await time.until(Promise.all(drained));
-  edge.wayMs = undefined;
+  stage.front.wayMs = undefined;
   if (ends.every(({ isBehind }) => !isBehind)) stage.fail("trips: nobody had anything left to pull");
   const trips = ends.map(({ ms }) => ms / (2 * WAY_MS));
   // Between the trips come opens of sockets, reads, proofs and commits: they take less than a quarter of one.

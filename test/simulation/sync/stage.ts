@@ -5,14 +5,16 @@
  *   stage.device() ─▶ write, run, until ─▶ faults by hand: edge.…, device.crash() ─▶ look, level ─▶ failed?
  */
 import { Random } from "../prng.ts";
-import { Device, type Opening } from "./device.ts";
-import { SimEdge } from "./edge.ts";
+import { Device } from "./device.ts";
+import { PATH, SimEdge } from "./edge.ts";
+import { SimFront } from "./front.ts";
 import { Judge } from "./judge.ts";
 import { MadeBatches } from "./made-batches.ts";
 import type { NamedRecord } from "./records.ts";
 import { SimDisk } from "./storage.ts";
 import { SimTime } from "./time.ts";
 import type { TokenDesk } from "./tokens.ts";
+import type { DeviceTopic, TopicLife } from "./topic-life.ts";
 
 /** What is waited for comes within so long. */
 const WAIT_MS = 120_000;
@@ -21,7 +23,7 @@ const STEP_MS = 5;
 const AGE_MS = 86_400_000;
 
 export interface StagedDevice {
-  /** Batches in the outbox's index. Default: all. */
+  /** Batches in an outbox's index. Default: all. */
   readonly indexMax?: number;
   readonly disk?: SimDisk;
 }
@@ -29,6 +31,10 @@ export interface StagedDevice {
 export class Stage {
   readonly random: Random;
   readonly time: SimTime;
+  readonly front: SimFront;
+  /** A log for each topic. */
+  readonly edges: readonly SimEdge[];
+  /** The first of them. */
   readonly edge: SimEdge;
   /** What pages answer who are asked for a token. Default: none is needed. */
   desk: TokenDesk | undefined;
@@ -47,13 +53,18 @@ export class Stage {
   readonly seed: number;
 
   /** All histories have devices that are late for messages: it makes a difference only for those that sleep. */
-  constructor(seed = 1) {
+  constructor(seed = 1, topics = 1) {
     this.seed = seed;
     this.random = new Random(seed, 0x5c);
     this.time = new SimTime(this.random);
-    this.edge = new SimEdge(this.time, { outboxes: { maxAgeMs: AGE_MS } }, (why) => this.fail(why));
+    const front = (this.front = new SimFront(this.time));
+    this.edges = Array.from({ length: topics }, (_, i) => {
+      const at = { front, path: i === 0 ? PATH : `${PATH}${i}` };
+      return new SimEdge(this.time, { outboxes: { maxAgeMs: AGE_MS } }, (why) => this.fail(why), at);
+    });
+    this.edge = this.edges[0]!;
     this.judge = new Judge(this);
-    this.edge.wake();
+    for (const edge of this.edges) edge.wake();
   }
 
   newId(): string {
@@ -62,14 +73,15 @@ export class Stage {
   readonly fail = (why: string): void => {
     this.failed ??= why;
   };
-  hear(_: Opening, news: string, where?: string): void {
+  hear(_: TopicLife, news: string, where?: string): void {
     const name = where === undefined ? news : `${news} ${where}`;
     this.counts[name] = (this.counts[name] ?? 0) + 1;
   }
 
   device({ indexMax = 65_536, disk = SimDisk.made(this.random) }: StagedDevice = {}): Device {
     const settings = { indexMax, outboxBytesMax: 1 << 28 };
-    const device = new Device(this, `device ${this.devices.length}`, disk, { settings, from: "earliest" });
+    const topics = this.edges.map((edge) => ({ edge, settings, from: "earliest" as const }));
+    const device = new Device(this, `device ${this.devices.length}`, disk, topics);
     this.devices.push(device);
     device.open();
     return device;
@@ -98,25 +110,28 @@ export class Stage {
     this.fail(`liveness: ${what}`);
   }
 
-  isLevel({ opening, isOpen }: Device): boolean {
+  /** A topic of a device is; all of a device's are. */
+  isLevel(of: Device | DeviceTopic): boolean {
+    if (of instanceof Device) return of.topics.every((topic) => this.isLevel(topic));
+    const { opening, isOpen, edge } = of;
     const { session, storage } = opening ?? {};
     if (!isOpen || session?.state.at !== "live") return false;
     const { firstUnsettled, end, watermark, replicaNote } = storage!.store;
     if (replicaNote?.stale !== undefined) return false;
-    const { committed, start: edgeStart } = this.edge;
-    if (session.edgeStart !== edgeStart || session.edgeEnd !== committed) return false;
-    return firstUnsettled === end && watermark === committed;
+    if (session.edgeStart !== edge.start || session.edgeEnd !== edge.committed) return false;
+    return firstUnsettled === end && watermark === edge.committed;
   }
 
-  level(device: Device): Promise<void> {
-    return this.until(`${device.name} is not level`, () => this.isLevel(device));
+  level(of: Device | DeviceTopic): Promise<void> {
+    return this.until(`${of.name} is not level`, () => this.isLevel(of));
   }
 
-  /** All are level, and hold what they must. */
-  async end(): Promise<void> {
-    await this.until("not all are level", () => this.devices.every((device) => this.isLevel(device)));
-    for (const device of this.devices) if (!this.failed) await this.judge.level(device);
+  /** All are level, or those of a device's topics that are named; and they hold what they must. */
+  async end(those = ({ topics }: Device): readonly DeviceTopic[] => topics): Promise<void> {
+    const topics = this.devices.flatMap(those);
+    await this.until("not all are level", () => topics.every((topic) => this.isLevel(topic)));
+    for (const topic of topics) if (!this.failed) await this.judge.level(topic);
     for (const device of this.devices) device.crash("process");
-    this.edge.end();
+    for (const edge of this.edges) edge.end();
   }
 }

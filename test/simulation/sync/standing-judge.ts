@@ -41,12 +41,13 @@ export class StandingJudge {
     this.#sent.add(`${outbox}/${readHeader(last).crc}/${term}`);
   }
 
-  /** A statement whose transaction is through. */
-  wrote(query: string, values: readonly SqlValue[]): void {
-    if (ROW.test(query)) this.#rises(String(values[0]), Number(values[GENERATION]), Number(values[TERM]), "row");
+  /** A statement whose transaction is through. True: an entry of the registry got a row of its own. */
+  wrote(query: string, values: readonly SqlValue[]): boolean {
+    const isRow = ROW.test(query);
+    if (isRow) this.#rises(String(values[0]), Number(values[GENERATION]), Number(values[TERM]), "row");
     else if (CHUNK.test(query)) {
       const origins = values.at(-1);
-      if (!origins) return;
+      if (!origins) return false;
       const bytes = new Uint8Array(origins as ArrayBuffer | Uint8Array<ArrayBuffer>);
       for (const { id, generation, term, crc } of readOrigins(bytes).pushes) {
         this.#rises(id, generation, term, "push");
@@ -56,6 +57,7 @@ export class StandingJudge {
       if (values.length > 0) this.#known.delete(String(values[0]));
       else this.#known.clear();
     }
+    return isRow;
   }
 
   #rises(id: string, generation: number, term: number, what: string): void {

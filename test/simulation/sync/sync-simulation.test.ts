@@ -15,7 +15,7 @@ const FRAME_STEP = 6;
 /** A planted bug that survives this many seeds fails the test. */
 const PLANTED_SEEDS = 100;
 
-const { runSync, runHistory, HISTORIES, expectedOf, runFrames, FRAME_FAULTS } = await importPlanted<typeof Entry>(
+const { runSync, runHistory, HISTORIES, floorOf, rareIn, runFrames, FRAME_FAULTS } = await importPlanted<typeof Entry>(
   ENTRY,
   undefined,
 );
@@ -26,10 +26,18 @@ describe("histories", () => {
     async (plan) => {
       const { failures, counts } = await runSync({ seed: 1, seeds: SEEDS, ops: STEPS, plan });
       expect(failures).toEqual([]);
-      expect(expectedOf(plan).filter((name) => !counts[name])).toEqual([]);
+      expect(rareIn(counts, plan, floorOf(SEEDS, STEPS))).toEqual([]);
     },
     120_000,
   );
+
+  it("what is too rare in a long run is named", () => {
+    expect([floorOf(149, 100), floorOf(150, 100), floorOf(200, 300), floorOf(20_000, 300)]).toEqual([0, 2, 10, 100]);
+    const all = Object.fromEntries(rareIn({}, "wide", 1).map((rare) => [rare.split(":")[0]!, 100]));
+    expect(rareIn(all, "wide", 100)).toEqual([]);
+    expect(rareIn({ ...all, gap: 99 }, "wide", 100)).toEqual(["gap: 99 of 100"]);
+    expect(rareIn({ ...all, gap: 9 }, "first", 10)).toEqual(["gap: 9 of 10"]);
+  });
 
   it("a seed is its history", async () => {
     const [one, two] = [await runSync({ seed: 5, seeds: 2, ops: 40 }), await runSync({ seed: 5, seeds: 2, ops: 40 })];

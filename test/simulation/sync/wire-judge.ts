@@ -1,5 +1,5 @@
 /**
- * What a device may say on a socket, judged frame by frame (docs/sync.md, "What holds at every moment").
+ * What a device may say on one socket, judged frame by frame (docs/sync.md, "What holds at every moment").
  *
  *   push   I2: it is on the disk, and the term was proved after that, a lease ago at most          unflushed, unproved
  *          I7: its bytes are the page's                                                              changed
@@ -27,8 +27,8 @@ export const WINDOW_BYTES = 64 * 1024;
 /** What the judge knows of the device that speaks. */
 export interface Speaking {
   readonly name: string;
-  /** The end of what was flushed when the newest proof of the term began, and when that proof ended. */
-  readonly proved: { readonly end: number; readonly at: number };
+  /** The end of what was flushed of a topic when the newest proof of the term began, and when that proof ended. */
+  proved(path: string): { readonly end: number; readonly at: number };
   now(): number;
   /** True if these bytes outlive the loss of power. */
   isDurable(batch: Uint8Array): boolean;
@@ -37,6 +37,8 @@ export interface Speaking {
 }
 
 interface Channel {
+  /** Of its log. */
+  readonly path: string;
   /** Pushes without an answer, since the last join. */
   readonly pushes: Set<number>;
   isRefused: boolean;
@@ -61,20 +63,23 @@ export class WireJudge {
   }
 
   #channelOf({ channel }: Frame): Channel {
-    let known = this.#channels.get(channel);
-    if (!known)
-      this.#channels.set(channel, (known = { pushes: new Set(), isRefused: false, goal: 0, credits: new Map() }));
-    return known;
+    return this.#channels.get(channel) ?? this.#begun(channel, "");
   }
 
-  /** A person has answered, or another id was drawn: the session may join at once. */
-  excuse(): void {
-    for (const channel of this.#channels.values()) channel.isRefused = false;
+  #begun(channel: number, path: string): Channel {
+    const begun = { path, pushes: new Set<number>(), isRefused: false, goal: 0, credits: new Map<number, number>() };
+    this.#channels.set(channel, begun);
+    return begun;
+  }
+
+  /** A person has answered, or another id was drawn: the topic's session may join at once. */
+  excuse(path: string): void {
+    for (const channel of this.#channels.values()) if (channel.path === path) channel.isRefused = false;
   }
 
   sent(frame: Frame): void {
-    // Numbers of channels come again, on another socket at the latest.
-    if (frame.type === FrameType.OPEN) this.#channels.delete(frame.channel);
+    // Numbers of channels come again.
+    if (frame.type === FrameType.OPEN) this.#begun(frame.channel, String(jsonOf(frame)?.["path"]));
     const channel = this.#channelOf(frame);
     if (frame.type === FrameType.JOIN) this.#joins(channel, frame);
     else if (frame.type === FrameType.PUSH) this.#pushes(channel, frame);
@@ -104,11 +109,11 @@ export class WireJudge {
       this.#fail(`unread claim: it has read to ${readTo}, and the edge said ${channel.goal}`);
     const changed = this.#by.made.changed(batches);
     if (changed !== undefined) this.#fail(`changed: the push at ${changed} is not what its page made`);
-    this.#checkFlushed(all);
+    this.#checkFlushed(channel.path, all);
   }
 
-  #checkFlushed(batches: readonly Uint8Array[]): void {
-    const { proved } = this.#by;
+  #checkFlushed(path: string, batches: readonly Uint8Array[]): void {
+    const proved = this.#by.proved(path);
     const end = nextOffsetOf(readHeader(batches.at(-1)!));
     if (end > proved.end || this.#by.now() - proved.at > LEASE_MS)
       this.#fail(`unproved: a push to ${end}; up to ${proved.end} was flushed at the proof of ${proved.at}`);

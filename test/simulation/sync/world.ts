@@ -1,15 +1,16 @@
 /**
- * A history of sync: devices with links, sessions and storage of their own, one edge of the Worker's own code, and what
- * goes wrong between them (faults.ts). Then all is healed, and within so much time everybody must be level, or wait for
- * a reason that the faults explain.
+ * A history of sync: devices with links, sessions and storage of their own, one edge of the Worker's own code with a
+ * log for each topic, and what goes wrong between them (faults.ts). Then all is healed, and within so much time
+ * everybody must be level, or wait for a reason that the faults explain.
  *
  *   seed ─▶ kind of world ─▶ steps: appends, faults, looks (judge.ts) ─▶ healed ─▶ level? ─▶ judged
  */
 import { TidemarkError } from "../../../src/errors.ts";
 import { Random } from "../prng.ts";
-import { Device, type DeviceWorld, type Opening, type OpeningOptions } from "./device.ts";
-import { type EdgeBackup, SimEdge } from "./edge.ts";
+import { Device, type DeviceTopicOptions, type DeviceWorld } from "./device.ts";
+import { type EdgeBackup, PATH, SimEdge } from "./edge.ts";
 import { FAULTS } from "./faults.ts";
+import { SimFront } from "./front.ts";
 import { kindOf, type SyncPlan, Wide, type WorldKind } from "./kinds.ts";
 import { MadeBatches } from "./made-batches.ts";
 import { Judge } from "./judge.ts";
@@ -18,6 +19,7 @@ import { SimDisk } from "./storage.ts";
 import { Person } from "./person.ts";
 import { SimTime } from "./time.ts";
 import { OWNER, TokenDesk } from "./tokens.ts";
+import type { DeviceTopic, TopicLife, TopicPast } from "./topic-life.ts";
 
 export interface HistoryResult {
   readonly failed: string | undefined;
@@ -51,12 +53,14 @@ const AGE_MS = 60_000;
 export class World {
   readonly random: Random;
   readonly time: SimTime;
-  readonly edge: SimEdge;
+  readonly front: SimFront;
+  /** A log for each topic. */
+  readonly edges: readonly SimEdge[];
   readonly kind: WorldKind;
   readonly desk: TokenDesk | undefined;
   readonly devices: Device[] = [];
-  readonly backups = new Map<Device, Pick<Device, "disk" | "outbox" | "offer">>();
-  edgeBackup: EdgeBackup | undefined;
+  readonly backups = new Map<Device, { readonly disk: SimDisk; readonly past: readonly TopicPast[] }>();
+  readonly edgeBackups = new Map<SimEdge, EdgeBackup>();
   readonly discarded = new Set<string>();
   /** Records that a person has set aside, or has begun to. */
   readonly aside = new Set<string>();
@@ -70,6 +74,7 @@ export class World {
   #records = 0;
   #ids = 0;
   #isEdgeTroubled = false;
+  #farUntil = 0;
   readonly #wide: Wide | undefined;
 
   constructor(seed: number, plan: SyncPlan) {
@@ -81,16 +86,22 @@ export class World {
     this.isLateForMessages = this.kind.late;
     this.time = new SimTime(random);
     const outboxes = { hotMax: random.pick([1, 2, 16_384]), ...(this.kind.forgets && { maxAgeMs: AGE_MS }) };
-    this.edge = new SimEdge(this.time, { outboxes }, (why) => this.fail(why));
-    this.edge.onStruck = (name) => this.count(name);
-    this.edge.onPush = (socket, owner) => this.#checkOwner(socket, owner);
+    const front = (this.front = new SimFront(this.time));
+    front.onStruck = (name) => this.count(name);
+    this.edges = Array.from({ length: this.kind.topics }, (_, i) => {
+      const at = { front, path: i === 0 ? PATH : `${PATH}${i}` };
+      const edge = new SimEdge(this.time, { outboxes }, (why) => this.fail(why), at);
+      edge.onStruck = (name) => this.count(name);
+      edge.onPush = (socket, owner) => this.#checkOwner(edge, socket, owner);
+      return edge;
+    });
     this.#judge = new Judge(this);
     this.person = new Person(this);
-    const { time, edge } = this;
+    const { time } = this;
     if (this.kind.tokens)
       this.desk = new TokenDesk({
         random,
-        now: () => edge.now(),
+        now: () => front.now(),
         mayFail: () => !this.isHealing,
         count: (fault) => this.count(fault),
         sleep: (ms) => time.sleep(ms),
@@ -123,69 +134,104 @@ export class World {
   }
 
   /** I9. */
-  #checkOwner(socket: object, owner: string): void {
+  #checkOwner(edge: SimEdge, socket: object, owner: string): void {
     const device = this.devices.find(({ opening }) => opening?.socket === socket || opening?.http === socket);
-    const noted = device?.opening?.storage?.store.outboxNote.owner;
-    if (noted !== undefined && noted !== owner) this.fail(`leak: ${device!.name} pushes as ${owner}, not ${noted}`);
+    const topic = device?.topics.find((each) => each.edge === edge);
+    const noted = topic?.opening?.storage?.store.outboxNote.owner;
+    if (noted !== undefined && noted !== owner) this.fail(`leak: ${topic!.name} pushes as ${owner}, not ${noted}`);
   }
 
-  hear(opening: Opening, news: string): void {
-    if (!opening.isCurrent) return;
+  hear(life: TopicLife, news: string): void {
+    if (!life.isCurrent) return;
     this.count(news);
-    if (news === "blocked") this.person.asked(opening);
-    if (news === "stopped") this.person.stopped(opening);
+    if (news === "blocked") this.person.asked(life);
+    if (news === "stopped") this.person.stopped(life);
     if (news === "failed") {
       // The volume must be opened again.
-      const { device } = opening;
-      this.time.after(this.random.int(REOPEN_MS), () => {
-        if (device.opening !== opening) return;
-        device.crash("process");
-        device.open();
-      });
+      const { opening } = life;
+      this.time.after(this.random.int(REOPEN_MS), () => opening.isCurrent && opening.device.reopen());
     }
+  }
+
+  /** A topic that could not be closed, or be opened again: its volume may have failed meanwhile. */
+  left(life: TopicLife, thrown: unknown): void {
+    const error = TidemarkError.from(thrown);
+    if (life.gate.isOver) return;
+    if (!error.details["poisoned"] && error.code !== "QUOTA_EXCEEDED")
+      return this.fail(`${life.topic.name} can't be left: ${error.stack ?? error.message}`);
+    const { opening } = life;
+    this.time.after(this.random.int(REOPEN_MS), () => opening.isCurrent && opening.device.reopen());
+  }
+
+  get topics(): readonly DeviceTopic[] {
+    return this.devices.flatMap(({ topics }) => topics);
   }
 
   async run(steps: number): Promise<HistoryResult> {
-    this.edge.wake();
-    if (this.random.chance(0.8)) await this.time.until(this.edge.make());
-    for (let i = this.random.between(1, 3); i > 0; i--) this.add(SimDisk.made(this.random), []);
+    for (const edge of this.edges) {
+      edge.wake();
+      if (this.random.chance(0.8)) await this.time.until(edge.make());
+    }
+    for (let i = this.random.between(1, 3); i > 0; i--) this.add(SimDisk.made(this.random));
     for (let i = 0; i < steps && !this.failed; i++) {
       await this.#step();
       await this.time.run(this.#pace());
-      if (this.random.chance(LOOK_SHARE)) await this.#judge.look(this.random.pick(this.devices));
+      if (this.random.chance(LOOK_SHARE)) await this.#judge.look(this.random.pick(this.topics));
     }
     if (!this.failed) await this.#heal();
-    if (!this.failed) for (const device of this.devices) if (this.#isLevel(device)) await this.#judge.level(device);
+    if (!this.failed) for (const topic of this.topics) if (this.#isLevel(topic)) await this.#judge.level(topic);
     for (const device of this.devices) device.crash("process");
-    this.edge.end();
+    for (const edge of this.edges) edge.end();
     return { failed: this.failed, faults: this.counts, records: this.#records };
+  }
+
+  /** For so long nobody reaches the edge. What happens meanwhile takes a good part of that. */
+  goFar(ms: number): void {
+    this.front.isReachable = false;
+    this.front.cutAll();
+    this.#farUntil = this.time.ms + ms;
+    this.time.after(ms, () => {
+      if (this.isHealing) return;
+      this.front.isReachable = true;
+      this.count("far");
+    });
+  }
+
+  get isFar(): boolean {
+    return this.#farUntil > this.time.ms;
   }
 
   #pace(): number {
     const { random } = this;
+    const far = this.#farUntil - this.time.ms;
+    if (far > 0) return random.between(1, Math.ceil(far / 2));
     const roll = random.int(1000);
     return random.int(roll < 8 ? QUIET_MS : roll < 500 ? HASTE_MS : STEP_MS);
   }
 
-  add(disk: SimDisk, outbox: Device["outbox"]): Device {
-    const { random } = this;
-    const options: OpeningOptions = {
-      settings: { indexMax: random.pick([2, 20, 65_536]), outboxBytesMax: random.pick([2_000, 1 << 28]) },
-      from: random.pick(["earliest", "earliest", "latest", { last: 3 }] as const),
-    };
-    const device = new Device(this, `device ${this.devices.length}`, disk, options);
-    device.outbox = outbox;
+  add(disk: SimDisk, past: readonly TopicPast[] = []): Device {
+    const topics = this.edges.map((edge) => ({ edge, ...this.#topicOptions() }));
+    const device = new Device(this, `device ${this.devices.length}`, disk, topics);
+    past.forEach((each, i) => device.topics[i]!.begin(each));
     this.devices.push(device);
     device.open();
     return device;
   }
 
+  #topicOptions(): Omit<DeviceTopicOptions, "edge"> {
+    const { random } = this;
+    return {
+      settings: { indexMax: random.pick([2, 20, 65_536]), outboxBytesMax: random.pick([2_000, 1 << 28]) },
+      from: random.pick(["earliest", "earliest", "latest", { last: 3 }] as const),
+    };
+  }
+
   async #step(): Promise<void> {
     const { random } = this;
-    const open = this.devices.filter(({ isOpen }) => isOpen);
+    const open = this.topics.filter(({ isOpen }) => isOpen);
     if (random.chance(0.5) && open.length > 0) {
-      const device = random.pick(open);
-      for (let i = random.between(1, 4); i > 0; i--) this.#append(device);
+      const topic = random.pick(open);
+      for (let i = random.between(1, 4); i > 0; i--) this.#append(topic);
       return;
     }
     const faults = FAULTS.filter(({ when }) => !when || this.kind[when]);
@@ -201,30 +247,28 @@ export class World {
     }
   }
 
-  #append(device: Device): void {
+  #append(topic: DeviceTopic): void {
     const { random } = this;
     const isPoison = this.kind.poison && random.chance(0.06);
     if (isPoison) this.count("poison");
     const records = Array.from({ length: random.between(1, 3) }, () => this.newRecord(isPoison));
-    device.opening!.append(records).catch((thrown: unknown) => this.#refused(device, thrown));
+    topic.opening!.append(records).catch((thrown: unknown) => this.#refused(topic, thrown));
   }
 
-  #refused(device: Device, thrown: unknown): void {
+  #refused(topic: DeviceTopic, thrown: unknown): void {
     const error = TidemarkError.from(thrown);
     if (REFUSALS.has(error.code)) return this.count(error.code);
     if (error.details["poisoned"] || error.code === "CLOSED") return this.count("append refused");
-    this.fail(`${device.name} does not take an append: ${error.stack}`);
+    this.fail(`${topic.name} does not take an append: ${error.stack}`);
   }
 
   // --- the end -----------------------------------------------------------------------------------------------------
 
   #allGood(): void {
-    const { edge } = this;
     this.isHealing = true;
-    edge.isReachable = true;
-    edge.cutAfter = Infinity;
-    edge.refuses = undefined;
-    edge.wholeAgain();
+    this.front.isReachable = true;
+    this.front.cutAfter = Infinity;
+    for (const edge of this.edges) edge.wholeAgain();
     for (const device of this.devices) {
       device.disk.isFull = false;
       device.disk.trap = undefined;
@@ -236,53 +280,55 @@ export class World {
   }
 
   async #heal(): Promise<void> {
-    this.edge.wholeAgain();
+    for (const edge of this.edges) edge.wholeAgain();
     await this.time.run(REOPEN_MS);
-    await this.time.until(this.edge.make());
+    for (const edge of this.edges) await this.time.until(edge.make());
     for (let waited = 0; waited < HEAL_MS; waited += 1_000) {
       if (waited === 0) this.#allGood();
       await this.time.run(1_000);
       if (this.failed) return;
       for (const device of this.devices) this.#again(device);
-      if (this.devices.every((device) => this.#isLevel(device) || this.#isExplained(device))) return;
+      if (this.topics.every((topic) => this.#isLevel(topic) || this.#isExplained(topic))) return;
     }
-    const states = this.devices.map((device) => this.#describe(device));
-    this.fail(`liveness: not level after ${HEAL_MS} ms, edge ends at ${this.edge.committed}: ${states.join("; ")}`);
+    const ends = this.edges.map(({ committed }) => committed).join();
+    const states = this.topics.map((topic) => this.#describe(topic));
+    this.fail(`liveness: not level after ${HEAL_MS} ms, edge ends at ${ends}: ${states.join("; ")}`);
   }
 
   /** What a person does in the end. */
   #again(device: Device): void {
-    const { opening } = device;
-    const state = opening?.session?.state;
     // A token of another owner stops a topic until the tide is opened anew.
-    if (state?.at === "stopped" && state.code === "OWNER_CHANGED" && !this.#isExplained(device))
-      device.crash("process");
+    const isOthers = device.topics.some((topic) => {
+      const state = topic.opening?.session?.state;
+      return state?.at === "stopped" && state.code === "OWNER_CHANGED" && !this.#isExplained(topic);
+    });
+    if (isOthers) device.crash("process");
     device.open();
-    const at = opening?.link?.state;
-    if (at?.at === "paused") {
-      opening!.link!.step({ on: "resume" });
-      opening!.link!.step({ on: "authenticate" });
+    const { link, lives } = device.opening!;
+    if (link?.state.at === "paused") {
+      link.step({ on: "resume" });
+      link.step({ on: "authenticate" });
     }
-    if (opening?.session?.state.at === "blocked") this.person.asked(opening);
+    for (const life of lives) if (life.session?.state.at === "blocked") this.person.asked(life);
   }
 
-  #isLevel(device: Device): boolean {
-    const { opening } = device;
-    const { session, storage } = opening ?? {};
-    if (!device.isOpen || !session || !storage) return false;
+  #isLevel(topic: DeviceTopic): boolean {
+    const { session, storage } = topic.opening ?? {};
+    if (!topic.isOpen || !session || !storage) return false;
     const { store } = storage;
     return (
       session.state.at === "live" &&
-      session.edgeStart === this.edge.start &&
+      session.edgeStart === topic.edge.start &&
       store.firstUnsettled === store.end &&
       store.outboxNote.offering === undefined &&
+      store.replicaNote?.stale === undefined &&
       store.watermark === session.edgeEnd &&
-      store.watermark === this.edge.committed
+      store.watermark === topic.edge.committed
     );
   }
 
   /** It waits for a person, for a reason that the faults explain. */
-  #isExplained({ opening }: Device): boolean {
+  #isExplained({ opening, edge }: DeviceTopic): boolean {
     const { storage } = opening ?? {};
     const state = opening?.session?.state;
     if (state?.at === "stopped") {
@@ -295,11 +341,10 @@ export class World {
     if (state?.at !== "blocked") return false;
     // Its id was registered under another one's token, and the answer was lost.
     if (block?.code === "FORBIDDEN") return this.has("token of another owner") && !storage!.store.outboxNote.registered;
-    return block?.code === "STREAM_CLOSED" && this.edge.isClosed;
+    return block?.code === "STREAM_CLOSED" && edge.isClosed;
   }
 
-  #describe(device: Device): string {
-    const { opening, name } = device;
+  #describe({ opening, name }: DeviceTopic): string {
     if (!opening?.session || !opening.storage) return `${name} is not open`;
     const { session, link, storage } = opening;
     const { start, end, firstUnsettled, watermark, outboxNote: note } = storage.store;

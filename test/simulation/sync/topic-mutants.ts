@@ -1,0 +1,38 @@
+/** Bugs planted in what several topics of one link share: found in the histories of topic-histories.ts. */
+import type { SyncMutant } from "./mutants.ts";
+
+const LINK = "src/sync/link.ts";
+const SESSION = "src/sync/session.ts";
+const SOCKET = "src/sync/edge-socket.ts";
+
+export const TOPIC_MUTANTS: readonly SyncMutant[] = [
+  {
+    name: "only the first topic gets the socket",
+    file: LINK,
+    find: "for (const session of this.#options.sessions) session.attach(socket);",
+    replace: "for (const session of [...this.#options.sessions].slice(0, 1)) session.attach(socket);",
+    found: /^liveness/,
+    history: "a topic that is blocked, beside others",
+  },
+  {
+    name: "a topic that leaves its channel ends the socket of all",
+    file: SESSION,
+    find: "talk.log.close(); this.#changed.set();",
+    replace: "talk.log.socket.close(); this.#changed.set();",
+    found: /^(storm|liveness)/,
+    history: "a topic that is left, beside others",
+    isQuick: true,
+  },
+  {
+    name: "the error of one log ends all channels",
+    file: SOCKET,
+    find: "if (frame.id === 0 && frame.type === FrameType.ERROR) return this.end(errorOf(frame));",
+    replace: `
+      if (frame.id === 0 && frame.type === FrameType.ERROR) {
+        this.end(errorOf(frame));
+        return this.socket.close();
+      }`,
+    found: /^(storm|liveness)/,
+    history: "a log that was deleted, beside others",
+  },
+];
