@@ -80,6 +80,9 @@ class Device {
     await (await this.front()).getByLabel("Work offline").setChecked(isOffline);
     await expect.poll(() => this.status()).toMatch(isOffline ? /^You work offline/ : /^(Everything|Sending)/);
   }
+  async says(status: string): Promise<void> {
+    await expect.poll(() => this.status(), { timeout: 15_000 }).toBe(status);
+  }
   async shows(...texts: string[]): Promise<void> {
     await expect.poll(() => this.items(), { timeout: 15_000 }).toEqual(texts);
   }
@@ -124,13 +127,86 @@ describe("the example app", () => {
     }
     await (await laptop.front()).getByRole("button", { name: "Remove milk" }).click();
     await phone.shows("bread", "apples");
+    await phone.page.close();
+    await laptop.page.close();
+  }, 60_000);
+
+  it("a session that is over shows the form above the list, and signing in goes on", async () => {
+    const device = await Device.open("laptop");
+    await device.says("Everything is on all devices.");
+    await device.works(true);
+    await browser.context.clearCookies();
+    await (await device.front()).getByLabel("Work offline").setChecked(false);
+    await device.says("Sign in to go on.");
+    await device.add("cheese");
+    await device.shows("bread", "apples", "cheese");
+    await device.says("Sign in to go on. 1 change of yours waits.");
+    expect(await device.page.getByLabel("Your name").inputValue()).toBe("ann");
+    await device.page.getByRole("button", { name: "Sign in" }).click();
+    await device.says("Everything is on all devices.");
+    await expect.poll(() => device.page.getByLabel("Your name").isVisible()).toBe(false);
+    await device.page.close();
+  }, 60_000);
+
+  it("signing out asks while changes are on this device only, and they wait for their person", async () => {
+    const device = await Device.open("laptop");
+    const asked: string[] = [];
+    let leaves = false;
+    device.page.on("dialog", (dialog) => {
+      asked.push(dialog.message());
+      void (leaves ? dialog.accept() : dialog.dismiss());
+    });
+    await device.works(true);
+    await device.add("salt");
+    await device.says("You work offline. 1 change of yours waits.");
+    const signOut = device.page.getByRole("button", { name: "Sign out" });
+    await signOut.click();
+    await expect.poll(() => asked).toHaveLength(1);
+    expect(asked[0]).toMatch(/^1 of your changes/);
+    await device.shows("bread", "apples", "cheese", "salt");
+    leaves = true;
+    await signOut.click();
+    await device.signIn("ann");
+    await device.says("You work offline. 1 change of yours waits.");
+    await device.works(false);
+    await device.says("Everything is on all devices.");
+    // Nothing waits now: nobody is asked.
+    await (await device.front()).getByRole("button", { name: "Sign out" }).click();
+    await expect.poll(() => device.page.getByLabel("Your name").isVisible()).toBe(true);
+    expect(asked).toHaveLength(2);
+    await device.page.close();
+  }, 60_000);
+
+  it("refused changes are shown, and each answer works", async () => {
+    const device = await Device.open("tablet");
+    await device.signIn("guest");
+    const list = ["bread", "apples", "cheese", "salt"];
+    for (const answer of ["Set aside", "Discard"]) {
+      await device.shows(...list);
+      await device.says("Everything is on all devices.");
+      await device.add("caviar");
+      await device.says("The edge has refused something.");
+      const question = device.page.locator("#question");
+      await expect.poll(() => question.locator("p").textContent()).toMatch(/^The edge refuses 1 change of yours: ./);
+      await device.shows(...list, "caviar");
+      await question.getByRole("button", { name: "Try again" }).click();
+      await device.says("The edge has refused something.");
+      await question.getByRole("button", { name: answer }).click();
+      await device.shows(...list);
+      await expect.poll(() => question.isVisible()).toBe(false);
+    }
+    await device.page.getByRole("button", { name: "Sign out" }).click();
+    await expect.poll(() => device.page.getByLabel("Your name").isVisible()).toBe(true);
+    await device.page.close();
   }, 60_000);
 
   it("signing out ends it; another person has another log on the same device, and the same list", async () => {
     const device = await Device.open("laptop");
+    await device.signIn("ann");
+    await device.shows("bread", "apples", "cheese", "salt");
     await device.page.getByRole("button", { name: "Sign out" }).click();
     await device.signIn("ben");
-    await device.shows("bread", "apples");
+    await device.shows("bread", "apples", "cheese", "salt");
     expect((await fetch(`${edge.url}/token`)).status).toBe(401);
     expect((await fetch(`${edge.url}/v1/stream/lists/groceries`)).status).toBe(401);
     expect(problems).toEqual([]);

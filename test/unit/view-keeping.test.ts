@@ -8,7 +8,7 @@ const EVERY_MS = 30_000;
 afterEach(() => void vi.useRealTimers());
 
 /** Snapshots whose keeper's lock is given by hand, and whose writes fail as often as it says. */
-function world(failures = 0) {
+function world(failures = 0, bytes = 1) {
   let keep: () => void;
   const isKeeper = new Promise<void>((resolve) => (keep = resolve));
   const written: SnapshotPlace[] = [];
@@ -29,7 +29,7 @@ function world(failures = 0) {
   const made = { count: 0 };
   const serialize = (state: number): Uint8Array => {
     made.count++;
-    return Uint8Array.of(state);
+    return new Uint8Array(bytes).fill(state);
   };
   const keeping = new Keeping<number>(snapshots, { everyRecords: 10, everyMs: EVERY_MS, serialize });
   const abort = new AbortController();
@@ -40,9 +40,9 @@ function world(failures = 0) {
     abort,
     keep: () => keep(),
     tried: () => new Promise<void>((resolve) => tries.push(resolve)),
-    grow(changes: number) {
+    grow(changes: number, foldMs = 0) {
       offset += changes;
-      keeping.grown(changes, () => keeping.write(offset, { stream: "s", offset }), abort.signal);
+      keeping.grown({ changes, foldMs }, () => keeping.write(offset, { stream: "s", offset }), abort.signal);
     },
   };
 }
@@ -90,6 +90,26 @@ test("a save that fails is due again everyMs after the next change, and no state
   await third;
   await turns();
   expect(written.at(-1)).toEqual({ stream: "s", offset: 120 });
+});
+
+test("a snapshot is written only where folding what came since takes longer than writing it", async () => {
+  // 20 MB, which take 100 ms.
+  const { written, grow, keep, tried } = world(0, 20_000_000);
+  keep();
+  const first = tried();
+  grow(10, 1);
+  await first;
+  await turns();
+  for (let more = 0; more < 9; more++) {
+    grow(10, 11);
+    await turns();
+  }
+  expect(written.map(({ offset }) => offset)).toEqual([10]);
+  const second = tried();
+  grow(10, 11);
+  await second;
+  await turns();
+  expect(written.map(({ offset }) => offset)).toEqual([10, 110]);
 });
 
 test("a view that was closed saves nothing", async () => {

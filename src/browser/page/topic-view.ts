@@ -108,6 +108,9 @@ class Run<S, V> implements RunningView {
   #isTelling = false;
   #sliceEnd = 0;
   #records = 0;
+  /** Of the changes since the view was level: how many, and how long it took to fold them. */
+  #folded = 0;
+  #foldMs = 0;
   #refold = { at: -Infinity, ms: 0 };
   /** Changes since the current state was made anew. */
   #fresh = 0;
@@ -178,7 +181,7 @@ class Run<S, V> implements RunningView {
   }
 
   async #take(changes: readonly TopicChange<TopicRecord<V>>[]): Promise<void> {
-    this.#sliceEnd = performance.now() + SLICE_MS;
+    this.#beginSlice();
     const { offset } = this.#fold;
     for (const change of changes) {
       // Another log: what is shown stays until that one is folded.
@@ -186,11 +189,16 @@ class Run<S, V> implements RunningView {
       this.#fold.take(change);
       if (++this.#records % SLICE_RECORDS === 0) await this.#breathe();
     }
+    this.#foldMs += performance.now() - this.#sliceEnd + SLICE_MS;
+    this.#folded += changes.length;
     const last = changes.at(-1);
     const level = last?.type === "level" ? last : undefined;
     if (this.#fold.offset !== offset) this.#roseAt = performance.now();
     await this.#refresh(level, changes.length);
-    if (level) this.#keeping?.grown(changes.length - 1, () => this.save(), this.#signal);
+    if (!level) return;
+    const grown = { changes: this.#folded - 1, foldMs: this.#foldMs };
+    this.#folded = this.#foldMs = 0;
+    this.#keeping?.grown(grown, () => this.save(), this.#signal);
   }
 
   async save(): Promise<void> {
@@ -202,8 +210,13 @@ class Run<S, V> implements RunningView {
 
   async #breathe(): Promise<void> {
     if (performance.now() < this.#sliceEnd) return;
+    this.#foldMs += performance.now() - this.#sliceEnd + SLICE_MS;
     await laterTurn();
     this.#signal.throwIfAborted();
+    this.#beginSlice();
+  }
+
+  #beginSlice(): void {
     this.#sliceEnd = performance.now() + SLICE_MS;
   }
 
@@ -243,6 +256,7 @@ class Run<S, V> implements RunningView {
 
   async #makeAnew(): Promise<void> {
     const began = performance.now();
+    const foldMs = this.#foldMs;
     const steps = this.#fold.refold();
     for (let step = steps.next(); ; step = steps.next()) {
       if (step.done) {
@@ -253,6 +267,8 @@ class Run<S, V> implements RunningView {
     }
     this.#refold = { at: performance.now(), ms: performance.now() - began };
     this.#fresh = 0;
+    // No snapshot saves this work.
+    this.#foldMs = foldMs;
   }
 
   #show(): void {

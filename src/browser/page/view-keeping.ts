@@ -8,9 +8,20 @@ import { type SnapshotPlace, ViewSnapshots } from "./view-snapshots.ts";
 const OPTIONS = { everyRecords: positive, everyMs: positive, serialize: callback, deserialize: callback };
 const EVERY_RECORDS = 10_000;
 const EVERY_MS = 60_000;
+/** So fast a snapshot is written, about. */
+const WRITTEN_BYTES_PER_MS = 200_000;
+/** A record costs at least this: clocks of pages are coarse, and it is read and decoded, too. */
+const RECORD_MS = 0.001;
 
 export interface KeptState<S> extends SnapshotPlace {
   readonly state: S;
+}
+
+/** What a view has folded since it was level before. */
+export interface Grown {
+  readonly changes: number;
+  /** Without the turns of others in between. */
+  readonly foldMs: number;
 }
 
 type Snapshots = Pick<ViewSnapshots, "all" | "keeper" | "write">;
@@ -23,8 +34,10 @@ export class Keeping<S> {
   readonly #options: SnapshotOptions<S>;
   /** Resolves when this tab keeps the view: true; or when it can't, because the view is closed: false. */
   #keeper: Promise<boolean> | undefined;
-  /** Committed changes since the last snapshot. */
+  /** Changes since the last snapshot, how long it took to fold them, and how large that snapshot is. */
   #changes = 0;
+  #foldMs = 0;
+  #bytes = 0;
   #isDue = false;
   /** The last try failed: the next one is not before everyMs, however many changes there are. */
   #hasFailed = false;
@@ -38,7 +51,9 @@ export class Keeping<S> {
   async stored(): Promise<KeptState<S>[]> {
     const { deserialize = fromJson } = this.#options as { deserialize?: (bytes: Uint8Array) => S | Promise<S> };
     const kept: KeptState<S>[] = [];
-    for (const { stream, offset, bytes } of await this.#snapshots.all()) {
+    const all = await this.#snapshots.all();
+    this.#bytes = all[0]?.bytes.length ?? 0;
+    for (const { stream, offset, bytes } of all) {
       try {
         kept.push({ stream, offset, state: await deserialize(bytes) });
       } catch {
@@ -50,20 +65,31 @@ export class Keeping<S> {
 
   async write(state: S, place: SnapshotPlace): Promise<void> {
     const { serialize = toJson } = this.#options;
-    const changes = this.#changes;
-    this.#changes = 0;
+    const [changes, foldMs] = [this.#changes, this.#foldMs];
+    this.#changes = this.#foldMs = 0;
     try {
-      await this.#snapshots.write(await serialize(state), place);
+      const bytes = await serialize(state);
+      await this.#snapshots.write(bytes, place);
+      this.#bytes = bytes.length;
       this.#hasFailed = false;
     } catch (error) {
       this.#changes += changes;
+      this.#foldMs += foldMs;
       this.#hasFailed = true;
       throw error;
     }
   }
 
-  /** The view is level after so many changes. The one tab that keeps this view saves when it is due. */
-  grown(changes: number, save: () => Promise<void>, signal: AbortSignal): void {
+  /** Folding what the last snapshot has not takes longer than to write another one of its size. */
+  get #isWorthIt(): boolean {
+    return this.#foldMs > this.#bytes / WRITTEN_BYTES_PER_MS;
+  }
+
+  /**
+   * The view is level after so many changes, and folding them took so long. The one tab that keeps this view saves when
+   * it is due and worth it.
+   */
+  grown({ changes, foldMs }: Grown, save: () => Promise<void>, signal: AbortSignal): void {
     const { everyRecords = EVERY_RECORDS, everyMs = EVERY_MS } = this.#options;
     // Another tab may keep this view for long, and this one takes its place then.
     this.#keeper ??= this.#snapshots.keeper(signal).then(
@@ -71,7 +97,8 @@ export class Keeping<S> {
       () => false,
     );
     this.#changes += changes;
-    if (this.#isDue) return;
+    this.#foldMs += Math.max(foldMs, changes * RECORD_MS);
+    if (this.#isDue || !this.#isWorthIt) return;
     this.#isDue = true;
     const due = async (): Promise<void> => {
       for (let waited = 0; (this.#hasFailed || this.#changes < everyRecords) && waited < everyMs; waited += 1000) {
@@ -81,7 +108,7 @@ export class Keeping<S> {
       if (!(await this.#keeper)) return;
       await idle();
       this.#isDue = false;
-      if (this.#changes > 0 && !signal.aborted) await save();
+      if (this.#changes > 0 && this.#isWorthIt && !signal.aborted) await save();
     };
     // Losing a snapshot costs time only. A save that fails is due again everyMs after the next change.
     due().catch(() => undefined);
