@@ -19,20 +19,19 @@ import type { Linked } from "./link.ts";
 import { type Block, type Chain, edgeCodeOf, floorOf, Pump, type PumpEnd, type PumpHost } from "./pump.ts";
 import { classOf, isFullEdge } from "./push-answers.ts";
 import { receive, type ReceiverHost } from "./receiver.ts";
-import { replicaStart } from "./replica-start.ts";
+import { makeReplica } from "./replica-start.ts";
 import type { Failure, SessionOptions } from "./session-options.ts";
 import { type SessionEvent, sessionNext, type SessionState } from "./session-state.ts";
 import { Signal } from "./signal.ts";
 import type { OutboxJoin, Joined, Pushed, TidePayload } from "./sync-frames.ts";
 import type { OutboxRun, Range, TopicStore } from "./topic-store.ts";
+import { TrimSoon } from "./trim-soon.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** If the device is full, the session waits at least this long before it tries again. */
 const FULL_MS = 30_000;
 /** After this many bad frames with no good one in between the session stops as CORRUPT_RANGE. */
 const BAD_FRAMES_MAX = 3;
-/** Settled batches leave the outbox this long after the last frame or tide. */
-const TRIM_MS = 2_000;
 
 export class Session implements Linked {
   readonly path: string;
@@ -43,7 +42,7 @@ export class Session implements Linked {
   #socket: EdgeSocket | undefined;
   #conversation: Conversation | undefined;
   #timer: (() => void) | undefined;
-  #trimming: (() => void) | undefined;
+  readonly #trim: TrimSoon;
   readonly #unlisten: () => void;
   block: Block | undefined;
   #again: readonly Range[] = [];
@@ -56,6 +55,8 @@ export class Session implements Linked {
   failure: Failure | undefined;
   /** Where the edge's log began, as it was told last. */
   edgeStart = 0;
+  /** The token may not read here: own records go out, nothing comes in. Another token ends it. */
+  isBlind = false;
   /** Wall clock: when the replica last reached the edge's end. */
   lastSyncedAt: number | undefined;
   #lastJoin: string | undefined;
@@ -71,12 +72,10 @@ export class Session implements Linked {
     this.#options = options;
     this.#store = options.store;
     this.path = options.path;
-    this.#unlisten = options.store.listen({
-      appended: () => this.#changed.set(),
-      drawn: () => this.#changed.set(),
-      settled: () => this.#changed.set(),
-      risen: () => this.#changed.set(),
-    });
+    const { host, store, failed } = options;
+    const changed = (): void => this.#changed.set();
+    this.#trim = new TrimSoon({ after: host.after, store, failed, trimmed: changed });
+    this.#unlisten = store.listen({ appended: changed, drawn: changed, settled: changed, risen: changed });
   }
 
   get state(): SessionState {
@@ -103,14 +102,14 @@ export class Session implements Linked {
 
   /** Another token may be the owner's, or be allowed more. */
   renewed(): void {
-    if (this.block?.code === "FORBIDDEN") this.rejoin();
+    if (this.block?.code === "FORBIDDEN" || this.isBlind) this.rejoin();
     if (this.#state.at === "stopped" && this.#state.code === "OWNER_CHANGED") this.resolve();
   }
 
   /** Ends the session for good: the volume closes, or the topic is no longer synced. */
   close(): void {
     this.detach();
-    this.#trimming?.();
+    this.#trim.cancel();
     this.#unlisten();
   }
 
@@ -266,6 +265,8 @@ export class Session implements Linked {
     if (isLeft()) return;
     const verdict = await judged(this.#store, this.#options.fits, asked, reply);
     if (isLeft()) return;
+    // Who may not write needs no id while nothing waits to be sent. It joins again without.
+    if (verdict.row === "right" && this.#store.pending.batches === 0 && (await this.#store.leave())) return;
     const { joined } = reply;
     const mark = [verdict.row, outbox, joined.next, joined.generation, this.#store.watermark].join();
     const isRepeat = mark === this.#lastJoin;
@@ -291,11 +292,14 @@ export class Session implements Linked {
     const isFine = is === "fine";
     // A claim pushes, too, so nobody else's token may follow.
     if (isFine || is === "claim") await store.joined({ owner, stream, isFine });
-    if (store.base === undefined) await store.createReplica(await replicaStart(talk.log, joined, this.#options.from));
+    this.isBlind = false;
+    const refused = await makeReplica(store, talk.log, joined, this.#options.from);
+    if (refused && !this.#isBlind(talk, refused)) throw refused;
     // Before the follow: what it brings raises the end to beyond what was missed.
     await store.missed(joined.tombstonesTo);
     if (isLeft()) return;
     if (isFine && joined.known) store.told({ next, lastOffset, lastCrc });
+    if (this.isBlind) return;
     if (logStartOffset > store.watermark) await this.#gap(logStartOffset, joined.life);
     if (talk.isFollowing || talk.isOver) return;
     talk.isFollowing = true;
@@ -324,8 +328,18 @@ export class Session implements Linked {
         talk.isFollowing = false;
         return this.#step({ on: "rejoin" });
       }
-      this.#failed(talk, error);
+      if (!this.#isBlind(talk, error)) this.#failed(talk, error);
     }
+  }
+
+  /** Whether this says that the token may not read: then it goes on without. A claim must read. */
+  #isBlind(talk: Conversation, error: TidemarkError): boolean {
+    this.isBlind = edgeCodeOf(error) === "FORBIDDEN" && !talk.isOver && this.#state.at !== "claiming";
+    if (!this.isBlind) return false;
+    talk.isFollowing = false;
+    this.#note(error);
+    this.#options.changed();
+    return true;
   }
 
   #receiving(talk: Conversation): ReceiverHost {
@@ -340,7 +354,7 @@ export class Session implements Linked {
       this.edgeStart = tide.logStartOffset;
     }
     this.#lookLevel();
-    this.#trimSoon();
+    this.#trim.look();
     this.#changed.set();
     this.#options.changed();
   }
@@ -350,21 +364,6 @@ export class Session implements Linked {
     this.lastSyncedAt = this.#options.host.now();
     this.failure = undefined;
     this.#step({ on: "level" });
-  }
-
-  /** Trims at once if everything is settled, and else a moment after the last frame or tide. */
-  #trimSoon(): void {
-    const store = this.#store;
-    this.#trimming?.();
-    this.#trimming = undefined;
-    if (store.trimmable.batches === 0) return;
-    // A trim makes room in the index, and then there may be more to send.
-    const trim = (): void => {
-      const trimmed = store.trim().then(() => this.#changed.set());
-      trimmed.catch((thrown: unknown) => this.#options.failed(TidemarkError.from(thrown)));
-    };
-    if (store.firstUnsettled === store.end) trim();
-    else this.#trimming = this.#options.host.after(TRIM_MS, trim);
   }
 
   /** Does what a verdict asks for, once the state has changed. */
@@ -473,7 +472,7 @@ export class Session implements Linked {
       setBlock: (block) => this.#setBlock(block),
       proveTerm: () => host.proveTerm(),
       // Without a follow the watermark does not rise: the edge may have let go of what comes next.
-      isOver: () => isLeft() || this.#state.at === "joining",
+      isOver: () => isLeft() || this.#state.at === "joining" || this.isBlind,
       pause: (ms) => new Promise((resolve) => host.after(ms, resolve)),
       random: () => host.random(),
       offered: (what) => tell({ type: "offered", ...what }),

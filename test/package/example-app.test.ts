@@ -177,7 +177,7 @@ describe("the example app", () => {
     await device.page.close();
   }, 60_000);
 
-  it("refused changes are shown, and each answer works", async () => {
+  it("refused changes are shown, and are set aside or discarded", async () => {
     const device = await Device.open("tablet");
     await device.signIn("guest");
     const list = ["bread", "apples", "cheese", "salt"];
@@ -189,8 +189,6 @@ describe("the example app", () => {
       const question = device.page.locator("#question");
       await expect.poll(() => question.locator("p").textContent()).toMatch(/^The edge refuses 1 change of yours: ./);
       await device.shows(...list, "caviar");
-      await question.getByRole("button", { name: "Try again" }).click();
-      await device.says("The edge has refused something.");
       await question.getByRole("button", { name: answer }).click();
       await device.shows(...list);
       await expect.poll(() => question.isVisible()).toBe(false);

@@ -123,6 +123,28 @@ it("H25: the leader has no token function, and is given the token of another tab
   await settled(device, ["h25-0", "h25-1", "h25-2"]);
 });
 
+it("H26: a page that was hidden and frozen is shown, and leaves a socket that is dead and says that it is open", async () => {
+  const device = await deviceWith(1);
+  const [tab] = device.tabs;
+  await tab!.call("write", "before", 0, 1);
+  await tab!.call("level");
+  // Another page in front hides it.
+  await device.page();
+  await tab!.freeze();
+  const network = fleet.networkOf(device);
+  network.swallow("up", "down");
+  const other = await fleet.add("ben", { config: { path, leaderTimeoutMs: 1_500 } });
+  await (await other.open()).call("write", "meanwhile", 0, 1);
+  await expect.poll(endNow, { timeout: 10_000 }).toBe(2);
+  await tab!.thaw();
+  expect((await tab!.call("status"))?.connected).toBe(true);
+  await tab!.show();
+  // By its silence alone it would be left after a minute.
+  await expect.poll(async () => (await tab!.call("status"))?.connected, { timeout: 20_000 }).toBe(false);
+  network.heal();
+  await settled(device, ["before-0", "meanwhile-0"]);
+});
+
 it("H37: site data is cleared under an open leader; a new outbox, and nothing twice", async () => {
   const device = await deviceWith(2);
   const leader = await leaderOf(device);

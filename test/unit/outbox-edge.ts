@@ -54,6 +54,8 @@ export class Edge {
   now = 1_764_000_000_000;
   stream!: Stream;
   aborted: string | undefined;
+  /** Where sealed segments are read. Default: there is no object storage. */
+  archive = (): Archive => new Archive(undefined, kernel);
   /** The log's end has moved, or it was closed. */
   onChange: () => void = () => undefined;
   #random = 0;
@@ -68,7 +70,7 @@ export class Edge {
     const host: StreamHost = {
       sql: this.sql,
       kernel,
-      archive: new Archive(undefined, kernel),
+      archive: this.archive(),
       now: () => this.now,
       random: () => ++this.#random,
       breathe: () => Promise.resolve(),

@@ -5,6 +5,7 @@ import type { LinkState } from "../../sync/link-state.ts";
 import { PROVISIONAL_FROM } from "../../log/provisional-layout.ts";
 import type { Session } from "../../sync/session.ts";
 import type { BlockedContents } from "./answers.ts";
+import { atEdgeTo } from "./waits.ts";
 import type { BlockedBatch, SyncStatus, TopicSyncStatus } from "../sync-api.ts";
 
 /** Why a wait for this topic ends without it. */
@@ -58,14 +59,16 @@ export function blockedOf({ block, store }: Session, contents: BlockedContents |
 
 export function topicStatus(session: Session, contents: BlockedContents | undefined): TopicSyncStatus {
   const { state, store, edgeEnd, lastSyncedAt, caughtFrom } = session;
-  const { records, bytes } = store.pending;
-  const { watermark } = store;
+  const { watermark, end, pending } = store;
+  // What the edge has said that it has is not settled while nothing can be read.
+  const isTaken = session.isBlind && atEdgeTo(session) >= end;
+  const { records, bytes } = isTaken ? { records: 0, bytes: 0 } : pending;
   const blocked = state.at === "blocked" ? blockedOf(session, contents) : undefined;
   const isCatchingUp = state.at === "catching-up" && edgeEnd !== undefined && edgeEnd > caughtFrom;
   return {
     state: nameOf(state.at),
     pending: { records, bytes },
-    ...(edgeEnd !== undefined && { behind: { records: Math.max(0, edgeEnd - watermark) } }),
+    ...(edgeEnd !== undefined && !session.isBlind && { behind: { records: Math.max(0, edgeEnd - watermark) } }),
     ...(isCatchingUp && { progress: Math.min(1, (watermark - caughtFrom) / (edgeEnd - caughtFrom)) }),
     watermark,
     serializer: store.outboxNote.options?.serializer ?? "json",

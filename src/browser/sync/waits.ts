@@ -2,7 +2,7 @@
  * When a wait for a topic is over: `drained()` and `caughtUp()` of the public API. Each counts as of its call, and is
  * looked at whenever something has changed.
  *
- *   drained    the outbox's end at the call ──▶ nothing below it is un-settled
+ *   drained    the outbox's end at the call ──▶ nothing below it is un-settled; if the token may not read: all is taken
  *   level      live? ──▶ the edge is asked for its end ──▶ the watermark is there
  */
 import type { Session } from "../../sync/session.ts";
@@ -10,10 +10,15 @@ import type { Session } from "../../sync/session.ts";
 /** True once the wait is over. */
 export type Look = () => boolean;
 
-export function drainedNow({ store }: Session): Look {
+export function drainedNow(session: Session): Look {
+  const { store } = session;
   const { end } = store;
-  return () => store.firstUnsettled >= end && !store.outboxNote.offering;
+  return () => atEdgeTo(session) >= end && !store.outboxNote.offering;
 }
+
+/** Own records below this position are at the edge. Who may not read has only its word for it, and it is not settled. */
+export const atEdgeTo = ({ store, isBlind }: Session): number =>
+  isBlind ? Math.max(store.firstUnsettled, store.toldNext ?? 0) : store.firstUnsettled;
 
 /**
  * A topic that is live may be behind, and not know it yet: what others have written is on its way. So the edge is

@@ -231,8 +231,8 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
   },
   {
     name: "nobody hears that a trim has made room in the index",
-    file: SESSION,
-    find: "store.trim().then(() => this.#changed.set());",
+    file: "src/sync/trim-soon.ts",
+    find: "store.trim().then(() => trimmed());",
     replace: "store.trim();",
     found: /^liveness/,
     history: "a full index behind a crash",
@@ -241,7 +241,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
   {
     name: "a claim waits on although its follow has ended",
     file: SESSION,
-    find: 'isOver: () => isLeft() || this.#state.at === "joining", pause:',
+    find: 'isOver: () => isLeft() || this.#state.at === "joining" || this.isBlind, pause:',
     replace: "isOver: isLeft, pause:",
     found: /^liveness/,
     plan: "wide",
