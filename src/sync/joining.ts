@@ -1,6 +1,8 @@
 /** What a device says of a topic when it joins, and how it judges the answer. */
 import { TidemarkError } from "../errors.ts";
 import type { EdgeLog, JoinReply } from "./edge-socket.ts";
+import { edgeCodeOf } from "./pump.ts";
+import { type ReplicaStart, replicaStart } from "./replica-start.ts";
 import type { SyncHost } from "./sync-host.ts";
 import type { Joined, OutboxJoin } from "./sync-frames.ts";
 import type { TopicStore } from "./topic-store.ts";
@@ -60,4 +62,22 @@ export async function judged(
   const held = { first, start, end, noteNext, noteLast, toldNext, lastAtNext };
   const owner = note.owner ?? store.replicaNote?.owner ?? null;
   return verdictOf({ owner, stream: streamOf(store), outbox, registered, generation, held, fits }, reply);
+}
+
+/** Makes this device's copy, if there is none yet. Gives the error if the token may not read, which that needs. */
+export async function makeReplica(
+  store: TopicStore,
+  log: EdgeLog,
+  joined: Joined,
+  from: ReplicaStart,
+): Promise<TidemarkError | undefined> {
+  if (store.base !== undefined) return undefined;
+  try {
+    await store.createReplica(await replicaStart(log, joined, from));
+  } catch (thrown) {
+    const error = TidemarkError.from(thrown);
+    if (edgeCodeOf(error) !== "FORBIDDEN") throw error;
+    return error;
+  }
+  return undefined;
 }

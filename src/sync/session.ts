@@ -11,7 +11,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import { libraryCodeOf } from "./edge-codes.ts";
-import { joinIn, joinOf, judged, standNow, streamOf } from "./joining.ts";
+import { joinIn, joinOf, judged, standNow, streamOf, makeReplica } from "./joining.ts";
 import type { Conversation, JoinUnderWay } from "./conversation.ts";
 import type { ClaimHost } from "./claimer.ts";
 import { type EdgeLog, type EdgeSocket, type JoinReply, takesSync } from "./edge-socket.ts";
@@ -19,7 +19,6 @@ import type { Linked } from "./link.ts";
 import { type Block, type Chain, edgeCodeOf, floorOf, Pump, type PumpEnd, type PumpHost } from "./pump.ts";
 import { classOf, isFullEdge } from "./push-answers.ts";
 import { receive, type ReceiverHost } from "./receiver.ts";
-import { makeReplica } from "./replica-start.ts";
 import type { Failure, SessionOptions } from "./session-options.ts";
 import { type SessionEvent, sessionNext, type SessionState } from "./session-state.ts";
 import { Signal } from "./signal.ts";

@@ -123,7 +123,7 @@ it("H25: the leader has no token function, and is given the token of another tab
   await settled(device, ["h25-0", "h25-1", "h25-2"]);
 });
 
-it("H26: a page that was hidden and frozen is shown, and leaves a socket that is dead and says that it is open", async () => {
+it("H26: a page that was hidden and frozen is shown, and leaves a dead socket that says open", async () => {
   const device = await deviceWith(1);
   const [tab] = device.tabs;
   await tab!.call("write", "before", 0, 1);

@@ -1,4 +1,4 @@
-/** H11: an outbox's entry left the memory of the edge's object, because many others have pushed since. Node's SQLite. */
+/** H11: an outbox's entry left the memory of the edge's object, because many others pushed since. Node's SQLite. */
 import { expect, it } from "vitest";
 import { joinOutbox } from "../../worker/stream/join.ts";
 import { HOT_MAX } from "../../worker/stream/outboxes.ts";
@@ -9,7 +9,7 @@ import { readHeader } from "../../src/record/format.ts";
 const OTHERS = 17_000;
 const AT_ONCE = 1_000;
 
-it(`the outbox is in its row while ${OTHERS} other devices push: next comes from there, and nothing is taken twice`, async () => {
+it(`an outbox is in its row while ${OTHERS} others push: next comes from there, nothing is taken twice`, async () => {
   expect(OTHERS).toBeGreaterThan(HOT_MAX);
   const log = await edge();
   await log.join();

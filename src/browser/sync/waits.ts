@@ -16,7 +16,7 @@ export function drainedNow(session: Session): Look {
   return () => atEdgeTo(session) >= end && !store.outboxNote.offering;
 }
 
-/** Own records below this position are at the edge. Who may not read has only its word for it, and it is not settled. */
+/** Own records below this position are at the edge. Who may not read has only its word for it. */
 export const atEdgeTo = ({ store, isBlind }: Session): number =>
   isBlind ? Math.max(store.firstUnsettled, store.toldNext ?? 0) : store.firstUnsettled;
 

@@ -106,7 +106,7 @@ describe("a token with half of the rights (H24)", () => {
     expect(await device.committed()).toEqual(json(["third"]));
   }, 60_000);
 
-  it("that may not read: own records go out, how far it is behind is unknown, and another token brings the rest", async () => {
+  it("that may not read: own records go out, what it lacks is unknown, another token brings it", async () => {
     const at = paths();
     const other = await deviceAt(at);
     await other.write("a");
