@@ -7,6 +7,7 @@ import type { PlainRecord } from "../src/delivery/read-record.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import type { StartPosition } from "../src/log/types.ts";
 import { DEFAULT_SETTINGS } from "../src/log/limits.ts";
+import { BATCH_HEADER_BYTES, readHeader } from "../src/record/format.ts";
 import { decodeBatch } from "../src/record/record-batch.ts";
 import { concat } from "../src/store/bytes.ts";
 import { type KafkaFiles, kafkaFiles } from "../src/store/kafka-files.ts";
@@ -67,7 +68,7 @@ class EdgeTarget implements LogTarget {
     if (typeof position === "object" && "timestamp" in position) {
       const query = `?timestamp=${position.timestamp}`;
       const answer = await this.#asked({ method: "GET", path: topic, query, headers: { accept: BATCHES_TYPE } });
-      return offsetInHeader(answer.headers.get("tidemark-from-offset"));
+      return this.#offsetIn(answer, "tidemark-from-offset");
     }
     const { start, end } = (await this.place(topic)) ?? { start: 0, end: 0 };
     if (position === "earliest") return start;
@@ -93,9 +94,7 @@ class EdgeTarget implements LogTarget {
   async end(topic: string): Promise<number | undefined> {
     const answer = await this.#asked({ method: "HEAD", path: topic }, 404, 403);
     if (answer.status === 403) return undefined;
-    const end = answer.headers.get("stream-next-offset");
-    if (answer.status < 300 && end === null) throw this.#foreign(answer);
-    return offsetInHeader(end);
+    return answer.status === 404 ? 0 : this.#offsetIn(answer, "stream-next-offset");
   }
 
   async append(topic: string, batch: Uint8Array, sending: Sending): Promise<Appended> {
@@ -132,6 +131,13 @@ class EdgeTarget implements LogTarget {
     return appendedIn(answer) ?? Promise.reject(this.#foreign(answer));
   }
 
+  /** Failure: the answer has no such header, so something between has answered in the edge's stead. */
+  #offsetIn(answer: EdgeReply, header: string): number {
+    const text = answer.headers.get(header);
+    if (text === null) throw this.#foreign(answer);
+    return offsetInHeader(text);
+  }
+
   #foreign({ status }: EdgeReply): Failure {
     return new Failure(`status ${status} from ${this.where}, and not from an edge: check the address`);
   }
@@ -159,16 +165,19 @@ class EdgeTarget implements LogTarget {
     for (let offset = from; offset < end;) {
       const query = `?offset=${formatOffset(offset)}`;
       const answer = await this.#asked({ method: "GET", path: topic, query, headers: { accept: BATCHES_TYPE } });
-      const next = offsetInHeader(answer.headers.get("stream-next-offset"));
-      if (next <= offset) break;
+      const next = this.#offsetIn(answer, "stream-next-offset");
+      // Less than the topic has would be taken for all of it.
+      if (next <= offset) throw new Failure(`${this.where} gives nothing of ${topic} from offset ${offset}: try again`);
+      // Batches come whole, also the one in which the topic begins.
+      if (bytes === 0 && answer.bytes.length >= BATCH_HEADER_BYTES)
+        baseOffset = Math.min(baseOffset, readHeader(answer.bytes).baseOffset);
       parts.push(answer.bytes);
       bytes += answer.bytes.length;
       offset = next;
       if (bytes < SEGMENT_BYTES && offset < end) continue;
-      yield kafkaFiles(this.kernel, concat(parts), { baseOffset });
+      if (bytes > 0) yield kafkaFiles(this.kernel, concat(parts), { baseOffset });
       [parts, bytes, baseOffset] = [[], 0, offset];
     }
-    if (bytes > 0) yield kafkaFiles(this.kernel, concat(parts), { baseOffset });
   }
 
   async close(): Promise<void> {

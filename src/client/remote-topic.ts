@@ -63,7 +63,12 @@ const kept = ({ key, value, headers, timestamp }: ProducerRecord): ProducerRecor
 
 const idAt = ({ owner, at }: Placed, i: number): string => recordId(owner, at + i);
 const isClosed = ({ headers }: EdgeReply): boolean => headers.get(CLOSED) === "true";
-const offsetOf = ({ headers }: EdgeReply, name: string): number => offsetInHeader(headers.get(name));
+/** CLOSED: a success has no such header, so something between has answered in the edge's stead. */
+function offsetOf(answer: EdgeReply, name: string): number {
+  const text = answer.headers.get(name);
+  if (text === null && answer.status < 300) throw notOfTheEdge(answer);
+  return offsetInHeader(text);
+}
 
 export class RemoteTopic<V> implements ClientTopic<V> {
   readonly name: string;
@@ -235,7 +240,6 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     });
     if (answer.status === 404)
       return { bytes: NOTHING, nextOffset: from, isLevel: true, ended: false, isMissing: true };
-    if (answer.headers.get(NEXT) === null) throw notOfTheEdge(answer);
     const nextOffset = offsetOf(answer, NEXT);
     const isLevel = answer.headers.get("stream-up-to-date") === "true";
     return { bytes: answer.bytes, nextOffset, isLevel, ended: isLevel && isClosed(answer) };
@@ -293,7 +297,6 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     const answer = await this.#call(options, { method: "HEAD" }, 404);
     if (answer.status === 404) return undefined;
     const { headers } = answer;
-    if (headers.get(NEXT) === null) throw notOfTheEdge(answer);
     const logEndOffset = offsetOf(answer, NEXT);
     const ttl = headers.get("stream-ttl");
     return {

@@ -5,6 +5,12 @@ import type { AddressInfo } from "node:net";
 import { afterEach, expect, it } from "vitest";
 import { edgeTarget } from "../../cli/edge-target.ts";
 import { ownKernel } from "../../cli/targets.ts";
+import { connect } from "../../src/client/index.ts";
+import { readHeader } from "../../src/record/format.ts";
+import type { KafkaFiles } from "../../src/store/kafka-files.ts";
+import { formatOffset } from "../../src/sync/http-words.ts";
+import { batchAt } from "../support/kafka-batches.ts";
+import { releaseKernel } from "../support/kernels.ts";
 
 let server: Server;
 afterEach(() => server.close());
@@ -36,7 +42,64 @@ it.each(["", "<html>", "{}", '{"appended":[]}', '{"appended":[{"lastOffset":"7"}
   async (body) => {
     const target = await siteOf(200, body);
     await expect(target.end("t")).rejects.toThrow("not from an edge: check the address");
+    await expect(target.resolve("t", { timestamp: 5 })).rejects.toThrow("not from an edge: check the address");
     await expect(target.append("t", new Uint8Array(61), SENDING)).rejects.toThrow("not from an edge");
     await target.close();
   },
 );
+
+it("a success that is not the edge's is no place for a read from a time, nor for an append", async () => {
+  const target = await siteOf(200, "<html>");
+  const edge = connect(target.where);
+  const topic = edge.topic("t");
+  const foreign = { code: "CLOSED", details: { reason: "network", status: 200 } };
+  await expect(topic.read({ from: { timestamp: 5 } }).next()).rejects.toMatchObject(foreign);
+  await expect(topic.state()).rejects.toMatchObject(foreign);
+  await Promise.all([edge.close(), target.close()]);
+});
+
+/** An edge that says that its topic begins and ends there, and gives these answers from offsets. */
+async function edgeOf(start: number, end: number, answers: ReadonlyMap<number, readonly [next: number, Uint8Array]>) {
+  server = createServer((request, response) => {
+    const headers = { "tidemark-start-offset": formatOffset(start), "stream-next-offset": formatOffset(end) };
+    const from = Number.parseInt(new URL(request.url!, "http://edge").searchParams.get("offset") ?? "", 10);
+    const [next, bytes] = answers.get(from) ?? [];
+    if (request.method === "HEAD") response.writeHead(200, headers).end();
+    else if (next === undefined) response.writeHead(200, { "content-type": "text/html" }).end("<html>");
+    else response.writeHead(200, { "stream-next-offset": formatOffset(next) }).end(bytes);
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return edgeTarget(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, undefined, await ownKernel());
+}
+async function segmentsOf(target: ReturnType<typeof edgeTarget>, from: number): Promise<KafkaFiles[]> {
+  const all: KafkaFiles[] = [];
+  try {
+    for await (const files of target.segments("t", from)) all.push(files);
+    return all;
+  } finally {
+    await target.close();
+  }
+}
+
+it("an export of segments fails where another site answers, or nothing more comes", async () => {
+  const first = batchAt(await releaseKernel(), 0);
+  const foreign = await edgeOf(0, 6, new Map([[0, [3, first]]]));
+  await expect(segmentsOf(foreign, 0)).rejects.toThrow("not from an edge: check the address");
+  server.close();
+  const stuck = await edgeOf(
+    0,
+    6,
+    new Map([
+      [0, [3, first]],
+      [3, [3, new Uint8Array(0)]],
+    ]),
+  );
+  await expect(segmentsOf(stuck, 0)).rejects.toThrow(/gives nothing of t from offset 3: try again/);
+});
+
+it("an export of segments of a topic that begins inside a batch has the whole batch", async () => {
+  const kernel = await releaseKernel();
+  const target = await edgeOf(1, 6, new Map([[1, [6, Buffer.concat([batchAt(kernel, 0), batchAt(kernel, 3)])]]]));
+  const [files, ...more] = await segmentsOf(target, 1);
+  expect([files!.name, readHeader(files!.log).baseOffset, more]).toEqual(["0".repeat(20), 0, []]);
+});

@@ -6,6 +6,7 @@ import { exportCommand, exportLines } from "../../cli/commands/export.ts";
 import { importCommand } from "../../cli/commands/import.ts";
 import { trim } from "../../cli/commands/trim.ts";
 import { verify } from "../../cli/commands/verify.ts";
+import { endExport, readManifest } from "../../cli/manifest.ts";
 import type { LogTarget } from "../../cli/target.ts";
 import { openTarget } from "../../cli/targets.ts";
 import { open } from "../../src/node/index.ts";
@@ -93,6 +94,15 @@ describe("an export of segments into a used folder", () => {
     await said(exportCommand, [inHome("data"), "orders", inHome("begun")]);
     expect(await said(verify, [inHome("begun")])).toBe("");
     expect(readdirSync(inHome("begun"))).not.toContain("tidemark-export.json");
+  });
+
+  it("whose last batch ends before its topic did is told by verify", async () => {
+    cpSync(inHome("used"), inHome("ends-early"), { recursive: true });
+    const manifest = readManifest(inHome("ends-early"))!;
+    writeFileSync(inHome("ends-early", "tidemark-export.json"), "");
+    endExport(inHome("ends-early"), { ...manifest, end: 301 });
+    expect(await said(verify, [inHome("ends-early")])).toMatch(/no record is there from 300 on, and .* ended at 301/);
+    expect(await said(verify, [inHome("used")])).toBe("");
   });
 
   it("of a topic without records is good, too", async () => {
