@@ -159,7 +159,7 @@ export class RemoteTopic<V> implements ClientTopic<V> {
       producer: this.sender,
       inFlightBytesMax,
       tide: {
-        ended: undefined,
+        ended: closing.aborted ? (closing.reason as TidemarkError) : undefined,
         on(_, heard) {
           const close = (): void => heard({ reason: (closing.reason as Error).message });
           closing.addEventListener("abort", close);
@@ -167,6 +167,7 @@ export class RemoteTopic<V> implements ClientTopic<V> {
         },
       },
       options,
+      tellsAcks: true,
       laterTurn: () => new Promise((resolve) => setTimeout(resolve)),
     });
   }

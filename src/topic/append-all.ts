@@ -70,6 +70,8 @@ export interface AppendSource<T> {
   readonly inFlightBytesMax: number;
   readonly tide: Closable;
   readonly options: AllOptions;
+  /** Progress is told at each ack as well, and not only where the source is paused. Default false. */
+  readonly tellsAcks?: boolean;
   /** A turn behind what waits already: acks, and the app's own work. */
   readonly laterTurn: () => Promise<void>;
 }
@@ -107,6 +109,7 @@ async function run<T>(
     producer: given,
     inFlightBytesMax,
     laterTurn,
+    tellsAcks,
     options: { onProgress },
   }: Omit<AppendSource<T>, "records" | "tide">,
 ) {
@@ -119,12 +122,17 @@ async function run<T>(
   let wake: (() => void) | undefined;
   let firstOffset: number | undefined;
   let lastOffset: number | undefined;
+  const refuse = (thrown: unknown): void => stop.by(thrown, false);
   const count = ({ offset }: { readonly offset: number }): void => {
     acked++;
     firstOffset = Math.min(firstOffset ?? offset, offset);
     lastOffset = Math.max(lastOffset ?? offset, offset);
+    try {
+      if (tellsAcks) onProgress?.({ appended, acked });
+    } catch (thrown) {
+      refuse(thrown);
+    }
   };
-  const refuse = (thrown: unknown): void => stop.by(thrown, false);
   const pull = async (): Promise<void> => {
     while (!stop.failure) {
       const asked = source.next();

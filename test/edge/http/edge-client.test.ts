@@ -151,10 +151,14 @@ describe("a topic", () => {
       },
     });
     await expect(progress).rejects.toBe(thrown);
-    const ended = topic.appendAll(idle("ended", { value: 3 }));
+    const told = new Promise((resolve) => {
+      topic.appendAll(idle("slow", { value: 3 }), { onProgress: resolve }).catch(() => undefined);
+    });
+    expect(await told).toEqual({ appended: 1, acked: 1 });
+    const ended = topic.appendAll(idle("ended", { value: 4 }));
     await own.close();
     await expect(ended).rejects.toMatchObject({ code: "CLOSED" });
-    expect(asked).toEqual(["stopped", "refused", "ended"]);
+    expect(asked.sort()).toEqual(["ended", "refused", "slow", "stopped"]);
   });
 
   it("a 404 that is not the edge's says nothing about a topic", async () => {
