@@ -45,9 +45,9 @@ export type LinkEvent =
   /** A topic has become level with the edge. */
   | { readonly on: "served" }
   | { readonly on: "timer" }
-  /** Something was appended. The last try is at least 1 s old. */
+  /** Something was appended. Unless the link is paused, the last try is at least 1 s old. */
   | { readonly on: "hint" }
-  /** A page is seen or online again. The last try is at least 1 s old. */
+  /** A page is seen or online again. Unless the link is paused, the last try is at least 1 s old. */
   | { readonly on: "returned" }
   /** A token was refused while the socket was open. */
   | { readonly on: "unauthorized" }
@@ -146,15 +146,22 @@ const isHint = ({ on }: LinkEvent): boolean => on === "hint" || on === "returned
 const isUnsigned = ({ why }: Extract<LinkState, { at: "paused" }>): boolean =>
   why === "signed-out" || why === "forbidden";
 
-function whilePaused(state: Extract<LinkState, { at: "paused" }>, event: LinkEvent): LinkStep {
-  const isEnd =
+function whilePaused(
+  state: Extract<LinkState, { at: "paused" }>,
+  event: LinkEvent,
+  random: number,
+  earlyMs: number,
+): LinkStep {
+  const { why, refused } = state;
+  const isNow =
     event.on === "resume"
-      ? state.why === "user" || state.why === "hidden"
-      : state.why === "hidden"
-        ? isHint(event) || event.on === "timer"
-        : // The person may have signed in elsewhere meanwhile. Appends say nothing of that.
-          isUnsigned(state) && event.on === "returned";
-  return isEnd ? ask(0, "connect", state.refused) : stay(state);
+      ? why === "user" || why === "hidden"
+      : // The person may have signed in elsewhere meanwhile. Appends say nothing of that.
+        isUnsigned(state) && event.on === "returned" && earlyMs <= 0;
+  if (isNow) return ask(0, "connect", refused);
+  if (why !== "hidden" || !(isHint(event) || event.on === "timer")) return stay(state);
+  // The pause has ended the wait that the edge had asked for: what is left of it is waited for now.
+  return earlyMs > 0 ? later(0, random, undefined, refused, earlyMs) : ask(0, "connect", refused);
 }
 
 /** Events that count whatever is under way. */
@@ -173,7 +180,8 @@ function always(state: LinkState, event: LinkEvent): LinkStep | undefined {
     : undefined;
 }
 
-export function linkNext(state: LinkState, event: LinkEvent, random: number): LinkStep {
+/** `earlyMs`: so long the edge is to be left alone yet, in milliseconds; it counts where a pause ends by itself. */
+export function linkNext(state: LinkState, event: LinkEvent, random: number, earlyMs = 0): LinkStep {
   if (state.at === "closed") return stay(state);
   const said = always(state, event);
   if (said) return said;
@@ -201,6 +209,6 @@ export function linkNext(state: LinkState, event: LinkEvent, random: number): Li
       return ask(tries, state.refused === undefined ? "connect" : "refused", state.refused);
     }
     case "paused":
-      return whilePaused(state, event);
+      return whilePaused(state, event, random, earlyMs);
   }
 }

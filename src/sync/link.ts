@@ -104,7 +104,7 @@ export class SyncLink {
     // The socket that is open gets the token of whoever has signed in now.
     if (event.on === "authenticate" && this.#state.at === "live")
       return void this.#renewed(this.#attempt.signal, "connect");
-    const { state, actions } = linkNext(this.#state, event, this.#host.random());
+    const { state, actions } = linkNext(this.#state, event, this.#host.random(), this.#earlyMs);
     if (event.on === "token" && event.token === null) this.#options.token("missing");
     if (state !== this.#state && state.at === "token" && state.refused !== undefined) this.#options.token("refused");
     const isSame = state === this.#state;
@@ -114,6 +114,11 @@ export class SyncLink {
     this.nextTryAt = state.at === "backoff" ? this.#host.now() + state.ms : undefined;
     for (const action of actions) this.#do(action);
     if (!isSame) this.#options.changed();
+  }
+
+  /** How long no hint may lead to a try. */
+  get #earlyMs(): number {
+    return Math.max(this.#floorAt, this.#triedAt + HINT_MS) - this.#host.monotonic();
   }
 
   #noteFailure(event: LinkEvent): void {
@@ -135,12 +140,13 @@ export class SyncLink {
    * ping that the socket lives. Hints may come by the thousand: one ping a second answers them all.
    */
   hint(on: "hint" | "returned" = "hint"): void {
-    const now = this.#host.monotonic();
     if (this.#state.at !== "live") {
-      if (now - this.#triedAt >= HINT_MS && now >= this.#floorAt) this.step({ on });
+      // A pause has no timer of its own: a hint that comes too early would be lost there.
+      if (this.#earlyMs <= 0 || this.#state.at === "paused") this.step({ on });
       return;
     }
     if (this.#isPingDue) return;
+    const now = this.#host.monotonic();
     const early = this.#hintedAt + HINT_MS - now;
     if (early <= 0) return this.#pingHinted();
     // The socket may have died since the last ping.

@@ -29,8 +29,11 @@ export type SessionEvent =
   | { readonly on: "linked" }
   | { readonly on: "unlinked" }
   | { readonly on: "hello"; readonly takesSync: boolean }
-  /** There is no log at the path. `stream` is the log's id by the note; null if none was ever joined. */
-  | { readonly on: "missing"; readonly stream: string | null }
+  /**
+   * There is no log at the path. `stream` is the log's id by the note; null if none was ever joined. `floorMs`: said by
+   * the answer that refused to make it.
+   */
+  | { readonly on: "missing"; readonly stream: string | null; readonly floorMs?: number }
   | { readonly on: "verdict"; readonly verdict: Verdict; readonly isRepeat: boolean }
   | { readonly on: "level" }
   /** The edge has taken a push. */
@@ -84,14 +87,14 @@ const TALKING: ReadonlySet<SessionState["at"]> = new Set(["catching-up", "live",
 
 /** Events of a channel that is open. */
 function talking(state: SessionState, event: SessionEvent, random: number, now: number): SessionState {
-  const { tries } = state;
+  const tries = triesOf(state, now);
   if (event.on === "verdict" && state.at === "joining") return afterVerdict(state, event, random);
-  if (event.on === "failed") return retrying({ tries: triesOf(state, now) }, event.code, random, event.floorMs);
+  if (event.on === "failed") return retrying({ tries }, event.code, random, event.floorMs);
   if (event.on === "corrupt") return { at: "stopped", tries: 0, code: "CORRUPT_RANGE", details: event.details };
   if (event.on === "trimmed") return { at: "stopped", tries: 0, code: "OFFSET_OUT_OF_RANGE", details: event.details };
   if (!TALKING.has(state.at)) return state;
   if (event.on === "level") return state.at === "catching-up" ? { at: "live", tries, since: now } : state;
-  if (event.on === "taken") return tries === 0 ? state : { ...state, tries: 0 };
+  if (event.on === "taken") return state.tries === 0 ? state : { ...state, tries: 0 };
   if (event.on === "rejoin") return { at: "joining", tries };
   if (event.on === "claim") return { at: "claiming", tries };
   if (event.on === "granted") return { at: "catching-up", tries: 0 };
@@ -115,6 +118,6 @@ export function sessionNext(state: SessionState, event: SessionEvent, random: nu
   if (event.on === "failed") return retrying(state, event.code, random, event.floorMs);
   if (event.on !== "missing") return state;
   // If a log was joined here before, it was replaced or removed: the session stops.
-  if (event.stream === null) return retrying(state, "NOT_FOUND", random);
+  if (event.stream === null) return retrying(state, "NOT_FOUND", random, event.floorMs);
   return { at: "stopped", tries: 0, code: "REPLACED", details: { stream: event.stream } };
 }

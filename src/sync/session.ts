@@ -210,9 +210,11 @@ export class Session implements Linked {
   #failedOpen(error: TidemarkError): void {
     const code = edgeCodeOf(error);
     this.#note(error);
-    if (code === "NOT_FOUND" || code === "GONE") return this.#step({ on: "missing", stream: streamOf(this.#store) });
+    const floorMs = floorOf(error);
+    if (code === "NOT_FOUND" || code === "GONE")
+      return this.#step({ on: "missing", stream: streamOf(this.#store), floorMs });
     if (classOf(code) === "token") this.#options.unauthorized();
-    this.#step({ on: "failed", code, floorMs: floorOf(error) });
+    this.#step({ on: "failed", code, floorMs });
   }
 
   #note({ code, message }: Failure | TidemarkError): void {

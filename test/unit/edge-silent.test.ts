@@ -67,7 +67,7 @@ describe("a client that says nothing", () => {
     vi.advanceTimersByTime(2 * SILENT_MS);
     expect([client.sent, client.closed, log.closed]).toEqual([["ping"], undefined, undefined]);
     vi.advanceTimersByTime(SILENT_MS);
-    expect([client.sent, client.closed, log.closed]).toEqual([["ping"], 4429, 1000]);
+    expect([client.sent, client.closed, log.closed]).toEqual([["ping"], 4408, 1000]);
     expect(vi.getTimerCount()).toBe(0);
   });
 
@@ -97,7 +97,7 @@ describe("a client that says nothing", () => {
     vi.advanceTimersByTime(1 + (past < 0 ? -2 * past : 0));
     expect([client.sent, client.closed]).toEqual([["ping"], undefined]);
     vi.advanceTimersByTime((given - asked) * SILENT_MS);
-    expect(client.closed).toBe(4429);
+    expect(client.closed).toBe(4408);
   });
 
   it("is given up at once when the ping cannot be sent", async () => {

@@ -3,13 +3,19 @@
  * something between has answered is taken for a verdict about a batch. And a quiet link's pings (H33).
  */
 import { describe, expect, it } from "vitest";
+import { Background } from "../../src/browser/sync/background.ts";
 import { Links } from "../../src/browser/sync/links.ts";
+import { type ErrorDetails, TidemarkError } from "../../src/errors.ts";
+import type { EdgeSocket } from "../../src/sync/edge-socket.ts";
 import { decodeFrame, FrameType, jsonFrame, jsonOf } from "../../src/sync/frames.ts";
 import { formatOffset, retryMsOf } from "../../src/sync/http-words.ts";
 import { HttpWire } from "../../src/sync/http-wire.ts";
 import { type Linked, SyncLink } from "../../src/sync/link.ts";
 import { classOf } from "../../src/sync/push-answers.ts";
+import { Session } from "../../src/sync/session.ts";
+import type { SessionOptions } from "../../src/sync/session-options.ts";
 import { type SessionEvent, sessionNext, type SessionState } from "../../src/sync/session-state.ts";
+import type { TopicStore } from "../../src/sync/topic-store.ts";
 import { FOLLOW_BYTES_MAX } from "../../src/sync/window-budget.ts";
 import { Random } from "../simulation/prng.ts";
 import { World } from "./link-world.ts";
@@ -99,7 +105,103 @@ it("Retry-After is seconds or a date, at most an hour; what is neither says noth
   expect(told.map((text) => retryMsOf(text, now))).toEqual([0, 0, 0, 7_000, 500, 0, 0, HOUR, 60_000, 0]);
 });
 
+describe("with Retry-After of half an hour, a link that rests because all tabs are hidden", () => {
+  const HALF = HOUR / 2;
+
+  async function resting() {
+    const world = new World();
+    world.refuses = { status: 503, retryMs: HALF };
+    const link = linkIn(world);
+    const scene = { hasWork: false, isSeen: false };
+    const background = new Background({
+      after: world.host.after,
+      monotonic: world.host.monotonic,
+      link: () => link,
+      isSeen: async () => scene.isSeen,
+      hasWork: () => scene.hasWork,
+      keeps: () => false,
+    });
+    background.hidden();
+    await world.pass(60_000);
+    expect(link.state).toMatchObject({ at: "paused", why: "hidden" });
+    world.refuses = undefined;
+    return { world, link, scene, background };
+  }
+
+  it("waits for the rest of it once a tab is seen, and connects then", async () => {
+    const { world, link, scene, background } = await resting();
+    scene.isSeen = true;
+    background.seen();
+    background.seen();
+    expect(link.nextTryAt).toBe(HALF);
+    await world.pass(HALF - 60_001);
+    expect([world.connects, link.state.at]).toEqual([1, "backoff"]);
+    await world.pass(1);
+    expect([world.connects, link.state.at]).toEqual([2, "live"]);
+  });
+
+  it("rests again if the tab is hidden before that", async () => {
+    const { world, link, background } = await resting();
+    background.seen();
+    background.hidden();
+    await world.pass(HOUR);
+    expect([world.connects, link.state.at]).toEqual([1, "paused"]);
+    background.seen();
+    await world.pass(0);
+    expect(link.state.at).toBe("live");
+  });
+
+  it("does not try before for what is appended, and then does", async () => {
+    const { world, scene, background } = await resting();
+    scene.hasWork = true;
+    background.appended();
+    await world.pass(HALF - 60_001);
+    expect(world.connects).toBe(1);
+    await world.pass(HOUR);
+    expect(world.connects).toBeGreaterThan(1);
+  });
+
+  it("and a tab that is seen within a second of the last try is not forgotten", async () => {
+    const world = new World();
+    const link = linkIn(world);
+    link.step({ on: "pause", why: "hidden" });
+    link.hint("returned");
+    await world.pass(999);
+    expect(world.connects).toBe(0);
+    await world.pass(1);
+    expect(link.state.at).toBe("live");
+  });
+});
+
+it.each([429, 503])("a creation that is refused with %i and Retry-After: the topic waits as long", async (status) => {
+  const world = new World();
+  const refused = (details: ErrorDetails): TidemarkError => new TidemarkError("UNKNOWN_TOPIC", "no", details);
+  const edge = status === 429 ? "TOO_MANY_REQUESTS" : "NOT_FOUND";
+  const session = new Session({
+    host: { ...world.host, random: () => 0 },
+    path: "t",
+    store: {
+      outboxNote: {} as TopicStore["outboxNote"],
+      listen: () => () => undefined,
+    } as Partial<TopicStore> as TopicStore,
+    create: () => Promise.reject(refused({ edge, status, retryAfter: 120 })),
+    changed: () => undefined,
+  } as Partial<SessionOptions> as SessionOptions);
+  session.attach({ open: () => Promise.reject(refused({ edge: "NOT_FOUND" })) } as Partial<EdgeSocket> as EdgeSocket);
+  await world.pass(0);
+  expect(session.state).toMatchObject({ at: "retrying", ms: 120_000 });
+});
+
 describe("an edge that ends the socket as too slow", () => {
+  it("and one that ends it because the device was silent: nothing is halved", async () => {
+    const world = new World();
+    const link = linkIn(world);
+    await world.pass(0);
+    world.end(4408, "the client does not answer");
+    await world.pass(60_000);
+    expect([link.state.at, link.windows.pushes, link.windows.isHalved]).toEqual(["live", 8, false]);
+  });
+
   it("gets half of windows and pushes from then on, each time; they grow again while a connection lives", async () => {
     const world = new World();
     const link = linkIn(world);

@@ -261,7 +261,23 @@ describe("a session", () => {
     expect(sessionNext(at(from), event, 0.5).at).toBe(to);
   });
 
+  const wait = { on: "failed", code: "BACKPRESSURE" } as const;
+  it.each<SessionEvent>([{ on: "rejoin" }, { on: "claim" }, { on: "blocked", code: "INVALID_BATCH" }, wait])(
+    "begins its back-off anew after 10 s of live, by whatever way it leaves: %o",
+    (event) => {
+      const live: SessionState = { at: "live", tries: 9, since: 0 };
+      const triesAt = (now: number): number => sessionNext(live, event, 0.5, now).tries;
+      const more = event === wait ? 1 : 0;
+      expect([triesAt(9_999), triesAt(10_000)]).toEqual([9 + more, more]);
+      expect(sessionNext(live, { on: "taken" }, 0.5, 10_000)).toEqual({ ...live, tries: 0 });
+    },
+  );
+
   it("waits as long as the edge says at least", () => {
+    expect(sessionNext(at("opening"), { on: "missing", stream: null, floorMs: 120_000 }, 0)).toMatchObject({
+      at: "retrying",
+      ms: 120_000,
+    });
     expect(sessionNext(at("live"), { on: "failed", code: "BACKPRESSURE", floorMs: 9_000 }, 0)).toMatchObject({
       at: "retrying",
       tries: 2,

@@ -53,6 +53,8 @@ const RENEWALS_MAX = 16;
 const PATH_CHARS_MAX = 1_024;
 /** A client that sent nothing for this long gets a ping. If it stays silent as long again, its socket is closed. */
 const SILENT_MS = 30_000;
+/** Not SLOW, after which a client takes less: this one may only have slept. To clients it is a socket that was lost. */
+const SILENT_CODE = 4408;
 /** The longest time that a timer can hold. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 /** Text frames: what the client is asked, and what it must answer. */
@@ -134,7 +136,7 @@ class ClientSocket {
   #watchSilence(): void {
     this.#silence = setTimeout(
       () => {
-        if (this.#quiet === 2) return this.#end(CloseCode.SLOW, "the client does not answer");
+        if (this.#quiet === 2) return this.#end(SILENT_CODE, "the client does not answer");
         if (this.#quiet === 1) this.#ask();
         this.#quiet++;
         if (!this.#ended) this.#watchSilence();
