@@ -89,7 +89,7 @@ const headOf = (file: string): Uint8Array => {
 const magicOf = (head: Uint8Array): string => Buffer.from(head.subarray(0, 8)).toString("latin1");
 
 export interface FoundTide {
-  /** The folder, or the profile's folder and the tide's id. */
+  /** The folder, or the origin's folder in the profile and the tide's id. Given as PATH, that folder has no copies. */
   readonly where: string;
   /** Undefined in a folder, which has one tide. */
   readonly id: string | undefined;
@@ -134,19 +134,24 @@ async function filesBelow(folder: string, kernel: Kernel): Promise<FoundFiles> {
 }
 
 interface Known {
+  /** Of the newest copy. */
   readonly state: CatalogState;
-  readonly copies: FoundFile[];
+  /** The newest first. */
+  readonly copies: readonly (FoundFile & { readonly generation: number })[];
 }
 
 /** By origin and id. A copy of the catalog that can't be read says no id, and so is none of its tide's files. */
 async function catalogsOf({ catalogs }: FoundFiles, kernel: Kernel): Promise<ReadonlyMap<string, Known>> {
   const tides = new Map<string, Known>();
-  for (const copy of catalogs) {
-    const alone = new OverlayVolume(copy.size, [copy.file, copy.file]);
-    const { state } = await Catalog.read(alone, kernel).catch(() => ({ state: undefined }));
-    if (state?.id === undefined) continue;
-    const key = keyOf(copy, state.id);
-    tides.set(key, { state, copies: [...(tides.get(key)?.copies ?? []), copy] });
+  for (const found of catalogs) {
+    const alone = new OverlayVolume(found.size, [found.file, found.file]);
+    const read = await Catalog.read(alone, kernel).catch(() => undefined);
+    if (read?.state?.id === undefined) continue;
+    const key = keyOf(found, read.state.id);
+    const known = tides.get(key);
+    const copy = { ...found, generation: read.catalog.generation };
+    const copies = [...(known?.copies ?? []), copy].sort((a, b) => b.generation - a.generation);
+    tides.set(key, { state: known && copies[0] !== copy ? known.state : read.state, copies });
   }
   return tides;
 }
@@ -165,11 +170,18 @@ async function holds(
   return kernel.crc32c((await bytesAt(alone, 0, at, FOOTER_BYTES)).subarray(0, FOOTER_BYTES - 4)) === footerCrc;
 }
 
-/** The files of a tide, by slot. */
-async function slotsOf({ state, copies }: Known, found: FoundFiles, kernel: Kernel): Promise<(string | undefined)[]> {
-  const [{ origin }] = copies as [FoundFile];
+/** A segment whose file no role names. */
+interface Wanted {
+  readonly segment: SegmentEntry;
+  readonly origin: string;
+  /** Of its tide, by slot. */
+  readonly files: (string | undefined)[];
+}
+
+/** The files of a tide, by slot, as their roles say. Segments without one are added to `wanted`. */
+function slotsOf({ state, copies }: Known, found: FoundFiles, wanted: Wanted[]): (string | undefined)[] {
+  const { origin } = copies[0]!;
   const here = found.slots.filter((each) => each.origin === origin && ["", state.id].includes(each.role.tide));
-  const others = found.others.filter((each) => each.origin === origin);
   const files: (string | undefined)[] = [copies[0]?.file, copies[1]?.file];
   for (const { name, madeAs = name, segments } of state.logs)
     for (const segment of segments) {
@@ -177,11 +189,35 @@ async function slotsOf({ state, copies }: Known, found: FoundFiles, kernel: Kern
       const isIt = ({ role }: FoundSlot): boolean =>
         role.log === madeAs && role.baseOffset === baseOffset && role.begun === begun;
       files[slot] = here.find(isIt)?.file;
-      for (const other of others)
-        if (files[slot] === undefined && !files.includes(other.file) && (await holds(kernel, other, segment)))
-          files[slot] = other.file;
+      if (files[slot] === undefined) wanted.push({ segment, origin, files });
     }
-  return Array.from(files);
+  return files;
+}
+
+/**
+ * Files whose role is damaged. A footer is one segment's alone. A mark has a base offset and an epoch, which segments
+ * of several logs may share: an active segment gets a file only where both fit nothing else.
+ */
+async function giveOthers(wanted: readonly Wanted[], { others }: FoundFiles, kernel: Kernel): Promise<void> {
+  let left = [...others];
+  const fitting = async (each: Wanted): Promise<FoundFile[]> => {
+    const fits = await Promise.all(
+      left.map(async (file) => file.origin === each.origin && (await holds(kernel, file, each.segment))),
+    );
+    return left.filter((_, n) => fits[n]);
+  };
+  for (const each of wanted.filter(({ segment }) => segment.sealed)) {
+    const [file] = await fitting(each);
+    each.files[each.segment.slot] = file?.file;
+    left = left.filter((other) => other !== file);
+  }
+  const active = wanted.filter(({ segment }) => !segment.sealed);
+  const fits = await Promise.all(active.map(fitting));
+  for (const [n, each] of active.entries()) {
+    const [file, ...more] = fits[n]!;
+    if (!file || more.length > 0 || fits.some((other, i) => i !== n && other.includes(file))) continue;
+    each.files[each.segment.slot] = file.file;
+  }
 }
 
 /** The tides below a folder: one in a folder of slots, any number in a profile. */
@@ -190,11 +226,16 @@ export async function tidesBelow(folder: string, kernel: Kernel): Promise<FoundT
   const files = await filesBelow(folder, kernel);
   const tides = await catalogsOf(files, kernel);
   const found: FoundTide[] = [];
-  const add = (id: string, size: number, slots: readonly (string | undefined)[]): void =>
-    void found.push({ where: `${folder}, tide ${id}`, id, volume: new OverlayVolume(size, slots) });
-  for (const known of tides.values()) {
-    const size = Math.max(...known.copies.map((copy) => copy.size));
-    add(known.state.id!, size, await slotsOf(known, files, kernel));
+  const add = (id: string, { origin, size }: FoundFile, slots: readonly (string | undefined)[]): void => {
+    const where = path.join(folder, path.relative(folder, origin));
+    found.push({ where: `${where}, tide ${id}`, id, volume: new OverlayVolume(size, slots) });
+  };
+  const wanted: Wanted[] = [];
+  const slots = new Map([...tides.values()].map((known) => [known, slotsOf(known, files, wanted)]));
+  await giveOthers(wanted, files, kernel);
+  for (const [{ state, copies }, own] of slots) {
+    const size = Math.max(...copies.map((copy) => copy.size));
+    add(state.id!, { ...copies[0]!, size }, Array.from(own));
   }
   // Both copies of the catalog may be lost: what the slots say themselves is left.
   const lost = new Map<string, FoundSlot[]>();
@@ -203,7 +244,7 @@ export async function tidesBelow(folder: string, kernel: Kernel): Promise<FoundT
     if (each.role.tide !== "" && !tides.has(key)) lost.set(key, [...(lost.get(key) ?? []), each]);
   }
   for (const own of lost.values())
-    add(own[0]!.role.tide, own[0]!.size, [undefined, undefined, ...own.map(({ file }) => file)]);
+    add(own[0]!.role.tide, own[0]!, [undefined, undefined, ...own.map(({ file }) => file)]);
   return found;
 }
 

@@ -15,7 +15,7 @@ import { topicName } from "../src/topic/log-names.ts";
 import { TidemarkError } from "../src/errors.ts";
 import { BODY_AT, MARK_BYTES, SECTOR } from "../src/store/slot-layout.ts";
 import type { Range } from "./offset-ranges.ts";
-import { salvagedLogs } from "./salvage.ts";
+import { salvagedTopics } from "./salvage.ts";
 import { bytesAt, type FoundTide, isZero, type OverlayVolume } from "./slot-files.ts";
 
 /** A thing that is wrong, and where. */
@@ -64,7 +64,8 @@ class TideCheck {
     const { slot, baseOffset } = entry;
     const segment = new Segment(entry, log.madeAs ?? log.name);
     const where = `${topicName(log.name)}, segment ${baseOffset} (slot ${slot})`;
-    if (volume.files[slot] === undefined) return this.#fault(where, "its file is not there, or says nothing of itself");
+    if (volume.files[slot] === undefined)
+      return this.#fault(where, "its file is not there, or can't be told from others");
     const role = await readRole(this.#kernel, volume, slot);
     const wanted = roleOf(tide, segment.log, segment);
     // Compaction and roll give a slot the epoch of its time.
@@ -152,6 +153,8 @@ export interface Body {
   /** Offsets that certainly had records. */
   readonly held: readonly Range[];
   readonly files: readonly { readonly name: string; readonly log: Uint8Array }[];
+  /** What is not known of it, as a sentence's end. Absent: all that is lost is known. */
+  readonly doubt?: string;
 }
 
 /** The offsets of a log that certainly have records. Compaction may have taken some of a segment. */
@@ -174,8 +177,11 @@ export async function* bodiesOf(tide: FoundTide, kernel: Kernel, lost: () => voi
   } catch (thrown) {
     if (!(thrown instanceof TidemarkError) || thrown.code !== "CORRUPT_CATALOG") throw thrown;
     lost();
-    const logs = await salvagedLogs(tide, kernel);
-    for (const [name, files] of logs) yield { topic: topicName(name), start: 0, end: undefined, held: [], files };
+    for (const { topic, why, gaps, files } of await salvagedTopics(tide, kernel)) {
+      const holes = gaps.map(([from, to]) => `, no slot has ${from} to ${to}`).join("");
+      const doubt = `${why === undefined ? "" : `${why}; `}what else it had is not known${holes}`;
+      yield { topic, start: 0, end: undefined, held: [], files, doubt };
+    }
     return;
   }
   for (const entry of entries) {

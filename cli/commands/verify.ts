@@ -84,7 +84,7 @@ async function foundIn(given: string, topic: string, only: string, kernel: Kerne
 
 const LOST_CATALOG =
   "the catalog is lost, so the slots are taken for what they say themselves: what was trimmed, deleted or replaced " +
-  "by compaction may come back";
+  "by compaction may come back, and a topic that was renamed has its first name";
 
 /** The offsets that a topic has. */
 async function offsetsOf(topic: Topic<unknown>): Promise<Range[]> {
@@ -101,7 +101,7 @@ async function offsetsOf(topic: Topic<unknown>): Promise<Range[]> {
 }
 
 /** Saves one topic, and says what is lost of it. */
-async function save(tide: NodeTide, { topic: name, start, end, held, files }: Body): Promise<void> {
+async function save(tide: NodeTide, { topic: name, start, end, held, files, doubt }: Body): Promise<void> {
   const topic = tide.topic(name);
   const { records, damage, firstOffset, nextOffset } = await topic.importSegments(files, { damage: "skip" });
   const saved = records > 0 ? await offsetsOf(topic) : [];
@@ -113,7 +113,8 @@ async function save(tide: NodeTide, { topic: name, start, end, held, files }: Bo
   const lost = without([...damaged, ...held], [...saved, [0, start]])
     .map(([first, to]) => `${first} to ${to === Infinity ? "the end" : to}`)
     .join(", ");
-  const lostText = lost ? `lost: ${lost}` : "nothing is lost";
+  const told = [...(lost ? [`lost: ${lost}`] : []), ...(doubt === undefined ? [] : [doubt])];
+  const lostText = told.join("; ") || "nothing is lost";
   note(`${name}: ${records} records saved, offsets ${firstOffset} to ${nextOffset}${trimmed}; ${lostText}`);
 }
 
@@ -177,7 +178,11 @@ export const verify: Command = {
     }
     if (args.repair !== undefined) {
       if (all.length !== 1)
-        throw new UsageError(`--repair is for one tide, and here are ${all.length}: choose one by --tide`, "verify");
+        throw new UsageError(
+          `--repair is for one tide, and here are ${all.length}: choose one by --tide, or give as PATH the folder ` +
+            "that its line names",
+          "verify",
+        );
       await repairInto(args.repair, all[0]!, kernel);
     }
     if (damaged > 0) throw new Failure(`${damaged} of ${all.length} damaged`);

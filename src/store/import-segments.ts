@@ -31,7 +31,7 @@ import { BODY_AT } from "./slot-layout.ts";
 export type { ImportDamage, ImportOptions, ImportResult, SegmentSource };
 
 /** Holds what is taken in, until all is there. Names of topics that begin so are not shown. */
-const ASIDE = "__import-0";
+export const IMPORT_ASIDE = "__import-0";
 
 /** The batches of the files, in order, each checked. Damage is told, or thrown. */
 async function* batchesIn(
@@ -176,9 +176,9 @@ export async function importSegments(
   const checked = await check(store, files, damage);
   const { sources: _, ...result } = checked;
   if (checked.batches === 0) return result;
-  const left = await store.find(ASIDE);
+  const left = await store.find(IMPORT_ASIDE);
   if (left) await (await import("./trim-and-replace.ts")).deleteLog(left);
-  const aside = await store.log(ASIDE, undefined, { from: checked.nextOffset });
+  const aside = await store.log(IMPORT_ASIDE, undefined, { from: checked.nextOffset });
   try {
     await fill(store, aside, checked, producers(checked.nextOffset));
     await taking(() => take(store, log, aside, checked.firstOffset));

@@ -69,13 +69,16 @@ const profileName = (slot: number): string => String(90 - slot).padStart(8, "0")
 
 let copies = 0;
 /** A copy of the tide, as a folder or as a profile has it, and the names of its files. */
-function copyAs(kind: "folder" | "profile"): { readonly given: string; readonly fileOf: (slot: number) => string } {
+function copyAs(
+  kind: "folder" | "profile",
+  of = "tide",
+): { readonly given: string; readonly fileOf: (slot: number) => string } {
   const given = program.path(`${kind}-${copies++}`);
   const folder = kind === "folder" ? given : path.join(given, PROFILE);
   mkdirSync(folder, { recursive: true });
   const nameOf = kind === "folder" ? slotName : profileName;
-  for (const name of readdirSync(program.path("tide")).filter((each) => each.startsWith("slot-")))
-    cpSync(program.path("tide", name), path.join(folder, nameOf(Number(name.slice(5)))));
+  for (const name of readdirSync(program.path(of)).filter((each) => each.startsWith("slot-")))
+    cpSync(program.path(of, name), path.join(folder, nameOf(Number(name.slice(5)))));
   return { given, fileOf: (slot) => path.join(folder, nameOf(slot)) };
 }
 
@@ -187,6 +190,137 @@ describe("a profile", () => {
     expect((thrown as Error).message).toBe("1 of 2 damaged");
     const both = await told(verify, [copy], { repair: program.path("both") });
     expect((both.thrown as Error).message).toMatch(/--repair is for one tide, and here are 2/);
+    // Each line names a folder that has no copy.
+    for (const line of out.filter((each) => each.includes(", tide "))) {
+      const { saved, out: own } = await repaired(line.replace(/, tide .*/, ""));
+      expect(own[0]).toBe(line);
+      expect(saved["cut"]).toEqual(whole["cut"]);
+    }
+  });
+
+  it.each(["00000000", "99999999"])(
+    "a copy of the catalog is older, in the file %s: the other one counts",
+    async (n) => {
+      const of = `aged-${n}`;
+      const tide = await open(program.path(of), { segmentBytes: SEGMENT });
+      await tide.topic("before").append({ value: "one" });
+      const older = readFileSync(program.path(of, slotName(0)));
+      await tide.topic("behind").append({ value: "two" });
+      await tide.close();
+      const { given, fileOf } = copyAs("profile", of);
+      rmSync(fileOf(0));
+      writeFileSync(path.join(given, PROFILE, n), older);
+      const { out, saved } = await repaired(given);
+      expect(out).toEqual([
+        expect.stringMatching(/: 1 fault$/),
+        expect.stringMatching(/catalog: one of its two copies/),
+      ]);
+      expect(saved).toEqual(await contents(program.path(of)));
+      expect(Object.keys(saved)).toEqual(["before", "behind"]);
+    },
+  );
+
+  it.each([
+    ["first", "second"],
+    ["second", "first"],
+  ])("the role of %s is damaged and %s is missing: neither gets the other's records", async (damaged, missing) => {
+    const of = `alike-${damaged}`;
+    const tide = await open(program.path(of), { segmentBytes: SEGMENT });
+    const slotOf: Record<string, number> = {};
+    for (const name of ["first", "second"]) {
+      await tide.topic(name).append({ value: name });
+      slotOf[name] = (await tide.topic(name).state()).segments[0]!.slot!;
+    }
+    await tide.close();
+    const { given, fileOf } = copyAs("profile", of);
+    flip(fileOf(slotOf[damaged]!), 20);
+    rmSync(fileOf(slotOf[missing]!));
+    const { out, saved, notes } = await repaired(given);
+    expect(out.filter((line) => line.includes("its file is not there, or can't be told from others")).length).toBe(2);
+    expect([saved["first"] ?? [], saved["second"] ?? []]).toEqual([[], []]);
+    expect(notes).toMatch(/first: 0 records .*lost: 0 to 1\nsecond: 0 records .*lost: 0 to 1\n/);
+  });
+});
+
+describe("without a catalog", () => {
+  /** Each topic's records are in one of those that were saved, and nobody says that nothing is lost. */
+  const expectAll = ({ saved, notes }: Awaited<ReturnType<typeof repaired>>, topics: Contents): void => {
+    const found = Object.values(saved);
+    for (const records of Object.values(topics)) expect(found).toContainEqual(records);
+    expect(notes).not.toContain("nothing is lost");
+    expect(notes).toContain("what else it had is not known");
+  };
+
+  it.each(["folder", "profile"] as const)("topics that were imported into a %s are all saved", async (kind) => {
+    const of = `imported-${kind}`;
+    const source = await open(program.path("tide"));
+    const tide = await open(program.path(of), { segmentBytes: SEGMENT });
+    for (const name of ["orders", "cut"]) {
+      const { segments } = await source.topic(name).state();
+      const files = [];
+      for (const { baseOffset, bytes } of segments)
+        if (bytes > 0)
+          files.push({ name: String(baseOffset), log: (await source.topic(name).exportSegment(baseOffset)).log });
+      const topic = tide.topic<string>(name === "cut" ? "other" : name);
+      await topic.importSegments(files);
+      // Segments that roll behind an import say its name as well.
+      if (name === "orders") for (let i = 0; i < 150; i++) await topic.append({ value: `${i} ${"y".repeat(600)}` });
+    }
+    await tide.topic("plain").append({ value: "made here" });
+    await Promise.all([source.close(), tide.close()]);
+    const made = await contents(program.path(of));
+    expect([made["orders"]!.length, made["other"]!.length]).toEqual([550, expect.any(Number)]);
+    const { given, fileOf } = copyAs(kind, of);
+    for (const n of [0, 1]) flip(fileOf(n), 40);
+    const done = await repaired(given);
+    expectAll(done, made);
+    expect(Object.keys(done.saved)).toEqual(["imported.1", "imported.2", "plain"]);
+    expect(done.notes).toMatch(/^imported\.1: .*; it was imported, and only the catalog knew its name;/m);
+  });
+
+  it("imported segments that may follow one and the same are taken for none, and all are saved", async () => {
+    const tide = await open(program.path("alike"), { segmentBytes: SEGMENT });
+    const files = readdirSync(program.path("segments"))
+      .filter((name) => name.endsWith(".log"))
+      .map((name) => ({ name, log: new Uint8Array(readFileSync(program.path("segments", name))) }));
+    let last = 0;
+    for (const name of ["one", "two"]) {
+      const topic = tide.topic<string>(name);
+      await topic.importSegments(files);
+      await topic.append({ value: `behind ${name}` });
+      last = (await topic.state()).segments.findLast(({ state }) => state === "sealed")!.slot!;
+    }
+    await tide.close();
+    const { given, fileOf } = copyAs("folder", "alike");
+    for (const n of [0, 1]) flip(fileOf(n), 40);
+    // So one end is left that both of the active ones may follow.
+    rmSync(fileOf(last));
+    const found = Object.values((await repaired(given)).saved).map((records) => records.map(([, value]) => value));
+    expect(found).toContainEqual(whole["orders"]!.map(([, value]) => value));
+    expect(found).toContainEqual(["behind one 10"]);
+    expect(found).toContainEqual(["behind two 10"]);
+  });
+
+  it("slots with the same offsets are saved beside those that were begun later", async () => {
+    const tide = await open(program.path("compacted"), { segmentBytes: SEGMENT });
+    const topic = tide.topic<string>("keyed", { compaction: true });
+    for (let i = 0; i < 30; i++) await topic.append({ key: `k${i % 3}`, value: `${i} ${"x".repeat(4000)}` });
+    await topic.roll();
+    const before: [number, string][] = [];
+    for await (const { offset, value } of topic.read())
+      before.push([offset, `${value!.slice(0, 12)} ${value!.length}`]);
+    await topic.clean();
+    await tide.close();
+    const { given, fileOf } = copyAs("folder", "compacted");
+    const made = await contents(given);
+    for (const n of [0, 1]) flip(fileOf(n), 40);
+    const done = await repaired(given);
+    expectAll(done, made);
+    // Slots that were used again are gone.
+    const older = done.saved["keyed.older.1"]!;
+    expect(older).toEqual(before.filter(([offset]) => offset >= older[0]![0]));
+    expect(older.length).toBeGreaterThan(made["keyed"]!.length);
+    expect(done.notes).toMatch(/^keyed\.older\.1: .*; older slots of keyed with the same offsets;/m);
   });
 });
 

@@ -109,7 +109,10 @@ describe("a tide", () => {
     for (const [i, name] of names.reverse().entries())
       cpSync(program.path("tide", name), path.join(folder, String(i).padStart(8, "0")));
     const { status, stdout } = program.run(["verify", "profile"]);
-    expect([status, stdout]).toEqual([0, expect.stringMatching(/profile, tide .*: good\n$/)]);
+    expect([status, stdout]).toEqual([
+      0,
+      expect.stringMatching(/^profile\/Default\/File System\/000, tide .*: good\n$/),
+    ]);
   });
 
   it("is saved into a new folder: all that is whole, at its offsets", () => {
