@@ -76,42 +76,85 @@ interface Run {
   bytes: number;
 }
 
+export interface Look {
+  readonly limits: Joined["limits"];
+  /** The position from which on it looks. */
+  readonly from: number;
+  /** Whether nobody waits for it any more. */
+  readonly isLeft: () => boolean;
+}
+
+/** What stands at a position is trimmed meanwhile: it was settled. */
+const isTrimmed = (thrown: unknown, at: number, { start }: TopicStorage): boolean =>
+  thrown instanceof TidemarkError && thrown.code === "OFFSET_OUT_OF_RANGE" && at < start;
+
+/** The headers from a position on. What is trimmed meanwhile is left out. */
+async function* headersOf(storage: TopicStorage, from: number): ReturnType<TopicStorage["outbox"]["headersOf"]> {
+  for (let at = from; ;) {
+    try {
+      at = Math.max(at, storage.start);
+      for await (const each of storage.outbox.headersOf(at)) {
+        // No damage: the walk stands in what is trimmed by now.
+        if (!each.header && at < storage.start) break;
+        yield each;
+        at = each.end;
+      }
+      if (at >= storage.start) return;
+    } catch (thrown) {
+      if (!isTrimmed(thrown, at, storage)) throw thrown;
+    }
+  }
+}
+
 /**
- * The block for what the edge would refuse of the un-settled records that were here before; undefined if it takes all.
- * It names the first RUNS_MAX runs, and the code and reason of the first one.
+ * The block for what the edge would refuse of the un-settled records that were here before; undefined if it takes all,
+ * or if the look was left. It names the first RUNS_MAX runs, and the code and reason of the first one. `fineTo`: up to
+ * there nothing is refused.
  */
 export async function refusedOf(
-  { outbox, firstUnsettled }: TopicStorage,
+  storage: TopicStorage,
   kernel: Kernel,
-  limits: Joined["limits"],
-): Promise<Block | undefined> {
+  { limits, from, isLeft }: Look,
+): Promise<{ readonly block: Block | undefined; readonly fineTo: number }> {
+  const { outbox } = storage;
   const found = new Findings();
   const adopted = outbox.note.adopted ?? 0;
-  const read = async ({ from, to, bytes }: Run): Promise<void> => {
-    for (let at = from; at < to && !found.isFull;) {
-      const part = await outbox.segments.read(at, bytes, to);
+  let fineTo = from;
+  const passed = (to: number): void => void (fineTo = found.runs[0]?.[0] ?? to);
+  const add = (at: number, end: number, refusal: Refusal): void => {
+    if (at >= storage.firstUnsettled) found.add(at, end, refusal);
+  };
+  const read = async ({ from: start, to, bytes }: Run): Promise<void> => {
+    for (let at = start; at < to && !found.isFull && !isLeft();) {
+      const part = await outbox.segments.read(at, bytes, to).catch((thrown: unknown) => {
+        if (!isTrimmed(thrown, at, storage)) throw thrown;
+        return { bytes: new Uint8Array(0), nextOffset: storage.start };
+      });
       for (const batch of splitBatches(part.bytes)) {
         const refusal = await byBytes(kernel, batch, limits);
         const { baseOffset, lastOffsetDelta } = readHeader(batch);
-        if (refusal) found.add(baseOffset, baseOffset + lastOffsetDelta + 1, refusal);
+        if (refusal) add(baseOffset, baseOffset + lastOffsetDelta + 1, refusal);
       }
       at = part.nextOffset;
+      passed(at);
     }
   };
   let run: Run | undefined;
-  for await (const { header, at, end, size } of outbox.headersOf(firstUnsettled)) {
-    if (at >= adopted || found.isFull) break;
+  for await (const { header, at, end, size } of headersOf(storage, from)) {
+    if (at >= adopted || found.isFull || isLeft()) break;
     const isMeant = header !== undefined && !outbox.isRetracted(at);
     const refusal = isMeant ? byHeader(header, limits) : undefined;
     if (run && (!isMeant || refusal || run.bytes + size > READ_BYTES)) {
       await read(run);
       run = undefined;
     }
-    if (refusal) found.add(at, end, refusal);
+    if (refusal) add(at, end, refusal);
     else if (isMeant) run = { from: run?.from ?? at, to: end, bytes: (run?.bytes ?? 0) + size };
   }
   if (run) await read(run);
-  return found.first && blockOf(found.first, found);
+  if (isLeft()) return { block: undefined, fineTo };
+  passed(adopted);
+  return { block: found.first && blockOf(found.first, found), fineTo };
 }
 
 function blockOf({ code, why }: Refusal, { runs, isFull }: Findings): Block {

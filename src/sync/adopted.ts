@@ -7,18 +7,31 @@ import type { Block } from "./pump.ts";
 import type { Joined } from "./sync-frames.ts";
 import type { TopicStorage } from "./topic-storage.ts";
 
+/**
+ * Asked with the edge's limits, the position from which on the edge has nothing, and whether nobody waits for the answer
+ * any more: then it ends early, without one.
+ */
+export type AdoptedLook = (limits: Joined["limits"], next: number, isLeft: () => boolean) => Promise<Block | undefined>;
+
 /** What is given to a session as `refused`. */
-export function adoptedLook(
-  storage: TopicStorage,
-  kernel: Kernel,
-): (limits: Joined["limits"]) => Promise<Block | undefined> {
-  let fine: string | undefined;
-  return async (limits) => {
+export function adoptedLook(storage: TopicStorage, kernel: Kernel): AdoptedLook {
+  /** With these limits nothing is refused of these positions. */
+  let fine = { asked: "", from: 0, to: 0 };
+  let turn: Promise<unknown> = Promise.resolve();
+  const look: AdoptedLook = async (limits, next, isLeft) => {
     const asked = JSON.stringify(limits);
-    if (fine === asked || (storage.outboxNote.adopted ?? 0) <= storage.firstUnsettled) return undefined;
+    const from = Math.max(storage.firstUnsettled, next);
+    if (fine.asked !== asked || from < fine.from || from > fine.to) fine = { asked, from, to: from };
+    if (isLeft() || fine.to >= (storage.outboxNote.adopted ?? 0)) return undefined;
     const { refusedOf } = await import("./adopted-look.ts");
-    const block = await refusedOf(storage, kernel, limits);
-    if (!block) fine = asked;
+    const { block, fineTo } = await refusedOf(storage, kernel, { limits, from: fine.to, isLeft });
+    fine = { ...fine, to: fineTo };
     return block;
+  };
+  // One at a time: one that was left ends at its next batch, and the next goes on from there.
+  return (...asked) => {
+    const found = turn.then(() => look(...asked));
+    turn = found.catch(() => undefined);
+    return found;
   };
 }

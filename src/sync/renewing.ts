@@ -44,14 +44,20 @@ export async function renew(renewing: Renewing): Promise<boolean> {
     const active = log.segments().at(-1)!;
     if (active.sealedAt === undefined && active.baseOffset < replica.note.stale!) await log.roll();
   });
-  for (let range = newestStale(replica); range; range = newestStale(replica))
-    if (!(await renewSegment(renewing, replica, range))) return false;
-  await storage.alone(async () => {
-    // What this device's own compaction had removed may be here again.
-    if (log.compacted) await log.saveCompacted({ to: 0, dueAt: null, tombstoneRetentionMs: 0 });
-    const { stale: _, ...note } = replica.note;
-    await saveNotes(store, [[log, stored({ ...note, anew: (note.anew ?? 0) + 1 } satisfies ReplicaNote)]]);
-  });
+  // A join may note meanwhile that more is stale. Then it goes on from there.
+  for (let isDone = false; !isDone;) {
+    for (let range = newestStale(replica); range; range = newestStale(replica))
+      if (!(await renewSegment(renewing, replica, range))) return false;
+    isDone = await storage.alone(async () => {
+      if (replica.note.stale === undefined) return true;
+      if (newestStale(replica)) return false;
+      // What this device's own compaction had removed may be here again.
+      if (log.compacted) await log.saveCompacted({ to: 0, dueAt: null, tombstoneRetentionMs: 0 });
+      const { stale: _, ...note } = replica.note;
+      await saveNotes(store, [[log, stored({ ...note, anew: (note.anew ?? 0) + 1 } satisfies ReplicaNote)]]);
+      return true;
+    });
+  }
   return true;
 }
 
@@ -68,15 +74,18 @@ async function renewSegment(
   range: Range,
 ): Promise<boolean> {
   const { log } = replica;
+  const { stale } = replica.note;
   const [from, to] = range;
   // Above this own records may be looked for in the copy when the topic is opened.
+  if (to > storage.outboxNote.settledIn) await storage.noteSettled();
   if (to > storage.outboxNote.settledIn) return false;
   const batches = await tiles(kernel, source, range, log.leaderEpoch);
   if (!batches) return false;
   await storage.alone(async () => {
-    // Trimmed, or made anew by a compaction, while the edge was asked: then it is looked for again.
+    // Trimmed, or made anew by a compaction, or more is stale, since the edge was asked: then it is looked for again.
     const segment = log.segments().find(({ baseOffset }) => baseOffset === from);
-    if (segment?.nextOffset !== to || segment.sealedAt === undefined) return;
+    if (segment?.nextOffset !== to || replica.note.stale !== stale) return;
+    if (segment.sealedAt === undefined) return log.roll();
     const bytesMax = Math.max(segment.bytes, log.batchBytesMax);
     await log.replace(from, to, outputsOf(batches, bytesMax, segment.sealedAt));
     await saveNotes(store, [[log, stored({ ...replica.note, stale: from })]]);

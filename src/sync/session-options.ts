@@ -1,8 +1,8 @@
 /** What a session is given, and what it tells. */
 import type { ErrorCode, ErrorDetails, TidemarkError } from "../errors.ts";
+import type { AdoptedLook } from "./adopted.ts";
 import type { Block } from "./pump.ts";
 import type { ReplicaStart } from "./replica-start.ts";
-import type { Joined } from "./sync-frames.ts";
 import type { SyncHost } from "./sync-host.ts";
 import type { TopicStore } from "./topic-store.ts";
 
@@ -18,8 +18,8 @@ export interface SessionOptions {
   readonly onTrimmed: "skip" | "stop";
   /** True if a log of this content type takes this topic's batches. */
   readonly fits: (contentType: string) => boolean;
-  /** What the edge, with these limits, would refuse of the records that were here before the topic became synced. */
-  readonly refused: (limits: Joined["limits"]) => Promise<Block | undefined>;
+  /** What the edge would refuse of the records that were here before the topic became synced. */
+  readonly refused: AdoptedLook;
   changed(): void;
   tell(event: SessionNews): void;
   /** The edge wants another token. */

@@ -402,8 +402,10 @@ export class Session implements Linked {
 
   async #pump(joining: JoinUnderWay, { limits }: Joined, chain: Chain): Promise<void> {
     const { talk, isLeft } = joining;
-    const refused = this.block ? undefined : await this.#options.refused(limits);
-    if (refused && !isLeft()) this.#setBlock(refused);
+    // Whoever asks for another join does not wait for a long look.
+    const isOver = (): boolean => isLeft() || this.#state.at === "joining";
+    const refused = this.block ? undefined : await this.#options.refused(limits, chain.expected, isOver);
+    if (refused && !isOver()) this.#setBlock(refused);
     const session = this;
     const host: PumpHost = {
       store: this.#store,
@@ -415,7 +417,7 @@ export class Session implements Linked {
       },
       setBlock: (block) => this.#setBlock(block),
       proveTerm: () => this.#options.host.proveTerm(),
-      isOver: () => isLeft() || this.#state.at === "joining",
+      isOver,
       taken: (run, pushed) => this.#taken(run, pushed),
     };
     const end = await new Pump(host, talk.log, chain).run();

@@ -42,6 +42,8 @@ import { cutOf, type KnownOfTopic, stampProvisional, type TopicCut } from "./top
 export const OUTBOX_BYTES_MAX = 256 * 1024 * 1024;
 const FETCH_BYTES = 1024 * 1024;
 const NOTHING = new Uint8Array(0);
+/** Thrown and caught in `clean()`. */
+const PASS_IS_OVER = new Error("the copy is made anew");
 
 export interface SyncedLogOptions {
   readonly storage: TopicStorage;
@@ -354,19 +356,30 @@ export class SyncedLog implements LogApi {
     await storage.noteSettled();
     const { kernel, clock, breathe } = this.#options;
     const { replica } = storage;
-    // A copy that is made anew (renewing.ts) is left alone until it is.
-    if (!replica || replica.note.stale !== undefined) return { ...NOTHING_CLEANED, rolled };
+    if (!replica) return { ...NOTHING_CLEANED, rolled };
     const { Upkeep } = await import("../log/upkeep.ts");
+    const { stale, anew } = replica.note;
     const upkeep = new Upkeep({
       store: replica.log,
       kernel,
       clock,
-      settings: this.settings,
+      // A copy that is made anew (renewing.ts) is compacted when it is.
+      settings: stale === undefined ? this.settings : { ...this.settings, compaction: undefined },
       highWatermark: () => Math.min(storage.watermark, storage.outboxNote.settledIn),
-      alone: (work) => storage.alone(work),
+      alone: (work) =>
+        storage.alone(() => {
+          // What a pass has mapped, and would remember, is of the copy as it was.
+          if (replica.note.stale !== stale || replica.note.anew !== anew) throw PASS_IS_OVER;
+          return work();
+        }),
       breathe: async () => breathe?.(),
     });
-    return { ...(await upkeep.run()), rolled };
+    try {
+      return { ...(await upkeep.run()), rolled };
+    } catch (thrown) {
+      if (thrown !== PASS_IS_OVER) throw thrown;
+      return { ...NOTHING_CLEANED, rolled };
+    }
   }
 
   /** Ends all waiting reads with this error, and those that would wait later. */

@@ -3,14 +3,16 @@
  * edge says of the tombstones that its compaction has removed.
  */
 import { describe, expect, it } from "vitest";
+import { withDefaults } from "../../src/log/limits.ts";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { ChangeReader, type TopicChange } from "../../src/sync/change-reader.ts";
 import type { HealingSource } from "../../src/sync/healing.ts";
 import { renew } from "../../src/sync/renewing.ts";
+import { SyncedLog } from "../../src/sync/synced-log.ts";
 import { Compaction } from "../../worker/log-object/compaction-schedule.ts";
 import { forgetTombstones, tombstonesTo } from "../../worker/stream/tombstones.ts";
-import { batchOf, ListedEdge, namesIn, Synced } from "../contract/synced-fixture.ts";
+import { batchOf, clock, ListedEdge, namesIn, Synced } from "../contract/synced-fixture.ts";
 import { retryIn } from "../support/retry.ts";
 import { Edge, kernel } from "./outbox-edge.ts";
 
@@ -147,6 +149,86 @@ describe("a copy that was away for longer than tombstones live", () => {
     await synced.storage.receive(edge.frame(edge.append(first.batch)));
     expect(await renewed(synced, sourceOf(edge))).toBe(true);
     expect((await synced.shown()).provisional).toEqual([]);
+  });
+
+  it("is made anew once, although two set out at once", async () => {
+    for (const held of [1, 2, 3]) {
+      const { synced, edge } = await replicated();
+      await synced.storage.missed(edge.end + 1);
+      const { fetch, logStartOffset } = sourceOf(edge);
+      let asked = 0;
+      const slow = async (from: number, maxBytes: number): Promise<Uint8Array> => {
+        const bytes = await fetch(from, maxBytes);
+        if (++asked === held) expect(await renewed(synced, sourceOf(edge))).toBe(true);
+        return bytes;
+      };
+      expect(await renewed(synced, { fetch: slow, logStartOffset })).toBe(true);
+      expect(synced.storage.replicaNote).toMatchObject({ anew: 1 });
+      expect(synced.storage.replicaNote).not.toHaveProperty("stale");
+    }
+  });
+
+  it("takes in what a join notes as stale meanwhile", async () => {
+    const { synced, edge } = await replicated();
+    await synced.storage.missed(edge.end + 1);
+    const { fetch, logStartOffset } = sourceOf(edge);
+    let asked = 0;
+    const source = {
+      logStartOffset,
+      async fetch(from: number, maxBytes: number) {
+        const bytes = await fetch(from, maxBytes);
+        if (++asked !== 1) return bytes;
+        const later = edge.append(batchOf(kernel, ["later"], 5, 1_000));
+        await synced.storage.receive(edge.frame(later));
+        edge.compact(later);
+        await synced.storage.missed(edge.end + 1);
+        return bytes;
+      },
+    };
+    expect(await renewed(synced, source)).toBe(true);
+    expect((await synced.shown()).committed).not.toContain("later");
+    expect(synced.storage.replicaNote).toMatchObject({ anew: 1 });
+  });
+
+  it("is trimmed by its retention meanwhile, and not compacted", async () => {
+    const { synced, edge } = await replicated();
+    const { storage } = synced;
+    await storage.missed(edge.end + 1);
+    const settings = withDefaults({ retention: { maxRecords: 1 }, compaction: { minLagMs: 0 } });
+    const log = new SyncedLog({ storage, kernel, clock, settings: () => settings });
+    const [, , , active] = segmentsOf(synced);
+    expect((await log.clean()).retired.segments).toBe(3);
+    expect(log.logStartOffset).toBe(active!.baseOffset);
+    expect(storage.replica!.log.compacted).toBeUndefined();
+  });
+
+  it("forgets what a compaction that began before has passed, wherever that was", async () => {
+    const settings = withDefaults({ compaction: { minLagMs: 0 } });
+    // The first is the look for what has settled, and then the pass begins.
+    for (let at = 2; ; at++) {
+      const { synced, edge } = await replicated();
+      const { storage } = synced;
+      const log = new SyncedLog({ storage, kernel, clock, settings: () => settings });
+      const { log: copy } = storage.replica!;
+      const alone = storage.alone.bind(storage);
+      let count = 0;
+      storage.alone = async (work) => {
+        if (++count !== at) return alone(work);
+        Object.assign(storage, { alone });
+        await storage.missed(edge.end + 1);
+        expect(await renewed(synced, sourceOf(edge))).toBe(true);
+        return storage.alone(work);
+      };
+      const { compacted } = await log.clean();
+      if (count < at) {
+        expect(copy.compacted!.to).toBeGreaterThan(0);
+        expect(at).toBeGreaterThan(3);
+        return;
+      }
+      expect([compacted.segments, copy.compacted?.to ?? 0]).toEqual([0, 0]);
+      await log.clean();
+      expect(copy.compacted!.to).toBeGreaterThan(0);
+    }
   });
 
   it("is not made anew where nothing was missed, or nothing is there", async () => {

@@ -43,6 +43,12 @@ async function adopted(...batches: readonly Made[]): Promise<TopicStorage> {
   return TopicStorage.open({ topic: TOPIC, store, kernel, clock, newOutboxId });
 }
 
+/** Nothing is at the edge, and somebody waits for the answer, unless it is said. */
+function lookOf(storage: TopicStorage, by: typeof kernel) {
+  const look = adoptedLook(storage, by);
+  return (limits: Parameters<typeof look>[0], next = 0, isLeft = (): boolean => false) => look(limits, next, isLeft);
+}
+
 const RESERVED = { header: "ds.seq" };
 
 it("too large, too many records, a large record, a header of the edge's: each is named", async () => {
@@ -55,7 +61,7 @@ it("too large, too many records, a large record, a header of the edge's: each is
     [RESERVED, "BAD_REQUEST", /^a record has the header ds.seq, which is the edge's own: they/],
     [{ header: "ds.producer", isPacked: true }, "BAD_REQUEST", /^a record has the header ds.producer/],
   ] as const) {
-    const look = adoptedLook(await adopted({}, made, {}), kernel);
+    const look = lookOf(await adopted({}, made, {}), kernel);
     const block = await look(limits);
     expect(block?.code, String(code)).toBe(code);
     if (!why) continue;
@@ -67,7 +73,7 @@ it("too large, too many records, a large record, a header of the edge's: each is
 
 it("all runs are named at once, at most eight; the rest once those are answered", async () => {
   const storage = await adopted(...Array.from({ length: 10 }, () => [RESERVED, RESERVED, {}]).flat());
-  const look = adoptedLook(storage, kernel);
+  const look = lookOf(storage, kernel);
   const runs = (from: number, to: number): number[][] =>
     Array.from({ length: to - from }, (_, i) => [3 * (from + i), 3 * (from + i) + 2]);
   const block = (await look(LIMITS))!;
@@ -84,7 +90,7 @@ it("all runs are named at once, at most eight; the rest once those are answered"
 
 it("is looked for once in an opening and for these limits, and not in topics that began as synced", async () => {
   const storage = await adopted({}, {});
-  const look = adoptedLook(storage, kernel);
+  const look = lookOf(storage, kernel);
   let reads = 0;
   const { segments } = storage.outbox;
   const read = segments.read.bind(segments);
@@ -94,7 +100,7 @@ it("is looked for once in an opening and for these limits, and not in topics tha
   expect(reads).toBe(1);
   const begun = await adopted();
   expect(begun.outboxNote.adopted).toBeUndefined();
-  expect(await adoptedLook(begun, kernel)({ ...LIMITS, batchBytes: 10 })).toBeUndefined();
+  expect(await lookOf(begun, kernel)({ ...LIMITS, batchBytes: 10 })).toBeUndefined();
 });
 
 it("damage is left to its turn", async () => {
@@ -107,5 +113,59 @@ it("damage is left to its turn", async () => {
     return found;
   };
   Object.assign(segments, { read: spoiled });
-  expect(await adoptedLook(storage, kernel)(LIMITS)).toBeUndefined();
+  expect(await lookOf(storage, kernel)(LIMITS)).toBeUndefined();
+});
+
+/** What is done before each read of the outbox. */
+function atReads(storage: TopicStorage, work: (count: number) => unknown): void {
+  const { segments } = storage.outbox;
+  const read = segments.read.bind(segments);
+  let count = 0;
+  const waited = async (...all: Parameters<typeof read>) => {
+    await work(++count);
+    return read(...all);
+  };
+  Object.assign(segments, { read: waited });
+}
+
+it("what is settled and trimmed meanwhile is passed over", async () => {
+  const large = { bytes: 700_000 };
+  const storage = await adopted({}, large, large, large, large, large, large, large, RESERVED, {});
+  atReads(storage, (count) => count === 2 && storage.outbox.trim(7, {}));
+  expect(await lookOf(storage, kernel)(LIMITS)).toMatchObject({ code: "BAD_REQUEST", ranges: [[8, 9]] });
+});
+
+it("what is at the edge already is not judged", async () => {
+  const storage = await adopted(RESERVED, {}, RESERVED, {});
+  const look = lookOf(storage, kernel);
+  expect(await look(LIMITS, 1)).toMatchObject({ ranges: [[2, 3]] });
+  expect(await look(LIMITS, 3)).toBeUndefined();
+  // The edge was put back.
+  expect(await look(LIMITS, 0)).toMatchObject({
+    ranges: [
+      [0, 1],
+      [2, 3],
+    ],
+  });
+});
+
+it("one that was left ends, and the next one goes on from there: no two at once", async () => {
+  const storage = await adopted(...Array.from({ length: 6 }, () => ({ bytes: 700_000 })), RESERVED);
+  const look = lookOf(storage, kernel);
+  let reads = 0;
+  let isLeft = false;
+  let next: ReturnType<typeof look> | undefined;
+  atReads(storage, async (count) => {
+    reads = count;
+    if (count !== 3) return;
+    isLeft = true;
+    next = look(LIMITS);
+    // Turns enough for a second scan to read.
+    for (let turns = 0; turns < 20; turns++) await new Promise(setImmediate);
+    expect(reads).toBe(3);
+  });
+  expect(await look(LIMITS, 0, () => isLeft)).toBeUndefined();
+  expect(await next).toMatchObject({ ranges: [[6, 7]] });
+  // Seven batches, each read once.
+  expect(reads).toBe(6);
 });

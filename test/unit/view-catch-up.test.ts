@@ -9,7 +9,9 @@ import { type PageView, type RunningView, runView } from "../../src/browser/page
 import type { ChangingTopic } from "../../src/browser/page/topic-changes.ts";
 import { laterTurn } from "../../src/browser/platform/timing.ts";
 import { readHeader } from "../../src/record/format.ts";
+import { saveNotes } from "../../src/store/noted-logs.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
+import { stored } from "../../src/sync/outbox.ts";
 import { serializerOf } from "../../src/topic/serializer.ts";
 import { batchOf, ListedEdge, Synced } from "../contract/synced-fixture.ts";
 import { releaseKernel } from "../support/kernels.ts";
@@ -121,9 +123,12 @@ class JudgedSum implements PageView<number> {
   shows = 0;
   wrong: string | undefined;
 
-  constructor(readonly by: CatchUp) {
+  constructor(
+    readonly by: CatchUp,
+    source = by.source(),
+  ) {
     this.#tails = tailsOf(by.own);
-    this.#running = runView<number, string>(this, by.source(), {
+    this.#running = runView<number, string>(this, source, {
       name: "sum",
       initial: () => 0,
       apply: (state, { value }) => (this.applies++, fold(state, Number(value))),
@@ -191,6 +196,32 @@ it("a device that is level with the edge shows each record of others at once, wh
   device.synced.log.isLive = true;
   await device.receive();
   expect(view.at).toEqual({ offset: IN_A_BATCH, provisional: device.own.length });
+  expect(view.wrong).toBeUndefined();
+  view.close();
+}, 60_000);
+
+it("shows nothing of a copy that was made anew before that is folded, however long it takes", async () => {
+  const device = await CatchUp.make();
+  const source = device.source();
+  let held: Promise<void> | undefined;
+  const view = new JudgedSum(device, { ...source, fetch: async (...asked) => (await held, source.fetch(...asked)) });
+  await view.ready();
+  for (let frames = 0; frames < 7; frames++) await device.receive();
+  const { at, current, shows } = view;
+  expect(at.offset).toBe(0);
+  const { storage, store, log } = device.synced;
+  const { replica } = storage;
+  let letGo = (): void => undefined;
+  held = new Promise((resolve) => (letGo = resolve));
+  await storage.alone(() => saveNotes(store, [[replica!.log, stored({ ...replica!.note, anew: 1 })]]));
+  log.renewed();
+  await device.pass(0);
+  for (let rests = 0; rests < 3; rests++) await device.pass(REST_MS);
+  expect([view.at, view.current, view.shows]).toEqual([at, current, shows]);
+  held = undefined;
+  letGo();
+  for (let rests = 0; rests < 3; rests++) await device.pass(REST_MS);
+  expect(view.at.offset).toBe(7 * IN_A_BATCH);
   expect(view.wrong).toBeUndefined();
   view.close();
 }, 60_000);

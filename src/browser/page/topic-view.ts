@@ -185,7 +185,7 @@ class Run<S, V> implements RunningView {
     const { offset } = this.#fold;
     for (const change of changes) {
       // Another log: what is shown stays until that one is folded.
-      if (change.type === "reset") this.#isReady = false;
+      if (change.type === "reset") this.#isReady = this.#isOwed = false;
       this.#fold.take(change);
       if (++this.#records % SLICE_RECORDS === 0) await this.#breathe();
     }

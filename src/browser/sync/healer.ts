@@ -1,7 +1,7 @@
 /**
  * Sees to copies that are not as the edge's log, when a topic is live: damaged segments are made anew from the edge
  * (src/sync/healing.ts), and so is all that may hold deleted records (src/sync/renewing.ts). The same is tried once on
- * a connection.
+ * a connection, and again after pauses that grow while it fails.
  *
  *   a read met damage, or an opening has found some ─▶ look() ─▶ heal ─▶ "healed" to all tabs
  *   a join has found tombstones gone ───────────────▶        ─▶ renew ─▶ readers of changes begin again
@@ -10,6 +10,8 @@ import type { Kernel } from "../../kernel/types.ts";
 import type { EdgeLog } from "../../sync/edge-socket.ts";
 import type { Session } from "../../sync/session.ts";
 import type { SegmentStore } from "../../store/segment-store.ts";
+import type { Replica } from "../../sync/replica.ts";
+import type { TopicStorage } from "../../sync/topic-storage.ts";
 import type { Range } from "../../sync/topic-store.ts";
 import type { SyncedTopic } from "./open-synced.ts";
 
@@ -17,50 +19,128 @@ export interface Healable extends SyncedTopic {
   readonly session: Session;
 }
 
-export class Healer {
-  readonly #kernel: Kernel;
-  readonly #volume: { readonly store: SegmentStore };
-  readonly #healed: (topic: string, segment: Range) => void;
-  /** What was tried to heal through a connection. */
-  readonly #tried = new WeakMap<EdgeLog, string>();
+/** After what did not end: the first pause, which doubles, and the longest one. */
+const PAUSE_MS = 30_000;
+const PAUSE_MAX_MS = 60 * 60_000;
 
-  constructor(
-    kernel: Kernel,
-    volume: { readonly store: SegmentStore },
-    healed: (topic: string, segment: Range) => void,
-  ) {
-    this.#kernel = kernel;
-    this.#volume = volume;
-    this.#healed = healed;
+export interface HealerHost {
+  readonly kernel: Kernel;
+  readonly volume: { readonly store: SegmentStore };
+  readonly healed: (topic: string, segment: Range) => void;
+  /** Runs work once after so many milliseconds. Returns what calls it off. */
+  readonly after: (ms: number, work: () => void) => () => void;
+}
+
+/** What was tried for one topic. */
+interface Tries {
+  readonly storage: TopicStorage;
+  /** The connection that it went through. */
+  edge?: EdgeLog;
+  /** What was wrong then. */
+  wrong: string;
+  isUnderWay: boolean;
+  pauseMs: number;
+  /** Calls off the next try. */
+  wake?: (() => void) | undefined;
+}
+
+/** Names what is wrong with a copy, and what that waits for; empty if nothing is. */
+function wrongOf({ outboxNote: { settledIn } }: TopicStorage, { log, note: { stale } }: Replica): string {
+  const damage = log.quarantined.map(({ from, to }) => `${from}-${to}`).join();
+  if (stale === undefined) return damage;
+  // Segments wait for own records below their end to settle.
+  const newest = log.segments().findLast(({ baseOffset }) => baseOffset < stale);
+  return `${damage}/${stale}/${Math.min(settledIn, newest?.nextOffset ?? 0)}`;
+}
+
+export class Healer {
+  readonly #host: HealerHost;
+  readonly #tries = new Map<string, Tries>();
+
+  constructor(host: HealerHost) {
+    this.#host = host;
   }
 
-  look(topic: string, { session, store: storage, log }: Healable): void {
+  /** Begins what was not tried yet. A topic has one work at a time, and is looked at again when that ends. */
+  look(topic: string, open: Healable): void {
+    const { session, store: storage } = open;
     const { edge } = session;
     const { replica } = storage;
     if (!edge || !replica) return;
-    const { stale } = replica.note;
-    const damage = replica.log.quarantined.map(({ from, to }) => `${from}-${to}`).join();
-    // Own records that settle may be what a stale copy waits for.
-    const wrong = stale === undefined ? damage : `${damage}/${stale < storage.outboxNote.settledIn}`;
-    if (wrong === "" || this.#tried.get(edge) === wrong) return;
-    this.#tried.set(edge, wrong);
-    const kernel = this.#kernel;
-    const { store } = this.#volume;
+    const wrong = wrongOf(storage, replica);
+    const tries = this.#of(topic, storage);
+    if (tries.isUnderWay) return;
+    if (tries.edge !== edge) Object.assign(tries, { edge, wrong: "", pauseMs: PAUSE_MS });
+    if (wrong === tries.wrong) return;
+    tries.wake?.();
+    tries.wake = undefined;
+    tries.wrong = wrong;
+    if (wrong === "") return;
+    tries.isUnderWay = true;
+    void this.#see(topic, open, edge).then((isDone) => {
+      tries.isUnderWay = false;
+      if (isDone) tries.pauseMs = PAUSE_MS;
+      if (!isDone && session.edge === edge) this.#later(tries, wrongOf(storage, replica), () => this.look(topic, open));
+      this.look(topic, open);
+    });
+  }
+
+  #of(topic: string, storage: TopicStorage): Tries {
+    const tries = this.#tries.get(topic);
+    if (tries?.storage === storage) return tries;
+    tries?.wake?.();
+    const made = { storage, wrong: "", isUnderWay: false, pauseMs: PAUSE_MS };
+    this.#tries.set(topic, made);
+    return made;
+  }
+
+  /** The same is tried again after a pause, and what is wrong otherwise at once. */
+  #later(tries: Tries, wrong: string, look: () => void): void {
+    tries.wrong = wrong;
+    tries.wake = this.#host.after(tries.pauseMs, () => {
+      tries.wake = undefined;
+      tries.wrong = "";
+      look();
+    });
+    tries.pauseMs = Math.min(2 * tries.pauseMs, PAUSE_MAX_MS);
+  }
+
+  /** False if it is to be tried again: the connection ended, the edge has damage itself, or it must wait. */
+  async #see(topic: string, { session, store: storage, log }: Healable, edge: EdgeLog): Promise<boolean> {
+    const { kernel, volume, healed } = this.#host;
+    const { store } = volume;
+    const replica = storage.replica!;
     const source = {
       fetch: (from: number, maxBytes: number) => edge.fetch(from, maxBytes),
-      logStartOffset: session.edgeStart,
+      get logStartOffset() {
+        return session.edgeStart;
+      },
     };
-    const see = async (): Promise<void> => {
-      if (damage !== "") {
-        const { heal } = await import("../../sync/healing.ts");
-        const segments = await heal({ kernel, replica, source, alone: (work) => storage.alone(work) });
-        for (const segment of segments) this.#healed(topic, segment);
-      }
-      if (stale === undefined) return;
+    const heals = async (): Promise<boolean> => {
+      if (replica.log.quarantined.length === 0) return true;
+      const { heal } = await import("../../sync/healing.ts");
+      const segments = await heal({ kernel, replica, source, alone: (work) => storage.alone(work) });
+      for (const segment of segments) healed(topic, segment);
+      return true;
+    };
+    const renews = async (): Promise<boolean> => {
+      if (replica.note.stale === undefined) return true;
       const { renew } = await import("../../sync/renewing.ts");
-      if (await renew({ kernel, store, storage, source })) log.renewed();
+      const isDone = await renew({ kernel, store, storage, source });
+      if (isDone) log.renewed();
+      return isDone;
     };
-    // The connection ended, or the edge has damage itself. Reads go on as before; the next connection tries again.
-    void see().catch(() => undefined);
+    // Reads go on as before. One does not keep the other from its try.
+    const isHealed = await heals().catch(() => false);
+    return (await renews().catch(() => false)) && isHealed;
+  }
+
+  /** Nothing more is tried for this topic; without one, for any. */
+  end(topic?: string): void {
+    for (const [name, { wake }] of this.#tries) {
+      if (topic !== undefined && topic !== name) continue;
+      wake?.();
+      this.#tries.delete(name);
+    }
   }
 }

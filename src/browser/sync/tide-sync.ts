@@ -88,13 +88,18 @@ export class TideSync {
 
   constructor(host: TideSyncHost) {
     this.#host = host;
-    this.#healer = new Healer(host.kernel, host, (topic, [from, to]) => host.tell({ type: "healed", topic, from, to }));
     this.#desk = new TokenDesk(() => host.pages());
     this.#worker = browserHost({
       token: (reason, refused) => this.#desk.token(reason, refused),
       proveTerm: () => host.proveTerm(),
     });
     const { after, monotonic } = this.#worker;
+    this.#healer = new Healer({
+      kernel: host.kernel,
+      volume: host,
+      healed: (topic, [from, to]) => host.tell({ type: "healed", topic, from, to }),
+      after,
+    });
     this.#background = new Background({
       after,
       monotonic,
@@ -440,6 +445,7 @@ export class TideSync {
       this.#sessions.delete(synced.session);
       this.#links!.remove(synced.session);
       this.#open.delete(topic);
+      this.#healer.end(topic);
       await synced.log.close();
       return leaveLog(this.#host, synced, choice);
     })();
@@ -481,6 +487,7 @@ export class TideSync {
   /** Called when the volume closes or is opened anew. */
   close(): void {
     this.#isClosed = true;
+    this.#healer.end();
     this.#background.close();
     this.#links?.close();
     for (const session of this.#sessions) session.close();
