@@ -76,7 +76,7 @@ interface Run {
   bytes: number;
 }
 
-export interface Look {
+interface LookFrom {
   readonly limits: Joined["limits"];
   /** The position from which on it looks. */
   readonly from: number;
@@ -114,7 +114,7 @@ async function* headersOf(storage: TopicStorage, from: number): ReturnType<Topic
 export async function refusedOf(
   storage: TopicStorage,
   kernel: Kernel,
-  { limits, from, isLeft }: Look,
+  { limits, from, isLeft }: LookFrom,
 ): Promise<{ readonly block: Block | undefined; readonly fineTo: number }> {
   const { outbox } = storage;
   const found = new Findings();

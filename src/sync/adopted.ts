@@ -7,11 +7,13 @@ import type { Block } from "./pump.ts";
 import type { Joined } from "./sync-frames.ts";
 import type { TopicStorage } from "./topic-storage.ts";
 
+type Limits = Joined["limits"];
+
 /**
  * Asked with the edge's limits, the position from which on the edge has nothing, and whether nobody waits for the answer
  * any more: then it ends early, without one.
  */
-export type AdoptedLook = (limits: Joined["limits"], next: number, isLeft: () => boolean) => Promise<Block | undefined>;
+export type AdoptedLook = (limits: Limits, next: number, isLeft: () => boolean) => Promise<Block | undefined>;
 
 /** What is given to a session as `refused`. */
 export function adoptedLook(storage: TopicStorage, kernel: Kernel): AdoptedLook {

@@ -1,4 +1,4 @@
-/** When a copy is healed and made anew (src/browser/sync/healer.ts): one work at a time, and again after what failed. */
+/** When a copy is healed and made anew (healer.ts): one work at a time, and again after what failed. */
 import { beforeEach, describe, expect, it } from "vitest";
 import { type Healable, Healer } from "../../src/browser/sync/healer.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
