@@ -10,8 +10,8 @@ import type { TopicStorage } from "./topic-storage.ts";
 type Limits = Joined["limits"];
 
 /**
- * Asked with the edge's limits, the position from which on the edge has nothing, and whether nobody waits for the answer
- * any more: then it ends early, without one.
+ * Asked with the edge's limits, the position from which on the edge has nothing, and whether nobody waits any more for
+ * the answer: then it ends early, without one.
  */
 export type AdoptedLook = (limits: Limits, next: number, isLeft: () => boolean) => Promise<Block | undefined>;
 
