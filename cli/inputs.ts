@@ -116,9 +116,12 @@ async function* unpackedOf(packed: AsyncIterable<Uint8Array>, file: string): Asy
   yield* source.pipe(unpacked) as AsyncIterable<Uint8Array>;
 }
 
-/** True for what can be read again from its beginning: neither stdin nor another pipe. */
+/** /dev/stdin and /proc/self/fd/0 may be a file, but only of this call, and nothing can lie beside it. */
+const OF_THE_SYSTEM = /^\/(proc|dev(?!\/shm\/))(\/|$)/;
+
+/** True for what can be read again from its beginning, and has a folder: neither stdin nor another pipe. */
 export const isKept = (file: string): boolean =>
-  file !== "-" && (statSync(file).isFile() || statSync(file).isDirectory());
+  file !== "-" && !OF_THE_SYSTEM.test(path.resolve(file)) && (statSync(file).isFile() || statSync(file).isDirectory());
 
 /**
  * The .log files that these paths name, folder by folder, each in the order of its files' names; undefined if they name

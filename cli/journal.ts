@@ -10,6 +10,7 @@
  */
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
 import { Failure } from "./failure.ts";
+import { identityOf } from "./identity.ts";
 
 export interface PendingBatch {
   readonly records: number;
@@ -48,9 +49,10 @@ export class Journal {
 
   /** `file` undefined: nothing is kept. */
   static open(file: string | undefined, target: string, topic: string, producerId: number): Journal {
-    const fresh: JournalState = { tidemark: 1, target, topic, producerId, appended: 0, end: 0, digest: "" };
+    const own = identityOf(target);
+    const fresh: JournalState = { tidemark: 1, target: own, topic, producerId, appended: 0, end: 0, digest: "" };
     const found = file === undefined ? undefined : read(file);
-    if (found && (found.target !== target || found.topic !== topic))
+    if (found && (identityOf(found.target) !== own || found.topic !== topic))
       throw new Failure(
         `${file} belongs to an append to ${found.topic} in ${found.target}: give another file, or remove it`,
       );

@@ -17,6 +17,7 @@ import {
 } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { Failure } from "./failure.ts";
+import { identityOf } from "./identity.ts";
 import { writeWhole } from "./whole-file.ts";
 
 /** After so many bytes of lines the file is synced and the state written. */
@@ -40,14 +41,21 @@ export interface ExportState extends Asked {
   readonly missing: readonly (readonly [first: number, last: number])[];
 }
 
-function readState(file: string): ExportState | undefined {
+/**
+ * Earlier versions wrote neither `from` nor `missing`: then `asked` says the one, and the other is not known. An offset
+ * of -1 of theirs says that nothing was read yet.
+ */
+function readState(file: string, asked: Asked): ExportState | undefined {
   if (!existsSync(file)) return undefined;
   try {
-    const state = JSON.parse(readFileSync(file, "utf8")) as ExportState;
+    const read = JSON.parse(readFileSync(file, "utf8")) as Partial<ExportState>;
+    const isEarlier = read.from === undefined && read.missing === undefined;
+    const state = { ...read, ...(isEarlier && { from: asked.from, missing: [] }) } as ExportState;
     const { target, topic, from, bytes, nextOffset, end, records, missing } = state;
+    const isNothing = isEarlier && nextOffset === -1 && bytes === 0 && records === 0;
     const isSound =
       [target, topic, from].every((text) => typeof text === "string") &&
-      [bytes, nextOffset, end, records].every((count) => Number.isSafeInteger(count) && count >= 0) &&
+      [bytes, end, records, isNothing ? 0 : nextOffset].every((count) => Number.isSafeInteger(count) && count >= 0) &&
       Array.isArray(missing);
     if (isSound) return state;
   } catch {
@@ -82,7 +90,7 @@ export class LineFile {
     fresh: () => Promise<{ start: number; end: number }>,
   ): Promise<LineFile> {
     const stateFile = `${file}.tidemark-export.json`;
-    const state = readState(stateFile);
+    const state = readState(stateFile, asked);
     if (!state) {
       if (existsSync(file)) throw new Failure(`${file} is there already: name another file, or remove it`);
       const { start, end } = await fresh();
@@ -90,7 +98,7 @@ export class LineFile {
       writeWhole(stateFile, JSON.stringify(begun));
       return new LineFile(file, stateFile, begun);
     }
-    if (state.target !== asked.target || state.topic !== asked.topic)
+    if (identityOf(state.target) !== identityOf(asked.target) || state.topic !== asked.topic)
       throw new Failure(
         `${file} was begun as an export of ${state.topic} in ${state.target}: remove it, or name another`,
       );
@@ -99,6 +107,10 @@ export class LineFile {
         `${file} was begun with --from ${state.from}: give that again, or remove ${stateFile} and the file, or name ` +
           `another`,
       );
+    if (state.nextOffset < 0) {
+      const { start, end } = await fresh();
+      return new LineFile(file, stateFile, { ...state, nextOffset: start, end });
+    }
     if (!existsSync(file) && state.bytes === 0) return new LineFile(file, stateFile, state);
     if (existsSync(file) && statSync(file).size >= state.bytes) return new LineFile(file, stateFile, state);
     throw new Failure(`${file} is shorter than ${stateFile} says: remove both, and export anew`);

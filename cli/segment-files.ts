@@ -7,7 +7,7 @@ import { decodeBatch } from "../src/record/record-batch.ts";
 import { viewOf } from "../src/record/bytes.ts";
 import { Failure } from "./failure.ts";
 import type { LineInput } from "./lines.ts";
-import { segmentFolder } from "./manifest.ts";
+import { startOf } from "./manifest.ts";
 
 /** A broker's limit may be raised; no batch that is larger makes sense. */
 const BATCH_BYTES_MAX = 64 * 1024 * 1024;
@@ -99,7 +99,7 @@ function startsOf(): (file: string) => number {
   const known = new Map<string, number>();
   return (file) => {
     const folder = path.dirname(file);
-    const start = known.get(folder) ?? segmentFolder(folder).start;
+    const start = known.get(folder) ?? startOf(folder);
     known.set(folder, start);
     return start;
   };

@@ -11,12 +11,13 @@ import { decodeBatch } from "../src/record/record-batch.ts";
 import { viewOf } from "../src/record/bytes.ts";
 import {
   type ExportedFile,
+  goodManifest,
   holdsSegments,
   type Manifest,
   MANIFEST,
+  notWhole,
   readManifest,
   sha256,
-  UNDER_WAY,
 } from "./manifest.ts";
 import type { Range } from "./offset-ranges.ts";
 import type { Checked, Fault } from "./verify-tide.ts";
@@ -37,11 +38,13 @@ export function verifyFolder(folder: string): FolderCheck | undefined {
   const there = readdirSync(folder).sort();
   const logs = there.filter((name) => name.endsWith(".log"));
   const all = logs.map((name) => path.join(folder, name));
-  if (there.includes(UNDER_WAY))
+  const what = notWhole(folder);
+  // What was trimmed before an earlier export began stays away as well.
+  if (what !== undefined)
     return {
       logs: all,
-      start: 0,
-      faults: [{ where: folder, what: "its export is not whole: make the same call again" }],
+      start: goodManifest(folder)?.start ?? 0,
+      faults: [{ where: folder, what: `its export is not whole: ${what}` }],
     };
   let manifest: Manifest | undefined;
   try {

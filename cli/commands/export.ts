@@ -8,10 +8,11 @@ import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { choiceOf, type Command } from "../arguments.ts";
 import { Failure, UsageError } from "../failure.ts";
+import { identityOf } from "../identity.ts";
 import { stopSignal } from "../interrupt.ts";
 import { LineFile } from "../line-file.ts";
 import { lineOfRecord } from "../lines.ts";
-import { beginExport, endExport, type ExportedFile, sha256, sourceOf } from "../manifest.ts";
+import { type ExportedFile, FolderExport, sha256 } from "../manifest.ts";
 import type { LogTarget, Place } from "../target.ts";
 import { openTarget, placeOf, positionOf } from "../targets.ts";
 import { endProgress, note, print, printLine, progress, sizeText } from "../terminal.ts";
@@ -84,7 +85,7 @@ export async function exportLines(
   const place = await placeOf(target, args.topic);
   const from = positionOf("from", args.from);
   const { topic, out: file } = args;
-  const asked = { target: target.where, topic, from: args.from };
+  const asked = { target: identityOf(target.where), topic, from: args.from };
   const lines = await LineFile.open(file, asked, () => rangeOf(target, topic, place, from));
   const before = lines.state.records;
   let isWhole = false;
@@ -131,14 +132,14 @@ function endOf(log: Uint8Array): number {
 async function exportSegments(target: LogTarget, topic: string, folder: string): Promise<void> {
   const place = await placeOf(target, topic);
   mkdirSync(folder, { recursive: true });
-  const exported = { topic, source: sourceOf(target.where) };
-  beginExport(folder, exported);
+  const exported = FolderExport.begin(folder, topic, target.where);
   const signal = stopSignal();
   const files: ExportedFile[] = [];
   let { end } = place;
   let segments = 0;
   for await (const { name, log, index, timeindex } of target.segments(topic, place.start)) {
     if (signal.aborted) return note(`stopped after ${segments} segments; the same call goes on there`);
+    exported.writes(name);
     for (const [ending, bytes] of [
       ["index", index],
       ["timeindex", timeindex],
@@ -154,7 +155,7 @@ async function exportSegments(target: LogTarget, topic: string, folder: string):
     progress("segments", segments);
   }
   endProgress();
-  endExport(folder, { ...exported, start: place.start, end, files });
+  exported.end({ start: place.start, end, files });
   note(`${segments} segments in ${folder} (${sizeText(files.reduce((sum, { bytes }) => sum + bytes, 0))})`);
 }
 

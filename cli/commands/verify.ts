@@ -62,7 +62,9 @@ async function foundIn(given: string, topic: string, only: string, kernel: Kerne
   if (!existsSync(given)) throw new Failure(`${given} is not there`);
   if (!statSync(given).isDirectory()) {
     // The others of its folder are not asked for.
-    const start = existsSync(path.join(path.dirname(given), MANIFEST)) ? verifyFolder(path.dirname(given))!.start : 0;
+    const start = existsSync(path.join(path.dirname(given), MANIFEST))
+      ? (verifyFolder(path.dirname(given))?.start ?? 0)
+      : 0;
     return [await logsFound(given, { logs: [given], faults: [], start }, topic, kernel)];
   }
   const folder = verifyFolder(given);
