@@ -15,7 +15,7 @@ const SEEDS = 40;
 const PLANTED_SEEDS = 300;
 const STEPS = 60;
 
-it("keeps every entry through joins, pushes, claims, seals, sleeps and power cuts", { timeout: 120_000 }, async () => {
+it("keeps every entry through joins, pushes, claims, seals, sleeps and power cuts", { timeout: 240_000 }, async () => {
   const fired: Record<string, number> = {};
   for (let seed = 1; seed <= SEEDS; seed++) {
     const { failures, fired: here } = await outboxWorld(kernel, seed, STEPS);
@@ -26,7 +26,7 @@ it("keeps every entry through joins, pushes, claims, seals, sleeps and power cut
   expect(rare.filter((name) => (fired[name] ?? 0) < 25)).toEqual([]);
 });
 
-it("is the same when the power is lost at any one write of a history", { timeout: 120_000 }, async () => {
+it("is the same when the power is lost at any one write of a history", { timeout: 240_000 }, async () => {
   for (const seed of [3, 11]) {
     const { writes, failures } = await outboxWorld(kernel, seed, 30, Infinity);
     expect(failures).toEqual([]);
@@ -147,7 +147,7 @@ const BUGS: readonly PlantedBug[] = [
 
 it.each(BUGS.map((bug) => [bug.name, bug] as const))(
   "planted bug is found: %s",
-  { timeout: 60_000 },
+  { timeout: 240_000 },
   async (_, bug) => {
     const planted = await importPlanted<typeof Entry>("test/unit/outbox-world.ts", bug);
     for (let seed = 1; seed <= PLANTED_SEEDS; seed++) {

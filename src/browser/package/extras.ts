@@ -10,5 +10,6 @@ export { destroyTide, removeTide } from "../volume/destroy.ts";
 export { deleteNamed } from "../page/delete-topic.ts";
 export { appendAll } from "../page/append-all.ts";
 export { exportAll, importOnce } from "../page/whole-topic.ts";
+export { counted } from "../platform/counted-call.ts";
 export { controlOver } from "../port/control-client.ts";
 export { offerControl } from "../worker/control-host.ts";

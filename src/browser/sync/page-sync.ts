@@ -14,7 +14,6 @@ import type {
   TokenAsk,
   TokenProvider,
 } from "../sync-api.ts";
-import { counted } from "../platform/counted-call.ts";
 import { isPageHidden, hintsOfPage } from "./page-hints.ts";
 import { checkChoice, checkSyncedName, checkSync, checkToken, checkWait } from "./sync-checks.ts";
 import type { Places, SettledRun, SyncAsk, SyncNews } from "./words.ts";
@@ -150,6 +149,7 @@ export class PageSync implements Sync {
 
   /** What an earlier try has done is refused by the next leader: it finds a topic that has not stopped, or is gone. */
   async #once(ask: Extract<SyncAsk, { readonly ask: "resolve" | "detach" }>): Promise<void> {
+    const { counted } = await import("../platform/counted-call.ts");
     const call = counted(ask, "sends");
     await this.#host.ask(call.asked).catch((thrown: unknown) => {
       const { code } = TidemarkError.from(thrown);

@@ -62,7 +62,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     find: "if (workers.length === 1) return;",
     replace: "return;",
     plan: "woken",
-    from: 145,
+    from: 278,
   },
   // The files of a leader that hangs.
   {
@@ -103,6 +103,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     file: "src/browser/port/port-server.ts",
     find: "await log.append(batch, request);",
     replace: 'await log.append(batch, { ...request, acks: "accepted" });',
+    from: 107,
   },
   {
     name: "no watch on the worker",
