@@ -12,7 +12,7 @@ import { type BatchHeader, nextOffsetOf, readHeader } from "../record/format.ts"
 import { splitBatches } from "../record/record-batch.ts";
 import type { SegmentedLog } from "../store/segmented-log.ts";
 import { fillers, isFiller, RangeDigest } from "./fillers.ts";
-import { asReplicaNote, type ReplicaNote } from "./notes.ts";
+import { asReplicaNote, type GapRun, type ReplicaNote } from "./notes.ts";
 import { type Sample, SAMPLES_MAX } from "./sync-frames.ts";
 import type { Range, ReceivedFrame } from "./topic-store.ts";
 
@@ -56,6 +56,16 @@ export class Replica {
   }
   get end(): number {
     return this.log.logEndOffset;
+  }
+
+  /**
+   * Gaps below this offset. A gap is noted before the copy passes it, so behind a crash the note may name one that the
+   * copy has not reached: that one does not count. The next join says what is missing there then.
+   */
+  gapsTo(end = this.end): readonly GapRun[] {
+    const { gaps } = this.note;
+    if (!gaps.some(([, to]) => to > end)) return gaps;
+    return gaps.filter(([from]) => from < end).map(([from, to, why]) => [from, Math.min(to, end), why]);
   }
 
   /**

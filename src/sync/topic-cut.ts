@@ -68,7 +68,7 @@ export async function cutOf(
   const away = { ...none, level: false };
   if (from > highWatermark) return { ...away, nextOffset: logStartOffset, reset: logStartOffset };
   if (from < logStartOffset) return { ...away, nextOffset: logStartOffset, gap: [from, logStartOffset] };
-  const gaps = replicaNote?.gaps ?? [];
+  const gaps = storage.replica?.gapsTo(highWatermark) ?? [];
   const gap = gaps.find(([begin, to]) => begin <= from && to > from);
   if (gap) return { ...away, nextOffset: gap[1], gap: [from, gap[1]] };
   // A read that went over a gap would tell nobody of it.

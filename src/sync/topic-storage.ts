@@ -183,7 +183,7 @@ export class TopicStorage implements TopicStore {
   }
 
   beginLife(life: string): Promise<void> {
-    return this.alone(() => this.#note({}, { life }));
+    return this.alone(() => this.#note({}, { life, gaps: this.replica?.gapsTo() ?? [] }));
   }
 
   missed = (tombstonesTo = 0): Promise<void> =>
@@ -464,7 +464,7 @@ export class TopicStorage implements TopicStore {
       const from = replica.end;
       if (to <= from) return [from, from];
       const pieces = replica.pieces(new Uint8Array(0), from, to);
-      const note = () => this.#note({}, { gaps: mergedRuns([...replica.note.gaps, [from, to, why]], RUNS_MAX) });
+      const note = () => this.#note({}, { gaps: mergedRuns([...replica.gapsTo(), [from, to, why]], RUNS_MAX) });
       await this.#append(pieces, to, note);
       await this.#flush();
       this.#settleTaken();

@@ -272,6 +272,11 @@ describe("a power cut at every write of", () => {
       const { gaps } = storage.replicaNote!;
       seen.add(`${gaps.length} ${storage.watermark}`);
       expect(storage.watermark === 2 || gaps.length === 1).toBe(true);
+      // Readers are told of as much of it as the copy has passed: else they were sent back and forth.
+      const { gap, reset, nextOffset } = await cut.synced.log.changes(2, { provisional: 0 });
+      expect([gap, reset, nextOffset]).toEqual(
+        storage.watermark === 2 ? [undefined, undefined, 2] : [[2, 4], undefined, 4],
+      );
       await follow(cut);
       expect(storage.replicaNote!.gaps).toEqual([[2, 4, "trimmed"]]);
       expect((await cut.synced.shown()).committed).toEqual(["x0", "x1", "x4", "x5"]);

@@ -3,6 +3,7 @@
  * (world.ts) meet too seldom. Each must pass, and fails with the planted bugs that name it (rule-mutants.ts).
  */
 import { HARD_CASES } from "./hard-cases.ts";
+import { LET_GO } from "./let-go.ts";
 import { ROUND_TRIPS } from "./round-trips.ts";
 import { Stage } from "./stage.ts";
 import { TOPIC_HISTORIES, TOPIC_SEEDS, TOPICS } from "./topic-histories.ts";
@@ -20,8 +21,6 @@ const ASLEEP_MS = 40_000;
 const PUSHES = 12;
 const OTHERS = 4;
 const BATCHES = 6;
-/** Operations of a device's volume while it becomes level. */
-const DISK_STEPS = 20;
 /** So long a full edge is tried, and so often at most: once in 15 s in the mean, and more often at first. */
 const FULL_MS = 120_000;
 const FULL_TRIES_MAX = 25;
@@ -179,18 +178,6 @@ async function fullIndex(stage: Stage): Promise<void> {
   await stage.end();
 }
 
-/** The edge lets go of records, and nobody writes: those that are level hear of it all the same. */
-async function trimAlone(stage: Stage): Promise<void> {
-  const { edge } = stage;
-  await stage.time.until(edge.make());
-  const device = stage.device();
-  for (let i = 0; i < BATCHES; i++) await stage.write(device);
-  await stage.level(device);
-  await stage.time.until(edge.catchUp());
-  await stage.time.until(edge.trim(0.5));
-  await stage.end();
-}
-
 /** The log is sealed while pushes wait for the commit before them, and then the power is cut. */
 async function sealBetweenPushes(stage: Stage): Promise<void> {
   const { edge, seed } = stage;
@@ -254,47 +241,6 @@ async function offerAnew(stage: Stage): Promise<void> {
   await stage.until("nothing is offered", () => edge.committed > 0);
   device.crash("process");
   device.open();
-  await stage.end();
-}
-
-/** The edge has taken a record and compacted it away. The process ends while the replica passes its place. */
-async function passedByCompaction(stage: Stage): Promise<void> {
-  const { edge, seed } = stage;
-  await stage.time.until(edge.make());
-  const device = stage.device();
-  await stage.write(device);
-  await stage.level(device);
-  const { store } = device.opening!.storage!;
-  const told = store.told.bind(store);
-  let isTold = false;
-  store.told = (taken) => {
-    told(taken);
-    if (taken.next < 2) return;
-    isTold = true;
-    edge.isReachable = false;
-    edge.cutAll();
-  };
-  await stage.write(device, [stage.record({ key: "k" })]);
-  await stage.until("nothing is told", () => isTold);
-  store.told = told;
-  await stage.run(SENT_MS);
-  // The follow was faster.
-  if (store.firstUnsettled === store.end) return;
-  for (let i = 0; i < 2; i++) await stage.time.until(edge.append(stage.record({ key: "k" })));
-  await stage.time.until(edge.catchUp());
-  await stage.time.until(edge.seal());
-  await stage.time.until(edge.compact());
-  let isOver = false;
-  device.disk.trap = { left: seed % DISK_STEPS, spring: () => (device.crash("process"), (isOver = true)) };
-  edge.isReachable = true;
-  await stage.until("neither level nor ended", () => isOver || stage.isLevel(device));
-  device.disk.trap = undefined;
-  edge.isReachable = false;
-  edge.cutAll();
-  device.open();
-  await stage.until("it does not open", () => device.isOpen);
-  await stage.judge.look(device);
-  edge.isReachable = true;
   await stage.end();
 }
 
@@ -417,15 +363,14 @@ export const HISTORIES: Readonly<Record<string, History>> = {
   "many pushes without an answer": manyPushes,
   "told, and lost": toldAndLost,
   "a full index behind a crash": fullIndex,
-  "a trim, and nobody writes": trimAlone,
   "a seal between pushes": sealBetweenPushes,
   "two answers at once, and a late one": asideTwice,
   "an offer to a log that was made anew": offerAnew,
-  "a place that compaction took is passed": passedByCompaction,
   "away for longer than tombstones live": longAway,
   "set aside, and the power goes": asideWithoutPower,
   "a first life that is not written": firstLifeUnwritten,
   "a full edge, and a full device": fullPlaces,
+  ...LET_GO,
   ...HARD_CASES,
   ...ROUND_TRIPS,
   ...TOPIC_HISTORIES,

@@ -16,7 +16,7 @@
 import type { MadeBatches } from "./made-batches.ts";
 import { digestOf } from "./digest.ts";
 import type { OpenedTopic } from "./opened-topic.ts";
-import { namesIn } from "./records.ts";
+import { few, namesIn } from "./records.ts";
 import type { SimTime } from "./time.ts";
 import type { DeviceTopic } from "./topic-life.ts";
 
@@ -52,6 +52,16 @@ interface Shown {
   readonly aside: ReadonlySet<string>;
   /** Batches below `end`. */
   readonly committed: Uint8Array;
+}
+
+type Named = ReturnType<typeof namesIn>;
+
+const nameOf = (record: Named[number] | undefined): string => (record ? `${record[1]} at ${record[0]}` : "none");
+
+/** Where two lists of records differ first; -1 where they are the same. */
+function firstDifference(one: Named, other: Named): number {
+  const longest = one.length > other.length ? one : other;
+  return longest.findIndex((_, i) => one[i]?.[0] !== other[i]?.[0] || one[i]?.[1] !== other[i]?.[1]);
 }
 
 /** docs/sync.md, "What is stored where": runs of the notes. What a claim has found does not count. */
@@ -153,8 +163,11 @@ export class Judge {
     { committed, read, end }: Pick<Shown, "committed" | "end"> & { read: Uint8Array },
   ): void {
     const isBelow = ([offset]: readonly [number, string]): boolean => offset < end;
-    const [shown, brought] = [committed, read].map((bytes) => namesIn(bytes).filter(isBelow).join(";"));
-    if (brought !== shown) this.#world.fail(`read: ${name} reads ${brought}, and is shown ${shown}`);
+    const [shown, brought] = [committed, read].map((bytes) => namesIn(bytes).filter(isBelow)) as [Named, Named];
+    const at = firstDifference(brought, shown);
+    if (at < 0) return;
+    const counts = `${brought.length} records, and is shown ${shown.length}`;
+    this.#world.fail(`read: ${name} reads ${counts}; number ${at} is ${nameOf(brought[at])}, and ${nameOf(shown[at])}`);
   }
 
   /** Where the device was told that its records stand. */
@@ -187,12 +200,17 @@ export class Judge {
     return shown;
   }
 
-  /** The edge has lost it. It stays in the kept copy, or a copy of the device brings it back, whenever that comes. */
-  #isLeft({ offer, edge }: Judged, name: string): boolean {
+  /**
+   * The edge has lost it. It stays in the kept copy, or a copy of the device brings it back, whenever that comes; or
+   * nobody has it, because retention or compaction took it before.
+   */
+  #isLeft({ offer, edge }: Judged, { at, name }: Judged["outbox"][number]): boolean {
     if (!offer) return false;
     const { below, kept, offered, left, past } = offer;
-    const hasGoneFurther = edge.ledger.past > past;
-    return (below.has(name) && hasGoneFurther) || (kept.has(name) && (left > 0 || !offered.has(name)));
+    if (below.has(name)) return edge.ledger.past > past;
+    if (kept.has(name)) return left > 0 || !offered.has(name);
+    // The edge had let go of it before the device read it there, and then of that as well.
+    return at < offer.settledTo && edge.ledger.wasGone(name);
   }
 
   /** In the end, of a device that is level. */
@@ -203,11 +221,12 @@ export class Judge {
     if (!shown) return world.failed ? undefined : world.fail(`${device.name} is not open in the end`);
     const { now } = edge.ledger;
     let last = -1;
-    for (const { name } of device.outbox) {
+    for (const acked of device.outbox) {
+      const { name } = acked;
       // A copy of the device may push it all the same, whenever that comes.
       if (world.discarded.has(name) || world.aside.has(name)) continue;
       const at = now.at.get(name);
-      if (this.#isLeft(device, name)) continue;
+      if (this.#isLeft(device, acked)) continue;
       if (at === undefined) return world.fail(`lost: ${device.name}'s ${name}`);
       if (at < last && !edge.ledger.mayBeTwice.has(name))
         return world.fail(`order: ${device.name}'s ${name} is at ${at}, behind ${last}`);
@@ -219,9 +238,9 @@ export class Judge {
       if (edge.ledger.mayBeTwice.has(now.names[offset]!)) continue;
       return world.fail(`replica: ${device.name} lacks ${now.names[offset]} at ${offset}`);
     }
-    if (shown.above.size > 0) world.fail(`provisional: ${device.name} still shows ${[...shown.above].join()}`);
+    if (shown.above.size > 0) world.fail(`provisional: ${device.name} still shows ${few([...shown.above])}`);
     const { unanswered = [] } = device.opening!;
-    if (unanswered.length > 0) world.fail(`promise: ${device.name} is never told of ${unanswered.join()}`);
+    if (unanswered.length > 0) world.fail(`promise: ${device.name} is never told of ${few(unanswered)}`);
     await this.#checkDigest(device, shown.committed);
   }
   /** Byte for byte, where compaction has left all as it was. */

@@ -62,6 +62,11 @@ export class Ledger {
     return this.#past.some((history) => history.at.has(name));
   }
 
+  /** True if retention or compaction had taken it before the log was put back or made anew. */
+  wasGone(name: string): boolean {
+    return this.#past.some(({ at, gone }) => gone.has(at.get(name) ?? -1));
+  }
+
   add(offset: number, name: string): void {
     const { names, at } = this.#now;
     if (offset !== names.length) return this.#fail(`edge: ${name} is at ${offset}, and ${names.length} is next`);

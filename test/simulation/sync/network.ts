@@ -221,14 +221,20 @@ export class SimSocket implements Wire {
     if (type === FrameType.JOIN) this.#joined.set(channel, { outbox: String(outbox), term: Number(term) });
     const sent = type === FrameType.JOIN ? withAsker(frame, { owner: this.owner, mayWrite }) : data;
     const again = this.#front.repeats(frame);
-    if (again !== undefined) this.#repeat(object, sent.slice(), again);
+    if (again !== undefined) this.#repeat(object, channel, sent.slice(), again);
     return door.message(object, sent);
   }
 
-  /** It counts only while the object has the channel. The bytes are a copy: a log writes into what it takes. */
-  #repeat(object: ObjectSocket, data: Uint8Array<ArrayBuffer>, ms: number): void {
+  /**
+   * It counts only while the object has the channel, and for the leader who sent it: what comes twice names its outbox
+   * and term, as a request over HTTP does. The bytes are a copy: a log writes into what it takes.
+   */
+  #repeat(object: ObjectSocket, channel: number, data: Uint8Array<ArrayBuffer>, ms: number): void {
+    const sender = this.#joined.get(channel);
     this.#front.time.after(ms, () => {
-      if (object.isOpen) object.door.message(object, data).catch(() => undefined);
+      const joiner = this.#joined.get(channel);
+      if (!object.isOpen || joiner?.outbox !== sender?.outbox || joiner?.term !== sender?.term) return;
+      object.door.message(object, data).catch(() => undefined);
     });
   }
 

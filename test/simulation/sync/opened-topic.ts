@@ -114,6 +114,8 @@ export class OpenedVolume {
 }
 
 const READ_BYTES = 64 * 1024;
+/** So often a reader that asks without a pause may be told to begin again. */
+const RESETS_MAX = 3;
 
 /** A synced topic of one opening of a disk. */
 export class OpenedTopic {
@@ -152,9 +154,14 @@ export class OpenedTopic {
   /** What a reader is shown: batches that are committed up to `end`, and own ones without a place as of that. */
   async shown(): Promise<{ readonly committed: Uint8Array; readonly end: number; readonly provisional: Uint8Array }> {
     const committed: Uint8Array[] = [];
+    let resets = 0;
     for (let from = this.store.base ?? 0; ;) {
       const cut = await this.#log.changes(from, { provisional: 0 }, { maxBytes: Number.MAX_SAFE_INTEGER });
-      const { bytes, committedBytes, nextOffset } = cut;
+      const { bytes, committedBytes, nextOffset, reset } = cut;
+      if (reset !== undefined) {
+        if (++resets > RESETS_MAX) throw new Error(`readers begin again and again: at ${from}, and from ${reset} on`);
+        committed.length = 0;
+      }
       committed.push(bytes.subarray(0, committedBytes));
       if (nextOffset === from)
         return { committed: concat(committed), end: from, provisional: bytes.subarray(committedBytes) };

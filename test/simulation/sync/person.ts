@@ -1,10 +1,11 @@
 /** What a person answers when an outbox is blocked: at first anything, in the end what lets it go on. */
 import { TidemarkError } from "../../../src/errors.ts";
-import { namesIn } from "./records.ts";
+import { few, namesIn } from "./records.ts";
 import type { OpenedTopic } from "./opened-topic.ts";
 import type { TopicLife } from "./topic-life.ts";
 import type { World } from "./world.ts";
 import type { Block } from "../../../src/sync/pump.ts";
+import type { Session } from "../../../src/sync/session.ts";
 import { blockedRuns } from "../../../src/sync/set-aside.ts";
 import type { Range } from "../../../src/sync/topic-store.ts";
 
@@ -78,14 +79,24 @@ export class Person {
     if (opening.gate.isOver || session!.block !== block) return;
     if (!discards) {
       if (isDoubt) for (const name of names) device.edge.ledger.mayBeTwice.add(name);
-      return opening.unblock(isDoubt ? block.ranges : []);
+      return this.#goOn(opening, session!, block, isDoubt ? block.ranges : []);
     }
     if (!isDoubt && names.some((name) => !name.startsWith("p")))
-      return world.fail(`blocked at what is good: ${device.name}'s ${names.join()} ${block.code}`);
+      return world.fail(`blocked at what is good: ${device.name}'s ${few(names)} ${block.code}`);
     // As of the call: a crash may come before the note says it.
     for (const name of names) world.discarded.add(name);
     for (const [from, to] of block.ranges) await storage!.store.retract(from, to, "discarded");
-    opening.unblock();
+    this.#goOn(opening, session!, block);
+  }
+
+  /**
+   * As the product does it (src/browser/sync/tide-sync.ts): it may have been answered by another one meanwhile, or be
+   * blocked by something else. If the topic was left, its session has ended, and hears of it all the same.
+   */
+  #goOn(opening: TopicLife, session: Session, block: Block, again: readonly Range[] = []): void {
+    if (session.block !== block) return;
+    if (opening.session === session) opening.unblock(again);
+    else session.unblock(again);
   }
 
   /** Of a closed log that is all that waits. */
@@ -99,7 +110,7 @@ export class Person {
     // As of the call: a crash may come before the note says it.
     for (const name of names) world.aside.add(name);
     await storage!.setAside(runs, block);
-    opening.unblock();
+    this.#goOn(opening, session!, block);
   }
 
   /** Also those that nobody was told of: a crash may have come between their flush and the ack. */

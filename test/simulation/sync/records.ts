@@ -60,3 +60,9 @@ export function namesIn(bytes: Uint8Array): (readonly [offset: number, name: str
     );
   });
 }
+
+const FEW = 8;
+
+/** Names for a message: the first ones, and how many there are. */
+export const few = (names: readonly string[]): string =>
+  names.length > FEW ? `${names.slice(0, FEW).join()} … (${names.length})` : names.join();

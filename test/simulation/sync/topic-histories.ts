@@ -2,6 +2,7 @@
  * Histories of several topics on one link that are written down: what stands still in one of them holds up no other,
  * and ends no socket.
  */
+import type { Range } from "../../../src/sync/topic-store.ts";
 import type { Device } from "./device.ts";
 import type { SimSocket } from "./network.ts";
 import type { Stage } from "./stage.ts";
@@ -64,6 +65,27 @@ async function leftTopic(stage: Stage): Promise<void> {
   await stage.end();
 }
 
+/** A person answers, and the topic is left before the answer is noted: it reaches a session that has ended. */
+async function answeredAndLeft(stage: Stage): Promise<void> {
+  const all = await begun(stage);
+  const { opening } = all.device;
+  const { session, storage } = opening!;
+  const poison = stage.record({ name: "p", isPoison: true });
+  await stage.write(all.device, [poison]);
+  await stage.until("nothing is blocked", () => session!.block !== undefined);
+  const { block } = session!;
+  const [[from, to]] = block!.ranges as [Range];
+  stage.discarded.add(poison.name);
+  const answered = storage!.store.retract(from, to, "discarded").then(() => session!.unblock());
+  const left = opening!.leave(opening!.lives[0]!, LEFT_MS);
+  await stage.time.until(answered);
+  if (session!.state.at !== "waiting") stage.fail(`a session that has ended is ${session!.state.at} behind an answer`);
+  await othersGoOn(stage, all);
+  await stage.time.until(left);
+  await stage.write(all.device);
+  await stage.end();
+}
+
 /** The object of one log refuses all that it is asked, and later takes it. */
 async function refusingLog(stage: Stage): Promise<void> {
   const all = await begun(stage);
@@ -96,6 +118,7 @@ export const TOPIC_SEEDS = 10;
 export const TOPIC_HISTORIES: Readonly<Record<string, History>> = {
   "a topic that is blocked, beside others": blockedTopic,
   "a topic that is left, beside others": leftTopic,
+  "an answer to a topic that is left": answeredAndLeft,
   "a log that refuses, beside others": refusingLog,
   "a log that was deleted, beside others": deletedLog,
 };

@@ -32,6 +32,8 @@ interface Offer {
   readonly offered: ReadonlySet<string>;
   /** So many stay in the kept copy only. */
   left: number;
+  /** A position: the device had settled all before it. */
+  readonly settledTo: number;
   /** How often the edge had gone back. */
   readonly past: number;
 }
@@ -322,7 +324,8 @@ export class TopicLife {
     this.session!.close();
     // As of the call: a crash may come behind its commit.
     const { below, kept, offered } = await storage!.keptNames(agreedTo);
-    topic.offer = { below: new Set(below), kept: new Set(kept), offered: new Set(offered), left: 0, past };
+    const { firstUnsettled: settledTo } = storage!.store;
+    topic.offer = { below: new Set(below), kept: new Set(kept), offered: new Set(offered), left: 0, settledTo, past };
     await storage!.restart(agreedTo);
     if (!this.isCurrent) return;
     if (isAlone) opening.device.reopen();

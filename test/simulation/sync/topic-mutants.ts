@@ -24,6 +24,14 @@ export const TOPIC_MUTANTS: readonly SyncMutant[] = [
     isQuick: true,
   },
   {
+    name: "an answer wakes a session that has ended",
+    file: "src/sync/session-state.ts",
+    find: 'if (at === "waiting") return event.on === "linked"',
+    replace: 'if (at === "waiting") return event.on === "linked" || event.on === "unblocked"',
+    found: /^a session that has ended is/,
+    history: "an answer to a topic that is left",
+  },
+  {
     name: "the error of one log ends all channels",
     file: SOCKET,
     find: "if (frame.id === 0 && frame.type === FrameType.ERROR) return this.end(errorOf(frame));",
