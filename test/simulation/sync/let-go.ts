@@ -92,7 +92,7 @@ async function goneBeforeRead(stage: Stage): Promise<void> {
   await stage.end();
 }
 
-/** The edge can be reached, and at a step of becoming level the process ends. Readers look before it is reached again. */
+/** The edge can be reached, and at a step of becoming level the process ends. Readers look, and reach no edge then. */
 async function endedOnReturn(stage: Stage, device: Device, left: number): Promise<void> {
   const { edge } = stage;
   let isOver = false;
