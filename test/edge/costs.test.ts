@@ -195,7 +195,7 @@ function measure(
         await compacting.run();
         compaction += costs.settle();
       }
-      if (archive) while (stream.store.firstToMove !== undefined) await archiver.run();
+      if (archive) while (stream.store.toMove.first !== undefined) await archiver.run();
       costs.settle();
     }
     if (costs.failures > 0) throw new Error("compaction failed");

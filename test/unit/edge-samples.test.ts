@@ -36,8 +36,8 @@ async function archived() {
     for (let i = 0; i < BATCHES; i++) await edge.append(2);
     await edge.stream.log.roll();
   }
-  for (let run = 0; run < SEGMENTS && edge.stream.store.firstToMove !== undefined; run++) await archiver.run();
-  expect(edge.stream.store.firstToMove).toBeUndefined();
+  for (let run = 0; run < SEGMENTS && edge.stream.store.toMove.first !== undefined; run++) await archiver.run();
+  expect(edge.stream.store.toMove.first).toBeUndefined();
   const headers: ReturnType<typeof readHeader>[] = [];
   for (let at = 0; at < edge.stream.tail;) {
     const { bytes, nextOffset } = await edge.stream.readBatches(at, edge.stream.tail, 1 << 20);

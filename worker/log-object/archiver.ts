@@ -65,7 +65,7 @@ export class Archiver {
   get due(): number | undefined {
     const { bucket, tables, log, now, retry } = this.#options;
     if (!bucket() || !tables.isThere()) return undefined;
-    const hasWork = log()?.firstToMove !== undefined;
+    const hasWork = log()?.toMove.first !== undefined;
     if (hasWork || tables.condemned(now() - ABANDONED_MS, 1).length > 0) return Math.max(now(), retry.at);
     const begun = tables.oldestBegun();
     return begun === undefined ? undefined : Math.max(begun + ABANDONED_MS + 1, retry.at);
@@ -96,12 +96,12 @@ export class Archiver {
     const { tables, now, log: current, newKey, event } = this.#options;
     const kernel = await this.#options.kernel();
     const log = current();
-    const wanted = log?.segmentToMove();
+    const wanted = log?.toMove.next();
     if (!log || !wanted) return false;
     const key = await newKey(wanted.baseOffset);
     const { bytes, entry } = await encodeSegment(kernel, key, wanted);
     const sha256 = await crypto.subtle.digest("SHA-256", bytes as BufferSource);
-    if (current() !== log || log.firstToMove !== wanted.baseOffset) return true;
+    if (current() !== log || log.toMove.first !== wanted.baseOffset) return true;
     const started = now();
     tables.begin(key, wanted.baseOffset, wanted.nextOffset, Math.trunc(started));
     this.#putting = key;

@@ -65,7 +65,7 @@ export class Compaction {
     const stream = this.#host.stream();
     if (!stream?.config.compaction || stream.config.releasing || stream.store.isEnded || stream.isHeld)
       return undefined;
-    if (this.#host.hasBucket() && stream.store.toMove > WAITING_SEGMENTS_MAX) return undefined;
+    if (this.#host.hasBucket() && stream.store.toMove.count > WAITING_SEGMENTS_MAX) return undefined;
     const isUnderWay = this.#of?.stream === stream && this.#of.compactor.isUnderWay;
     const due = isUnderWay
       ? this.#host.now()

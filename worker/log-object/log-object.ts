@@ -4,7 +4,7 @@
  * reset or moved between any two events.
  *
  *   append      a small POST, by an RPC call of the router (http-append.ts)
- *   fetch       PUT GET HEAD POST DELETE of the stream, and the upgrade of a watcher
+ *   fetch       PUT GET (http-read.ts) HEAD POST DELETE of the stream, and the upgrade of a watcher
  *   watchers    hibernating sockets of Workers; each gets a notice after a commit, behind the ack (telling.ts)
  *   sockets     of the WebSocket dialect: sockets.ts
  *   RPC         for other streams' objects: forkFrom, readSource, releaseFork
@@ -16,9 +16,8 @@ import { Alarms } from "../store/alarms.ts";
 import { Archive } from "../store/segment-archive.ts";
 import { type Bucket, bucketSource } from "../store/bucket.ts";
 import { appendAsked, appendTo, trimTo } from "./http-append.ts";
+import { answerRead, readOrWatch, type ReadHost } from "./http-read.ts";
 import { type AppendCall, headersInText, textOfAnswer } from "../rpc/append-call.ts";
-import { BATCHES_TYPE, dialectOf } from "../wire/accept.ts";
-import { answerBatches } from "./batches-dialect.ts";
 import type { Sql } from "../store/sql.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { groupTurn, sqlOf } from "./platform.ts";
@@ -28,20 +27,15 @@ import { streamObject } from "../rpc/stubs.ts";
 import {
   FRAME_HEADER,
   IMPORT_HEADER,
-  LEAD_HEADER,
-  METRICS_HEADER,
-  LONG_HEADER,
   PATH_HEADER,
   SOCKET_HEADER,
   TENANT_HEADER,
-  TIDE_ASKED_HEADER,
-  untilOf,
   WAIT_HEADER,
 } from "../rpc/internal-headers.ts";
 import { Counters } from "../telemetry/counters.ts";
 import { emit, type EventFields } from "../telemetry/events.ts";
 import { badRequest, EdgeError } from "../errors.ts";
-import { type Answer, errorAnswer, errorResponse, json, responseOf } from "../wire/http.ts";
+import { type Answer, errorAnswer, errorResponse, responseOf } from "../wire/http.ts";
 import { edgeKernel } from "../kernel.ts";
 import { TokenBucket } from "./token-bucket.ts";
 import { offerFork, readSource, sourceAnswer } from "./forks.ts";
@@ -49,18 +43,13 @@ import { answerImport } from "./import-requests.ts";
 import type { ForkAnswer, Peer, SourceAnswer } from "../rpc/fork-peer.ts";
 import { newConfig, createAsked, describe, existing } from "./create-and-describe.ts";
 import { readBody } from "../wire/request-body.ts";
-import { isWaiting, nextOf, readAnswer } from "../wire/read-answer.ts";
-import { longRead } from "../stream/streamed-read.ts";
 import { LogSockets, SOCKET_TAG } from "./sockets.ts";
 import { answerFrame } from "./frame-answer.ts";
 import { prometheus } from "./prometheus.ts";
 import { mediaType } from "../stream/media-type.ts";
-import { H, methodNotAllowed, readRequestOf } from "../wire/durable-streams.ts";
+import { H, methodNotAllowed } from "../wire/durable-streams.ts";
 import { withoutQuery } from "../wire/paths.ts";
 import { numberedOffset } from "../wire/offsets.ts";
-import { manifestOf } from "./manifest-of.ts";
-import { MANIFEST_HEADER } from "../rpc/manifest.ts";
-import { leadOf } from "../wire/sse-text.ts";
 import type { StreamPeer, StreamTold } from "../rpc/stream-peer.ts";
 import { subscriptionsOf } from "../rpc/subscription-peer.ts";
 import type { StreamJudge } from "../stream/batch-check.ts";
@@ -69,9 +58,6 @@ import { SubscriptionNotifier } from "./subscription-notifier.ts";
 import { nothingAt, Telling } from "./telling.ts";
 import { Watchers } from "./watchers.ts";
 import { AlarmWork } from "./alarm-work.ts";
-
-/** Largest answer of one read. A larger backlog comes in several. */
-const READ_BYTES = 1024 * 1024;
 
 export class LogObject extends DurableObject<Env> implements Peer, AppendCall, StreamPeer {
   #tenant = "";
@@ -122,6 +108,13 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     follows: (stream, found) => this.#sockets.moved(stream, found, turn),
     turn,
   });
+  readonly #reading: ReadHost = {
+    counters: this.#counters,
+    watchers: this.#watchers,
+    kernel: edgeKernel,
+    visible: () => this.#life.visible(),
+    metrics: (stream) => this.#metrics(stream),
+  };
   readonly #sockets = new LogSockets({
     ctx: this.ctx,
     stream: () => this.#life.visible(),
@@ -210,7 +203,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     if (request.headers.has(SOCKET_HEADER)) return this.#sockets.accept(Number(request.headers.get(SOCKET_HEADER)));
     if (request.headers.get("upgrade") === "websocket")
       return request.headers.has(WAIT_HEADER)
-        ? this.#readOrWatch(request)
+        ? readOrWatch(request, this.#reading)
         : this.#watchers.accept(request, await this.#life.visible());
     switch (request.method) {
       case "PUT": {
@@ -221,7 +214,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
       case "POST":
         return this.#append(request);
       case "GET":
-        return this.#read(request);
+        return answerRead(request, this.#reading);
       case "HEAD":
         return this.#head();
       case "DELETE":
@@ -299,48 +292,6 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
       this.#counters.rejections++;
       return errorAnswer(thrown);
     }
-  }
-
-  async #read(request: Request): Promise<Response> {
-    const url = new URL(request.url);
-    const stream = await this.#life.visible();
-    if (request.headers.get(METRICS_HEADER) !== null) return this.#metrics(stream);
-    this.#counters.reads++;
-    const manifest = request.headers.get(MANIFEST_HEADER) === null ? undefined : manifestOf(stream, url);
-    if (manifest) return json(200, manifest, { [MANIFEST_HEADER]: "1" });
-    if (dialectOf(request.headers.get("accept"), stream.config.contentType) === "batches")
-      return answerBatches(stream, url, {
-        until: untilOf(request.headers),
-        isLong: request.headers.has(LONG_HEADER),
-        wantsTide: request.headers.has(TIDE_ASKED_HEADER),
-      });
-    const { offset } = readRequestOf(url);
-    const found =
-      (request.headers.has(LONG_HEADER) && longRead(stream, offset)) ||
-      (await stream.read(offset, READ_BYTES, untilOf(request.headers)));
-    const answer = readAnswer(
-      { id: stream.version, contentType: stream.config.contentType },
-      found,
-      request.headers,
-      offset === "now",
-    );
-    if (request.headers.has(LEAD_HEADER) && stream.isText)
-      answer.headers.set(LEAD_HEADER, await leadOf(await edgeKernel(), stream, found.from));
-    return answer;
-  }
-
-  /** A read; where it finds nothing, its reader watches from there on, and the answer has the headers of the read. */
-  async #readOrWatch(request: Request): Promise<Response> {
-    const answer = await this.#read(request);
-    if (answer.status !== 200 || !isWaiting(answer)) return answer;
-    const stream = await this.#life.visible();
-    const isBatches = answer.headers.get("content-type") === BATCHES_TYPE;
-    return this.#watchers.watch(
-      stream,
-      nextOf(answer),
-      isBatches ? "batches" : "values",
-      Object.fromEntries(answer.headers),
-    );
   }
 
   #metrics(stream: Stream): Response {

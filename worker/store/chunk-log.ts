@@ -25,7 +25,6 @@
 import { assert, TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
 import { type BatchHeader, nextOffsetOf } from "../../src/record/format.ts";
-import { concat } from "../../src/store/bytes.ts";
 import type {
   FetchedBatches,
   LogRecovery,
@@ -37,7 +36,7 @@ import type {
 } from "../../src/store/log-store.ts";
 import { takeSnapshot } from "../../src/store/take-snapshot.ts";
 import { Archive } from "./segment-archive.ts";
-import type { SegmentToWrite } from "./segment-object.ts";
+import { SegmentsToMove } from "./segments-to-move.ts";
 import type { ArchiveEntry } from "./archive-tables.ts";
 import { MovedSegments } from "./moved-segments.ts";
 import { ChunkReader } from "./chunk-reader.ts";
@@ -90,6 +89,8 @@ export class ChunkLog implements LogStore {
   readonly #archive: Archive;
   readonly #rows: ChunkReader;
   readonly #moved: MovedSegments;
+  /** Sealed segments that are still in rows and can move to object storage. */
+  readonly toMove: SegmentsToMove;
   #sealed: SegmentRow[];
   #active: SegmentRow;
   #activeChunks: number;
@@ -115,6 +116,14 @@ export class ChunkLog implements LogStore {
     this.#archive = options.archive ?? new Archive(undefined, kernel);
     this.#moved = new MovedSegments(this.#archive, this.#tables.archive.kept());
     this.#rows = new ChunkReader(this.#tables, kernel, () => ({ sealed: this.#sealed, active: this.#active }));
+    this.toMove = new SegmentsToMove({
+      tables: this.#tables,
+      rows: this.#rows,
+      moved: this.#moved,
+      sealed: () => this.#sealed,
+      start: () => this.#start,
+      check: () => this.#check(),
+    });
     const remembered = this.#rows.damage.length;
     const base = Math.max(meta.end, this.#sealed.at(-1)?.nextOffset ?? 0);
     this.#active = emptySegment(base, now(), Math.max(meta.epoch, this.#sealed.at(-1)?.epoch ?? 0));
@@ -425,58 +434,12 @@ export class ChunkLog implements LogStore {
     this.#moved.retire(0, Infinity);
   }
 
-  /** How many sealed segments could move to object storage and have not. */
-  get toMove(): number {
-    return this.#sealed.filter((row) => this.#canMove(row)).length;
-  }
-
-  /** Base offset of the oldest segment that can move. */
-  get firstToMove(): number | undefined {
-    return this.#sealed.find((row) => this.#canMove(row))?.baseOffset;
-  }
-
   /**
    * What a reader needs to know of moved segments, from the one that contains `offset` on, as far as they follow each
    * other without a gap.
    */
   movedFrom(offset: number, limit: number): ArchiveEntry[] {
     return this.#moved.entriesFrom(this.#sealed, offset, limit);
-  }
-
-  /** A damaged segment stays here, where its damage is known. */
-  #canMove({ baseOffset, nextOffset, batches }: SegmentRow): boolean {
-    return (
-      batches > 0 &&
-      nextOffset > this.#start &&
-      !this.#rows.isDamaged(baseOffset, nextOffset) &&
-      this.#moved.at(baseOffset) === undefined
-    );
-  }
-
-  /** The oldest sealed segment that is still in rows and is whole. */
-  segmentToMove(): (SegmentToWrite & { readonly row: SegmentRow }) | undefined {
-    this.#check();
-    for (const row of this.#sealed) {
-      const { baseOffset, nextOffset, epoch, createdAt, sealedAt = 0, compacted } = row;
-      if (!this.#canMove(row)) continue;
-      this.#rows.examine(baseOffset);
-      if (!this.#canMove(row)) continue;
-      const snapshot = this.#tables.producers();
-      const before = this.#moved.at(this.#sealed[this.#sealed.indexOf(row) - 1]?.baseOffset ?? -1);
-      return {
-        row,
-        baseOffset,
-        nextOffset,
-        epoch,
-        createdAt,
-        sealedAt,
-        compacted,
-        body: concat([...this.#tables.chunksOf(row)].map(({ bytes }) => bytes)),
-        producers: snapshot?.offset === nextOffset ? snapshot.bytes : NOTHING,
-        previousFooterCrc: before?.sealed?.footerCrc ?? 0,
-      };
-    }
-    return undefined;
   }
 
   /**
