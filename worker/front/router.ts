@@ -10,6 +10,7 @@ import { type Env, numberOf } from "../env.ts";
 import { IMPORT_HEADER, LONG_HEADER, METRICS_HEADER, TIDE_ASKED_HEADER } from "../rpc/internal-headers.ts";
 import { type Asked, told } from "../telemetry/events.ts";
 import { EdgeError } from "../errors.ts";
+import { objectName } from "../rpc/stubs.ts";
 import { type Answer, errorAnswer } from "../wire/http.ts";
 import { withCommonHeaders, preflight } from "../wire/cors.ts";
 import { mediaType } from "../stream/media-type.ts";
@@ -168,6 +169,7 @@ async function answer(
     return longPoll(asking, { ...common, wantsTide, waitMs: numberOf(env.TIDEMARK_LONG_POLL_MS, 20_000) });
   return sse(asking, {
     ...common,
+    log: objectName(tenant, path),
     waitMs: numberOf(env.TIDEMARK_SSE_MS, 60_000),
     heartbeatMs: numberOf(env.TIDEMARK_SSE_HEARTBEAT_MS, 15_000),
     stalledMs: numberOf(env.TIDEMARK_SSE_STALLED_MS, 15_000),

@@ -11,13 +11,18 @@
  * if it is newer than the URL's offset, so a reader gets each record once. At the end of a closed stream it gets a 204,
  * which ends it.
  *
+ * Readers of one stream in this isolate share a socket to its object (rpc/shared-watch.ts) and, where an event does not
+ * depend on those before it, its bytes.
+ *
  * Records that came with a notice are the next piece. Others are asked for once the client has taken the piece before
  * them. So a client that does not read costs one answer of the object (about 1 MiB), the records of one notice and one
  * socket, all until the answer's time is over.
  */
 import { accepts, EVENTS_TYPE, notAcceptable } from "../wire/accept.ts";
 import { laterCursor, nextCursor } from "../wire/cursors.ts";
-import { LEAD_HEADER, UNTIL_HEADER } from "../rpc/internal-headers.ts";
+import { LEAD_HEADER, STREAM_HEADER, UNTIL_HEADER } from "../rpc/internal-headers.ts";
+import type { News } from "../rpc/notice.ts";
+import { sharedWatch } from "../rpc/shared-watch.ts";
 import { badRequest } from "../errors.ts";
 import { withCommonHeaders } from "../wire/cors.ts";
 import type { LiveRequest } from "./live-reads.ts";
@@ -36,6 +41,8 @@ export interface SseRequest extends LiveRequest {
   readonly heartbeatMs: number;
   /** An answer whose client has stopped reading is ended this long after its time is over. */
   readonly stalledMs: number;
+  /** The name of the log's object: readers of one name share a socket to it. Default: none is shared. */
+  readonly log?: string;
 }
 
 const encoder = new TextEncoder();
@@ -63,11 +70,15 @@ function base64(values: Uint8Array | string): string {
 /** Turns the values of one answer of the object into the text of an event; "" if there is nothing to send. */
 type Encode = (values: Uint8Array | string, isEnd: boolean) => string;
 
+/** Compaction may have removed all records in this range. Then there is no message, and no event. */
+const json: Encode = (values) =>
+  values.length <= 2 ? "" : typeof values === "string" ? values : decoder.decode(values);
+
+/** Those that depend on nothing but the values: all readers at one place get the same. */
+const ALIKE: readonly Encode[] = [json, base64];
+
 function encodeFor(type: string, lead: string): Encode {
-  if (type === "application/json") {
-    // Compaction may have removed all records in this range. Then there is no message, and no event.
-    return (values) => (values.length <= 2 ? "" : typeof values === "string" ? values : decoder.decode(values));
-  }
+  if (type === "application/json") return json;
   if (!type.startsWith("text/")) return base64;
   const text = new LiveText(lead);
   return (values, isEnd) => text.next(bytesOf(values), isEnd);
@@ -88,6 +99,9 @@ interface Standing {
   readonly isEnded: boolean;
 }
 
+/** The pieces that news became for a reader, which others may get as well. */
+const pieces = new WeakMap<News, { readonly of: string; readonly piece: Uint8Array }>();
+
 class SseSession {
   readonly #of: Answering;
   #from: number;
@@ -103,38 +117,55 @@ class SseSession {
   }
 
   /** The next piece of the answer. Undefined if the answer is complete. */
-  async next(): Promise<string | undefined> {
+  async next(): Promise<Uint8Array | undefined> {
     const { ask, watch, deadline, heartbeatMs } = this.#of;
     const first = this.#first;
     this.#first = undefined;
-    if (first) return `retry: ${RETRY_MS}\n${await this.#events(first)}`;
+    if (first) return encoder.encode(`retry: ${RETRY_MS}\n${await this.#events(first)}`);
     const heartbeat = Date.now() + heartbeatMs;
     while (!this.#isOver && watch && Date.now() < deadline) {
       const isPast = await watch.past(this.#from, Math.min(deadline, heartbeat));
       if (watch.gone) return undefined;
-      if (!isPast) return Date.now() < deadline ? ":\n\n" : undefined;
+      if (!isPast) return Date.now() < deadline ? encoder.encode(":\n\n") : undefined;
       const news = watch.take(this.#from);
-      if (news) {
-        const isAtEnd = news.end === watch.end;
-        return this.#eventsOf(news.body, { next: news.end, isAtTail: isAtEnd, isEnded: isAtEnd && watch.closed });
-      }
+      if (news) return this.#pieceOf(news, watch);
       const found = await ask(`?offset=${formatOffset(this.#from)}`, { [UNTIL_HEADER]: String(watch.end) });
       if (found.status !== 200) return undefined;
-      if (nextOf(found) > this.#from || isEnded(found)) return this.#events(found);
+      if (nextOf(found) > this.#from || isEnded(found)) return encoder.encode(await this.#events(found));
       void found.body?.cancel();
     }
     return undefined;
   }
 
-  async #events(found: Response): Promise<string> {
-    const bytes = new Uint8Array(await found.arrayBuffer());
-    return this.#eventsOf(bytes, { next: nextOf(found), isAtTail: isAtTail(found), isEnded: isEnded(found) });
+  /** Made once for all readers that get the same. */
+  #pieceOf(news: News, watch: Watch): Uint8Array {
+    const isAtTail = news.end === watch.end;
+    const standing = { next: news.end, isAtTail, isEnded: isAtTail && watch.closed };
+    this.#stand(standing);
+    const isAlike = ALIKE.includes(this.#of.encode);
+    const of = `${this.#cursor} ${isAtTail} ${standing.isEnded}`;
+    const known = isAlike ? pieces.get(news) : undefined;
+    if (known?.of === of) return known.piece;
+    const piece = encoder.encode(this.#eventsOf(news.body, standing));
+    if (isAlike) pieces.set(news, { of, piece });
+    return piece;
   }
 
-  #eventsOf(values: Uint8Array | string, { next, isAtTail, isEnded }: Standing): string {
+  async #events(found: Response): Promise<string> {
+    const bytes = new Uint8Array(await found.arrayBuffer());
+    const standing = { next: nextOf(found), isAtTail: isAtTail(found), isEnded: isEnded(found) };
+    this.#stand(standing);
+    return this.#eventsOf(bytes, standing);
+  }
+
+  /** The reader stands behind a piece. */
+  #stand({ next, isEnded }: Standing): void {
     this.#from = next;
     this.#isOver = isEnded;
     this.#cursor = laterCursor(Date.now(), this.#cursor);
+  }
+
+  #eventsOf(values: Uint8Array | string, { next, isAtTail, isEnded }: Standing): string {
     const id = formatOffset(next);
     const control = {
       streamNextOffset: id,
@@ -187,7 +218,7 @@ function bodyOf(session: SseSession, until: number): ReadableStream<Uint8Array> 
       },
       async pull(controller) {
         const piece = await session.next().catch(() => undefined);
-        if (piece !== undefined) return controller.enqueue(encoder.encode(piece));
+        if (piece !== undefined) return controller.enqueue(piece);
         end();
         controller.close();
       },
@@ -197,8 +228,17 @@ function bodyOf(session: SseSession, until: number): ReadableStream<Uint8Array> 
   );
 }
 
+function watchOf(ask: Ask, request: SseRequest, first: Response, deadline: number): Promise<Watch> {
+  const { log, signal, heartbeatMs, stalledMs } = request;
+  const opening = { offset: nextOf(first), form: "values", signal } as const;
+  const stream = first.headers.get(STREAM_HEADER);
+  // An object of an earlier version does not name its stream.
+  if (log === undefined || stream === null) return Watch.open(ask, opening);
+  return sharedWatch({ ...opening, key: `${stream} ${log}`, ask, untilMs: deadline + stalledMs, heartbeatMs });
+}
+
 export async function sse(ask: Ask, request: SseRequest): Promise<Response> {
-  const { cursor, waitMs, accept, signal, lastEventId, heartbeatMs, stalledMs } = request;
+  const { cursor, waitMs, accept, lastEventId, heartbeatMs, stalledMs } = request;
   if (!accepts(accept, EVENTS_TYPE)) throw notAcceptable(accept!, [EVENTS_TYPE]);
   const offset = beginningOf(request.offset, lastEventId);
   const first = await ask(`?offset=${encodeURIComponent(offset)}`, { [LEAD_HEADER]: "1" });
@@ -217,7 +257,7 @@ export async function sse(ask: Ask, request: SseRequest): Promise<Response> {
   const encode = encodeFor(type, first.headers.get(LEAD_HEADER) ?? "");
   const deadline = Date.now() + waitMs;
   // Opened even while there is much to catch up with: the open socket tells the object that it has a reader.
-  const watch = isEnded(first) ? undefined : await Watch.open(ask, { offset: nextOf(first), form: "values", signal });
+  const watch = isEnded(first) ? undefined : await watchOf(ask, request, first, deadline);
   const session = new SseSession({ ask, encode, watch, deadline, heartbeatMs }, first, cursor);
   const headers: Record<string, string> = {
     "content-type": EVENTS_TYPE,

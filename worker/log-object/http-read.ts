@@ -6,7 +6,14 @@
  *   GET, upgrade, WAIT_HEADER    the same; at the log's end a watcher's socket with the read's headers (watchers.ts)
  */
 import type { PackingKernel } from "../../src/kernel/types.ts";
-import { LEAD_HEADER, LONG_HEADER, METRICS_HEADER, TIDE_ASKED_HEADER, untilOf } from "../rpc/internal-headers.ts";
+import {
+  LEAD_HEADER,
+  LONG_HEADER,
+  METRICS_HEADER,
+  STREAM_HEADER,
+  TIDE_ASKED_HEADER,
+  untilOf,
+} from "../rpc/internal-headers.ts";
 import { MANIFEST_HEADER } from "../rpc/manifest.ts";
 import type { Stream } from "../stream/stream.ts";
 import { longRead } from "../stream/streamed-read.ts";
@@ -56,8 +63,9 @@ export async function answerRead(request: Request, host: ReadHost): Promise<Resp
     request.headers,
     offset === "now",
   );
-  if (request.headers.has(LEAD_HEADER) && stream.isText)
-    answer.headers.set(LEAD_HEADER, await leadOf(await host.kernel(), stream, found.from));
+  if (!request.headers.has(LEAD_HEADER)) return answer;
+  answer.headers.set(STREAM_HEADER, stream.config.id);
+  if (stream.isText) answer.headers.set(LEAD_HEADER, await leadOf(await host.kernel(), stream, found.from));
   return answer;
 }
 

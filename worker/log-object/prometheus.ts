@@ -84,7 +84,7 @@ export function prometheus(
   line("gauge", "objects_begun", "Puts under way or cut off", archive(0));
   line("gauge", "objects_doomed", "Objects to be deleted", archive(2));
   line("gauge", "archive_lag_bytes", "Bytes of sealed segments that are still rows", Number(lag["bytes"]));
-  line("gauge", "watchers", "Live readers", watchers);
+  line("gauge", "watchers", "Sockets of Workers that have live readers", watchers);
   line("gauge", "sockets", "WebSockets of clients that have this log open", sockets);
   line("gauge", "outboxes", "Outboxes that are registered", Number(one("SELECT count(*) AS n FROM outbox")["n"]));
   line("gauge", "outboxes_in_memory", "Of them, those in memory", stream.outboxes.count);

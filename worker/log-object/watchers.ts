@@ -1,7 +1,7 @@
 /**
- * Live readers of one log, as its object sees them: one hibernating socket for each, from the Worker that holds the
- * reader (rpc/watch.ts). Each gets a notice after a commit (rpc/notice.ts); such messages are not billed. Nothing of
- * the readers is kept in memory, so the object can sleep.
+ * Live readers of one log, as its object sees them: a hibernating socket from the Worker that holds the reader
+ * (rpc/watch.ts), or all readers of one isolate (rpc/shared-watch.ts). Each socket gets a notice after a commit
+ * (rpc/notice.ts); such messages are not billed. Nothing of the readers is kept in memory, so the object can sleep.
  *
  * While one is open, a stream with a TTL does not expire. The TTL begins again when the last of them has gone.
  */

@@ -25,6 +25,8 @@ export const LONG_HEADER = "x-tidemark-long";
 
 /** GET: the answer also has this header, with what the reader of a text needs of the bytes before it (sse-text.ts). */
 export const LEAD_HEADER = "x-tidemark-lead";
+/** In the answer to such a GET: which stream it is of. Another one may stand at its path later. */
+export const STREAM_HEADER = "x-tidemark-stream";
 
 /** Upgrade: the channel of a client's socket. */
 export const SOCKET_HEADER = "x-tidemark-socket";

@@ -1,7 +1,8 @@
 /**
  * How a Worker waits for a log's end to move: it holds a socket to the log's object, which sleeps meanwhile and sends a
  * notice (notice.ts) after each commit. The open socket also shows that somebody reads: as long as it is open the
- * object does not let a stream with a TTL expire (log-object/watchers.ts).
+ * object does not let a stream with a TTL expire (log-object/watchers.ts). A watch has a socket of its own, or the one
+ * that all readers of the log in this isolate share (shared-watch.ts).
  *
  * Records of notices are kept until the reader takes them, in order and without a gap. For a slow reader at most as
  * much is kept as one notice may hold. Beyond that the records are dropped, and the reader asks for everything up to
@@ -9,7 +10,7 @@
  */
 import { NEWS_HEADER, WATCH_HEADER } from "./internal-headers.ts";
 import { NEWS_BYTES_MAX, type News, type NewsForm, type Notice, readNotice } from "./notice.ts";
-import { type ServerSocket, socketIn } from "./sockets.ts";
+import { closeSocket, type ServerSocket, socketIn } from "./sockets.ts";
 import { refusalIn } from "../wire/http.ts";
 
 /** Asks the stream's object. Path and tenant are set already. */
@@ -25,11 +26,56 @@ interface Opening {
 
 const NOTHING = new Uint8Array(0);
 
-/** A watch sends nothing. */
-type Listening = Omit<ServerSocket, "send">;
+/** The Worker's end of a watcher's socket: it sends nothing. */
+export type Listening = Omit<ServerSocket, "send">;
+
+/** Where a watch's notices come from. */
+export interface NoticeSource {
+  /** Called whenever the watch is about to wait. A promise: there was no socket, and the watch is to open one. */
+  ready?(watch: Watch): Promise<void> | undefined;
+  /** The watch has ended, in the request of its reader. */
+  leave(watch: Watch): void;
+}
+
+/** Opens a watcher's socket to the log's object. */
+export async function openWatching(ask: Ask, { offset, form }: Omit<Opening, "signal">): Promise<Listening> {
+  const response = await ask("", {
+    upgrade: "websocket",
+    [WATCH_HEADER]: String(offset),
+    ...(form !== undefined && { [NEWS_HEADER]: form }),
+  });
+  const socket = socketIn(response);
+  if (!socket) throw await refusalIn(response);
+  return socket;
+}
+
+/** Listens to a watcher's socket. */
+export function listen(
+  socket: Listening,
+  { told, ended }: { readonly told: (notice: Notice) => void; readonly ended: () => void },
+): void {
+  socket.binaryType = "arraybuffer";
+  socket.accept();
+  socket.addEventListener("message", ({ data }) => told(readNotice(data as string | ArrayBuffer)));
+  socket.addEventListener("close", ended);
+  socket.addEventListener("error", ended);
+}
+
+/** A socket that one watch has to itself. */
+class OwnSocket implements NoticeSource {
+  readonly #socket: Listening;
+
+  constructor(socket: Listening) {
+    this.#socket = socket;
+  }
+
+  leave(): void {
+    closeSocket(this.#socket, 1000);
+  }
+}
 
 export class Watch {
-  readonly #socket: Listening;
+  readonly #source: NoticeSource;
   #newest: Notice | undefined;
   #news: News[] = [];
   #newsBytes = 0;
@@ -38,35 +84,32 @@ export class Watch {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #timerMs = 0;
 
-  constructor(socket: Listening) {
-    this.#socket = socket;
-    socket.binaryType = "arraybuffer";
-    socket.accept();
-    socket.addEventListener("message", ({ data }) => this.#take(readNotice(data as string | ArrayBuffer)));
-    socket.addEventListener("close", () => this.#end());
-    socket.addEventListener("error", () => this.#end());
+  /** `newest`: the log's end as far as the source knows it. */
+  constructor(source: NoticeSource, newest?: Notice) {
+    this.#source = source;
+    this.#newest = newest;
   }
 
-  static async open(ask: Ask, { offset, form, signal }: Opening): Promise<Watch> {
-    const response = await ask("", {
-      upgrade: "websocket",
-      [WATCH_HEADER]: String(offset),
-      ...(form !== undefined && { [NEWS_HEADER]: form }),
-    });
-    const socket = socketIn(response);
-    if (!socket) throw await refusalIn(response);
-    return Watch.over(socket, signal);
+  static async open(ask: Ask, { signal, ...asked }: Opening): Promise<Watch> {
+    return Watch.over(await openWatching(ask, asked), signal);
   }
 
   /** Over a socket that came with an answer. */
-  static over(socket: Listening, signal: AbortSignal | undefined): Watch {
-    const watch = new Watch(socket);
-    if (signal?.aborted) watch.close();
-    signal?.addEventListener("abort", () => watch.close(), { once: true });
+  static over(socket: Listening, signal?: AbortSignal): Watch {
+    const watch = new Watch(new OwnSocket(socket));
+    listen(socket, { told: (notice) => watch.told(notice), ended: () => watch.ended() });
+    watch.endWith(signal);
     return watch;
   }
 
-  #take(notice: Notice): void {
+  /** Closes the watch when its reader has gone. */
+  endWith(signal: AbortSignal | undefined): void {
+    if (signal?.aborted) this.close();
+    signal?.addEventListener("abort", () => this.close(), { once: true });
+  }
+
+  /** A notice has come. */
+  told(notice: Notice): void {
     const { news } = notice;
     this.#newest = notice;
     const follows = news && (this.#news.length === 0 || this.#news.at(-1)!.end === news.from);
@@ -84,9 +127,16 @@ export class Watch {
     this.#newsBytes = 0;
   }
 
-  #end(): void {
+  /** No notice will come any more. */
+  ended(): void {
     this.#gone = true;
     this.#wake?.();
+  }
+
+  /** Lets a watch that waits look again. False if it does not wait. */
+  nudge(): boolean {
+    this.#wake?.();
+    return this.#wake !== undefined;
   }
 
   /** True once the log ends behind `offset`, the stream was closed, or the socket is gone. False at the deadline. */
@@ -94,6 +144,11 @@ export class Watch {
     for (;;) {
       if (this.#gone || (this.#newest && (this.#newest.end > offset || this.#newest.closed))) return true;
       if (deadlineMs <= Date.now()) return false;
+      const opening = this.#source.ready?.(this);
+      if (opening) {
+        await opening;
+        continue;
+      }
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
         this.#wakeAt(deadlineMs);
@@ -148,11 +203,7 @@ export class Watch {
     if (this.#timer !== undefined) clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#forget();
-    try {
-      this.#socket.close(1000);
-    } catch {
-      // Closed already.
-    }
-    this.#end();
+    this.#source.leave(this);
+    this.ended();
   }
 }

@@ -23,5 +23,5 @@ export function nextCursor(nowMs: number, echoed: string | undefined, random: ()
 /** The cursor of a later event in the same answer. It never precedes `last`. */
 export function laterCursor(nowMs: number, last: string): string {
   const present = presentCursor(nowMs);
-  return BigInt(last) > present ? last : String(present);
+  return last === String(present) || BigInt(last) > present ? last : String(present);
 }

@@ -165,19 +165,58 @@ const UPGRADE =
 
 describe("a client that vanishes", () => {
   it.each([
-    ["SSE", "?offset=-1&live=sse"],
-    ["long-poll", "?offset=now&live=long-poll"],
+    // Readers of events share one place.
+    ["SSE", "?offset=-1&live=sse", 1],
+    ["long-poll", "?offset=now&live=long-poll", 20],
   ])(
     "%s: its place is free soon after",
-    async (_, query) => {
+    async (_, query, watchers) => {
       const name = await make("x");
       const clients = await Promise.all(Array.from({ length: 20 }, () => connection(get(name, query), true)));
-      await until(name, "watchers", 20);
+      await until(name, "watchers", watchers);
       for (const client of clients) client.destroy();
       await until(name, "watchers", 0);
     },
     20_000,
   );
+
+  it("SSE: the others get each record once, also while the one vanishes whose socket they share", async () => {
+    const name = await make();
+    const seen: number[][] = [];
+    const clients: net.Socket[] = [];
+    for (let i = 0; i < 8; i++) {
+      const client = await connection(get(name, "?offset=now&live=sse"), false);
+      const found: number[] = [];
+      let text = "";
+      const isThere = new Promise<void>((resolve) =>
+        client.on("data", (data) => {
+          text += data.toString("latin1");
+          if (text.includes("event: control")) resolve();
+          const lines = text.split("\n");
+          text = lines.pop()!;
+          for (const line of lines)
+            if (/^data:\d/.test(line)) found.push(...line.slice(5).split(";").filter(Boolean).map(Number));
+        }),
+      );
+      await isThere;
+      seen.push(found);
+      clients.push(client);
+    }
+    expect(await places(name, "watchers")).toBe(1);
+    let n = 0;
+    // The first of those that are left has the socket, and vanishes before a record, or while records come.
+    for (const client of clients.slice(0, 5)) {
+      for (let i = 0; i < 3; i++) await post(name, `${n++};`);
+      client.destroy();
+      for (let i = 0; i < 3; i++) await post(name, `${n++};`);
+    }
+    const all = Array.from({ length: n }, (_, i) => i);
+    while (seen.slice(5).some(({ length }) => length < n)) await pause(20);
+    expect(seen.slice(5)).toEqual([all, all, all]);
+    expect(await places(name, "watchers")).toBe(1);
+    for (const client of clients) client.destroy();
+    await until(name, "watchers", 0);
+  }, 20_000);
 
   it("WebSocket: at once", async () => {
     const name = await make("x");
@@ -215,7 +254,7 @@ describe("a client that stays and does not read", () => {
     const clients = await Promise.all(
       Array.from({ length: 10 }, () => connection(get(name, "?offset=-1&live=sse"), false)),
     );
-    await until(name, "watchers", 10);
+    await until(name, "watchers", 1);
     await until(name, "watchers", 0);
     await post(name, "still there");
     for (const client of clients) client.destroy();

@@ -1,0 +1,248 @@
+/**
+ * Readers of one stream in one isolate share a socket to its object (worker/rpc/shared-watch.ts): each gets every
+ * record once, whoever holds the socket and however its reader ends, and the object holds one socket for all.
+ */
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { sse } from "../../worker/front/sse.ts";
+import { newsNotice, plainNotice } from "../../worker/rpc/notice.ts";
+import { sharedWatch } from "../../worker/rpc/shared-watch.ts";
+import type { Ask, Watch } from "../../worker/rpc/watch.ts";
+import { offsetText, SseReader } from "../edge/sse-reader.ts";
+
+type Listener = (event: { data: unknown; code: number; reason: string }) => void;
+
+/** One watcher's socket, as the object made it. */
+class Wire {
+  readonly #listeners = new Map<string, Listener>();
+  binaryType = "";
+  isClosed = false;
+  accept(): void {}
+  close(): void {
+    this.isClosed = true;
+  }
+  addEventListener(type: string, listener: Listener): void {
+    this.#listeners.set(type, listener);
+  }
+  emit(type: "message" | "close", data?: unknown): void {
+    if (!this.isClosed) this.#listeners.get(type)!({ data, code: 1005, reason: "" });
+  }
+}
+
+let logs = 0;
+
+/** A log's object with its watchers: it tells them as telling.ts does, and what is there at an opening as watchers.ts. */
+class Log {
+  readonly records: string[] = [];
+  readonly wires: Wire[] = [];
+  /** Where each watcher said that it was. */
+  readonly known: number[] = [];
+  readonly asked: string[] = [];
+  refuses = false;
+
+  /** `stream` is its name for itself: another one may stand at the same place later. */
+  constructor(
+    readonly name = `log-${++logs}`,
+    readonly stream = "1",
+  ) {}
+
+  readonly ask: Ask = async (query, headers = {}) => {
+    const { records } = this;
+    if (headers["upgrade"]) {
+      if (this.refuses)
+        return Response.json({ error: { code: "LIMIT_EXCEEDED", message: "too many" } }, { status: 429 });
+      const wire = new Wire();
+      this.wires.push(wire);
+      const known = Number(headers["x-tidemark-watch"]);
+      this.known.push(known);
+      if (records.length > known) queueMicrotask(() => wire.emit("message", plainNotice(records.length, false)));
+      return { status: 101, webSocket: wire, headers: new Headers() } as unknown as Response;
+    }
+    const from = Number(/offset=(\d+)_/.exec(query)![1]);
+    const until = Math.min(records.length, Number(headers["x-tidemark-until"] ?? Infinity));
+    this.asked.push(`${from}-${until}`);
+    return new Response(`[${records.slice(from, until).join(",")}]`, {
+      headers: {
+        "content-type": "application/json",
+        "x-tidemark-stream": this.stream,
+        "tidemark-from-offset": offsetText(from),
+        "stream-next-offset": offsetText(until),
+        ...(until === records.length && { "stream-up-to-date": "true" }),
+      },
+    });
+  };
+
+  get open(): number {
+    return this.wires.filter(({ isClosed }) => !isClosed).length;
+  }
+
+  /** A commit of one record. */
+  commit(record: string, isTold = true): void {
+    const from = this.records.length;
+    this.records.push(record);
+    if (!isTold) return;
+    for (const wire of this.wires)
+      wire.emit("message", newsNotice({ from, end: from + 1, body: `[${record}]` }, false));
+  }
+
+  async reader(): Promise<SseReader> {
+    const request = { offset: offsetText(0), cursor: undefined, waitMs: 60_000, accept: null, signal: undefined };
+    const times = { heartbeatMs: 15_000, stalledMs: 15_000 };
+    const reader = new SseReader(await sse(this.ask, { ...request, ...times, lastEventId: null, log: this.name }));
+    await reader.control();
+    return reader;
+  }
+
+  watch(offset: number): Promise<Watch> {
+    const times = { untilMs: Date.now() + 600_000, heartbeatMs: 15_000 };
+    return sharedWatch({ key: this.name, ask: this.ask, offset, form: "values", signal: undefined, ...times });
+  }
+}
+
+const numbers = (data: readonly string[]): number[] => data.flatMap((text) => JSON.parse(text) as number[]);
+
+describe("readers that share", () => {
+  it("have one socket, each gets every record once, and the last one closes it", async () => {
+    const log = new Log();
+    const readers = [await log.reader(), await log.reader(), await log.reader()];
+    for (let n = 0; n < 5; n++) log.commit(String(n));
+    for (const reader of readers) expect(numbers(await reader.dataUntil(offsetText(5)))).toEqual([0, 1, 2, 3, 4]);
+    expect([log.wires.length, log.asked]).toEqual([1, ["0-0", "0-0", "0-0"]]);
+    for (const reader of readers) {
+      expect(log.open).toBe(1);
+      await reader.cancel();
+    }
+    expect(log.open).toBe(0);
+    // Whoever comes then opens one of its own.
+    const late = await log.reader();
+    expect(log.wires.length).toBe(2);
+    await late.cancel();
+  });
+
+  it("go on when the reader whose socket it is leaves, and ask for what came in between", async () => {
+    const log = new Log();
+    const readers = [await log.reader(), await log.reader(), await log.reader()];
+    log.commit("0");
+    for (const reader of readers) await reader.dataUntil(offsetText(1));
+    const rest = readers.slice(1).map(async (reader) => numbers(await reader.dataUntil(offsetText(3))));
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    // Nobody is told of this record: the socket goes, and the next one is not there yet.
+    log.commit("1", false);
+    await readers[0]!.cancel();
+    while (log.wires.length < 2) await Promise.resolve();
+    expect([log.open, log.known]).toEqual([1, [0, 1]]);
+    while (log.asked.length < 5) await Promise.resolve();
+    log.commit("2");
+    expect(await Promise.all(rest)).toEqual([
+      [1, 2],
+      [1, 2],
+    ]);
+    expect(log.asked.slice(3)).toEqual(["1-2", "1-2"]);
+    for (const reader of readers) await reader.cancel();
+    expect(log.open).toBe(0);
+  });
+
+  it("at different places each learn whether there is more for them", async () => {
+    const log = new Log();
+    for (const record of ["0", "1", "2"]) log.commit(record);
+    const [ahead, behind] = [await log.watch(3), await log.watch(1)];
+    expect([log.known, await behind.past(1, Infinity), behind.end]).toEqual([[3], true, 3]);
+    const waiting = ahead.past(3, Date.now() + 60_000);
+    log.commit("3");
+    expect([await waiting, ahead.take(3)?.body, behind.take(1)]).toEqual([true, "[3]", undefined]);
+    ahead.close();
+    behind.close();
+  });
+
+  it("of another stream at the same place do not share with them", async () => {
+    const log = new Log();
+    const first = await log.reader();
+    const other = new Log(log.name, "2");
+    const second = await other.reader();
+    log.commit("0");
+    other.commit("9");
+    expect([await first.dataUntil(offsetText(1)), await second.dataUntil(offsetText(1))]).toEqual([["[0]"], ["[9]"]]);
+    expect([log.wires.length, other.wires.length]).toEqual([1, 1]);
+    await first.cancel();
+    await second.cancel();
+  });
+
+  it("end when the object closes their socket, and the next reader opens another", async () => {
+    const log = new Log();
+    const watches = [await log.watch(0), await log.watch(0)];
+    const waiting = watches.map((watch) => watch.past(0, Date.now() + 60_000));
+    log.wires[0]!.emit("close");
+    expect([await Promise.all(waiting), watches.map(({ gone }) => gone)]).toEqual([
+      [true, true],
+      [true, true],
+    ]);
+    const next = await log.watch(0);
+    expect(log.wires.length).toBe(2);
+    for (const watch of [...watches, next]) watch.close();
+    expect(log.open).toBe(0);
+  });
+
+  it("a socket that is refused is the refusal of its reader; those that wait for it try for themselves", async () => {
+    const log = new Log();
+    log.refuses = true;
+    await expect(log.watch(0)).rejects.toMatchObject({ code: "LIMIT_EXCEEDED" });
+    log.refuses = false;
+    const owner = await log.watch(0);
+    const other = await log.watch(0);
+    const waiting = other.past(0, Date.now() + 60_000);
+    log.refuses = true;
+    owner.close();
+    await expect(waiting).rejects.toMatchObject({ code: "LIMIT_EXCEEDED" });
+    other.close();
+    log.refuses = false;
+    const next = await log.watch(0);
+    expect(log.open).toBe(1);
+    next.close();
+  });
+});
+
+describe("a socket whose reader ends without a word", () => {
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+
+  /** As an SSE reader does: it waits again after each heartbeat. */
+  async function wait(watch: Watch, offset: number): Promise<boolean> {
+    for (;;) if (await watch.past(offset, Date.now() + 15_000)) return true;
+  }
+
+  it("is replaced after some heartbeats, and nothing is lost; what still comes over it does not count", async () => {
+    const log = new Log();
+    const gone = await log.watch(0);
+    const others = [await log.watch(0), await log.watch(0)];
+    const waiting = others.map((watch) => wait(watch, 0));
+    // The reader's request has gone, and its socket with it.
+    log.commit("0", false);
+    await vi.advanceTimersByTimeAsync(31_000);
+    expect([await Promise.all(waiting), log.known, others.map(({ end }) => end)]).toEqual([
+      [true, true],
+      [0, 0],
+      [1, 1],
+    ]);
+    log.wires[0]!.emit("message", newsNotice({ from: 1, end: 2, body: "[7]" }, false));
+    log.wires[0]!.emit("close");
+    expect(others.map((watch) => [watch.end, watch.gone])).toEqual([
+      [1, false],
+      [1, false],
+    ]);
+    // It was alive, and only slow: it is told like the others.
+    log.commit("1");
+    expect([await gone.past(1, Infinity), gone.take(1)?.body]).toEqual([true, "[1]"]);
+    for (const watch of [gone, ...others]) watch.close();
+    expect(log.open).toBe(0);
+  });
+
+  it("is not replaced while its reader waits, however long nothing comes", async () => {
+    const log = new Log();
+    const watches = [await log.watch(0), await log.watch(0)];
+    const waiting = watches.map((watch) => wait(watch, 0));
+    await vi.advanceTimersByTimeAsync(300_000);
+    expect(log.wires.length).toBe(1);
+    log.commit("0");
+    expect(await Promise.all(waiting)).toEqual([true, true]);
+    for (const watch of watches) watch.close();
+  });
+});

@@ -1,0 +1,143 @@
+/**
+ * One socket to a log's object for all readers that this isolate holds of the log. A thousand sockets cost the object a
+ * message each for every commit; here one message is told to all of them.
+ *
+ *   object ── notice ──▶ socket of one reader's request ──▶ told to each watch ──▶ each reader's own answer
+ *
+ * A socket belongs to the request that opened it and ends with that request. When its reader leaves, another one opens
+ * a socket, in its own request. What was committed in between is not lost: the new socket says at once if the log ends
+ * behind what is known here, and each reader asks for what it lacks. A reader may also end without a word, with its
+ * request. So a socket of which nothing was heard for some heartbeats, neither a notice nor its reader, is replaced.
+ */
+import type { NewsForm, Notice } from "./notice.ts";
+import { type Ask, listen, type Listening, type NoticeSource, openWatching, Watch } from "./watch.ts";
+import { closeSocket } from "./sockets.ts";
+
+/** After so many heartbeats without a sign the socket's reader is taken for gone. */
+const SILENT_HEARTBEATS = 1.5;
+/** So many waiting readers are woken when a socket is needed. The first opens one; some may have gone without a word. */
+const WOKEN = 3;
+
+export interface SharedOpening {
+  /** Names the stream: its place, and itself, because another one may stand at the same place later. */
+  readonly key: string;
+  readonly ask: Ask;
+  /** Where the reader is: what lies before is known. */
+  readonly offset: number;
+  readonly form: NewsForm;
+  readonly signal: AbortSignal | undefined;
+  /** When the reader's answer is over at the latest, in milliseconds since 1970. */
+  readonly untilMs: number;
+  /** A waiting reader looks at least this often, in milliseconds. */
+  readonly heartbeatMs: number;
+}
+
+interface Sharing {
+  readonly opening: SharedOpening;
+  /** The socket of its request, if it opened one. */
+  socket?: Listening;
+}
+
+const all = new Map<string, SharedSocket>();
+
+class SharedSocket implements NoticeSource {
+  readonly #key: string;
+  readonly #watches = new Map<Watch, Sharing>();
+  /** Whose request holds the socket, or opens it. */
+  #owner: Watch | undefined;
+  #newest: Notice;
+  /** When there was a sign of the owner. */
+  #heardMs = 0;
+
+  constructor(key: string, offset: number) {
+    this.#key = key;
+    this.#newest = { end: offset, closed: false };
+  }
+
+  join(opening: SharedOpening): Watch {
+    const { end, closed } = this.#newest;
+    const watch = new Watch(this, { end, closed });
+    this.#watches.set(watch, { opening });
+    return watch;
+  }
+
+  ready(watch: Watch): Promise<void> | undefined {
+    const sharing = this.#watches.get(watch);
+    if (!sharing) return undefined;
+    const isSilent = Date.now() - this.#heardMs > SILENT_HEARTBEATS * sharing.opening.heartbeatMs;
+    if (this.#owner === undefined || (isSilent && this.#owner !== watch)) return this.#open(watch, sharing);
+    if (this.#owner === watch) this.#heardMs = Date.now();
+    return undefined;
+  }
+
+  async #open(watch: Watch, sharing: Sharing): Promise<void> {
+    this.#owner = watch;
+    this.#heardMs = Date.now();
+    const { ask, form } = sharing.opening;
+    let socket: Listening;
+    try {
+      socket = await openWatching(ask, { offset: this.#newest.end, form });
+    } catch (thrown) {
+      this.#release(watch);
+      throw thrown;
+    }
+    const isOwner = (): boolean => this.#owner === watch;
+    listen(socket, { told: (notice) => isOwner() && this.#told(notice), ended: () => isOwner() && this.#end() });
+    if (!isOwner()) return closeSocket(socket, 1000);
+    // It may have been taken for gone once, and have one of that time.
+    closeSocket(sharing.socket, 1000);
+    sharing.socket = socket;
+  }
+
+  #told(notice: Notice): void {
+    const now = (this.#heardMs = Date.now());
+    this.#newest = notice;
+    for (const [watch, { opening }] of this.#watches) {
+      watch.told(notice);
+      // It ended without a word.
+      if (opening.untilMs < now && watch !== this.#owner) this.#watches.delete(watch);
+    }
+  }
+
+  /** The object has closed the socket, or was lost: the readers come again. */
+  #end(): void {
+    this.#forget();
+    for (const watch of this.#watches.keys()) watch.ended();
+  }
+
+  leave(watch: Watch): void {
+    const socket = this.#watches.get(watch)?.socket;
+    this.#watches.delete(watch);
+    if (this.#watches.size === 0) this.#forget();
+    this.#release(watch);
+    closeSocket(socket, 1000);
+  }
+
+  #forget(): void {
+    if (all.get(this.#key) === this) all.delete(this.#key);
+  }
+
+  /** If this was the owner, another one is found. */
+  #release(watch: Watch): void {
+    if (this.#owner !== watch) return;
+    this.#owner = undefined;
+    let woken = 0;
+    for (const other of this.#watches.keys()) if (other.nudge() && ++woken === WOKEN) return;
+  }
+}
+
+/** A watch of a reader that shares. The first one of a stream opens the socket; its refusal is thrown. */
+export async function sharedWatch(opening: SharedOpening): Promise<Watch> {
+  const { key, offset, signal } = opening;
+  const shared = all.get(key) ?? new SharedSocket(key, offset);
+  all.set(key, shared);
+  const watch = shared.join(opening);
+  try {
+    await shared.ready(watch);
+  } catch (thrown) {
+    watch.close();
+    throw thrown;
+  }
+  watch.endWith(signal);
+  return watch;
+}
