@@ -17,6 +17,7 @@ export const CASTS_LEFT: readonly string[] = [
   "test/unit/edge-news.test.ts casts to Response",
   "test/unit/edge-passed.test.ts casts to Response",
   "test/unit/edge-passed.test.ts casts to SocketHost",
+  "test/unit/edge-shared-watch.test.ts casts to Response",
   "test/unit/edge-silent.test.ts casts to Response",
   "test/unit/page-fixtures.ts casts to TopicHost",
   "test/unit/spare.test.ts casts to Member",

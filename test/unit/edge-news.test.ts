@@ -52,7 +52,7 @@ describe("a watch", () => {
   };
   function watching(): { wire: Wire; watch: Watch } {
     const wire = new Wire();
-    return { wire, watch: new Watch(wire) };
+    return { wire, watch: Watch.over(wire) };
   }
 
   it("gives news in their order, each once, to whoever stands where they begin", () => {

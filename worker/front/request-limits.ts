@@ -6,10 +6,14 @@
  */
 import type { Env } from "../env.ts";
 import { EdgeError, tooManyRequests } from "../errors.ts";
+import type { HeadersOf } from "../wire/durable-streams.ts";
 import { BODY_BYTES_MAX } from "../wire/request-body.ts";
 
 /** A request's headers, with names in lower case. */
 export type Seen = Readonly<Record<string, string>>;
+
+/** For those who ask for headers one by one, by names in lower case: the runtime would make a text for each question. */
+export const headersSeen = (seen: Seen): HeadersOf => ({ get: (name) => seen[name] ?? null });
 
 /**
  * The limiter's period is 10 or 60 seconds by its configuration. Coming back after 10 is right or nearly right for

@@ -14,7 +14,7 @@ import { objectName } from "../rpc/stubs.ts";
 import { type Answer, errorAnswer } from "../wire/http.ts";
 import { withCommonHeaders, preflight } from "../wire/cors.ts";
 import { mediaType } from "../stream/media-type.ts";
-import { checkBody, checkRate, checkSizes, type Seen } from "./request-limits.ts";
+import { checkBody, checkRate, checkSizes, headersSeen, type Seen } from "./request-limits.ts";
 import { longPoll } from "./live-reads.ts";
 import { forkOf, methodNotAllowed, readRequestOf } from "../wire/durable-streams.ts";
 import { checkPath, decodePath, placeOf, SEGMENT_PREFIX, STREAM_PREFIX } from "../wire/paths.ts";
@@ -61,8 +61,9 @@ async function route(
   asked: Asked,
   background: Background | undefined,
 ): Promise<Response | Answer> {
-  const { pathname } = placeOf(request.url);
-  const isUpgrade = request.method === "GET" && seen["upgrade"]?.toLowerCase() === "websocket";
+  const { method, url } = request;
+  const { pathname } = placeOf(url);
+  const isUpgrade = method === "GET" && seen["upgrade"]?.toLowerCase() === "websocket";
   if (pathname === SOCKET_PATH) {
     if (!isUpgrade)
       throw new EdgeError(
@@ -85,17 +86,18 @@ async function route(
       "NOT_FOUND",
       "there is nothing at this address: streams are at /v1/stream/<path>; GET / shows more",
     );
-  const isTrim = request.method === "POST" && seen["tidemark-trim-before"] !== undefined;
-  const action = isTrim ? "admin" : ACTIONS.get(request.method);
+  const isTrim = method === "POST" && seen["tidemark-trim-before"] !== undefined;
+  const action = isTrim ? "admin" : ACTIONS.get(method);
   if (action === undefined) throw methodNotAllowed();
   const path = pathOf(pathname, STREAM_PREFIX);
   asked.path = path;
   if (path === "__ds" || path.startsWith("__ds/")) return subscriptionResponse(request, env, seen, pathname);
-  const caller = await callerOf(request, env);
+  const found = callerOf(request, env, headersSeen(seen));
+  const caller = found instanceof Promise ? await found : found;
   asked.tenant = caller.tenant;
   // A token that allows only appends may open a socket as well: each frame is checked.
   if (isUpgrade) return upgrade(request, env, askOf(env, new URL(request.url)), caller, path);
-  const posted = request.method === "POST" ? mediaType(seen["content-type"] ?? "") : "";
+  const posted = method === "POST" ? mediaType(seen["content-type"] ?? "") : "";
   const isFrame = posted === FRAME_TYPE;
   const isImport = posted === IMPORT_TYPE || posted === PIECE_TYPE;
   if (!isFrame) caller.require(isImport ? "admin" : action, path);
@@ -105,10 +107,10 @@ async function route(
   if (isTrim) return trim(request, env, caller.tenant, path);
   if (isImport) return imported(request, env, caller.tenant, path);
   // A fork reads the records that it inherits, so that right is needed as well.
-  const fork = request.method === "PUT" ? forkOf(request.headers, STREAM_PREFIX) : undefined;
+  const fork = method === "PUT" ? forkOf(request.headers, STREAM_PREFIX) : undefined;
   if (fork) caller.require("read", fork.path);
-  if (request.method === "POST" && Number(seen["content-length"] ?? Infinity) <= CALL_BYTES_MAX)
-    return appendByCall(request, env, seen, caller.tenant, path);
+  if (method === "POST" && Number(seen["content-length"] ?? Infinity) <= CALL_BYTES_MAX)
+    return await appendByCall(request, env, seen, caller.tenant, path);
   return shared(caller, await answer(request, env, caller.tenant, path, asked, background));
 }
 

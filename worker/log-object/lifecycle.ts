@@ -83,6 +83,14 @@ export class Lifecycle {
     throw new EdgeError("NOT_FOUND", "there is no such stream: PUT creates it, with the Content-Type of its records");
   }
 
+  /** The same where nothing has to be waited for; undefined: ask `visible`. */
+  get visibleNow(): Stream | undefined {
+    const stream = this.#current;
+    if (!stream || stream.store.isEnded) return undefined;
+    const life = lifeOf(stream, this.#host.now());
+    return life === "open" || life === "closed" ? stream : undefined;
+  }
+
   /** Makes a new stream where there is none. Must run in the caller's turn of `exclusive`. */
   async make(creating: Promise<Stream>): Promise<Stream> {
     this.#stream = creating;

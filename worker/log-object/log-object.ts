@@ -17,7 +17,7 @@ import { Archive } from "../store/segment-archive.ts";
 import { type Bucket, bucketSource } from "../store/bucket.ts";
 import { appendAsked, appendTo, trimTo } from "./http-append.ts";
 import { answerRead, readOrWatch, type ReadHost } from "./http-read.ts";
-import { type AppendCall, headersInText, textOfAnswer } from "../rpc/append-call.ts";
+import { type AppendCall, answerInText, headersInText, textOfAnswer, textOfHeaders } from "../rpc/append-call.ts";
 import type { Sql } from "../store/sql.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { groupTurn, sqlOf } from "./platform.ts";
@@ -278,20 +278,22 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
   }
 
   async appendByText(tenant: string, passed: string, body: Uint8Array): Promise<string> {
-    return textOfAnswer(await this.append(tenant, headersInText(passed), body));
+    this.#tenant = tenant;
+    try {
+      this.#begin();
+      const headers = headersInText(passed);
+      const asked = appendAsked({ get: (name) => headers[name.toLowerCase()] ?? null });
+      const stream = this.#life.visibleNow ?? (await this.#life.visible());
+      return textOfAnswer(await appendTo(stream, asked, body, this.#counters));
+    } catch (thrown) {
+      this.#counters.rejections++;
+      return textOfAnswer(errorAnswer(thrown));
+    }
   }
 
   /** What Workers call that are older than `appendByText`. */
   async append(tenant: string, passed: Readonly<Record<string, string>>, body: Uint8Array): Promise<Answer> {
-    this.#tenant = tenant;
-    try {
-      this.#begin();
-      const asked = appendAsked({ get: (name) => passed[name.toLowerCase()] ?? null });
-      return await appendTo(await this.#life.visible(), asked, body, this.#counters);
-    } catch (thrown) {
-      this.#counters.rejections++;
-      return errorAnswer(thrown);
-    }
+    return answerInText(await this.appendByText(tenant, textOfHeaders(passed, Object.keys(passed)), body));
   }
 
   #metrics(stream: Stream): Response {

@@ -15,7 +15,7 @@ import { closeSocket } from "./sockets.ts";
 
 /** After so many heartbeats without a sign the socket's reader is taken for gone. */
 const SILENT_HEARTBEATS = 1.5;
-/** So many waiting readers are woken when a socket is needed. The first opens one; some may have gone without a word. */
+/** How many waiting readers are woken when a socket is needed. The first opens one; others may be gone unnoticed. */
 const WOKEN = 3;
 
 export interface SharedOpening {

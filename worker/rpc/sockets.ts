@@ -44,7 +44,7 @@ export const upgraded = (client: WebSocket, headers: Record<string, string> = {}
 /** The end that came with an answer; null for a refusal. */
 export const socketIn = (response: Response): WebSocket | null => response.webSocket;
 
-export function closeSocket(socket: ServerSocket | undefined, code?: number, reason?: string): void {
+export function closeSocket(socket: Pick<ServerSocket, "close"> | undefined, code?: number, reason?: string): void {
   try {
     socket?.close(code, reason);
   } catch {

@@ -13,7 +13,10 @@ export const bearerOf = (headers: HeadersOf): string | undefined =>
   /^Bearer +(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1];
 
 const protocolsOf = (headers: HeadersOf): string[] =>
-  (headers.get("sec-websocket-protocol") ?? "").split(",").map((name) => name.trim());
+  headers
+    .get("sec-websocket-protocol")
+    ?.split(",")
+    .map((name) => name.trim()) ?? [];
 
 /** The subprotocol that is answered. Undefined if the client asks for no known one. */
 export const subprotocolOf = (headers: HeadersOf): string | undefined =>
