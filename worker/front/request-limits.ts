@@ -12,7 +12,7 @@ import { BODY_BYTES_MAX } from "../wire/request-body.ts";
 /** A request's headers, with names in lower case. */
 export type Seen = Readonly<Record<string, string>>;
 
-/** For those who ask for headers one by one, by names in lower case: the runtime would make a text for each question. */
+/** For those who ask for headers one by one, in lower case: the runtime would make a text for each question. */
 export const headersSeen = (seen: Seen): HeadersOf => ({ get: (name) => seen[name] ?? null });
 
 /**
