@@ -356,6 +356,7 @@ const cases: readonly [string, (end: "closed" | "killed") => (host: StoreHost) =
   ],
 ];
 
-export const exchangeCases: readonly StoreCase[] = (["closed", "killed"] as const).flatMap((end) =>
-  cases.map(([name, run]) => ({ name: `${name}, of a tide that was ${end}`, run: run(end) })),
-);
+/** `end`: how the tide ended before its slots were exchanged. */
+export const exchangeCases: readonly (StoreCase & { readonly end: "closed" | "killed" })[] = (
+  ["closed", "killed"] as const
+).flatMap((end) => cases.map(([name, run]) => ({ name: `${name}, of a tide that was ${end}`, end, run: run(end) })));
