@@ -22,8 +22,7 @@ for (const engine of ["opfs", "ahead", "indexeddb"] as const) {
   });
   describe(`segmented store over ${engine}`, () => {
     const exchanges = exchangeCases.filter(({ end }) => end === exchangesOf[engine]);
-    for (const { name } of [...storeCases, ...exchanges])
-      it(name, () => worker.runStoreCase(engine, name), 120_000);
+    for (const { name } of [...storeCases, ...exchanges]) it(name, () => worker.runStoreCase(engine, name), 120_000);
   });
   describe(`synced topic over ${engine}`, () => {
     for (const { name } of [...syncedCases, ...syncedReadingCases, ...syncedHealingCases])
