@@ -10,6 +10,7 @@ import { type BindingsApp, bindingsApp, type Framework, FRAMEWORKS, LOWEST, Tab 
 
 /** As many components as are mounted at once, twice. */
 const MANY = 1000;
+const HEAP_ROUNDS = 3;
 /** Far less than one object each would make. */
 const HEAP_GROWTH_MAX = 400_000;
 const RECORDS = 300;
@@ -89,9 +90,14 @@ describe.each(Object.keys(APPS))("%s", (name) => {
       expect((await tab.call((walk) => walk.applied.times)) - before).toBe(appended);
       await tab.mountMany(0);
       await expect.poll(() => tab.running()).toEqual(alone);
-      const heap = await tab.heap();
-      for (const count of [MANY, 0, MANY, 0]) await tab.mountMany(count);
-      expect((await tab.heap()) - heap).toBeLessThan(HEAP_GROWTH_MAX);
+      // What leaks grows each time; compiled code and caches of the framework grow once.
+      const growths: number[] = [];
+      while (growths.length < HEAP_ROUNDS && !(growths.at(-1)! < HEAP_GROWTH_MAX)) {
+        const heap = await tab.heap();
+        for (const count of [MANY, 0, MANY, 0]) await tab.mountMany(count);
+        growths.push((await tab.heap()) - heap);
+      }
+      expect(Math.min(...growths), growths.join()).toBeLessThan(HEAP_GROWTH_MAX);
       await expect.poll(() => tab.running()).toEqual(alone);
 
       const times = await tab.call((walk) => walk.applied.times);

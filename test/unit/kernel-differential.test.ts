@@ -15,7 +15,7 @@ import { debugKernel, releaseKernel, referenceKernel } from "../support/kernels.
 const reference = referenceKernel();
 const encode = (request: Parameters<Kernel["encodeBatch"]>[0]): Uint8Array => reference.encodeBatch(request).bytes;
 vi.setConfig({ testTimeout: 60_000 });
-const RUNS = { seed: SEED, numRuns: Number(process.env["RUNS"] ?? 1000) };
+const RUNS = { seed: SEED, numRuns: Number(process.env["RUNS"] ?? 600) };
 
 describe.each([
   ["release", releaseKernel],

@@ -128,7 +128,9 @@ describe.each([
       for (let second = 0; second < 256; second++) {
         agree(Uint8Array.of(0x22, first, second, 0x22));
         if (first < 0xe0) continue;
-        for (const tail of tails) agree(Uint8Array.of(0x22, first, second, ...tail, 0x22));
+        // Behind a byte that continues nothing, what follows is not looked at.
+        const isCut = second < 0x7f || second > 0xc0;
+        for (const tail of isCut ? tails.slice(0, 2) : tails) agree(Uint8Array.of(0x22, first, second, ...tail, 0x22));
       }
   });
 

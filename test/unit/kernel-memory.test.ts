@@ -17,7 +17,7 @@ vi.setConfig({ testTimeout: 60_000 });
 const assembly = path.join(import.meta.dirname, "../../assembly");
 const reference = referenceKernel();
 const any = anyBytes((request) => reference.encodeBatch(request).bytes);
-const RUNS = { seed: SEED, numRuns: Number(process.env["RUNS"] ?? 60) };
+const RUNS = { seed: SEED, numRuns: Number(process.env["RUNS"] ?? 40) };
 
 type Call = (...values: number[]) => number;
 

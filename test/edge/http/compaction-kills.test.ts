@@ -154,7 +154,7 @@ async function run(seed: number, records: number, plants: readonly PlantedBug[] 
 }
 
 test("kill -9 while it compacts: a reader ends with the values that were acknowledged last", async () => {
-  const found = await run(31, 1_200);
+  const found = await run(31, 800);
   console.log(JSON.stringify(found));
   expect(found).toMatchObject({ same: true });
   expect(found["kills" as never]).toBeGreaterThan(5);
