@@ -4,7 +4,7 @@
  *
  *   open, join, push, fetch ──▶ POST, one after the other for each log ──▶ the frame in the answer
  *   follow                  ──▶ long-polls, while it has credits         ──▶ batches, passed, tide
- *   token                   ──▶ used from the next request on            ──▶ ok
+ *   token                   ──▶ used from the next request on            ──▶ ok; another owner's ends each channel
  *
  * A request that fails ends the wire, as a lost connection ends a socket: the link then joins anew. After HTTP_WIRE_MS
  * the wire ends by itself as a server that restarts, so that the link tries a WebSocket. Browsers open six
@@ -32,6 +32,7 @@ import {
 } from "./http-words.ts";
 import { Signal } from "./signal.ts";
 import { type OutboxJoin, readPush, tidePayload } from "./sync-frames.ts";
+import { isSameOwner } from "./token-claims.ts";
 
 const LIVE_MAX = 4;
 const POLL_MS = 2_000;
@@ -164,13 +165,23 @@ export class HttpWire implements Wire {
     this.#channels.set(number, { number, url, follows: new Map(), turn: Promise.resolve(), speaking: undefined });
   }
 
+  #dismiss(channel: Channel): void {
+    this.#leave(channel);
+    const refusal = { code: "FORBIDDEN", message: "the new token may belong to another owner: join again" };
+    this.#told(jsonFrame({ type: FrameType.ERROR, channel: channel.number, id: 0 }, refusal));
+  }
+
   #leave(channel: Channel): void {
     this.#channels.delete(channel.number);
     for (const { over } of channel.follows.values()) over.abort();
   }
 
   #renew({ channel, id, payload }: Frame): void {
-    this.#token = new TextDecoder().decode(payload);
+    const token = new TextDecoder().decode(payload);
+    // A push that waits would go out under another owner's token. As over a WebSocket, what may have been joined under
+    // another owner is joined again.
+    if (!isSameOwner(this.#token, token)) for (const each of [...this.#channels.values()]) this.#dismiss(each);
+    this.#token = token;
     // The edge sees it with the next request. What a refusal does is decided there.
     void Promise.resolve().then(() => this.#told(jsonFrame({ type: FrameType.OK, channel, id }, { expires: null })));
   }

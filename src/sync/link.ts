@@ -15,6 +15,7 @@ import { type LinkAction, type LinkEvent, linkNext, type LinkState } from "./lin
 import type { Failure } from "./session-options.ts";
 import type { SyncHost, TokenReason } from "./sync-host.ts";
 import { RESTORE_MS, WindowBudget } from "./window-budget.ts";
+import { tokenLife } from "./token-claims.ts";
 
 /** What the link needs of a session. */
 export interface Linked {
@@ -374,17 +375,4 @@ const isAnswer = (status: number): boolean => status >= 200 && status < 500 && !
 function renewalIn({ left, whole }: { readonly left: number; readonly whole: number }): number {
   const lives = left > 0 ? left : Math.max(whole, RENEW_MS);
   return Math.max(RENEW_MS_MIN, lives - Math.min(RENEW_MS, Math.max(whole, 0) / 4));
-}
-
-/** How long a JWT lives: in all, and from now on. Undefined if it does not say. */
-export function tokenLife(token: string, now: number): { readonly left: number; readonly whole: number } | undefined {
-  try {
-    const text = atob(token.split(".")[1]!.replaceAll("-", "+").replaceAll("_", "/"));
-    const { exp, iat } = JSON.parse(text) as { readonly exp?: unknown; readonly iat?: unknown };
-    if (typeof exp !== "number") return undefined;
-    const left = exp * 1000 - now;
-    return { left, whole: typeof iat === "number" ? (exp - iat) * 1000 : left };
-  } catch {
-    return undefined;
-  }
 }

@@ -133,3 +133,58 @@ describe("a body that something between has cut to nothing", () => {
     expect(closes).toEqual([1006]);
   });
 });
+
+describe("a token over HTTP", () => {
+  const token = (claims: object): string => `h.${btoa(JSON.stringify(claims))}.s`;
+  const mine = token({ tenant: "t", sub: "ann", exp: 1 });
+
+  /** A log behind a wire that has `mine`. The answer to a push waits for `answer`. */
+  async function opened() {
+    const sent: [type: number, token: string | undefined][] = [];
+    let answer = (): void => undefined;
+    const wire = new HttpWire({
+      url: "https://edge.example",
+      token: mine,
+      async request({ body, headers }) {
+        const { type, channel, id } = decodeFrame(body!)!;
+        sent.push([type, headers["authorization"]?.slice("Bearer ".length)]);
+        if (type === FrameType.PUSH) await new Promise<void>((resolve) => (answer = resolve));
+        const told =
+          type === FrameType.OPEN
+            ? jsonFrame({ type: FrameType.HELLO, channel }, HELLO)
+            : jsonFrame({ type: FrameType.OK, channel, id }, {});
+        return { status: 200, header: () => null, bytes: async () => told };
+      },
+      after: () => () => undefined,
+    });
+    const socket = EdgeSocket.connect(wire, { after: () => () => undefined });
+    return { socket, log: await socket.open("orders"), sent, wire, answer: () => answer() };
+  }
+  const push = (wire: HttpWire, channel: number, id: number): void =>
+    wire.send(encodeFrame({ type: FrameType.PUSH, channel, id, payload: new Uint8Array(64) }));
+
+  it("of the same owner is used from the next request on", async () => {
+    const { socket, log, sent } = await opened();
+    const next = token({ tenant: "t", sub: "ann", exp: 2 });
+    await socket.token(next);
+    await log.fetch(0).catch(() => undefined);
+    expect(sent.at(-1)![1]).toBe(next);
+  });
+
+  it.each([
+    ["of another owner", token({ tenant: "t", sub: "bob", exp: 2 })],
+    ["that does not say whose it is", "opaque"],
+  ])("%s ends the log: no push that waits goes out under it", async (_, next) => {
+    const { socket, log, sent, wire, answer } = await opened();
+    const ended = log.fetch(0).catch((thrown: unknown) => thrown);
+    await Promise.resolve();
+    push(wire, 1, 7);
+    push(wire, 1, 8);
+    await socket.token(next);
+    expect(await ended).toMatchObject({ message: expect.stringContaining("another owner: join again") });
+    answer();
+    await (await socket.open("orders")).fetch(0).catch(() => undefined);
+    expect(sent.filter(([type, by]) => type === FrameType.PUSH && by !== mine)).toEqual([]);
+    expect(sent.at(-1)![1]).toBe(next);
+  });
+});

@@ -4,7 +4,7 @@ import path from "node:path";
 import { describe, expect, it } from "vitest";
 import type { JoinReply } from "../../src/sync/edge-socket.ts";
 import { backOffMs, type LinkEvent, linkNext, type LinkState } from "../../src/sync/link-state.ts";
-import { tokenLife } from "../../src/sync/link.ts";
+import { isSameOwner, tokenLife } from "../../src/sync/token-claims.ts";
 import { CLASSED_CODES, classOf } from "../../src/sync/push-answers.ts";
 import { type SessionEvent, sessionNext, type SessionState } from "../../src/sync/session-state.ts";
 import type { Joined } from "../../src/sync/sync-frames.ts";
@@ -211,10 +211,21 @@ describe("the link", () => {
     expect(linkNext({ ...LIVE, tries: 0 }, { on: "served" }, 0.5).state).toEqual({ ...LIVE, tries: 0 });
   });
 
+  const token = (claims: object): string => `x.${btoa(JSON.stringify(claims)).replaceAll("=", "")}.y`;
+
   it("reads how long a token lives, where it says so", () => {
-    const token = (claims: object): string => `x.${btoa(JSON.stringify(claims)).replaceAll("=", "")}.y`;
     expect(tokenLife(token({ exp: 100, iat: 40 }), 70_000)).toEqual({ left: 30_000, whole: 60_000 });
     for (const other of [token({}), "", "opaque", "a.b.c"]) expect(tokenLife(other, 0)).toBeUndefined();
+  });
+
+  it("tells whether the next one is of the same owner; one that does not say may be another's", () => {
+    const mine = token({ tenant: "t", sub: "ann", exp: 1 });
+    expect(isSameOwner(mine, token({ tenant: "t", sub: "ann", exp: 2, scope: "read" }))).toBe(true);
+    expect(isSameOwner(token({ tenant: "t" }), token({ tenant: "t", exp: 2 }))).toBe(true);
+    const others = [token({ tenant: "t", sub: "bob" }), token({ tenant: "u", sub: "ann" }), token({ sub: "ann" })];
+    for (const other of [...others, token({ tenant: "t" }), "opaque"]) expect(isSameOwner(mine, other)).toBe(false);
+    expect(isSameOwner("opaque", "opaque")).toBe(false);
+    expect(isSameOwner(undefined, mine)).toBe(false);
   });
 });
 

@@ -19,7 +19,9 @@ export interface Token {
 export const OWNER = "AAAAAAAAAAAA";
 export const OTHER_OWNER = "BBBBBBBBBBBB";
 
-export const tokenText = (token: Token): string => `h.${btoa(JSON.stringify(token)).replaceAll("=", "")}.s`;
+/** With the claims by which a device knows whose it is. */
+export const tokenText = (token: Token): string =>
+  `h.${btoa(JSON.stringify({ ...token, tenant: "t", sub: token.owner })).replaceAll("=", "")}.s`;
 export const tokenOf = (text: string): Token => JSON.parse(atob(text.split(".")[1]!)) as Token;
 
 export const TOKEN_FAULTS = [
