@@ -210,7 +210,9 @@ describe("the link", () => {
     expect(linkNext(state, { on: "ended", code: 1006 }, 1).state).toMatchObject({ at: "backoff", ms: 1_000 });
     expect(linkNext({ ...LIVE, tries: 0 }, { on: "served" }, 0.5).state).toEqual({ ...LIVE, tries: 0 });
   });
+});
 
+describe("a token", () => {
   const token = (claims: object): string => `x.${btoa(JSON.stringify(claims)).replaceAll("=", "")}.y`;
 
   it("reads how long a token lives, where it says so", () => {
