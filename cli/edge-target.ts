@@ -7,20 +7,19 @@ import type { PlainRecord } from "../src/delivery/read-record.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import type { StartPosition } from "../src/log/types.ts";
 import { DEFAULT_SETTINGS } from "../src/log/limits.ts";
-import { BATCH_HEADER_BYTES, readHeader } from "../src/record/format.ts";
 import { decodeBatch } from "../src/record/record-batch.ts";
-import { concat } from "../src/store/bytes.ts";
-import { type KafkaFiles, kafkaFiles } from "../src/store/kafka-files.ts";
+import { gatheredSegments } from "../src/store/gathered-segments.ts";
+import type { KafkaFiles } from "../src/store/kafka-files.ts";
 import { BATCHES_TYPE, formatOffset, offsetInHeader } from "../src/sync/http-words.ts";
 import { Failure } from "./failure.ts";
 import { isJson, type LinesAs, textOf } from "./lines.ts";
 import { filesOf, typeOfSegments } from "./segment-files.ts";
-import type { Appended, LogTarget, Place, ReadFrom, Sending } from "./target.ts";
+import type { Appended, LogTarget, NewTopic, Place, ReadFrom, Sending } from "./target.ts";
 import { note, progress } from "./terminal.ts";
 
+/** Of the list of streams (worker/front/stream-list.ts). */
+const LIST_PATH = "__ds/streams";
 const TYPES = { json: "application/json", text: "text/plain" } as const;
-/** An exported segment grows up to this. */
-const SEGMENT_BYTES = 8 * 1024 * 1024;
 
 class EdgeTarget implements LogTarget {
   readonly batchBytesMax = DEFAULT_SETTINGS.batchBytesMax;
@@ -33,6 +32,7 @@ class EdgeTarget implements LogTarget {
     readonly kernel: Kernel,
     token: string | undefined,
     readonly as: LinesAs,
+    readonly contentType: string | undefined,
   ) {
     let isTold = false;
     const onRetry = (error: Error, pauseMs: number): void => {
@@ -44,19 +44,32 @@ class EdgeTarget implements LogTarget {
     this.#requests = new EdgeRequests(this.#client.url, options, this.#closed.signal);
   }
 
-  async topics(): Promise<never> {
-    throw new Failure(`an edge keeps no list of its topics: name one, as in tidemark info ${this.where} TOPIC`);
+  async topics(enough = Infinity): Promise<readonly string[]> {
+    const found: string[] = [];
+    for (let after = ""; ;) {
+      const query = `?after=${encodeURIComponent(after)}`;
+      const answer = await this.#asked({ method: "GET", path: LIST_PATH, query }).catch((thrown: unknown) => {
+        if (!(thrown instanceof TidemarkError) || thrown.code !== "UNKNOWN_TOPIC") throw thrown;
+        throw new Failure(`the edge at ${this.where} is of an earlier version and keeps no list of its topics`);
+      });
+      const page = pageIn(answer);
+      if (!page) throw this.#foreign(answer);
+      found.push(...page.streams);
+      // A page that goes back would never end.
+      if (page.next === null || page.next === after || found.length >= enough) return found;
+      after = page.next;
+    }
   }
 
   #topic(name: string) {
     return this.#client.topic<Uint8Array>(name, { serializer: "bytes" });
   }
 
-  async place(topic: string): Promise<Place | undefined> {
-    const state = await this.#topic(topic).state();
+  async place(topic: string, signal?: AbortSignal): Promise<Place | undefined> {
+    const state = await this.#topic(topic).state({ signal });
     if (!state) return undefined;
     const { name: _, logStartOffset: start, logEndOffset: end, highWatermark: _end, ...details } = state;
-    return { start, end, details };
+    return { start, end, contentType: state.contentType, details };
   }
 
   read(topic: string, { from, to, follow, signal }: ReadFrom): AsyncIterable<PlainRecord<Uint8Array>> {
@@ -75,20 +88,21 @@ class EdgeTarget implements LogTarget {
     return position === "latest" ? end : Math.max(start, end - position.last);
   }
 
-  trim(topic: string, offset: number): Promise<void> {
-    return this.#topic(topic).trim(offset);
+  trim(topic: string, offset: number, signal?: AbortSignal): Promise<void> {
+    return this.#topic(topic).trim(offset, { signal });
   }
 
-  /** The answer if it is a success or has one of these statuses. */
+  /** The answer if it is a success or has one of these statuses. Its signal ends the tries. */
   async #asked(ask: EdgeAsk, ...allowed: readonly number[]): Promise<EdgeReply> {
-    return this.#requests.again(async (signal) => {
+    const once = async (signal: AbortSignal): Promise<EdgeReply> => {
       const answer = await this.#requests.ask({ ...ask, signal });
       if (answer.status < 300) return answer;
       const error = errorIn(answer);
       // A 404 of a proxy says nothing about a topic.
       if (!allowed.includes(answer.status) || error.details["edge"] === undefined) throw error;
       return answer;
-    });
+    };
+    return this.#requests.again(once, { signal: ask.signal });
   }
 
   async end(topic: string): Promise<number | undefined> {
@@ -113,7 +127,8 @@ class EdgeTarget implements LogTarget {
       if (reply.status < 300) return reply;
       const error = errorIn(reply);
       if (error.code !== "UNKNOWN_TOPIC" || !makes) throw error;
-      await this.#make(topic, this.as === "records" ? await typeOfBatch(batch, this.kernel) : TYPES[this.as], signal);
+      const found = async () => (this.as === "records" ? typeOfBatch(batch, this.kernel) : TYPES[this.as]);
+      await this.#make(topic, this.contentType ?? (await found()), signal);
       makes = false;
       return post(signal);
     };
@@ -149,40 +164,54 @@ class EdgeTarget implements LogTarget {
   }
 
   async take(topic: string, files: readonly string[], signal?: AbortSignal): Promise<ImportResult> {
-    const type = this.as === "text" ? TYPES.text : await typeOfSegments(files, this.kernel).catch(() => TYPES.json);
+    const found = () => typeOfSegments(files, this.kernel).catch(() => TYPES.json);
+    const type = this.as === "text" ? TYPES.text : (this.contentType ?? (await found()));
     // 409: it is there, with another type or other settings.
-    await this.#asked({ method: "PUT", path: topic, headers: { "content-type": type } }, 409);
+    await this.#asked({ method: "PUT", path: topic, headers: { "content-type": type }, signal }, 409);
     const onProgress = (at: { readonly bytes: number; readonly bytesTotal: number }): void =>
       progress("bytes", at.bytes, at.bytesTotal);
     return this.#topic(topic).importSegments(await filesOf(files), { signal, onProgress });
   }
 
-  async *segments(topic: string, from: number): AsyncIterable<KafkaFiles> {
-    const end = (await this.place(topic))?.end ?? 0;
-    let parts: Uint8Array[] = [];
-    let bytes = 0;
-    let baseOffset = from;
-    for (let offset = from; offset < end;) {
-      const query = `?offset=${formatOffset(offset)}`;
-      const answer = await this.#asked({ method: "GET", path: topic, query, headers: { accept: BATCHES_TYPE } });
-      const next = this.#offsetIn(answer, "stream-next-offset");
-      // Less than the topic has would be taken for all of it.
-      if (next <= offset) throw new Failure(`${this.where} gives nothing of ${topic} from offset ${offset}: try again`);
-      // Batches come whole, also the one in which the topic begins.
-      if (bytes === 0 && answer.bytes.length >= BATCH_HEADER_BYTES)
-        baseOffset = Math.min(baseOffset, readHeader(answer.bytes).baseOffset);
-      parts.push(answer.bytes);
-      bytes += answer.bytes.length;
-      offset = next;
-      if (bytes < SEGMENT_BYTES && offset < end) continue;
-      if (bytes > 0) yield kafkaFiles(this.kernel, concat(parts), { baseOffset });
-      [parts, bytes, baseOffset] = [[], 0, offset];
-    }
+  async *segments(topic: string, from: number, signal?: AbortSignal): AsyncIterable<KafkaFiles> {
+    const headers = { accept: BATCHES_TYPE };
+    yield* gatheredSegments({
+      kernel: this.kernel,
+      from,
+      end: (await this.place(topic, signal))?.end ?? 0,
+      batches: async (offset) => {
+        const query = `?offset=${formatOffset(offset)}`;
+        const answer = await this.#asked({ method: "GET", path: topic, query, headers, signal });
+        const nextOffset = this.#offsetIn(answer, "stream-next-offset");
+        // Less than the topic has would be taken for all of it.
+        if (nextOffset <= offset)
+          throw new Failure(`${this.where} gives nothing of ${topic} from offset ${offset}: try again`);
+        return { bytes: answer.bytes, nextOffset };
+      },
+    });
   }
 
   async close(): Promise<void> {
     await this.#client.close();
     this.#closed.abort();
+  }
+}
+
+interface Page {
+  readonly streams: readonly string[];
+  readonly next: string | null;
+}
+
+/** A page of the list of streams. Undefined if something between has answered in the edge's stead. */
+function pageIn({ bytes }: EdgeReply): Page | undefined {
+  try {
+    const { streams, next } = JSON.parse(new TextDecoder().decode(bytes)) as Page;
+    const isText = (value: unknown): boolean => typeof value === "string";
+    return Array.isArray(streams) && streams.every(isText) && (next === null || isText(next))
+      ? { streams, next }
+      : undefined;
+  } catch {
+    return undefined;
   }
 }
 
@@ -213,5 +242,5 @@ export const edgeTarget = (
   url: string,
   token: string | undefined,
   kernel: Kernel,
-  as: LinesAs = "records",
-): LogTarget => new EdgeTarget(url, kernel, token, as);
+  { as = "records", contentType }: NewTopic = {},
+): LogTarget => new EdgeTarget(url, kernel, token, as, contentType);

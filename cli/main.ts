@@ -1,43 +1,12 @@
 /** The program `tidemark`: finds the command, checks its arguments, runs it, and says in one line what failed. */
 import { type ArgsDef, type CommandDef, runCommand } from "citty";
 import { readFileSync } from "node:fs";
-import { checkedArguments, type Command } from "./arguments.ts";
-import { append } from "./commands/append.ts";
-import { assets } from "./commands/assets.ts";
-import { bench } from "./commands/bench.ts";
-import { completionOf } from "./commands/completion.ts";
-import { dev } from "./commands/dev.ts";
-import { dump } from "./commands/dump.ts";
-import { exportCommand } from "./commands/export.ts";
-import { importCommand } from "./commands/import.ts";
-import { info } from "./commands/info.ts";
-import { tail } from "./commands/tail.ts";
-import { secret, token } from "./commands/token.ts";
-import { topics } from "./commands/topics.ts";
-import { trim } from "./commands/trim.ts";
-import { verify } from "./commands/verify.ts";
+import { checkedArguments } from "./arguments.ts";
+import { COMMANDS } from "./all-commands.ts";
 import { lineOf, UsageError } from "./failure.ts";
 import { commandHelp, overview } from "./help.ts";
 import { INTERRUPTED, wasInterrupted } from "./interrupt.ts";
 import { note, printLine } from "./terminal.ts";
-
-const COMMANDS: readonly Command[] = [
-  dev,
-  topics,
-  info,
-  tail,
-  append,
-  exportCommand,
-  importCommand,
-  trim,
-  dump,
-  verify,
-  bench,
-  assets,
-  token,
-  secret,
-  completionOf(() => COMMANDS),
-];
 
 const version = (): string => {
   const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {

@@ -31,6 +31,8 @@ export interface ExportedFile {
 /** Whose segments a folder holds. */
 export interface Exported {
   readonly topic: string;
+  /** Of a stream at an edge: what makes a stream of these segments again takes it. A folder's topic has none. */
+  readonly contentType?: string | undefined;
   /** Tells targets apart and names none: the first digits of a SHA-256. Earlier versions did not write it. */
   readonly source?: string;
 }
@@ -50,10 +52,11 @@ const sourcesOf = (target: string): readonly [written: string, earlier: string] 
   digestOf(target),
 ];
 
-const sayingOf = ({ topic, source, start, end, files }: Manifest): object => ({
+const sayingOf = ({ topic, source, contentType, start, end, files }: Manifest): object => ({
   tidemark: 1,
   topic,
   source,
+  contentType,
   start,
   end,
   files: files.map(({ name, bytes, sha256: digest }) => ({ name, bytes, sha256: digest })),
@@ -67,11 +70,13 @@ const isText = (value: unknown): boolean => typeof value === "string";
 
 /** Why the text is no manifest; undefined if it is one. */
 function wrongIn(parsed: unknown): string | undefined {
-  const { tidemark, topic, source, start, end, files, sha256: digest } = Object(parsed) as Record<string, unknown>;
+  const said = Object(parsed) as Record<string, unknown>;
+  const { tidemark, topic, source, contentType, start, end, files, sha256: digest } = said;
   if (tidemark !== 1) return "it is none that this version of `tidemark export` writes";
   // Manifests of earlier versions say neither.
   const isEarlier = source === undefined && digest === undefined;
   if (!isText(topic) || !(isText(source) || isEarlier)) return "it does not say whose segments these are";
+  if (contentType !== undefined && !isText(contentType)) return "its content type is no text";
   if (![start, end].every((each) => Number.isSafeInteger(each) && (each as number) >= 0))
     return "it does not say where the topic begins and ends";
   if (!Array.isArray(files) || !files.every(isFile))
@@ -180,6 +185,9 @@ function manifestOf(folder: string): Manifest | undefined {
   }
 }
 
+/** The content type of the stream that a folder was exported of, if it says so. Failure: as segmentFolder(). */
+export const contentTypeOf = (folder: string): string | undefined => manifestOf(folder)?.contentType;
+
 /** Where the topic of a folder's .log files began, whichever of them are there. Failure: as segmentFolder(). */
 export const startOf = (folder: string): number => manifestOf(folder)?.start ?? 0;
 
@@ -269,8 +277,8 @@ export class FolderExport {
   }
 
   /** All files are there. Those of an earlier export that are none of the topic's any more are removed. */
-  end({ start, end, files }: Pick<Manifest, "start" | "end" | "files">): void {
-    const said = sayingOf({ ...this.#exported, start, end, files });
+  end({ contentType, start, end, files }: Omit<Manifest, "topic" | "source">): void {
+    const said = sayingOf({ ...this.#exported, contentType, start, end, files });
     const whole = { ...said, sha256: sha256(JSON.stringify(said)) };
     writeWhole(path.join(this.#folder, MANIFEST), `${JSON.stringify(whole, null, 1)}\n`);
     const names = new Set(files.map(({ name }) => name));

@@ -7,7 +7,7 @@ import { decodeBatch } from "../src/record/record-batch.ts";
 import { viewOf } from "../src/record/bytes.ts";
 import { Failure } from "./failure.ts";
 import type { LineInput } from "./lines.ts";
-import { startOf } from "./manifest.ts";
+import { contentTypeOf, startOf } from "./manifest.ts";
 
 /** A broker's limit may be raised; no batch that is larger makes sense. */
 const BATCH_BYTES_MAX = 64 * 1024 * 1024;
@@ -172,6 +172,12 @@ export async function* recordsOfSegments(files: readonly string[], kernel: Kerne
 /** The files as importSegments() takes them: they are read piece by piece. */
 export const filesOf = (files: readonly string[]): Promise<{ readonly name: string; readonly log: Blob }[]> =>
   Promise.all(files.map(async (file) => ({ name: path.basename(file), log: (await openAsBlob(file)) as Blob })));
+
+/** What the manifests beside these files say that their stream held; undefined if not each says it, and the same. */
+export function toldTypeOf(files: readonly string[]): string | undefined {
+  const told = new Set([...new Set(files.map((file) => path.dirname(file)))].map(contentTypeOf));
+  return told.size === 1 ? [...told][0] : undefined;
+}
 
 /** The content type of a stream for these files: JSON if all values of the first batch are. */
 export async function typeOfSegments(files: readonly string[], kernel: Kernel): Promise<string> {

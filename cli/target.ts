@@ -4,10 +4,13 @@ import type { SegmentsImported } from "../src/browser/api.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import type { StartPosition } from "../src/log/types.ts";
 import type { KafkaFiles } from "../src/store/kafka-files.ts";
+import type { LinesAs } from "./lines.ts";
 
 export interface Place {
   readonly start: number;
   readonly end: number;
+  /** Of a topic at an edge. */
+  readonly contentType?: string | undefined;
   /** For people: settings, segments, damage. */
   readonly details: Readonly<Record<string, unknown>>;
 }
@@ -18,6 +21,14 @@ export interface ReadFrom {
   /** Stays, and gives what comes. */
   readonly follow?: boolean;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** What an edge makes of a topic that is not there. */
+export interface NewTopic {
+  /** What is appended: the content type is the one that fits. */
+  readonly as?: LinesAs | undefined;
+  /** The content type, where it is known. */
+  readonly contentType?: string | undefined;
 }
 
 export interface Sending {
@@ -38,13 +49,15 @@ export interface Appended {
   readonly duplicate: boolean;
 }
 
+/** `signal`: ends requests to an edge with its reason, also between two tries. A folder is done before it matters. */
 export interface LogTarget {
   readonly where: string;
   readonly kernel: Kernel;
   readonly batchBytesMax: number;
-  topics(): Promise<readonly string[]>;
+  /** Names of all topics that the token may read, or of some: at least `enough`, if there are so many. */
+  topics(enough?: number): Promise<readonly string[]>;
   /** Undefined if there is no such topic. */
-  place(topic: string): Promise<Place | undefined>;
+  place(topic: string, signal?: AbortSignal): Promise<Place | undefined>;
   /** Where the log ends; 0 if there is no such topic. Undefined: the token may only append, and is not told. */
   end(topic: string): Promise<number | undefined>;
   read(topic: string, from: ReadFrom): AsyncIterable<PlainRecord<Uint8Array>>;
@@ -53,9 +66,9 @@ export interface LogTarget {
   /** The offset that this position means. */
   resolve(topic: string, position: StartPosition): Promise<number>;
   /** Removes the records before this offset. OFFSET_OUT_OF_RANGE: beyond the end. */
-  trim(topic: string, offset: number): Promise<void>;
+  trim(topic: string, offset: number, signal?: AbortSignal): Promise<void>;
   /** Each segment as Kafka's files, from the one that has this offset. */
-  segments(topic: string, from: number): AsyncIterable<KafkaFiles>;
+  segments(topic: string, from: number, signal?: AbortSignal): AsyncIterable<KafkaFiles>;
   /**
    * Takes .log files with their offsets, all or nothing. An edge goes on where an earlier call was stopped. Not where
    * a target only reads.

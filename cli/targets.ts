@@ -19,18 +19,15 @@ import { timeOf } from "../src/topic/time-text.ts";
 import { Failure, UsageError } from "./failure.ts";
 import { FolderReader } from "./folder-reader.ts";
 import { filesOf } from "./segment-files.ts";
-import type { Appended, LogTarget, Place, ReadFrom, Sending } from "./target.ts";
-import type { LinesAs } from "./lines.ts";
+import type { Appended, LogTarget, NewTopic, Place, ReadFrom, Sending } from "./target.ts";
 
-export interface TargetOptions {
+export interface TargetOptions extends NewTopic {
   /**
    * The use of a folder. "read", the default, takes no lock. "change" and "create" do, and "create" makes a tide
    * of a folder that has none.
    */
   readonly access?: "read" | "change" | "create";
   readonly token?: string | undefined;
-  /** What is appended: an edge makes a new topic with the content type that fits. */
-  readonly as?: LinesAs;
 }
 
 let loaded: Promise<Kernel> | undefined;
@@ -41,12 +38,12 @@ export const isEdge = (target: string): boolean => /^https?:\/\//.test(target);
 
 export async function openTarget(
   target: string,
-  { access = "read", token, as }: TargetOptions = {},
+  { access = "read", token, as, contentType }: TargetOptions = {},
 ): Promise<LogTarget> {
   const kernel = await ownKernel();
   if (isEdge(target)) {
     const { edgeTarget } = await import("./edge-target.ts");
-    return edgeTarget(target, token, kernel, as);
+    return edgeTarget(target, token, kernel, { as, contentType });
   }
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(target))
     throw new UsageError(`${target}: a TARGET is a folder, or an address that begins with http:// or https://`);
@@ -144,11 +141,14 @@ export function positionOf(option: string, text: string): StartPosition {
   return { timestamp };
 }
 
+/** Topics that a message names. */
+const NAMED_MAX = 20;
+
 /** The topic's place, which must exist. */
-export async function placeOf(target: LogTarget, topic: string): Promise<Place> {
-  const place = await target.place(topic);
+export async function placeOf(target: LogTarget, topic: string, signal?: AbortSignal): Promise<Place> {
+  const place = await target.place(topic, signal);
   if (place) return place;
-  const topics = await target.topics().catch(() => []);
-  const names = topics.length === 0 ? "" : `; there are ${topics.slice(0, 20).join(", ")}`;
+  const topics = await target.topics(NAMED_MAX).catch(() => []);
+  const names = topics.length === 0 ? "" : `; there are ${topics.slice(0, NAMED_MAX).join(", ")}`;
   throw new Failure(`there is no topic ${topic} in ${target.where}${names}`);
 }

@@ -31,12 +31,13 @@ export { withSchemas } from "./log-object/with-schemas.ts";
 export { handle as handleRequest } from "./front/router.ts";
 export { SubscriptionObject } from "./subscriptions/subscription-object.ts";
 export type { HeadersInput, HeaderValue, RecordInput, RecordInput as TopicRecordInput } from "../src/topic/input.ts";
-export {
-  type EdgeAppendOptions,
-  type EdgeTopic,
-  type EdgeEventTopic,
-  type EdgeTopicOptions,
-  type TypedEdgeTopicOptions,
-  openTopic,
-  type TopicEnv,
-} from "./client/topic.ts";
+export type {
+  EdgeAppendOptions,
+  EdgeTopic,
+  EdgeEventTopic,
+  EdgeTopicOptions,
+  TypedEdgeTopicOptions,
+  TopicEnv,
+} from "./client/api.ts";
+export type { KafkaFiles as SegmentExport } from "../src/store/kafka-files.ts";
+export { openTopic } from "./client/topic.ts";

@@ -130,15 +130,33 @@ function endOf(log: Uint8Array): number {
 }
 
 async function exportSegments(target: LogTarget, topic: string, folder: string): Promise<void> {
-  const place = await placeOf(target, topic);
+  const signal = stopSignal();
+  let segments = 0;
+  try {
+    if (await exportWhole(target, topic, folder, signal, () => progress("segments", ++segments))) return;
+  } catch (thrown) {
+    if (!signal.aborted || thrown !== signal.reason) throw thrown;
+  }
+  endProgress();
+  note(`stopped after ${segments} segments; the same call goes on there`);
+}
+
+/** False if it was stopped between two segments. */
+async function exportWhole(
+  target: LogTarget,
+  topic: string,
+  folder: string,
+  signal: AbortSignal,
+  done: () => void,
+): Promise<boolean> {
+  const place = await placeOf(target, topic, signal);
   mkdirSync(folder, { recursive: true });
   const exported = FolderExport.begin(folder, topic, target.where);
-  const signal = stopSignal();
   const files: ExportedFile[] = [];
   let { end } = place;
   let segments = 0;
-  for await (const { name, log, index, timeindex } of target.segments(topic, place.start)) {
-    if (signal.aborted) return note(`stopped after ${segments} segments; the same call goes on there`);
+  for await (const { name, log, index, timeindex } of target.segments(topic, place.start, signal)) {
+    if (signal.aborted) return false;
     exported.writes(name);
     for (const [ending, bytes] of [
       ["index", index],
@@ -152,11 +170,12 @@ async function exportSegments(target: LogTarget, topic: string, folder: string):
     }
     end = Math.max(end, endOf(log));
     segments++;
-    progress("segments", segments);
+    done();
   }
   endProgress();
-  exported.end({ start: place.start, end, files });
+  exported.end({ contentType: place.contentType, start: place.start, end, files });
   note(`${segments} segments in ${folder} (${sizeText(files.reduce((sum, { bytes }) => sum + bytes, 0))})`);
+  return true;
 }
 
 async function printRecords(target: LogTarget, topic: string, from: StartPosition): Promise<void> {

@@ -6,7 +6,7 @@ import { feed } from "../feed.ts";
 import { bytesOf, isKept, recordsOfLines, segmentFiles } from "../inputs.ts";
 import { stopSignal } from "../interrupt.ts";
 import { LINES_AS, type LineInput, type LinesAs } from "../lines.ts";
-import { type Ends, endsOf, recordsOfSegments, segmentsInOrder } from "../segment-files.ts";
+import { type Ends, endsOf, recordsOfSegments, segmentsInOrder, toldTypeOf } from "../segment-files.ts";
 import type { LogTarget } from "../target.ts";
 import { isEdge, openTarget } from "../targets.ts";
 import { acked, endProgress, note } from "../terminal.ts";
@@ -46,12 +46,28 @@ export async function takeSegments(
   signal?: AbortSignal,
 ): Promise<void> {
   const { files, start } = segmentsInOrder(given);
-  const place = await target.place(topic);
+  try {
+    await takenOnce(target, topic, files, start, signal);
+  } catch (thrown) {
+    endProgress();
+    if (!signal?.aborted || thrown !== signal.reason) throw thrown;
+    note("stopped before all was done; the same call goes on there");
+  }
+}
+
+async function takenOnce(
+  target: LogTarget,
+  topic: string,
+  files: readonly string[],
+  start: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const place = await target.place(topic, signal);
   const ends = place && place.end > 0 ? await endsOf(files, target.kernel) : undefined;
   const from = Math.max(start, ends?.first.offset ?? 0);
   // A topic that begins behind the files has never had their first records, or has trimmed them: nobody can say which.
-  if (ends && place!.start <= from && (await isThere(target, topic, ends, start))) {
-    if (place!.start < start) await target.trim(topic, start);
+  if (ends && place!.start <= from && (await isThere(target, topic, ends, start, signal))) {
+    if (place!.start < start) await target.trim(topic, start, signal);
     return note(`nothing to do: records ${from} to ${ends.last.offset} are in ${topic} already`);
   }
   if (place && place.end > 0)
@@ -59,30 +75,32 @@ export async function takeSegments(
       `${topic} has had ${place.end} records, so these can't keep their offsets: import into a new topic, or give ` +
         `--append for new offsets`,
     );
-  try {
-    const { records, firstOffset, nextOffset } = await target.take!(topic, files, signal);
-    endProgress();
-    const trimmed = start > firstOffset ? `; those before ${start} were trimmed, and are removed again` : "";
-    if (trimmed) await target.trim(topic, start);
-    const offsets = records > 0 ? `, offsets ${firstOffset} to ${nextOffset - 1}` : "";
-    note(`${records} records imported${offsets}${trimmed}`);
-  } catch (thrown) {
-    endProgress();
-    if (!signal?.aborted || thrown !== signal.reason) throw thrown;
-    note("stopped, and nothing is shown yet; the same call goes on there");
-  }
+  const { records, firstOffset, nextOffset } = await target.take!(topic, files, signal);
+  endProgress();
+  const trimmed = start > firstOffset ? `; those before ${start} were trimmed, and are removed again` : "";
+  if (trimmed) await target.trim(topic, start, signal);
+  const offsets = records > 0 ? `, offsets ${firstOffset} to ${nextOffset - 1}` : "";
+  note(`${records} records imported${offsets}${trimmed}`);
 }
 
 /** Whether the topic has the ends of what the files hold; of those before `start` nothing can be said. */
-async function isThere(target: LogTarget, topic: string, { first, last }: Ends, start: number): Promise<boolean> {
+async function isThere(
+  target: LogTarget,
+  topic: string,
+  { first, last }: Ends,
+  start: number,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
   if (last.offset < start) return false;
   for (const { offset, value, key } of [first, last].filter(({ offset }) => offset >= start)) {
     let found: { readonly valueBytes: Uint8Array | null; readonly keyBytes: Uint8Array | null } | undefined;
     try {
-      for await (const record of target.read(topic, { from: offset, to: offset + 1 })) found = record;
+      for await (const record of target.read(topic, { from: offset, to: offset + 1, signal })) found = record;
     } catch {
+      signal?.throwIfAborted();
       return false;
     }
+    signal?.throwIfAborted();
     const same = (a: Uint8Array | null, b: Uint8Array | null): boolean => Buffer.compare(a ?? EMPTY, b ?? EMPTY) === 0;
     if (!found || !same(found.valueBytes, value) || !same(found.keyBytes, key)) return false;
   }
@@ -142,7 +160,8 @@ export const importCommand: Command = {
     const segments = segmentFiles(paths);
     const [first = "-"] = paths;
     const state = args.state ?? (isKept(first) ? `${path.resolve(first)}.tidemark-import.json` : undefined);
-    const target = await openTarget(args.target, { access: "create", as, token: tokenOf(args.token) });
+    const contentType = segments && toldTypeOf(segments);
+    const target = await openTarget(args.target, { access: "create", as, contentType, token: tokenOf(args.token) });
     try {
       if (segments && target.take && !args.append) {
         const signal = isEdge(args.target) ? stopSignal() : undefined;

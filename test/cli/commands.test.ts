@@ -342,7 +342,6 @@ describe("refusals", () => {
     [["append", "data", "orders", "--as", "yaml"], 2, /records, json, text/],
     [["import", "data", "orders", "nowhere.ndjson"], 1, /nowhere\.ndjson is not there/],
     [["export", "data", "orders", "--to", "kafka"], 2, /OUT is missing/],
-    [["topics", "http://127.0.0.1:9"], 1, /no list/],
     [["completion", "tcsh"], 2, /bash, zsh, fish/],
     [["import", "data", "orders", ".package"], 1, /no \.log file/],
   ])("%j: exit code %i, one line that says why", (args, code, message) => {

@@ -4,6 +4,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, it } from "vitest";
 import { edgeTarget } from "../../cli/edge-target.ts";
+import type { LogTarget } from "../../cli/target.ts";
 import { ownKernel } from "../../cli/targets.ts";
 import { connect } from "../../src/client/index.ts";
 import { readHeader } from "../../src/record/format.ts";
@@ -56,6 +57,55 @@ it("a success that is not the edge's is no place for a read from a time, nor for
   await expect(topic.read({ from: { timestamp: 5 } }).next()).rejects.toMatchObject(foreign);
   await expect(topic.state()).rejects.toMatchObject(foreign);
   await Promise.all([edge.close(), target.close()]);
+});
+
+it("topics are listed page by page; an edge without a list, and what is no edge, are told apart", async () => {
+  const pages = new Map([
+    ["", { streams: ["a", "b/ü"], next: "b/ü" }],
+    ["b/ü", { streams: [], next: "x" }],
+    ["x", { streams: ["y"], next: null }],
+  ]);
+  server = createServer((request, response) => {
+    const { pathname, searchParams } = new URL(request.url!, "http://edge");
+    const page = pathname === "/v1/stream/__ds/streams" ? pages.get(searchParams.get("after")!) : undefined;
+    response.writeHead(page ? 200 : 500).end(JSON.stringify(page));
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const target = edgeTarget(url, undefined, await ownKernel());
+  expect(await target.topics()).toEqual(["a", "b/ü", "y"]);
+  expect(await target.topics(1)).toEqual(["a", "b/ü"]);
+  await target.close();
+  server.close();
+  const earlier = await siteOf(404, '{"error":{"code":"NOT_FOUND","message":"no such resource"}}');
+  await expect(earlier.topics()).rejects.toThrow("is of an earlier version and keeps no list");
+  await earlier.close();
+  server.close();
+  for (const body of ["<html>", "{}", '{"streams":[1],"next":null}', '{"streams":[],"next":5}']) {
+    const other = await siteOf(200, body);
+    await expect(other.topics(), body).rejects.toThrow("not from an edge: check the address");
+    await other.close();
+    server.close();
+  }
+});
+
+it.each<[string, (target: LogTarget, signal: AbortSignal) => Promise<unknown>]>([
+  ["place", (target, signal) => target.place("t", signal)],
+  ["trim", (target, signal) => target.trim("t", 1, signal)],
+  ["take", (target, signal) => target.take!("t", [], signal)],
+  ["segments", (target, signal) => target.segments("t", 0, signal)[Symbol.asyncIterator]().next()],
+])("%s: an interrupt ends it, also while it tries again", async (_, ask) => {
+  const stop = new AbortController();
+  const stopped = new Error("stopped");
+  let seen = 0;
+  const target = await siteOf(
+    503,
+    '{"error":{"code":"CLOSED","message":"busy"}}',
+    () => ++seen === 2 && stop.abort(stopped),
+  );
+  await expect(ask(target, stop.signal)).rejects.toBe(stopped);
+  expect(seen).toBe(2);
+  await target.close();
 });
 
 /** An edge that says that its topic begins and ends there, and gives these answers from offsets. */

@@ -18,7 +18,8 @@ import {
   type Topic,
   type TopicRecord,
 } from "../../src/browser/index.ts";
-import type { openTopic as OpenTopic, TopicEnv } from "../../worker/client/topic.ts";
+import type { TopicEnv } from "../../worker/client/api.ts";
+import type { openTopic as OpenTopic } from "../../worker/client/topic.ts";
 import type { withSchemas as WithSchemas } from "../../worker/library.ts";
 
 // Only their types: in Node they can't be loaded.

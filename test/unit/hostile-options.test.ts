@@ -186,6 +186,13 @@ const OTHERS: Readonly<Record<string, Entry>> = {
       ...{ schema: [], use: [] },
     },
   },
+  "export() of openTopic()": {
+    call: (given) =>
+      openTopic(env as never, "a")
+        .export(given)
+        .next(),
+    fields: { leaderEpoch: [] },
+  },
   "openTopic() with a schema": {
     call: (given) => openTopic(env as never, "a", beside({ schema, version: 2 }, given)),
     fields: TYPING,

@@ -5,6 +5,7 @@ import { readHeader, stampBaseOffset } from "../../src/record/format.ts";
 import type { OutboxJoin } from "../../src/sync/sync-frames.ts";
 import { Archive } from "../../worker/store/segment-archive.ts";
 import type { Sql, SqlRow, SqlValue } from "../../worker/store/sql.ts";
+import type { StreamJudge } from "../../worker/stream/batch-check.ts";
 import { joinOutbox } from "../../worker/stream/join.ts";
 import type { OutboxBounds, Speaker } from "../../worker/stream/outboxes.ts";
 import type { PushTaken } from "../../worker/stream/push.ts";
@@ -58,6 +59,8 @@ export class Edge {
   archive = (): Archive => new Archive(undefined, kernel);
   /** The log's end has moved, or it was closed. */
   onChange: () => void = () => undefined;
+  /** The stream's schema. */
+  judge: StreamJudge | undefined;
   #random = 0;
 
   constructor(
@@ -79,6 +82,7 @@ export class Edge {
       onSealed: () => {},
       abort: (reason) => (this.aborted = reason),
       outboxes: this.bounds,
+      judgeOf: () => this.judge,
     };
     this.stream = (await Stream.load(host)) ?? (await Stream.create(host, { ...STREAM_CONFIG, ...config }));
     return this;

@@ -1,6 +1,8 @@
 /** A push at the edge, over Node's SQLite: which of its batches is named as bad, and what its answer waits for. */
 import { describe, expect, it } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
+import { TidemarkError } from "../../src/errors.ts";
+import { checkBatches } from "../../worker/stream/batch-check.ts";
 import { concat } from "../../src/record/bytes.ts";
 import { readHeader, stampBaseOffset } from "../../src/record/format.ts";
 import { Compactor } from "../../src/log/compaction.ts";
@@ -56,6 +58,66 @@ describe("a bad batch of a push", () => {
     await expect(log.stream.pushes.check(empty)).rejects.toMatchObject({ code: "BAD_REQUEST" });
     const batches = concat(Array.from({ length: 1_001 }, (_, i) => batchAt(i)));
     await expect(log.stream.pushes.check({ ...empty, batches })).rejects.toMatchObject({ code: "TOO_LARGE" });
+  });
+});
+
+describe("a schema that has become narrower since", () => {
+  async function judged(): Promise<{ readonly log: Edge; readonly narrow: () => void }> {
+    const log = new Edge();
+    let isNarrow = false;
+    const judge = (): void => {
+      if (isNarrow) throw new TidemarkError("SCHEMA_MISMATCH", "not any more", { record: 0 });
+    };
+    log.judge = { batch: judge, body: judge, append: (_, append) => append() };
+    await log.open();
+    return { log, narrow: () => (isNarrow = true) };
+  }
+
+  it("a push that was taken is acknowledged again; a new one is refused, but for who may not speak", async () => {
+    const { log, narrow } = await judged();
+    await log.join();
+    const batches = [batchAt(0, 2), batchAt(2)];
+    await log.push(batches);
+    narrow();
+    expect(await log.push(batches)).toMatchObject({ duplicate: true, next: 3, lastOffset: 2 });
+    const previous = readHeader(batches[1]!).crc;
+    await expect(log.push([batchAt(3), batchAt(4)], { previous })).rejects.toMatchObject({
+      code: "SCHEMA_MISMATCH",
+      details: { index: 0, record: 0 },
+    });
+    await expect(log.push([batchAt(3)], { previous, generation: 0 })).rejects.toMatchObject({ code: "FENCED_LEADER" });
+    expect(log.stream.log.logEndOffset).toBe(3);
+    // Beside another fault the first one is named at once.
+    const spoiled = batchAt(4);
+    spoiled[40]! ^= 1;
+    await expect(log.push([batchAt(3), spoiled], { previous })).rejects.toMatchObject({ code: "SCHEMA_MISMATCH" });
+  });
+
+  it("a batch that was appended is a duplicate; with its producer forgotten it is refused, and never new", async () => {
+    const { log, narrow } = await judged();
+    const { stream } = log;
+    const batch = batchAt(0, 2);
+    await stream.appendBatches([batch.slice()], undefined);
+    narrow();
+    const sending = await checkBatches(kernel, [batch], stream);
+    expect(sending).toEqual({ resentSince: 0 });
+    const asked = { fromZero: true } as const;
+    expect(await checkBatches(kernel, [batch], stream, asked)).toEqual({ ...asked, resentSince: 0 });
+    expect(await stream.appendBatches([batch.slice()], undefined, sending)).toMatchObject([
+      { baseOffset: 0, duplicate: true },
+    ]);
+    for (const other of [batchAt(2), batchAt(0, 1), batchAt(0, 2, "v", 8), batchAt(0, 2, "v", -1)])
+      await expect(checkBatches(kernel, [batch, other], stream)).rejects.toMatchObject({
+        code: "SCHEMA_MISMATCH",
+        details: { batch: 1, record: 0 },
+      });
+    expect(stream.log.logEndOffset).toBe(2);
+    const others = Array.from({ length: 1_000 }, (_, i) => batchAt(0, 1, "v", 100 + i));
+    await stream.appendBatches(others, undefined);
+    await expect(stream.appendBatches([batch.slice()], undefined, sending)).rejects.toMatchObject({
+      code: "OUT_OF_ORDER_SEQUENCE",
+      details: { unknownProducer: true },
+    });
   });
 });
 

@@ -19,45 +19,40 @@ import { type ProducerAck, type ProducerBatchAck, Producer } from "../../src/del
 import type { AnyBatch, PlainRecord } from "../../src/delivery/read-record.ts";
 import type { ReaderOptions, ReadSource } from "../../src/delivery/reader.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
-import type {
-  LogAppendOptions,
-  AppendResult,
-  CompactionSettings,
-  Fetched,
-  FetchOptions,
-  RetentionSettings,
-  StartPosition,
-} from "../../src/log/types.ts";
+import type { LogAppendOptions, AppendResult, Fetched, FetchOptions, StartPosition } from "../../src/log/types.ts";
 import { pauseMs } from "../../src/log/back-off.ts";
 import { checkCompaction, checkRetention, DEFAULT_SETTINGS } from "../../src/log/limits.ts";
-import { callback, type Check, checkOptions, elsewhere, flag, refused, wellFormed } from "../../src/topic/check.ts";
+import {
+  callback,
+  type Check,
+  checkOptions,
+  elsewhere,
+  flag,
+  integer,
+  refused,
+  wellFormed,
+} from "../../src/topic/check.ts";
 import { keptRecord, type RecordInput, recordOf, recordsOf } from "../../src/topic/input.ts";
 import { APPEND_OPTIONS, BATCH_BYTES, PRODUCER_OPTIONS, producerIdOf, TYPING } from "../../src/topic/options.ts";
 import { batchesOf, readingOf } from "../../src/topic/reading.ts";
-import { checkSerializer, type Serializer, type SerializerChoice, serializerOf } from "../../src/topic/serializer.ts";
-import type {
-  EventAppends,
-  EventCalls,
-  EventInput,
-  EventMap,
-  EventRecord,
-  EventTypes,
-} from "../../src/typed/events.ts";
+import { checkSerializer, type Serializer, serializerOf } from "../../src/topic/serializer.ts";
+import type { EventAppends, EventMap, EventTypes } from "../../src/typed/events.ts";
 import type { Middleware } from "../../src/typed/middleware.ts";
 import type { InferInput, InferOutput, StandardSchema } from "../../src/typed/standard-schema.ts";
 import type { AnyProducer } from "../../src/typed/typed-producer.ts";
 import { type TypedTopic, typedTopic } from "../../src/typed/typed-topic.ts";
-import type { GivenTyping, TypedOptions } from "../../src/typed/typing.ts";
+import type { GivenTyping } from "../../src/typed/typing.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
 import { viewOf } from "../../src/record/bytes.ts";
 import { CRC_AT, CRC_FROM, PRODUCER_ID_AT, RECORD_COUNT_AT } from "../../src/record/format.ts";
+import { gatheredSegments } from "../../src/store/gathered-segments.ts";
+import { type KafkaFiles, LEADER_EPOCH_MAX } from "../../src/store/kafka-files.ts";
 import type { ImportResult } from "../../src/store/segment-files.ts";
 import type { ImportedFile } from "../../src/topic/imported-files.ts";
 import { type SegmentUpload, uploadSegments } from "../../src/topic/segment-upload.ts";
 import { BATCHES_TYPE } from "../wire/accept.ts";
 import { describeCompaction, describeRetention } from "../wire/policies.ts";
 import type { EdgeWireError } from "../errors.ts";
-import type { Env } from "../env.ts";
 import { OPEN_TENANT, streamObject } from "../rpc/stubs.ts";
 import { IMPORT_HEADER, PATH_HEADER, TENANT_HEADER } from "../rpc/internal-headers.ts";
 import { edgeKernel } from "../kernel.ts";
@@ -67,71 +62,14 @@ import { wireErrorOf } from "../wire/http.ts";
 import { formatOffset, offsetIn } from "../wire/offsets.ts";
 import { forgetManifest, readThrough } from "../front/archived-reads.ts";
 import { Watch } from "../rpc/watch.ts";
-
-/** The bindings that a topic needs. The rest of `Env` is for requests from outside. */
-export type TopicEnv = Pick<Env, "LOGS" | "SEGMENTS">;
-
-export interface EdgeTopicOptions<V> {
-  /** The tenant that owns the log. Default: the tenant of requests without a token, "dev". */
-  readonly tenant?: string | undefined;
-  /**
-   * "json" (default), "text", "bytes", or your own. A log that does not exist is made with the content type that fits.
-   */
-  readonly serializer?: SerializerChoice<V> | undefined;
-  readonly codec?: "none" | "gzip" | undefined;
-  readonly idempotent?: boolean | undefined;
-  /** Retention of a log that is made by this handle. A log that exists keeps its own. */
-  readonly retention?: RetentionSettings | undefined;
-  readonly compaction?: CompactionSettings | undefined;
-  /** Around appends and reads, the outermost first; `use()` adds more. docs/typed.md */
-  readonly use?: readonly Middleware[] | undefined;
-}
-
-export interface EdgeAppendOptions {
-  /** Append only if the log's end is still this offset, else OFFSET_CONFLICT. */
-  readonly ifEnd?: number | undefined;
-}
-
-/** A topic whose values fit a schema: docs/typed.md. */
-export interface TypedEdgeTopicOptions<S extends StandardSchema | EventTypes>
-  extends EdgeTopicOptions<unknown>, TypedOptions<S, PlainRecord<unknown>> {}
-
-/** `I` is what may be appended and `R` a record as read; they differ in a topic with a schema. */
-export interface EdgeTopic<V = unknown, I = RecordInput<V>, R = PlainRecord<V>> {
-  readonly name: string;
-  /** Resolves when the record is durable. Un-awaited appends batch themselves. */
-  append(record: I, options?: EdgeAppendOptions): Promise<ProducerAck>;
-  /**
-   * Appends all records or none, as one batch with one ack. Its `offset` is the last record's, its `baseOffset` the
-   * first one's.
-   */
-  appendBatch(records: readonly I[], options?: EdgeAppendOptions): Promise<ProducerBatchAck>;
-  read(options?: ReaderOptions): AsyncIterableIterator<R>;
-  readBatches(options?: ReaderOptions): AsyncIterableIterator<AnyBatch<V>>;
-  /** Adds middleware, inside of what is there: for what this handle appends and reads from now on. */
-  use(middleware: Middleware): this;
-  /**
-   * Takes Kafka's .log files, or what export() of another host's topic gives, into a log that is empty or new. Records
-   * keep their offsets, and become visible at once when all are there; the same call again goes on where an earlier one
-   * ended. INVALID_ARGUMENT (reason "filled": the log has had records; "fork"), INVALID_BATCH (damage: file, position,
-   * from, to), UNSUPPORTED_FORMAT (a codec but gzip, transactions, message format 0 or 1), BATCH_TOO_LARGE,
-   * QUOTA_EXCEEDED: the log is as it was. OFFSET_CONFLICT (reason "replaced"): another import of this log was begun.
-   * OUTCOME_UNKNOWN: the object was reset, and the same call goes on.
-   */
-  importSegments(files: Iterable<ImportedFile>, options?: SegmentUpload): Promise<ImportResult>;
-  /** Where the log begins and ends. Undefined for a log that was never written. */
-  state(): Promise<
-    { readonly logStartOffset: number; readonly logEndOffset: number; readonly closed: boolean } | undefined
-  >;
-}
-
-/** A topic of `events({ … })`: `emit` appends an event, and a record that is read has its `type`. */
-export type EdgeEventTopic<M extends EventMap> = EdgeTopic<
-  unknown,
-  EventInput<M>,
-  EventRecord<M, PlainRecord<unknown>>
-> &
-  EventCalls<M, EdgeAppendOptions, ProducerAck>;
+import type {
+  EdgeAppendOptions,
+  EdgeEventTopic,
+  EdgeTopic,
+  EdgeTopicOptions,
+  TopicEnv,
+  TypedEdgeTopicOptions,
+} from "./api.ts";
 
 export function openTopic<M extends EventMap>(
   env: TopicEnv,
@@ -159,6 +97,8 @@ const tenant: Check = (field, value) => {
   wellFormed(field, value);
   if (value === "") throw refused(field, value, "a text that is not empty");
 };
+const anOffset = integer(0);
+const EXPORT_OPTIONS = { leaderEpoch: integer(0, LEADER_EPOCH_MAX) };
 const OPTIONS = {
   ...Object.fromEntries(TYPING.map((name) => [name, elsewhere])),
   tenant,
@@ -350,6 +290,45 @@ class Topic<V> implements EdgeTopic<V> {
     });
   }
 
+  // --- export and trim ---------------------------------------------------------------------------------------------
+
+  export(options: { readonly leaderEpoch?: number | undefined } = {}): AsyncIterableIterator<KafkaFiles> {
+    checkOptions("export()", options, EXPORT_OPTIONS);
+    return this.#export(options.leaderEpoch);
+  }
+
+  async *#export(leaderEpoch: number | undefined): AsyncGenerator<KafkaFiles> {
+    const { logStartOffset: from, logEndOffset: end } = (await this.state()) ?? { logStartOffset: 0, logEndOffset: 0 };
+    yield* gatheredSegments({
+      kernel: await edgeKernel(),
+      from,
+      end,
+      leaderEpoch,
+      batches: async (offset) => {
+        const { bytes, nextOffset } = await this.#fetch(offset, {}).catch((thrown: unknown) => {
+          const { code, details } = TidemarkError.from(thrown);
+          const start = Number(details["logStartOffset"]);
+          if (code !== "OFFSET_OUT_OF_RANGE" || !(start > offset)) throw thrown;
+          return { bytes: new Uint8Array(0), nextOffset: start };
+        });
+        if (nextOffset <= offset) throw deleted(this.name);
+        return { bytes, nextOffset };
+      },
+    });
+  }
+
+  async trim(offset: number): Promise<void> {
+    anOffset("offset", offset);
+    const response = await this.#post("", { [H.trim]: formatOffset(offset) }, new Uint8Array(0));
+    if (response.status === 404)
+      throw new TidemarkError("UNKNOWN_TOPIC", `there is no topic ${this.name}: the first append makes it`, {
+        topic: this.name,
+      });
+    if (!response.ok) throw heldOr(await errorOf(response));
+    await response.body?.cancel();
+    forgetManifest(this.#tenant, this.#path);
+  }
+
   #post(query: string, headers: Record<string, string>, body: Uint8Array): Promise<Response> {
     return this.#ask("POST", query, headers, body).catch((thrown: unknown) => {
       throw new TidemarkError("OUTCOME_UNKNOWN", "the log's object was reset", {}, { cause: thrown });
@@ -483,6 +462,10 @@ function known(wire: Pick<EdgeWireError, "code" | "message"> & Partial<EdgeWireE
   // The edge's code has no equal in the library. The details name it.
   return error.code === "INTERNAL" ? error.with({ httpCode: wire.code, status }) : error;
 }
+
+/** Forks keep the log whole: that is about the call, and nothing of the edge's. */
+const heldOr = (error: TidemarkError): TidemarkError =>
+  error.details["reason"] === "held" ? new TidemarkError("INVALID_ARGUMENT", error.message, error.details) : error;
 
 const deleted = (topic: string): TidemarkError =>
   new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} was deleted`, { topic });

@@ -12,11 +12,12 @@ import { STREAM_PREFIX } from "../wire/paths.ts";
 import { callerOf } from "./auth.ts";
 import { bodyIn, isReading } from "./forward.ts";
 import { checkBody, type Seen } from "./request-limits.ts";
+import { LIST_PATH, streamList } from "./stream-list.ts";
 
 const KEYS_PATH = `${STREAM_PREFIX}__ds/jwks.json`;
 const INTERNAL = /^x-tidemark-/i;
 
-/** Requests below the reserved prefix: subscriptions, and the key that signs their webhooks. */
+/** Requests below the reserved prefix: subscriptions, the key that signs their webhooks, and the list of streams. */
 export async function subscriptionResponse(
   request: Request,
   env: Env,
@@ -24,6 +25,7 @@ export async function subscriptionResponse(
   pathname: string,
 ): Promise<Response> {
   if (isReading(request) && pathname === KEYS_PATH) return jwksResponse(env);
+  if (isReading(request) && pathname === LIST_PATH) return streamList(request, env);
   const call = subscriptionCallOf(request.method, pathname);
   checkBody(seen);
   const headers = new Headers([...request.headers].filter(([name]) => !INTERNAL.test(name)));

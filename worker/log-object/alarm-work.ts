@@ -126,7 +126,7 @@ export class AlarmWork {
   async trim(stream: Stream, offset: number): Promise<void> {
     const { start } = stream;
     try {
-      await stream.log.trim(offset);
+      await stream.trim(offset);
     } catch (thrown) {
       if (TidemarkError.from(thrown).details["poisoned"]) this.#host.abort(String(thrown));
       throw thrown;

@@ -28,8 +28,8 @@ export async function appendBatches(
   sending: Sending = {},
 ): Promise<Answer> {
   const batches = splitBatches(body).map((batch) => batch.slice());
-  await checkBatches(kernel, batches, stream);
-  const results = await stream.appendBatches(batches, ifEnd, sending);
+  const checked = await checkBatches(kernel, batches, stream, sending);
+  const results = await stream.appendBatches(batches, ifEnd, checked);
   const next = results.at(-1)!.lastOffset + 1;
   const appended = results.map(({ baseOffset, lastOffset, duplicate, leaderEpoch }) => ({
     baseOffset,

@@ -9,12 +9,14 @@
  */
 import { BATCHES_TYPE, isRecordsOf } from "../wire/accept.ts";
 import { appendBatches } from "./batches-dialect.ts";
+import { TidemarkError } from "../../src/errors.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
 import { quoted } from "../wire/fields.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 import type { Answer } from "../wire/http.ts";
 import { edgeKernel } from "../kernel.ts";
 import type { Counters } from "../telemetry/counters.ts";
+import type { AppendOutcome, AppendRequest } from "../stream/appends.ts";
 import { mediaType } from "../stream/media-type.ts";
 import { readBody } from "../wire/request-body.ts";
 import type { WriterProducer } from "../stream/writer-state.ts";
@@ -70,10 +72,6 @@ export async function trimTo(stream: Stream, request: Request, work: Trimming): 
   const offset = numberedOffset(request.headers.get(H.trim)!, H.trim);
   if ((await readBody(request)).length > 0) throw badRequest(`a POST with ${H.trim} has no body`);
   if (isClosing(request.headers)) throw badRequest(`a POST with ${H.trim} closes nothing: send ${H.closed} by itself`);
-  if (stream.config.fork)
-    throw new EdgeError("CONFLICT", "a fork can't be trimmed: what stands before its fork point is its source's", {
-      reason: "fork",
-    });
   if (stream.isHeld)
     throw new EdgeError("CONFLICT", "forks read from this stream, so all of it stays until they are deleted", {
       reason: "held",
@@ -88,6 +86,10 @@ const positionsOf = ({ tail, start }: Stream): Record<string, string> => ({
   [H.start]: formatOffset(start),
 });
 
+/** What does not fit the schema may have been appended before the schema was this one. */
+const repeatOf = (stream: Stream, request: AppendRequest, thrown: unknown): Promise<AppendOutcome> | undefined =>
+  TidemarkError.from(thrown).code === "SCHEMA_MISMATCH" ? stream.repeated(request) : undefined;
+
 export async function appendTo(
   stream: Stream,
   asked: AppendAsked,
@@ -101,11 +103,14 @@ export async function appendTo(
     return answer;
   }
   const isLines = contentType !== undefined && isRecordsOf(contentType, stream.config.contentType);
-  const append = () => stream.append({ ...asked, body, isLines });
+  const request = { ...asked, body, isLines };
+  const append = () => stream.append(request);
   const { judge, config } = stream;
   // An empty body closes the stream.
   const { nextOffset, closed, duplicate, producer } = await (judge && body.length > 0
-    ? judge.append({ body, contentType: config.contentType, isLines }, append)
+    ? judge
+        .append({ body, contentType: config.contentType, isLines }, append)
+        .catch(async (thrown: unknown) => (await repeatOf(stream, request, thrown)) ?? Promise.reject(thrown))
     : append());
   counters.append(body.length, duplicate);
   const headers: Record<string, string> = { [H.next]: formatOffset(nextOffset) };

@@ -290,12 +290,12 @@ export class LogSockets {
     const kernel = await edgeKernel();
     // The batches are views: nobody else uses the message, and the log may write into it.
     const batches = splitBatches(read.batches);
-    await checkBatches(kernel, batches, stream);
+    const sending = await checkBatches(kernel, batches, stream);
     session.pending += length;
     const started = Date.now();
     // Not awaited, so that the next frame can join the same group commit.
     void stream
-      .appendBatches(batches, read.ifEnd)
+      .appendBatches(batches, read.ifEnd, sending)
       .then((results) => {
         const appended = results.map(({ baseOffset, lastOffset, duplicate, leaderEpoch }) => ({
           baseOffset,

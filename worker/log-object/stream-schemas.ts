@@ -28,16 +28,22 @@ type AnySchema = StandardSchema | EventTypes;
 export type StreamSchemaMap = Readonly<Record<string, AnySchema | Omit<TypedOptions<AnySchema>, "onInvalid">>>;
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-const SERIALIZERS = { json: serializerOf("json"), text: serializerOf("text"), bytes: serializerOf("bytes") };
+/** What a schema is asked about. A text that is no UTF-8 is none: a reader's U+FFFD would be judged in its place. */
+const VALUES = {
+  json: (bytes: Uint8Array): unknown => serializerOf("json").deserialize(bytes),
+  text: (bytes: Uint8Array): unknown => decoder.decode(bytes),
+  bytes: (bytes: Uint8Array): unknown => bytes,
+};
 const NO_HEADERS: readonly Header[] = [];
 
-type Kind = keyof typeof SERIALIZERS;
-const kindOf = (contentType: string): Kind =>
-  mediaType(contentType) === "application/json" ? "json" : contentType.startsWith("text/") ? "text" : "bytes";
+type Kind = keyof typeof VALUES;
+function kindOf(contentType: string): Kind {
+  const type = mediaType(contentType);
+  return type === "application/json" ? "json" : type.startsWith("text/") ? "text" : "bytes";
+}
 
-/** The messages of a body. Undefined for one that is not JSON: the append itself refuses that. */
-function messagesOf(body: Uint8Array, kind: Kind): readonly unknown[] | undefined {
-  if (kind !== "json") return [kind === "text" ? new TextDecoder().decode(body) : body];
+/** The messages of a body of JSON. Undefined for one that is none: the append itself refuses that. */
+function messagesOf(body: Uint8Array): readonly unknown[] | undefined {
   try {
     const parsed: unknown = JSON.parse(decoder.decode(body));
     return Array.isArray(parsed) ? parsed : [parsed];
@@ -67,9 +73,9 @@ class StreamSchema implements StreamJudge {
   #record(kind: Kind, value: Uint8Array | null, headers: readonly Header[]): Judged | Promise<Judged> {
     if (value === null) return this.#typing.read(null, headers, true);
     try {
-      return this.#typing.read(SERIALIZERS[kind].deserialize(value), headers, false);
+      return this.#typing.read(VALUES[kind](value), headers, false);
     } catch (cause) {
-      return mismatch(String(cause), cause);
+      return mismatch(kind === "text" ? "it is no text: its bytes are not UTF-8" : String(cause), cause);
     }
   }
 
@@ -90,7 +96,8 @@ class StreamSchema implements StreamJudge {
         judged.push(this.#record(kind, line.value, line.headers ?? NO_HEADERS));
       return this.#all(judged, "record");
     }
-    const messages = messagesOf(body, kind) ?? [];
+    if (kind !== "json") return this.#all([this.#record(kind, body, NO_HEADERS)], "message");
+    const messages = messagesOf(body) ?? [];
     return this.#all(
       messages.map((value) => this.#typing.read(value, NO_HEADERS, false)),
       "message",

@@ -19,6 +19,8 @@ export interface SubscriptionPeer {
   created(tenant: string, stream: StreamTold): Promise<boolean>;
   moved(tenant: string, stream: StreamTold): Promise<void>;
   removed(path: string, id: string): Promise<void>;
+  /** Paths of the tenant's streams behind `after`, in order, at most `limit`. */
+  paths(after: string, limit: number): Promise<readonly string[]>;
   signingKey(): Promise<SigningKey>;
 }
 

@@ -100,6 +100,20 @@ export class Appends {
     );
   }
 
+  /** Changes nothing. Undefined if the request is no repeat, or can't be taken for another reason. */
+  repeated(request: AppendRequest): Promise<AppendOutcome> | undefined {
+    const { producer, sending } = request;
+    if (!producer || this.#stream.store.isEnded) return undefined;
+    try {
+      if (this.#stream.closed) return Promise.resolve(this.#appendToClosed(request));
+      if (this.#isOther(request)) return undefined;
+      const repeated = this.#host.state.admit(producer, sending);
+      return repeated === undefined ? undefined : this.#duplicate({ ...producer, seq: repeated });
+    } catch {
+      return undefined;
+    }
+  }
+
   async #encodeLarge(request: AppendRequest): Promise<readonly Uint8Array[] | undefined> {
     // An append that is refused anyway need not be encoded first.
     if (request.body.length <= ENCODE_SLICE_BYTES || this.#stream.closed || this.#isOther(request)) return undefined;

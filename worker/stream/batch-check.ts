@@ -3,6 +3,7 @@
  * other dialects could not handle.
  */
 import { TidemarkError } from "../../src/errors.ts";
+import type { Sending } from "../../src/log/producer-state.ts";
 import type { PackingKernel } from "../../src/kernel/types.ts";
 import { CODEC_MASK, readHeader } from "../../src/record/format.ts";
 import { decodeBatch, type RecordBatch } from "../../src/record/record-batch.ts";
@@ -35,6 +36,8 @@ export interface CheckedStream {
   readonly config: { readonly contentType: string };
   /** True for records that an edge has stored before: their headers may be the server's. */
   readonly takesReserved?: boolean;
+  /** The offset at which the log has this batch already. Undefined if it is new, or can't be taken. */
+  holds?(batch: Uint8Array, sending: Sending): number | undefined;
 }
 
 export const BATCHES_MAX = 1000;
@@ -45,23 +48,33 @@ const UNPACKED_BYTES = 2 * 1024 * 1024;
 /** Cost of one record in addition to its bytes, in bytes. */
 const RECORD_COST_BYTES = 64;
 
-/** Checks all batches of a request. Other streams of this isolate get a turn after each slice of work. */
+/**
+ * Checks all batches of a request, and gives what is to be said of them to the log. Other streams of this isolate get a
+ * turn after each slice of work.
+ *
+ * The schema may have changed since a batch was appended, so a repeat of it need not fit. It is given the offset at
+ * which it is there: a log that has forgotten its producer by then refuses it, and does not take it as new.
+ */
 export async function checkBatches(
   kernel: PackingKernel,
   batches: readonly Uint8Array[],
   stream: CheckedStream,
-): Promise<void> {
+  sending: Sending = {},
+): Promise<Sending> {
   if (batches.length === 0) throw badRequest(`an append has 1 to ${BATCHES_MAX} batches`);
   if (batches.length > BATCHES_MAX) throw new EdgeError("TOO_LARGE", `an append has at most ${BATCHES_MAX} batches`);
   const headers = batches.map((batch) => readHeader(batch));
   const records = headers.reduce((sum, { recordCount }) => sum + Math.max(0, recordCount), 0);
   if (records > RECORDS_MAX) throw new EdgeError("TOO_LARGE", `a request has at most ${RECORDS_MAX} records`);
   let work = 0;
+  let { resentSince } = sending;
   for (const [i, batch] of batches.entries()) {
     const { attributes, recordCount } = headers[i]!;
     work += ((attributes & CODEC_MASK) === 0 ? batch.length : UNPACKED_BYTES) + recordCount * RECORD_COST_BYTES;
     await checkBatch(kernel, batch, stream).catch((thrown: unknown) => {
       const { code, message, details } = EdgeError.from(thrown);
+      const held = code === "SCHEMA_MISMATCH" ? stream.holds?.(batch, sending) : undefined;
+      if (held !== undefined) return (resentSince = Math.min(held, resentSince ?? held));
       throw EdgeError.isOne(thrown)
         ? new EdgeError(code, message, { ...details, batch: i }, { cause: thrown })
         : thrown;
@@ -70,6 +83,7 @@ export async function checkBatches(
     work = 0;
     await turn();
   }
+  return resentSince === undefined ? sending : { ...sending, resentSince };
 }
 
 /**

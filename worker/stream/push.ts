@@ -32,6 +32,8 @@ export interface CheckedPush {
   readonly batches: readonly Uint8Array[];
   readonly bytes: number;
   readonly asked: PushAsked;
+  /** SCHEMA_MISMATCH, for a push that is not a repeat of one that was taken. */
+  readonly mismatch: unknown;
 }
 
 export interface PushTaken extends Pushed {
@@ -61,18 +63,21 @@ export class Pushes {
     }
   }
 
-  /** Checks each batch. The error names the first bad one. */
+  /**
+   * Checks each batch. The error names the first bad one. Whether the schema refuses what it took once is not said yet:
+   * a repeat of that is acknowledged.
+   */
   async check(push: Push): Promise<CheckedPush> {
     const batches = splitBatches(push.batches);
-    const headers = await this.#checked(batches, push);
+    const { headers, mismatch } = await this.#checked(batches, push);
     const { expected, at, readTo, previous } = push;
     const records = headers.reduce((sum, { recordCount }) => sum + recordCount, 0);
     const asked = { expected, at, readTo, previous, records, lastCrc: headers.at(-1)!.crc };
-    return { batches, bytes: push.batches.length, asked };
+    return { batches, bytes: push.batches.length, asked, mismatch };
   }
 
   /** Judges and queues the push in the turn of the call, unless the stream is being closed. */
-  async take(speaker: Speaker, { batches, bytes, asked }: CheckedPush): Promise<PushTaken> {
+  async take(speaker: Speaker, { batches, bytes, asked, mismatch }: CheckedPush): Promise<PushTaken> {
     const { outboxes, appends } = this.#host;
     let grant: Grant | undefined;
     try {
@@ -83,6 +88,7 @@ export class Pushes {
           const verdict = outboxes.admit(speaker, asked, highWatermark, logStartOffset);
           if ("refusal" in verdict) throw outboxRefusal(verdict.refusal);
           if ("repeats" in verdict) return this.#repeated(speaker.outbox, verdict.repeats);
+          if (mismatch !== undefined) throw mismatch;
           grant = verdict.grant;
           return undefined;
         },
@@ -94,7 +100,10 @@ export class Pushes {
   }
 
   /** Checks each batch by itself. The error names the first bad one. */
-  async #checked(batches: readonly Uint8Array[], { at }: Push): Promise<BatchHeader[]> {
+  async #checked(
+    batches: readonly Uint8Array[],
+    { at }: Push,
+  ): Promise<{ readonly headers: BatchHeader[]; readonly mismatch?: unknown }> {
     const { kernel, log } = this.#host;
     const headers: BatchHeader[] = [];
     let bad: unknown;
@@ -112,15 +121,18 @@ export class Pushes {
       bad = withIndex(thrown, headers.length);
     }
     // A batch before the bad one may be wrong in another way.
+    let mismatch: unknown;
     if (headers.length > 0 || !bad)
       await checkBatches(kernel, batches.slice(0, bad ? headers.length : undefined), this.#host).catch(
         (thrown: unknown) => {
-          const { batch } = EdgeError.from(thrown).details;
+          const { code, details } = EdgeError.from(thrown);
+          const { batch } = details;
+          if (!bad && code === "SCHEMA_MISMATCH") return void (mismatch = withIndex(thrown, Number(batch)));
           throw batch === undefined ? thrown : withIndex(thrown, Number(batch));
         },
       );
     if (bad) throw bad;
-    return headers;
+    return { headers, mismatch };
   }
 
   async #repeated(outbox: string, { generation, next, lastOffset }: OutboxEntry): Promise<PushTaken> {

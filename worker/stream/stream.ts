@@ -285,6 +285,26 @@ export class Stream {
     return this.#appends.appendBatches(batches, ifEnd, sending);
   }
 
+  /**
+   * The answer for a request that its producer has made before; undefined if it is new, or would be refused. It does
+   * not depend on what the body says.
+   */
+  repeated(request: AppendRequest): Promise<AppendOutcome> | undefined {
+    return this.#appends.repeated(request);
+  }
+
+  /** The offset at which the log has this batch already. Undefined if it is new, or can't be taken. */
+  holds(batch: Uint8Array, sending: Sending): number | undefined {
+    try {
+      // No log ends there, so a batch that is new is refused. A repeat is recognised before that.
+      const { baseOffset, done } = this.log.offer(batch, { ...sending, ifEnd: -1 });
+      done.catch(() => undefined);
+      return baseOffset;
+    } catch {
+      return undefined;
+    }
+  }
+
   /** The beginning of a new stream: its first records, and whether it is closed at once. */
   begin(batches: readonly Uint8Array[], closed: boolean): Promise<void> {
     return this.#appends.begin(batches, closed);
@@ -318,7 +338,19 @@ export class Stream {
 
   get start(): number {
     const { fork } = this.#config;
-    return fork ? (fork.start ?? 0) : this.log.logStartOffset;
+    const { logStartOffset } = this.log;
+    // A fork whose own first records are gone has none of its source's either: a log has no gap at its front.
+    return fork && logStartOffset <= fork.offset ? (fork.start ?? 0) : logStartOffset;
+  }
+
+  /**
+   * Removes the records before this offset. Those that a fork has from its source stay there, and are the fork's no
+   * more.
+   */
+  async trim(offset: number): Promise<void> {
+    const { fork } = this.#config;
+    if (!fork || offset > fork.offset) return this.log.trim(offset);
+    if (offset > this.start) this.save({ fork: { ...fork, start: offset } });
   }
 
   /** A read must begin at a record that is there, or at the end. */

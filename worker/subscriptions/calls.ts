@@ -42,7 +42,9 @@ const BY_NAME = new Map<string, SubscriptionAction>(
 const NO_CALL =
   "a subscription takes PUT, GET, DELETE; POST to …/claim, …/ack, …/callback, …/release, " +
   "…/streams; DELETE of …/streams/<path>";
-const NO_RESOURCE = "no such resource: subscriptions are at __ds/subscriptions/<id>, keys at __ds/jwks.json";
+const NO_RESOURCE =
+  "no such resource: subscriptions are at __ds/subscriptions/<id>, keys at __ds/jwks.json, " +
+  "the list of streams at __ds/streams";
 const NO_WAKE_TOKEN = "this call needs the token of the wake: callback_token of the webhook, or token of the claim";
 
 /** Throws NOT_FOUND for a URL that is not a subscription's, METHOD_NOT_ALLOWED for a call that does not exist. */

@@ -140,6 +140,10 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     this.#links.removed(path, id);
   }
 
+  async paths(after: string, limit: number): Promise<readonly string[]> {
+    return this.#store.pathsAfter(after, limit);
+  }
+
   async signingKey(): Promise<SigningKey> {
     const known = this.#store.secret("signing");
     if (known !== undefined) return JSON.parse(known) as SigningKey;

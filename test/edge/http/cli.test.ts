@@ -77,6 +77,58 @@ it("appends, shows, exports and imports; offsets and bytes are those of a folder
   });
 });
 
+it("lists the topics that the token may read, page by page", async () => {
+  const names = ["lists/a", "lists/b c", "lists/ü", "other"];
+  for (const name of names) await program.goodBeside(["append", worker.url, name, "-q"], { input: lines(1), env });
+  const all = JSON.parse(await program.goodBeside(["topics", worker.url, "--json"], { env })) as string[];
+  expect(all).toEqual(expect.arrayContaining(names));
+  const scoped = { TIDEMARK_TOKEN: program.good(["token", "--secret", SECRET, "--scope", "read:lists/*"]).trim() };
+  expect(await program.goodBeside(["topics", worker.url], { env: scoped })).toBe("lists/a\nlists/b c\nlists/ü\n");
+  const page = async (query: string): Promise<unknown> => {
+    const headers = { authorization: `Bearer ${env.TIDEMARK_TOKEN}` };
+    const answer = await fetch(`${worker.url}/v1/stream/__ds/streams${query}`, { headers });
+    return answer.status === 200 ? answer.json() : answer.status;
+  };
+  expect(await page("?after=lists/a&limit=2")).toEqual({ streams: names.slice(1, 3), next: "lists/ü" });
+  expect(await Promise.all(["?limit=0", "?limit=1001", "?limit=x"].map(page))).toEqual([400, 400, 400]);
+  expect((await fetch(`${worker.url}/v1/stream/__ds/streams`)).status).toBe(401);
+  // What is deleted is not listed.
+  const headers = { authorization: `Bearer ${env.TIDEMARK_TOKEN}` };
+  await fetch(`${worker.url}/v1/stream/lists/a`, { method: "DELETE", headers });
+  expect(await program.goodBeside(["topics", worker.url], { env: scoped })).toBe("lists/b c\nlists/ü\n");
+  expect(await program.beside(["info", worker.url, "lists/a"], { env: scoped })).toMatchObject({
+    status: 1,
+    stderr: expect.stringMatching(/there is no topic lists\/a .*; there are lists\/b c, lists\/ü/) as string,
+  });
+});
+
+it("a stream's content type comes along with its segments, whatever its first values look like", async () => {
+  const put = async (name: string, type: string, ...bodies: (string | Uint8Array)[]) => {
+    const headers = { authorization: `Bearer ${env.TIDEMARK_TOKEN}`, "content-type": type };
+    await fetch(`${worker.url}/v1/stream/${name}`, { method: "PUT", headers });
+    for (const body of bodies)
+      await fetch(`${worker.url}/v1/stream/${name}`, { method: "POST", headers, body: body as BodyInit });
+  };
+  const typeOf = async (name: string): Promise<unknown> =>
+    (JSON.parse(await program.goodBeside(["info", worker.url, name, "--json"], { env })) as { contentType: string })
+      .contentType;
+  for (const [name, type, ...bodies] of [
+    ["types/text", "text/plain; charset=utf-8", "42", "no JSON"],
+    ["types/json", "application/json", "1"],
+    ["types/bytes", "application/octet-stream", "42", Uint8Array.of(0xff)],
+  ] as const) {
+    await put(name, type, ...bodies);
+    await program.goodBeside(["export", worker.url, name, name, "--to", "kafka"], { env });
+    await program.goodBeside(["import", worker.url, `${name}-copy`, name], { env });
+    await program.goodBeside(["import", worker.url, `${name}-added`, name, "--append"], { env });
+    expect([await typeOf(`${name}-copy`), await typeOf(`${name}-added`)]).toEqual([type, type]);
+    expect(await program.goodBeside(["export", worker.url, `${name}-copy`], { env })).toBe(
+      await program.goodBeside(["export", worker.url, name], { env }),
+    );
+    expect((await program.beside(["verify", name])).status).toBe(0);
+  }
+});
+
 it("exports segments that kafkajs reads, headers and all", async () => {
   const input = Array.from(
     { length: 30 },

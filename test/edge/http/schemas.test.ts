@@ -30,13 +30,15 @@ interface Given {
   readonly headers?: Record<string, string>;
 }
 
-function batchOf(records: readonly Given[]): Uint8Array {
+const NOBODY = { producerId: -1, producerEpoch: -1, baseSequence: -1 };
+
+function batchOf(records: readonly Given[], producer = NOBODY): Uint8Array {
   const builder = new BatchBuilder(kernel);
   for (const { value, headers = {} } of records) {
     const pairs = Object.entries(headers).map(([name, each]): Header => [name, text(each)]);
     builder.tryAppend({ key: null, value: text(value), timestamp: 1_000, headers: pairs });
   }
-  return builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 });
+  return builder.build(producer);
 }
 
 interface Refusal {
@@ -135,6 +137,54 @@ describe("a stream with a schema", () => {
     // A refused request used no sequence.
     expect((await post(1, 1)).status).toBe(200);
     expect(await contents("slow/1")).toEqual([0, 1]);
+  });
+
+  it("a text that is not UTF-8 fits no schema, whichever way it comes", async () => {
+    await put("notes/c", "text/plain");
+    const bad = Uint8Array.from([0x61, 0x62, 0x63, 0xff]);
+    const error = await refused(send("POST", "notes/c", "Text/Plain", bad));
+    expect(error.details.issues).toEqual([{ message: "it is no text: its bytes are not UTF-8", path: [] }]);
+    const builder = new BatchBuilder(kernel);
+    builder.tryAppend({ key: null, value: bad, timestamp: 1_000 });
+    await refused(send("POST", "notes/c", BATCHES, builder.build(NOBODY)));
+    await put("notes/d", "TEXT/Plain");
+    await refused(send("POST", "notes/d", "text/plain", bad));
+    await refused(send("PUT", "notes/e", "text/plain", bad));
+    expect((await send("POST", "notes/c", "text/plain", "abcd")).status).toBe(204);
+    expect(await (await fetch(`${at("notes/c")}?offset=-1`)).text()).toBe("abcd");
+  });
+
+  it("what was appended before the schema changed is acknowledged again, and is there once", async () => {
+    await put("changed/1");
+    const post = (body: string, seq: number, more: Record<string, string> = {}) => {
+      const producer = { "producer-id": "p", "producer-epoch": "0", "producer-seq": String(seq) };
+      return fetch(at("changed/1"), {
+        method: "POST",
+        headers: { "content-type": JSON_TYPE, ...producer, ...more },
+        body,
+      });
+    };
+    const lines = { "content-type": "application/x-ndjson" };
+    const batch = (value: string, baseSequence: number) =>
+      send("POST", "changed/1", BATCHES, batchOf([{ value }], { producerId: 7, producerEpoch: 0, baseSequence }));
+    const told = async (answer: Promise<Response>) => (await (await answer).json()) as object;
+    expect((await post('"a"', 0)).status).toBe(200);
+    expect((await post('{"value":"b"}', 1, lines)).status).toBe(200);
+    expect(await told(batch('"c"', 0))).toMatchObject({ appended: [{ baseOffset: 2, duplicate: false }] });
+    for (const again of [post('"a"', 0), post('{"value":"b"}', 1, lines)]) {
+      const { status, headers } = await again;
+      expect([status, headers.get("producer-seq")]).toEqual([204, "1"]);
+    }
+    expect(await told(batch('"c"', 0))).toMatchObject({ appended: [{ baseOffset: 2, duplicate: true }] });
+    // The same values under the next sequence are new, and so are those of nobody.
+    await refused(post('"a"', 2));
+    await refused(batch('"c"', 1));
+    await refused(send("POST", "changed/1", JSON_TYPE, '"a"'));
+    const last = { "stream-closed": "true" };
+    expect((await post('"d"', 2, last)).status).toBe(200);
+    const closed = await post('"d"', 2, last);
+    expect([closed.status, closed.headers.get("stream-closed")]).toEqual([204, "true"]);
+    expect(await contents("changed/1")).toEqual(["a", "b", "c", "d"]);
   });
 
   it("a device's record that does not fit blocks its topic; set aside, what is behind it goes on", async () => {

@@ -338,11 +338,13 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
   {
     name: "a push is taken without its bad batch",
     file: PUSH,
-    find: "throw batch === undefined ? thrown : withIndex(thrown, Number(batch));",
-    replace: `
-      if (batch === undefined || batches.length === 1) throw thrown;
+    find: "return void (mismatch = withIndex(thrown, Number(batch)));",
+    replace: `{
+      if (batches.length === 1) return void (mismatch = thrown);
       batches.splice(Number(batch), 1);
-      headers.splice(Number(batch), 1);`,
+      headers.splice(Number(batch), 1);
+      return;
+    }`,
     found: /^(invisible|order|lost|twice|blocked at what is good|liveness)/,
     plan: "wide",
     having: ["poison"],

@@ -1,0 +1,41 @@
+/**
+ * The list of a tenant's streams, page by page:
+ *
+ *   GET /v1/stream/__ds/streams?after=PATH&limit=N  ──▶  {"streams":["a","b"],"next":"b"}
+ *
+ * Paths stand in the order of their UTF-8 bytes, and only those that the token may read. `next` is the `after` of the
+ * next page; null says that there is none. The object of the tenant's subscriptions answers: each stream tells it of
+ * its beginning and its end, maybe some seconds later.
+ */
+import type { Env } from "../env.ts";
+import { subscriptionsOf } from "../rpc/subscription-peer.ts";
+import { parseInteger } from "../wire/durable-streams.ts";
+import { json } from "../wire/http.ts";
+import { STREAM_PREFIX } from "../wire/paths.ts";
+import { allows, callerOf } from "./auth.ts";
+
+export const LIST_PATH = `${STREAM_PREFIX}__ds/streams`;
+const LIMIT_MAX = 1_000;
+/** Paths that one request looks at. A token for a few of very many streams gets pages with few or none. */
+const LOOKED_AT_MAX = 10_000;
+
+export async function streamList(request: Request, env: Env): Promise<Response> {
+  const { searchParams } = new URL(request.url);
+  const caller = await callerOf(request, env);
+  const asked = searchParams.get("limit");
+  const limit = asked === null ? LIMIT_MAX : parseInteger(asked, "limit", { min: 1, max: LIMIT_MAX });
+  const peer = subscriptionsOf(env, caller.tenant);
+  const streams: string[] = [];
+  let after = searchParams.get("after") ?? "";
+  for (let looked = 0; looked < LOOKED_AT_MAX; looked += LIMIT_MAX) {
+    const page = await peer.paths(after, LIMIT_MAX);
+    for (const path of page) {
+      after = path;
+      if (allows(caller, "read", path) && streams.push(path) === limit) return answer(streams, after);
+    }
+    if (page.length < LIMIT_MAX) return answer(streams, null);
+  }
+  return answer(streams, after);
+}
+
+const answer = (streams: readonly string[], next: string | null): Response => json(200, { streams, next });
