@@ -152,7 +152,10 @@ class ClientSocket {
     if (this.#silence !== undefined) clearTimeout(this.#silence);
     for (const channel of this.#channels.values()) closeSocket(channel.socket, 1000);
     this.#channels.clear();
-    closeSocket(this.#socket, tell ? code : undefined, reason);
+    // Without an answer to its close the client's end would stay half open, and keep a program of Node alive. A reason
+    // without a code is refused.
+    if (tell) closeSocket(this.#socket, code, reason);
+    else closeSocket(this.#socket);
   }
 
   abandon(): void {

@@ -245,6 +245,18 @@ describe("a client that vanishes", () => {
     await until(name, "sockets", 0);
     silent.destroy();
   }, 20_000);
+
+  it("WebSocket that its client closes: it gets the answer that ends its own side, too", async () => {
+    const address = at(await make("x"));
+    for (const each of [address, `${new URL(address).origin}/v1/socket`]) {
+      const socket = new WebSocket(each.replace("http", "ws"));
+      await new Promise((resolve) => socket.addEventListener("open", resolve, { once: true }));
+      const closed = new Promise<CloseEvent>((resolve) => socket.addEventListener("close", resolve, { once: true }));
+      socket.close(1000);
+      expect(await closed).toMatchObject({ wasClean: true });
+      expect(socket.readyState).toBe(WebSocket.CLOSED);
+    }
+  }, 20_000);
 });
 
 describe("a client that stays and does not read", () => {
