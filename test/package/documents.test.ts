@@ -1,9 +1,10 @@
 /**
  * The documents' code over the packed package: every program compiles against the package's own types, and the
- * components of docs/frameworks.md run in Chromium as they stand there, each in an app that Vite has built.
+ * components of docs/frameworks.md run in Chromium as they stand there, each in the app that `npm create vite` makes
+ * for its framework. What a page or a program does is run by running-docs.test.ts.
  */
 import { execFile } from "node:child_process";
-import { cpSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
 import type { Page } from "playwright";
@@ -17,12 +18,8 @@ import { install } from "./apps.ts";
 const root = path.join(import.meta.dirname, "../..");
 const run = promisify(execFile);
 const FRAMEWORKS = ["React", "Vue", "Svelte", "Solid"] as const;
-/** What the documents leave to the app that `npm create vite` makes. */
-const START: Readonly<Record<string, string>> = {
-  Svelte: `import { mount } from "svelte";
-import App from "./App.svelte";
-mount(App, { target: document.getElementById("app") });`,
-};
+/** Whose templates the documents begin with. */
+const CREATE_VITE = "create-vite@9.3.0";
 let folder = "";
 let browser: Running;
 
@@ -35,24 +32,21 @@ function linkPackages(): void {
       symlinkSync(path.join(from, name), path.join(folder, "node_modules", name));
 }
 
-/** The app of one framework: the documents' files, and a page. */
+/** The app of one framework: create-vite's template, with the documents' files in its src/. */
 function writeApp(framework: string): string {
   const app = path.join(folder, framework);
-  mkdirSync(app);
-  const blocks = blocksOf(readDoc("docs/frameworks.md"), ["ts", "jsx", "vue", "svelte"]);
+  const template = path.join(folder, `node_modules/create-vite/template-${framework.toLowerCase()}`);
+  cpSync(template, app, { recursive: true });
+  const blocks = blocksOf(readDoc("docs/frameworks.md"), ["ts", "js", "jsx", "vue", "svelte"]);
   const shared = blocks.filter(({ code }) => fileOf(code) === "notes.ts");
   const files = [...shared, ...blocks.filter(({ heading }) => heading === framework)];
   const binding = `"tidemark/${framework.toLowerCase()}"`;
-  for (const { code } of files)
-    writeFileSync(path.join(app, fileOf(code)!), code.replaceAll('"tidemark/react"', binding));
-  const start = START[framework];
-  if (start !== undefined) writeFileSync(path.join(app, "main.js"), start);
-  const main = readdirSync(app).find((name) => name.startsWith("main."));
-  writeFileSync(
-    path.join(app, "index.html"),
-    `<!doctype html><meta charset="utf-8"><title>notes</title><link rel="icon" href="data:,"><div id="app"></div>
-<script type="module" src="./${main}"></script>`,
-  );
+  for (const { code } of files) {
+    const file = path.join(app, "src", fileOf(code)!);
+    // Every other file takes the place of one that is there.
+    expect(existsSync(file), file).toBe(!file.endsWith("notes.ts"));
+    writeFileSync(file, code.replaceAll('"tidemark/react"', binding));
+  }
   return app;
 }
 
@@ -60,7 +54,7 @@ beforeAll(async () => {
   folder = path.join(inject("packageFolder"), "documents");
   mkdirSync(folder);
   writeFileSync(path.join(folder, "package.json"), JSON.stringify({ name: "app", private: true, type: "module" }));
-  await install(folder, [inject("tarball")]);
+  await install(folder, [inject("tarball"), CREATE_VITE]);
   linkPackages();
   cpSync(path.join(import.meta.dirname, "bindings/plugins.js"), path.join(folder, "plugins.js"));
   writeFileSync(

@@ -1,4 +1,7 @@
-/** Builds and packs dist/ once for the whole suite, and removes the folder with the tarball and all apps at the end. */
+/**
+ * Builds and packs dist/, with the API reference, once for the whole suite. The folder with the tarball and all apps is
+ * removed at the end.
+ */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
@@ -11,17 +14,24 @@ declare module "vitest" {
     /** Outside the repository, so that an app can't find packages of the repository. */
     readonly packageFolder: string;
     readonly tarball: string;
+    /** The tarball's files, as tar unpacks them. Tests read them and copy from them. */
+    readonly unpacked: string;
   }
 }
 
 export default function setup(project: TestProject): () => void {
   const root = path.join(import.meta.dirname, "../..");
-  execFileSync(process.execPath, [path.join(root, "tools/run/run.mjs"), "build"], {
-    cwd: root,
-    stdio: ["ignore", "ignore", "inherit"],
-  });
+  // What `npm pack` runs first, where it runs scripts.
+  for (const task of ["build", "reference"])
+    execFileSync(process.execPath, [path.join(root, "tools/run/run.mjs"), task], {
+      cwd: root,
+      stdio: ["ignore", "ignore", "inherit"],
+    });
   const folder = mkdtempSync(path.join(os.tmpdir(), "tidemark-package-"));
   project.provide("packageFolder", folder);
-  project.provide("tarball", packInto(folder));
+  const tarball = packInto(folder);
+  project.provide("tarball", tarball);
+  execFileSync("tar", ["-xzf", tarball, "-C", folder]);
+  project.provide("unpacked", path.join(folder, "package"));
   return () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
 }

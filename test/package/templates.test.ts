@@ -1,9 +1,9 @@
 /**
- * The folders of templates/ as somebody copies them: outside the repository, with the packed package, built by Vite and
- * walked in Chromium. What they need beside our package comes from the repository.
+ * The folders of templates/ as somebody copies them: out of the package, with what `npm install` brings, built by Vite
+ * and walked in Chromium. The package comes from the tarball and Wrangler from the repository; npm fetches the rest.
  */
 import { execFile } from "node:child_process";
-import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, renameSync, symlinkSync } from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
 import type { Page } from "playwright";
@@ -11,27 +11,31 @@ import { afterAll, beforeAll, expect, inject, it } from "vitest";
 import { startWorker } from "../edge/local-worker.ts";
 import { type Running, startBrowser } from "../support/chromium.ts";
 import { serveFolder } from "../support/packed.ts";
+import { install } from "./apps.ts";
 
 const root = path.join(import.meta.dirname, "../..");
 const run = promisify(execFile);
 const TEMPLATES = ["react", "vanilla", "worker"];
-const LINKED = ["react", "react-dom", "vite", "wrangler"];
 let folder = "";
 let browser: Running;
 
 const inApp = (...names: string[]): string => path.join(folder, ...names);
 
+/** What templates/README.md says: copy, rename, install, build. */
+async function make(name: string): Promise<void> {
+  cpSync(path.join(inject("unpacked"), "templates", name), inApp(name), { recursive: true });
+  renameSync(inApp(name, "_gitignore"), inApp(name, ".gitignore"));
+  await install(inApp(name), [inject("tarball"), "--omit=dev"]);
+  // Vite and Wrangler are the repository's: they are large, and test/package/bundlers.test.ts installs Vite.
+  for (const tool of ["vite", "wrangler"])
+    symlinkSync(path.join(root, "node_modules", tool), inApp(name, "node_modules", tool));
+  const vite = inApp(name, "node_modules/vite/bin/vite.js");
+  await run(process.execPath, [vite, "build", "--logLevel", "warn"], { cwd: inApp(name) });
+}
+
 beforeAll(async () => {
   folder = path.join(inject("packageFolder"), "templates");
-  cpSync(path.join(root, "templates"), folder, { recursive: true });
-  // One place of packages for all three, as of a workspace.
-  mkdirSync(inApp("node_modules/tidemark"), { recursive: true });
-  const unpack = ["-xzf", inject("tarball"), "--strip-components=1", "-C", inApp("node_modules/tidemark")];
-  await run("tar", unpack);
-  for (const name of LINKED) symlinkSync(path.join(root, "node_modules", name), inApp("node_modules", name));
-  const vite = path.join(root, "node_modules/vite/bin/vite.js");
-  const build = (name: string) => run(process.execPath, [vite, "build", "--logLevel", "warn"], { cwd: inApp(name) });
-  for (const name of TEMPLATES) await build(name);
+  await Promise.all(TEMPLATES.map(make));
   browser = await startBrowser(path.join(inject("packageFolder"), "templates-profile"));
 }, 120_000);
 afterAll(() => {
@@ -58,20 +62,37 @@ class Notes {
   }
 }
 
-it("the list of templates is whole, and each names what it needs", () => {
-  const folders = readdirSync(path.join(root, "templates"), { withFileTypes: true }).filter((each) =>
+type Manifest = Record<"dependencies" | "devDependencies" | "scripts", Record<string, string>>;
+const manifestOf = (file: string): Manifest => JSON.parse(readFileSync(file, "utf8")) as Manifest;
+
+it("the list of templates is whole, and each names what it needs, of versions that are tested", () => {
+  const folders = readdirSync(path.join(inject("unpacked"), "templates"), { withFileTypes: true }).filter((each) =>
     each.isDirectory(),
   );
   expect(folders.map(({ name }) => name).sort()).toEqual(TEMPLATES);
-  for (const name of TEMPLATES) {
-    const { dependencies, devDependencies } = JSON.parse(readFileSync(inApp(name, "package.json"), "utf8")) as Record<
-      string,
-      object
-    >;
-    const named = Object.keys({ ...dependencies, ...devDependencies });
-    expect(named.filter((each) => each !== "tidemark" && !LINKED.includes(each))).toEqual([]);
-    expect(named).toContain("tidemark");
+  const repository = manifestOf(path.join(root, "package.json")) as Manifest & { version: string };
+  const tested = { ...repository.devDependencies, tidemark: repository.version };
+  const apps = [...TEMPLATES.map((name) => `templates/${name}`), "docs/example-app"];
+  for (const app of apps) {
+    const { dependencies, devDependencies, scripts } = manifestOf(path.join(inject("unpacked"), app, "package.json"));
+    const named = { ...dependencies, ...devDependencies };
+    expect(Object.keys(named)).toEqual(expect.arrayContaining(["tidemark", "vite"]));
+    for (const [name, range] of Object.entries(named)) {
+      // A range of a first version takes its patches alone.
+      const [major, minor] = tested[name as keyof typeof tested]!.split(".");
+      expect([`^${major}.0.0`, `^${major}.${minor}.0`], `${app}: ${name}`).toContain(range);
+    }
+    for (const [program] of [...scripts["start"]!.matchAll(/\b(vite|wrangler)\b/g)])
+      expect(Object.keys(named), app).toContain(program);
   }
+});
+
+it("a copy of each has a .gitignore, which npm itself would have left out", () => {
+  for (const name of TEMPLATES)
+    expect(readFileSync(inApp(name, ".gitignore"), "utf8").split("\n")).toEqual(
+      expect.arrayContaining(["node_modules", "dist", ".dev.vars", ".wrangler"]),
+    );
+  expect(existsSync(path.join(inject("unpacked"), "docs/example-app/_gitignore"))).toBe(true);
 });
 
 it.each(["vanilla", "react"])("%s: two tabs show the same list, and it is there after a reload", async (name) => {
