@@ -17,23 +17,18 @@ import { TidemarkError, type WireError } from "../errors.ts";
 import { BATCH_BYTES_MAX } from "../log/limits.ts";
 import type { AppendResult } from "../log/types.ts";
 import { viewOf } from "../record/bytes.ts";
-import { nextOffsetOf, readHeader } from "../record/format.ts";
-import { splitBatches } from "../record/record-batch.ts";
 import { libraryNameOf } from "./edge-codes.ts";
-import { FollowWindow } from "./follow-window.ts";
 import { appendPayload, decodeFrame, encodeFrame, type Frame, FrameType, jsonFrame, jsonOf } from "./frames.ts";
 import {
-  type Joined,
-  type OutboxJoin,
-  type OwnRun,
-  type Push,
-  type Pushed,
-  pushPayload,
-  readTide,
-  SYNC_FEATURE,
-  type TidePayload,
-} from "./sync-frames.ts";
-import { type FollowedTo, WindowBudget } from "./window-budget.ts";
+  type BeginFollow,
+  type Delivered,
+  type EdgePosition,
+  followed,
+  type FollowOptions,
+  type FollowRequest,
+} from "./log-follow.ts";
+import { type Joined, type OutboxJoin, type Push, type Pushed, pushPayload, SYNC_FEATURE } from "./sync-frames.ts";
+import { WindowBudget } from "./window-budget.ts";
 
 /** The part of a WebSocket that is used. Its `binaryType` must be "arraybuffer", and it must be open. */
 export interface Wire {
@@ -64,33 +59,6 @@ export interface SocketHello {
 }
 
 export type EdgeAppendResult = Pick<AppendResult, "baseOffset" | "lastOffset" | "duplicate" | "leaderEpoch">;
-export type EdgePosition = number | "earliest" | "latest" | { readonly timestamp: number };
-
-export interface Delivered {
-  /**
-   * Whole batches; the first may begin before the offset that was asked for. Empty if compaction has left no records up
-   * to `nextOffset`.
-   */
-  readonly bytes: Uint8Array;
-  readonly nextOffset: number;
-  /** The log's start and end, which the edge tells a client that has joined. `bytes` is empty then. */
-  readonly tide?: TidePayload;
-  /** Own batches that stand at the edge up to `nextOffset`, if the join asked for this. `bytes` is empty then. */
-  readonly own?: OwnRun;
-}
-
-export interface FollowOptions {
-  /** Bytes of batches that may be on their way or wait here. Default 256 KiB; for a larger batch it is widened. */
-  readonly windowBytes?: number;
-  /**
-   * Says what the window is after a frame that the loop took: it was `has` bytes, and can't become less than `least`.
-   * Default: it stays.
-   */
-  readonly resize?: (has: number, least: number, to: FollowedTo) => number;
-  /** Reads a frame `own`, and takes those that continue it off the waiting ones (own-runs.ts). Default: ignored. */
-  readonly ownRun?: (frame: Frame, waiting: Frame[]) => OwnRun | undefined;
-}
-
 /** The log's answer to a join. A refusal has the same fields. */
 export interface JoinReply {
   /** The edge's code: FENCED_LEADER, UNKNOWN_OUTBOX or FORBIDDEN. */
@@ -100,8 +68,6 @@ export interface JoinReply {
 
 /** A log that was not in memory reads 4 MiB of rows first, and then says hello within a second. */
 const HELLO_MS = 10_000;
-const WINDOW_BYTES = 256 * 1024;
-const NOTHING = new Uint8Array(0);
 const PING = "ping";
 const PONG = "pong";
 
@@ -244,8 +210,6 @@ export class EdgeSocket {
     for (const log of [...this.#logs.values()]) log.end(error);
   }
 }
-
-const endOf = (batches: Uint8Array): number => nextOffsetOf(readHeader(splitBatches(batches).at(-1)!));
 
 const JOIN_REFUSALS: ReadonlySet<string> = new Set(["FENCED_LEADER", "UNKNOWN_OUTBOX", "FORBIDDEN"]);
 
@@ -395,60 +359,21 @@ export class EdgeLog {
   }
 
   /** Everything from a position on, for ever, or until the log is closed. Leaving the loop ends it. */
-  async *follow(from: EdgePosition, options: FollowOptions = {}): AsyncGenerator<Delivered> {
-    const { windowBytes = WINDOW_BYTES, resize, ownRun } = options;
-    if (this.#over) throw this.#over;
-    const id = this.#id();
-    const frames: Frame[] = [];
-    let failed: TidemarkError | undefined;
-    let wake: (() => void) | undefined;
-    const told = (work: () => void): void => {
-      work();
-      wake?.();
-    };
-    this.#requests.set(id, {
-      writes: false,
-      take: (frame) => told(() => frames.push(frame)),
-      fail: (error) => told(() => (failed = error)),
-    });
-    this.#transmit(jsonFrame({ type: FrameType.FOLLOW, channel: this.channel, id, credits: windowBytes }, { from }));
-    try {
-      let isLevel = false;
-      for (const window = new FollowWindow(windowBytes); ;) {
-        const frame = frames.shift();
-        if (!frame) {
-          if (failed) throw failed;
-          await new Promise<void>((resolve) => (wake = resolve));
-        } else if (frame.type === FrameType.BATCHES) {
-          const { payload } = frame;
-          const to = { bytes: payload.length, nextOffset: endOf(payload), isLevel };
-          yield { bytes: payload, nextOffset: to.nextOffset };
-          // Counted only now: until the loop asks for more, it still holds these bytes.
-          this.#give(id, window.took(to.bytes, resize && ((has, least) => resize(has, least, to))));
-        } else if (frame.type === FrameType.TIDE) {
-          const tide = readTide(frame.payload);
-          if (!tide) continue;
-          isLevel = tide.nextOffset >= tide.highWatermark;
-          yield { bytes: NOTHING, nextOffset: tide.nextOffset, tide };
-        } else if (frame.type === FrameType.OWN) {
-          const own = ownRun?.(frame, frames);
-          if (own) yield { bytes: NOTHING, nextOffset: own.offset + own.next - own.position, own };
-        } else if (frame.type === FrameType.STARVE) {
-          this.#give(id, window.starved(viewOf(frame.payload).getUint32(0)));
-        } else if (frame.type === FrameType.PASSED) {
-          yield { bytes: NOTHING, nextOffset: Number(jsonOf(frame)?.["nextOffset"]) };
-        } else if (frame.type === FrameType.END) return;
-        else if (frame.type === FrameType.ERROR) throw errorOf(frame);
-      }
-    } finally {
-      this.#requests.delete(id);
-      if (!this.#over) this.#transmit(encodeFrame({ type: FrameType.CANCEL, channel: this.channel, id }));
-    }
+  follow(from: EdgePosition, options: FollowOptions = {}): AsyncGenerator<Delivered> {
+    return followed((...heard) => this.#following(...heard), from, options);
   }
 
-  #give(id: number, credits: number): void {
-    if (credits > 0 && !this.#over)
-      this.#transmit(encodeFrame({ type: FrameType.CREDIT, channel: this.channel, id, credits }));
+  #following(...[take, fail]: Parameters<BeginFollow>): FollowRequest {
+    if (this.#over) throw this.#over;
+    const at = { channel: this.channel, id: this.#id() };
+    const heard = (frame: Frame): void => (frame.type === FrameType.ERROR ? fail(errorOf(frame)) : take(frame));
+    this.#requests.set(at.id, { writes: false, take: heard, fail });
+    return {
+      send: (frame) => {
+        if (!this.#over) this.#transmit(encodeFrame({ ...at, ...frame }));
+      },
+      end: () => this.#requests.delete(at.id),
+    };
   }
 
   #id(): number {

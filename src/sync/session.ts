@@ -11,14 +11,15 @@
  */
 import { TidemarkError } from "../errors.ts";
 import { libraryCodeOf } from "./edge-codes.ts";
-import { joinIn, joinOf, judged, standNow, streamOf, makeReplica } from "./joining.ts";
+import { joinIn, joinOf, judged, standNow, makeReplica } from "./joining.ts";
 import type { Conversation, JoinUnderWay } from "./conversation.ts";
 import type { ClaimHost } from "./claimer.ts";
 import { type EdgeLog, type EdgeSocket, type JoinReply, takesSync } from "./edge-socket.ts";
 import type { Linked } from "./link.ts";
 import { type Block, type Chain, edgeCodeOf, floorOf, Pump, type PumpEnd, type PumpHost } from "./pump.ts";
-import { classOf, isFullEdge } from "./push-answers.ts";
+import { isFullEdge } from "./push-answers.ts";
 import { receive, type ReceiverHost } from "./receiver.ts";
+import { isTokenError, openedLog, unopened } from "./opening.ts";
 import type { Failure, SessionOptions } from "./session-options.ts";
 import { type SessionEvent, sessionNext, type SessionState } from "./session-state.ts";
 import { Signal } from "./signal.ts";
@@ -182,7 +183,7 @@ export class Session implements Linked {
     const socket = this.#socket!;
     let log: EdgeLog;
     try {
-      log = await this.#open(socket);
+      log = await openedLog(socket, this.#options);
     } catch (thrown) {
       if (this.#socket === socket && this.#state.at === "opening") this.#failedOpen(TidemarkError.from(thrown));
       return;
@@ -194,27 +195,10 @@ export class Session implements Linked {
     await this.#talk(talk).catch((thrown: unknown) => this.#failed(talk, TidemarkError.from(thrown)));
   }
 
-  async #open(socket: EdgeSocket): Promise<EdgeLog> {
-    const { path } = this.#options;
-    try {
-      return await socket.open(path);
-    } catch (thrown) {
-      const isMissing = thrown instanceof TidemarkError && edgeCodeOf(thrown) === "NOT_FOUND";
-      const making = isMissing && streamOf(this.#store) === null && this.#options.create();
-      if (!making) throw thrown;
-      await making;
-      return socket.open(path);
-    }
-  }
-
   #failedOpen(error: TidemarkError): void {
-    const code = edgeCodeOf(error);
     this.#note(error);
-    const floorMs = floorOf(error);
-    if (code === "NOT_FOUND" || code === "GONE")
-      return this.#step({ on: "missing", stream: streamOf(this.#store), floorMs });
-    if (classOf(code) === "token") this.#options.unauthorized();
-    this.#step({ on: "failed", code, floorMs });
+    if (isTokenError(error)) this.#options.unauthorized();
+    this.#step(unopened(error, this.#store));
   }
 
   #note({ code, message }: Failure | TidemarkError): void {
@@ -233,7 +217,7 @@ export class Session implements Linked {
       this.#end();
       return this.#step({ on: "failed", code });
     }
-    if (classOf(code) === "token") this.#options.unauthorized();
+    if (isTokenError(error)) this.#options.unauthorized();
     const isFull = isFullEdge(error.code) && error.details["edge"] === undefined;
     if (isFullEdge(error.code)) this.#options.tell({ type: "quota", where: isFull ? "device" : "edge" });
     const floorMs = isFull ? FULL_MS : floorOf(error);

@@ -157,7 +157,7 @@ export class SyncedLog implements LogApi {
     // Appends that wait for an id, or for a look into a compressed batch, keep their order. Those that come meanwhile
     // wait behind them.
     const looked = refuseReserved(this.#options.kernel, this.name, batch);
-    const isWaiting = looked !== undefined || this.#line !== undefined || this.storage.needsName;
+    const isWaiting = looked !== undefined || this.#line !== undefined || this.storage.ids.isNeeded;
     const { baseOffset, done } = isWaiting ? await this.#inLine(batch, options, looked) : this.#offer(batch, options);
     const result = await done.finally(() => this.storage.outbox.answered(baseOffset));
     return {
@@ -172,7 +172,7 @@ export class SyncedLog implements LogApi {
     looked?.catch(() => undefined);
     const run = (this.#line ?? Promise.resolve()).then(async () => {
       await looked;
-      while (this.storage.needsName) await this.storage.named();
+      while (this.storage.ids.isNeeded) await this.storage.ids.named();
       return this.#offer(batch, options);
     });
     const line = run

@@ -18,17 +18,16 @@ import {
   type ReplicaNote,
   type RetractReason,
   mergedRuns,
-  NO_OUTBOX,
-  noteAtDraw,
   retractedWith,
   RUNS_MAX,
 } from "./notes.ts";
 import { outboxName, replicaName } from "./log-names.ts";
+import { OutboxIds } from "./outbox-ids.ts";
 import { Outbox, stored } from "./outbox.ts";
 import type { OwnBatch } from "./own-batches.ts";
 import { ownBytes } from "./own-echo.ts";
 import { type Piece, Replica, type Waiting } from "./replica.ts";
-import { doubtFromAtDraw, flushesBeforeTrim, isReceived, passedAfter, trimForTaken } from "./settling.ts";
+import { flushesBeforeTrim, isReceived, passedAfter, trimForTaken } from "./settling.ts";
 import type { OwnRun, Sample } from "./sync-frames.ts";
 import type { TopicStorageOptions } from "./topic-storage-options.ts";
 import type {
@@ -61,12 +60,20 @@ export class TopicStorage implements TopicStore {
   readonly #frames: Waiting[] = [];
   /** Own batches in frames that were appended and not flushed. */
   #seen: (readonly [OwnBatch, number])[] = [];
-  #drawing: Promise<void> | undefined;
-  #leaving: Promise<void> | undefined;
+  readonly ids: OutboxIds;
 
   private constructor(options: TopicStorageOptions) {
     this.#options = options;
     this.topic = options.topic;
+    this.ids = new OutboxIds(this);
+  }
+
+  newOutboxId(): string {
+    return this.#options.newOutboxId();
+  }
+  idChanged(drawn: string | undefined): void {
+    this.#taken = this.outbox.toldNext = undefined;
+    if (drawn !== undefined) this.#tell("drawn", drawn);
   }
 
   /** Opens a topic that has an outbox. Own batches have been looked for in the replica when this resolves. */
@@ -220,46 +227,8 @@ export class TopicStorage implements TopicStore {
 
   // --- an id ---
 
-  /** Whether the next append is the first of a new id. */
-  get drawsId(): boolean {
-    const { outbox, generation, offering } = this.outboxNote;
-    return outbox === null || (generation > 1 && this.outbox.isClean && !offering);
-  }
-
-  /** Draws an id, which is committed before the append that needs it. */
-  async draw(): Promise<void> {
-    this.#drawing ??= this.alone(async () => {
-      if (!this.drawsId) return;
-      const { note, end } = this.outbox;
-      const outbox = this.#options.newOutboxId();
-      const doubtFrom = this.replica ? doubtFromAtDraw(note.doubtFrom, this.watermark) : note.doubtFrom;
-      await this.outbox.log.alone(() => this.outbox.saveNote(noteAtDraw(note, { outbox, first: end, doubtFrom })));
-      this.#taken = this.outbox.toldNext = undefined;
-      this.#tell("drawn", outbox);
-    }).finally(() => (this.#drawing = undefined));
-    await this.#drawing;
-  }
-
   leave(): Promise<boolean> {
-    return this.alone(async () => {
-      if (!this.outbox.isClean) return false;
-      // An append that comes while this is committed belongs to the next id.
-      const leaving = this.outbox.trim(this.end, NO_OUTBOX);
-      this.#leaving = leaving.catch(() => undefined).finally(() => (this.#leaving = undefined));
-      await leaving;
-      this.#taken = this.outbox.toldNext = undefined;
-      return true;
-    });
-  }
-
-  /** True if nothing may be appended in this turn: there is no id for it. */
-  get needsName(): boolean {
-    return this.#leaving !== undefined || this.drawsId;
-  }
-
-  /** An append that finds no id in the note, or one that is being left, waits for this and looks again. */
-  async named(): Promise<void> {
-    await (this.#leaving ?? this.draw());
+    return this.ids.leave();
   }
 
   granted({ generation, ...taken }: TakenTo & { readonly generation: number }): Promise<void> {

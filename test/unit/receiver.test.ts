@@ -2,7 +2,8 @@
 import { expect, it } from "vitest";
 import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
-import type { Delivered, EdgeLog } from "../../src/sync/edge-socket.ts";
+import type { EdgeLog } from "../../src/sync/edge-socket.ts";
+import type { Delivered } from "../../src/sync/log-follow.ts";
 import { receive } from "../../src/sync/receiver.ts";
 import type { ReceivedFrame } from "../../src/sync/topic-store.ts";
 import { WindowBudget } from "../../src/sync/window-budget.ts";

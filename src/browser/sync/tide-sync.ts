@@ -8,25 +8,25 @@
 import { TidemarkError } from "../../errors.ts";
 import type { Kernel } from "../../kernel/types.ts";
 import { adoptedLook } from "../../sync/adopted.ts";
-import { pathInAddress } from "../../sync/http-words.ts";
 import type { LinkState } from "../../sync/link-state.ts";
 import type { Block } from "../../sync/pump.ts";
 import { saveLinkOptions, saveOptions } from "../../sync/save-options.ts";
 import { Session } from "../../sync/session.ts";
 import type { SessionNews, SessionOptions } from "../../sync/session-options.ts";
 import type { SyncHost } from "../../sync/sync-host.ts";
-import { creationHeaders, fitsType, type KeptOptions, type LinkWishes } from "../../sync/topic-options.ts";
+import { fitsType, type KeptOptions, type LinkWishes } from "../../sync/topic-options.ts";
 import type { SyncedTopicOptions, SyncStatus } from "../sync-api.ts";
 import type { AnswerHost, BlockedContents, Leaving } from "./answers.ts";
 import { Background } from "./background.ts";
 import { browserHost } from "./browser-host.ts";
 import { Healer } from "./healer.ts";
 import { Links } from "./links.ts";
+import { makeLog } from "./make-log.ts";
 import type { SyncedLog } from "../../sync/synced-log.ts";
 import { type AskedTopic, notSynced, type SyncedTopic } from "./open-synced.ts";
-import { blockedOf, endOf, leftTopic, reasonOf, stateOf, topicStatus } from "./sync-status.ts";
-import { drainedNow, levelSince } from "./waits.ts";
+import { blockedOf, reasonOf, stateOf, topicStatus } from "./sync-status.ts";
 import { TokenDesk, type TokenPage } from "./token-desk.ts";
+import { TopicWaits } from "./topic-waits.ts";
 import type { Range } from "../../sync/topic-store.ts";
 import type { Places, SyncAsk, SyncNews } from "./words.ts";
 
@@ -77,8 +77,7 @@ export class TideSync {
   readonly #healer: Healer;
   #links: Links | undefined;
   #url: string | undefined;
-  /** Each returns true once what it waits for has happened, and is then removed. */
-  readonly #waiting = new Set<() => boolean>();
+  readonly #waits: TopicWaits;
   #linkOptions: LinkWishes = {};
   readonly #background: Background;
   /** By topic: what was retracted in this opening, the newest last. */
@@ -99,6 +98,11 @@ export class TideSync {
       volume: host,
       healed: (topic, [from, to]) => host.tell({ type: "healed", topic, from, to }),
       after,
+    });
+    this.#waits = new TopicWaits({
+      isClosed: () => this.#isClosed,
+      has: (session) => this.#sessions.has(session),
+      changed: () => this.#changed(),
     });
     this.#background = new Background({
       after,
@@ -285,7 +289,7 @@ export class TideSync {
       get onTrimmed() {
         return kept().onTrimmed ?? "skip";
       },
-      create: () => kept().create !== false && this.#make(path, kept()),
+      create: () => kept().create !== false && makeLog(this.#worker, this.#url!, this.#links!.state, path, kept()),
       fits: (contentType) => fitsType(kept().serializer, contentType),
       refused: adoptedLook(store, this.#host.kernel),
       changed: () => this.#changed(),
@@ -294,20 +298,6 @@ export class TideSync {
       served: () => this.#links?.step({ on: "served" }),
       failed: (error) => this.#host.failed(error),
     };
-  }
-
-  /** Makes the edge's log. If there is one already (409), that is as good. */
-  async #make(path: string, kept: KeptOptions): Promise<void> {
-    const link = this.#links!.state;
-    const token = link.at === "live" ? link.token : undefined;
-    const url = `${this.#url}/v1/stream/${pathInAddress(path)}`;
-    const { status, retryMs } = await this.#worker.http({ method: "PUT", url, token, headers: creationHeaders(kept) });
-    if (status >= 300 && status !== 409)
-      throw new TidemarkError("UNKNOWN_TOPIC", `the edge does not make ${path}: ${status}`, {
-        edge: status === 429 ? "TOO_MANY_REQUESTS" : "NOT_FOUND",
-        status,
-        ...(retryMs && { retryAfter: retryMs / 1000 }),
-      });
   }
 
   // --- what all tabs see -------------------------------------------------------------------------------------------
@@ -340,7 +330,7 @@ export class TideSync {
       each.lookedFor = session.edgeStart;
       this.#host.due(topic);
     }
-    for (const look of [...this.#waiting]) if (look()) this.#waiting.delete(look);
+    this.#waits.look();
     if (this.#isTelling || this.#isClosed) return;
     this.#isTelling = true;
     setTimeout(() => {
@@ -371,30 +361,15 @@ export class TideSync {
     };
   }
 
-  /** Counts as of this call: what is appended later, here or elsewhere, is not waited for. */
   async #wait(until: "drained" | "level", topic: string | undefined): Promise<void> {
     await this.#opened();
     const topics = [...this.#open].filter(([name]) => topic === undefined || name === topic);
     if (topic !== undefined && topics.length === 0)
       throw new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} is not synced`, { topic });
-    const waits = topics.map(([name, { session }]) => {
-      const isDone = until === "drained" ? drainedNow(session) : levelSince(session, () => this.#changed());
-      return { name, session, isDone };
-    });
-    return new Promise((resolve, reject) => {
-      const look = (): boolean => {
-        const left = waits.filter(({ isDone }) => !isDone());
-        const over = left.find(({ session: { state } }) => state.at === "blocked" || state.at === "stopped");
-        const gone = left.find(({ session }) => !this.#sessions.has(session));
-        if (left.length === 0) resolve();
-        else if (this.#isClosed) reject(new TidemarkError("CLOSED", "the tide is opened anew", { reason: "reopened" }));
-        else if (over) reject(endOf(over.name, over.session));
-        else if (gone) reject(leftTopic(gone.name));
-        else return false;
-        return true;
-      };
-      if (!look()) this.#waiting.add(look);
-    });
+    return this.#waits.begin(
+      until,
+      topics.map(([name, { session }]) => [name, session]),
+    );
   }
 
   /** For a tab that may have missed some of what was told. */

@@ -73,9 +73,9 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
   },
   {
     name: "a log is made anew over the one of the note",
-    file: SESSION,
-    find: "const making = isMissing && streamOf(this.#store) === null && this.#options.create();",
-    replace: "const making = isMissing && this.#options.create();",
+    file: "src/sync/opening.ts",
+    find: "const making = isMissing && streamOf(store) === null && options.create();",
+    replace: "const making = isMissing && options.create();",
     found: /^wipe/,
     plan: "wide",
     having: ["goesBack"],

@@ -274,7 +274,7 @@ export class TopicLife {
     this.#world.made.add(batch);
     const { store } = this.storage!;
     // What waits for an id, or behind such an append, is looked at later.
-    const isFull = this.#underway === 0 && !store.needsName && store.pending.bytes >= this.#bytesMax;
+    const isFull = this.#underway === 0 && !store.ids.isNeeded && store.pending.bytes >= this.#bytesMax;
     this.#underway++;
     const position = await this.storage!.append(batch)
       .catch((thrown: unknown) => {

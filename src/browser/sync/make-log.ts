@@ -1,0 +1,25 @@
+/** Makes the log of a topic at the edge, where it is missing, by one PUT. */
+import { TidemarkError } from "../../errors.ts";
+import { pathInAddress } from "../../sync/http-words.ts";
+import type { LinkState } from "../../sync/link-state.ts";
+import type { SyncHost } from "../../sync/sync-host.ts";
+import { creationHeaders, type KeptOptions } from "../../sync/topic-options.ts";
+
+/** `edge`: its address. Resolves where there is a log already (409). UNKNOWN_TOPIC, with the edge's Retry-After, else. */
+export async function makeLog(
+  { http }: Pick<SyncHost, "http">,
+  edge: string,
+  link: LinkState,
+  path: string,
+  kept: KeptOptions,
+): Promise<void> {
+  const token = link.at === "live" ? link.token : undefined;
+  const url = `${edge}/v1/stream/${pathInAddress(path)}`;
+  const { status, retryMs } = await http({ method: "PUT", url, token, headers: creationHeaders(kept) });
+  if (status >= 300 && status !== 409)
+    throw new TidemarkError("UNKNOWN_TOPIC", `the edge does not make ${path}: ${status}`, {
+      edge: status === 429 ? "TOO_MANY_REQUESTS" : "NOT_FOUND",
+      status,
+      ...(retryMs && { retryAfter: retryMs / 1000 }),
+    });
+}
