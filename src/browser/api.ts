@@ -229,6 +229,12 @@ export interface ChangesOptions {
    * are told all the same.
    */
   readonly from?: StartPosition | undefined;
+  /**
+   * For who stores an offset and goes on there later: `copy` of the change `level` beside which it was stored. If
+   * another log stands here now, or the copy was made anew, `reset` comes first; an offset that is no more is a `gap`.
+   * null, and the default: not asked, and an offset that is not in the log rejects.
+   */
+  readonly copy?: string | null | undefined;
   /** `abort()` ends the changes as if there were no more. Another reason is thrown. */
   readonly signal?: AbortSignal | undefined;
 }

@@ -84,6 +84,12 @@ export interface TopicSyncStatus {
   readonly serializer: "json" | "text" | "bytes";
   readonly hasSynced: boolean;
   readonly lastSyncedAt?: number | undefined;
+  /**
+   * Below this offset the copy may hold records that were deleted while this device was away, until it is made anew
+   * from the edge. `error`: why the newest try has failed; it is made again, at the latest after an hour. Without one
+   * it goes on, or waits for a connection, or until own records are at the edge.
+   */
+  readonly stale?: { readonly below: number; readonly error?: SyncStatus["error"] } | undefined;
   readonly blocked?: BlockedBatch | undefined;
   readonly stopped?: { readonly code: ErrorCode; readonly details: ErrorDetails } | undefined;
 }
@@ -115,6 +121,8 @@ export type SyncEvent =
   | { readonly type: "outboxfull"; readonly topic: string }
   /** Damaged bytes of this device's copy: records [from, to) were made anew from the edge's. */
   | { readonly type: "healed"; readonly topic: string; readonly from: number; readonly to: number }
+  /** This device's copy can't be made anew, for this reason (`stale` of the status); told once for each code. */
+  | { readonly type: "stale"; readonly topic: string; readonly code: ErrorCode; readonly message: string }
   | { readonly type: "quota"; readonly topic: string; readonly where: "device" | "edge" }
   | { readonly type: "token"; readonly outcome: "renewed" | "refused" | "missing" }
   | { readonly type: "status"; readonly status: SyncStatus };

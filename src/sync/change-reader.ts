@@ -32,8 +32,11 @@ export type TopicChange<R> =
   | { readonly type: "gap"; readonly from: number; readonly to: number }
   /** Another log stands here now, or its copy was made anew: begin with nothing. */
   | { readonly type: "reset"; readonly logStartOffset: number }
-  /** Level with this device's copy; `live`: and that with the edge. */
-  | { readonly type: "level"; readonly watermark: number; readonly live: boolean };
+  /**
+   * Level with this device's copy; `live`: and that with the edge. `copy` names what offsets are of: who stores
+   * `watermark` and goes on there later stores it, too, and gives both. null: nothing has a place yet.
+   */
+  | { readonly type: "level"; readonly watermark: number; readonly live: boolean; readonly copy: string | null };
 
 /** A cut with its records decoded. A topic that is not synced has no own records without a place. */
 export interface DecodedCut<R> {
@@ -69,8 +72,10 @@ export class ChangeReader<R extends ChangedRecord> {
   /** Own records that were told and are not settled, in the order of positions. */
   #pending = new Map<string, R>();
 
-  constructor(from: number) {
+  /** `copy`: of which `from` is an offset; undefined, null: whichever is here. */
+  constructor(from: number, copy?: string | null) {
     this.committed = from;
+    this.stream = copy;
   }
 
   #reset(logStartOffset: number): TopicChange<R>[] {
@@ -110,7 +115,10 @@ export class ChangeReader<R extends ChangedRecord> {
     }
     if (isAnew) this.#pending = inOrder(this.#pending);
     this.provisional = cut.nextProvisional;
-    if (cut.level) changes.push({ type: "level", watermark: cut.highWatermark, live: cut.live });
+    if (cut.level) {
+      const { highWatermark: watermark, live, stream: copy } = cut;
+      changes.push({ type: "level", watermark, live, copy });
+    }
     return changes;
   }
 

@@ -50,6 +50,8 @@ const PONG_MS_HINTED = 2_000;
 const HINT_MS = 1_000;
 const RENEW_MS = 60_000;
 const RENEW_MS_MIN = 1_000;
+/** A host runs what is due later than 2^31 ms at once: it would ask for another token without an end. */
+const TIMER_MS_MAX = 86_400_000;
 /**
  * After so many WebSockets in a row that did not open, or brought nothing, while the edge answered requests, HTTP is
  * used.
@@ -327,8 +329,14 @@ export class SyncLink {
     if (state.at !== "live" || state.token === undefined) return;
     const life = tokenLife(state.token, this.#host.now());
     if (life === undefined) return;
-    this.#renewal = this.#after(renewalIn(life), signal, () => {
-      void this.#renewed(signal, "expiring");
+    this.#renewAfter(renewalIn(life), signal);
+  }
+
+  #renewAfter(ms: number, signal: AbortSignal): void {
+    const left = ms - TIMER_MS_MAX;
+    this.#renewal = this.#after(Math.min(ms, TIMER_MS_MAX), signal, () => {
+      if (left > 0) this.#renewAfter(left, signal);
+      else void this.#renewed(signal, "expiring");
     });
   }
 

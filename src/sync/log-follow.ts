@@ -1,5 +1,5 @@
 /**
- * A follow of one log through its channel (edge-socket.ts): the frames that the edge sends for it become batches, holes,
+ * A follow of one log through its channel (edge-socket.ts): frames that the edge sends for it become batches, holes,
  * own runs and tides, and credits go back for the batches that the loop has taken.
  *
  *   follow ─▶ batches, passed, own, tide … ─▶ loop ─▶ credit, when a part of the window was taken, or the edge starves

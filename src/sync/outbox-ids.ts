@@ -4,8 +4,8 @@
  *   none, or a claimed one that is clean ─append─▶ draw: the note has the id ─▶ the append goes on
  *   clean ─leave─▶ one commit: the log start is the end, and the note has no id
  *
- * An append that comes while an id is drawn or left waits, and looks again. What the edge told of one id says nothing of
- * the next.
+ * An append that comes while an id is drawn or left waits, and looks again. What the edge told of one id says nothing
+ * of the next.
  */
 import { NO_OUTBOX, noteAtDraw } from "./notes.ts";
 import type { Outbox } from "./outbox.ts";

@@ -37,8 +37,26 @@ export async function receive(host: ReceiverHost, log: EdgeLog): Promise<void> {
 async function follow(host: ReceiverHost, log: EdgeLog, share: WindowShare): Promise<void> {
   const { store } = host;
   const storing: Promise<void>[] = [];
-  let failed: unknown;
   let from = store.watermark;
+  for (;;) {
+    const next = await followFrom(from, storing, host, log, share);
+    if (next === undefined) break;
+    // The edge can't be asked to give credits back, so a window that is too wide ends with its follow.
+    share.restart((from = next));
+  }
+  await Promise.all(storing);
+}
+
+/** Where the next follow begins; undefined if there is none: the log is closed, or a frame could not be stored. */
+async function followFrom(
+  from: number,
+  storing: Promise<void>[],
+  host: ReceiverHost,
+  log: EdgeLog,
+  share: WindowShare,
+): Promise<number | undefined> {
+  const { store } = host;
+  let failed: unknown;
   const resize = (has: number, least: number, to: FollowedTo): number => share.next(has, least, to);
   const options = { windowBytes: share.bytes, resize, ownRun: ownRunOf };
   for await (const { bytes: sent, nextOffset, tide, own } of log.follow(from, options)) {
@@ -48,6 +66,7 @@ async function follow(host: ReceiverHost, log: EdgeLog, share: WindowShare): Pro
       host.life.newest = tide.life;
       await Promise.all(storing.splice(0));
       host.advanced(tide);
+      if (share.isWide && tide.nextOffset >= tide.highWatermark) return from;
       continue;
     }
     const { newest } = host.life;
@@ -61,9 +80,10 @@ async function follow(host: ReceiverHost, log: EdgeLog, share: WindowShare): Pro
       stored.catch((thrown: unknown) => (failed ??= thrown));
       storing.push(stored);
       if (storing.length >= FRAMES_AT_ONCE) await storing.shift();
+      if (own && share.isUnused(part.bytes.length)) return from;
     }
   }
-  await Promise.all(storing);
+  return undefined;
 }
 
 /** The bytes of own batches: those of the outbox, or of the edge where the outbox can't give them. */

@@ -9,6 +9,7 @@
  * there before, and they are not fetched either. A crash, or the end of the connection, anywhere: it goes on from
  * `stale`. Offsets, the watermark and own records stay as they are.
  */
+import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { saveNotes } from "../store/noted-logs.ts";
 import type { SegmentStore } from "../store/segment-store.ts";
@@ -28,8 +29,8 @@ export interface Renewing {
 
 /**
  * Call it while the topic is live. True once the copy holds nothing that is stale. False if that must wait: own records
- * are not settled yet, or what the edge has does not fit this copy's segments. Rejects with the source's error, or the
- * volume's. Does nothing for a copy that is not stale.
+ * are not settled yet. INVALID_BATCH {from, to} if what the edge has does not fit this copy's segment. Rejects with the
+ * source's error, or the volume's. Does nothing for a copy that is not stale.
  */
 export async function renew(renewing: Renewing): Promise<boolean> {
   const { store, storage, source } = renewing;
@@ -80,7 +81,11 @@ async function renewSegment(
   if (to > storage.outboxNote.settledIn) await storage.noteSettled();
   if (to > storage.outboxNote.settledIn) return false;
   const batches = await tiles(kernel, source, range, log.leaderEpoch);
-  if (!batches) return false;
+  if (!batches)
+    throw new TidemarkError("INVALID_BATCH", `the edge's batches don't begin at ${from} and end at ${to}, as here`, {
+      from,
+      to,
+    });
   await storage.alone(async () => {
     // Trimmed, or made anew by a compaction, or more is stale, since the edge was asked: then it is looked for again.
     const segment = log.segments().find(({ baseOffset }) => baseOffset === from);

@@ -6,7 +6,9 @@
  *
  * A follow begins small, doubles while it catches up, up to an even part of the pool, and is small again when it is
  * level. Near the end of the log it takes no more than is left to come, because credits that the edge has stay there.
- * A window shrinks by credits that are not given back. Only a batch that is larger than its window goes beyond.
+ * A window shrinks by credits that are not given back. Only a batch that is larger than its window goes beyond. Frames
+ * that cost none, such as those of own batches, shrink nothing: a wide window that is of no use ends with its follow,
+ * and another follow begins with a small one (receiver.ts).
  *
  * An edge that ends the socket as too slow (4429) halves all of that, and the pushes under way. Each RESTORE_MS of a
  * connection doubles it again.
@@ -87,9 +89,11 @@ export class WindowBudget {
 
 export class WindowShare {
   readonly #budget: WindowBudget;
-  readonly #from: number;
+  #from: number;
   readonly #edgeEnd: () => number | undefined;
   #came = 0;
+  /** Bytes that cost no credits, since the last that did. */
+  #free = 0;
   /** The window, as the budget counts it. */
   #bytes = 0;
 
@@ -120,8 +124,26 @@ export class WindowShare {
     return this.#become(Math.max(least, this.#budget.most(this, has, wanted, left > LEVEL_BYTES)));
   }
 
+  /** So many bytes came without credits. True if the follow is to begin anew: a whole window has gone by unused. */
+  isUnused(bytes: number): boolean {
+    this.#free += bytes;
+    return this.#free >= this.#bytes && this.#bytes > LEVEL_BYTES;
+  }
+  /** True if a follow that is level is to begin anew. */
+  get isWide(): boolean {
+    return this.#bytes > LEVEL_BYTES;
+  }
+
+  /** The follow has ended, and another one begins there. */
+  restart(from: number): void {
+    this.#from = from;
+    this.#came = this.#free = 0;
+    this.#become(this.#budget.most(this, 0, LEVEL_BYTES, false));
+  }
+
   #come(has: number, bytes: number): void {
     this.#came += bytes;
+    this.#free = 0;
     // A batch that was larger than the window has widened it.
     this.#become(has);
   }

@@ -34,7 +34,8 @@ export const finite: Check = (field, value) => {
 
 export const APPEND_OPTIONS = { acks, ifEnd: offset };
 export const APPEND_ALL_OPTIONS = { acks, signal, onProgress: callback };
-export const CHANGES_OPTIONS = { from: position, signal };
+/** `copy` is looked at where changes begin (topic-changes.ts). */
+export const CHANGES_OPTIONS = { from: position, copy() {}, signal };
 export const READ_OPTIONS = {
   from: position,
   to: offset,

@@ -3,7 +3,14 @@
  * open() of one page is a tab of its own). Synced ones: test/sync/views.test.ts and test/unit/view-properties.test.ts.
  */
 import { expect, it } from "vitest";
-import { type Change, open, type Tide, TidemarkError, type View } from "../../src/browser/index.ts";
+import {
+  type Change,
+  type ChangesOptions,
+  open,
+  type Tide,
+  TidemarkError,
+  type View,
+} from "../../src/browser/index.ts";
 
 let names = 0;
 const fresh = () => `views-${Date.now()}-${names++}`;
@@ -41,27 +48,53 @@ it("changes of a local topic: all is committed, level comes after each answer, a
     const changes = topic.changes({ signal: ended.signal });
     const next = async () => shown((await changes.next()).value!);
     // The topic does not exist yet.
-    expect(await next()).toEqual({ type: "level", watermark: 0, live: true });
+    expect(await next()).toEqual({ type: "level", watermark: 0, live: true, copy: null });
     const waiting = next();
     await topic.appendBatch([{ value: 7 }, { value: 8 }]);
     expect([await waiting, await next()]).toEqual([
       [0, 7, false],
       [1, 8, false],
     ]);
-    expect(await next()).toEqual({ type: "level", watermark: 2, live: true });
+    const copy = expect.stringMatching(/^local\/\d+$/);
+    expect(await next()).toEqual({ type: "level", watermark: 2, live: true, copy });
     const last = changes.next();
     ended.abort();
     expect(await last).toEqual({ done: true, value: undefined });
     expect(await changes.next()).toEqual({ done: true, value: undefined });
 
     const late = topic.changes({ from: "latest" });
-    expect(shown((await late.next()).value!)).toEqual({ type: "level", watermark: 2, live: true });
+    expect(shown((await late.next()).value!)).toEqual({ type: "level", watermark: 2, live: true, copy });
     const left = late.next();
     await late.return!();
     expect((await left).done).toBe(true);
     await expect(topic.changes({ from: 2 ** 52 }).next()).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
     await expect(topic.changes({ from: 9 }).next()).rejects.toMatchObject({ code: "OFFSET_OUT_OF_RANGE" });
     expect(() => topic.changes({ from: "middle" as never })).toThrow(TidemarkError);
+  }));
+
+it("who goes on from a stored offset is told that another log stands there now, and of what was trimmed since", () =>
+  over(async (tide) => {
+    const first = async (name: string, options: ChangesOptions): Promise<Change<number>> => {
+      const changes = tide.topic<number>(name).changes(options);
+      const { value } = await changes.next();
+      await changes.return!();
+      return value!;
+    };
+    for (const name of ["t", "u"]) await tide.topic<number>(name).appendBatch([{ value: 1 }, { value: 2 }]);
+    const level = await first("t", { from: "latest" });
+    if (level.type !== "level") throw new Error(level.type);
+    const { watermark: from, copy } = level;
+    expect(from).toBe(2);
+    expect(await first("t", { from, copy })).toEqual(level);
+    await tide.topic("t").append({ value: 3 });
+    await tide.topic("t").trim(3);
+    expect(await first("t", { from, copy })).toEqual({ type: "gap", from: 2, to: 3 });
+    await tide.deleteTopic("t");
+    await tide.topic<number>("t").appendBatch(Array.from({ length: 5 }, (_, value) => ({ value })));
+    expect(await first("t", { from, copy })).toEqual({ type: "reset", logStartOffset: 0 });
+    expect(shown(await first("t", { from, copy: null }))).toEqual([2, 2, false]);
+    for (const refused of [{ from, copy: 5 as never }, { copy }, { from: "latest", copy } as const])
+      await expect(first("t", refused)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
   }));
 
 it("what is trimmed in front of a slow reader is told as a gap, and a view may begin anew behind it", () =>

@@ -145,6 +145,29 @@ it("H26: a page that was hidden and frozen is shown, and leaves a dead socket th
   await settled(device, ["before-0", "meanwhile-0"]);
 });
 
+it("H26: a page that leads comes back from the cache of pages, and what waited goes out", async () => {
+  const device = await deviceWith(1);
+  const tab = device.tabs[0]!;
+  await tab.call("write", "before", 0, 1);
+  await tab.call("level");
+  const network = fleet.networkOf(device);
+  network.refuse();
+  await tab.call("write", "pending", 0, 2);
+  await tab.page.goto("about:blank");
+  const other = await fleet.add("ben", { config: { path, leaderTimeoutMs: 1_500 } });
+  await (await other.open()).call("write", "meanwhile", 0, 1);
+  network.heal();
+  await expect.poll(endNow, { timeout: 10_000 }).toBe(2);
+  // No event tells when Chromium has put the page into its cache. Going back sooner would reload it.
+  await sleep(500);
+  await tab.page.goBack({ waitUntil: "commit" });
+  expect((await tab.call("brief")).restored).toBe(1);
+  await tab.call("write", "after", 0, 1);
+  await settled(device, ["before-0", "meanwhile-0", "pending-0", "pending-1", "after-0"]);
+  expect(await tab.call("status")).toMatchObject({ state: "live", connected: true });
+  expect((await tab.call("brief")).role).toBe("leader");
+});
+
 it("H37: site data is cleared under an open leader; a new outbox, and nothing twice", async () => {
   const device = await deviceWith(2);
   const leader = await leaderOf(device);

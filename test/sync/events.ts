@@ -43,6 +43,8 @@ export interface Brief {
   readonly unanswered: number;
   readonly unplaced: number;
   readonly closed: string | undefined;
+  /** How often the page came back from the browser's cache of pages. */
+  readonly restored: number;
 }
 
 /** Digest of all committed records, in their order. */

@@ -74,7 +74,7 @@ class OneTopic {
       changes: ({ from = "earliest", signal } = {}) => {
         this.followers++;
         const stop = signal ?? new AbortController().signal;
-        const changes = changesOf(this.#source, from, stop);
+        const changes = changesOf(this.#source, { from }, stop);
         // As BatchReading ends: without an error.
         const over = (thrown: unknown) => {
           if (stop.aborted) return { done: true as const, value: undefined };

@@ -1,6 +1,8 @@
 /** When a copy is healed and made anew (healer.ts): one work at a time, and again after what failed. */
 import { beforeEach, describe, expect, it } from "vitest";
 import { type Healable, Healer } from "../../src/browser/sync/healer.ts";
+import { topicStatus } from "../../src/browser/sync/sync-status.ts";
+import { TidemarkError } from "../../src/errors.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import type { EdgeLog } from "../../src/sync/edge-socket.ts";
 import { batchOf, ListedEdge, Synced } from "../contract/synced-fixture.ts";
@@ -25,6 +27,9 @@ class Device {
   /** Awaited before each answer of the edge. */
   atFetch: (from: number) => Promise<unknown> = async () => undefined;
   asked = 0;
+  /** What all tabs were told. */
+  readonly told: string[] = [];
+  looks = 0;
   underWay = 0;
   underWayMax = 0;
 
@@ -40,6 +45,9 @@ class Device {
       kernel,
       volume: { store: synced.store },
       healed: () => undefined,
+      stale: (topic, { code, message }) => made.told.push(`${topic} ${code}: ${message}`),
+      changed: () => made.looks++,
+      now: () => 7,
       after: (ms, work) => {
         const timer = { ms, work };
         made.timers.push(timer);
@@ -124,6 +132,45 @@ describe("a copy that is not as the edge's log", () => {
     await device.wake();
     expect(device.note).toMatchObject({ anew: 1 });
     expect(device.timers).toEqual([]);
+  });
+
+  it("says why it can't be made anew: in the status, and by an event once for each reason", async () => {
+    const status = () => {
+      const { session, store } = device.open;
+      const of = { ...session, store, state: { at: "live", tries: 0 } } as never;
+      return topicStatus(of, undefined, device.healer.failureOf(TOPIC)).stale;
+    };
+    const { stale: below } = device.note;
+    expect(status()).toEqual({ below });
+    const rotten = new TidemarkError("CORRUPT_RANGE", "the segment is damaged", { from: 0, to: 9 });
+    device.atFetch = () => Promise.reject(rotten);
+    await device.look();
+    expect(status()).toEqual({ below, error: { code: "CORRUPT_RANGE", message: "the segment is damaged", at: 7 } });
+    await device.wake();
+    const { looks } = device;
+    expect([device.told, looks]).toEqual([[`${TOPIC} CORRUPT_RANGE: the segment is damaged`], 2]);
+    device.atFetch = () => Promise.reject(new TidemarkError("STORAGE_FAILED", "the bucket is away"));
+    await device.wake();
+    expect(status()!.error!.code).toBe("STORAGE_FAILED");
+    expect(device.told.slice(1)).toEqual([`${TOPIC} STORAGE_FAILED: the bucket is away`]);
+    // What ends with its connection says nothing of the copy.
+    device.atFetch = async () => {
+      Object.assign(device.open.session, { edge: undefined });
+      throw new TidemarkError("CLOSED", "the socket has ended");
+    };
+    await device.wake();
+    expect([status()!.error!.code, device.told.length]).toEqual(["STORAGE_FAILED", 2]);
+    // A batch that begins before the segment does can't take its place.
+    device.atFetch = async () => undefined;
+    const { fetch } = device.connection();
+    Object.assign(device.open.session, { edge: { fetch: (from: number) => fetch(from - 1) } });
+    await device.look();
+    expect(device.told.at(-1)).toMatch(/^orders INVALID_BATCH: /);
+    await device.wake();
+    Object.assign(device.open.session, { edge: device.connection() });
+    await device.look();
+    expect(device.note).toMatchObject({ anew: 1 });
+    expect([status(), device.healer.failureOf(TOPIC), device.told.length]).toEqual([undefined, undefined, 3]);
   });
 
   it.each([0, 1])("waits for own records until those are settled that it needs (%i before)", async (before) => {

@@ -2,6 +2,8 @@
 import type { Wire } from "../../src/sync/edge-socket.ts";
 import type { SyncHost } from "../../src/sync/sync-host.ts";
 
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
 export class World {
   now = 0;
   readonly sent: unknown[] = [];
@@ -18,7 +20,8 @@ export class World {
     monotonic: () => this.now,
     random: () => 0,
     after: (ms: number, work: () => void) => {
-      const timer = { at: this.now + ms, work };
+      // As hosts do: what is due later than they can count is due at once.
+      const timer = { at: this.now + (ms > TIMER_MS_MAX ? 1 : ms), work };
       this.#timers.push(timer);
       return () => void (this.#timers = this.#timers.filter((each) => each !== timer));
     },

@@ -2,7 +2,7 @@
  * A copy that may hold deleted records is made anew from the edge (src/sync/renewing.ts), over memory; and what the
  * edge says of the tombstones that its compaction has removed.
  */
-import { describe, expect, it } from "vitest";
+import { assert, describe, expect, it } from "vitest";
 import { withDefaults } from "../../src/log/limits.ts";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
@@ -269,6 +269,33 @@ describe("a copy that was away for longer than tombstones live", () => {
     const ids = again.flatMap((change) => (change.type === "append" ? change.record.id : []));
     expect(ids).not.toContain(named(0));
     expect(ids.at(-1)).toBe("mine");
+  });
+
+  it("readers that go on from a stored offset after the renewal begin again, by the name of the copy", async () => {
+    const { synced, edge } = await replicated();
+    const { storage, log } = synced;
+    const levelOf = async (reader: ChangeReader<{ id: string; offset: number }>) => {
+      const { committed, provisional, told } = reader;
+      const cut = await log.changes(committed, { provisional, told }, { maxBytes: 1 << 20 });
+      return reader.take({ ...cut, committed: [], provisional: [] }).at(-1)!;
+    };
+    const stored = await levelOf(new ChangeReader(0));
+    assert(stored.type === "level" && stored.copy !== null);
+    expect(stored.watermark).toBe(storage.watermark);
+    const again = (): ChangeReader<{ id: string; offset: number }> => new ChangeReader(stored.watermark, stored.copy);
+    expect(await levelOf(again())).toEqual(stored);
+    edge.compact(0);
+    await storage.missed(edge.end + 1);
+    // While it is stale the copy is the same.
+    expect(await levelOf(again())).toEqual(stored);
+    await renewed(synced, sourceOf(edge));
+    const reader = again();
+    expect(await levelOf(reader)).toEqual({ type: "reset", logStartOffset: 0 });
+    const level = await levelOf(reader);
+    expect(level).toMatchObject({ type: "level", watermark: stored.watermark });
+    expect(level.type === "level" && level.copy).not.toBe(stored.copy);
+    // An offset alone says nothing of its copy.
+    expect(await levelOf(new ChangeReader(stored.watermark))).toEqual(level);
   });
 });
 

@@ -98,3 +98,25 @@ test("a socket that answers no ping is given up ten seconds after it", async () 
   await world.pass(5_001);
   expect(world.connects).toBe(2);
 });
+
+test("a token that lives for months, or seems to by a wrong clock, is renewed once, in time", async () => {
+  const tokenFor = (days: number): string => `.${btoa(JSON.stringify({ iat: 0, exp: days * 86_400 }))}.`;
+  for (const [days, waited, renewals] of [
+    [90, 0.01, 0],
+    [2.5, 2.5, 1],
+  ] as const) {
+    const world = new World();
+    const asked: string[] = [];
+    const token = async (reason: string) => (asked.push(reason), tokenFor(days + asked.length / 1e6));
+    const options = {
+      url: "http://edge",
+      sessions: new Set<never>(),
+      changed: () => undefined,
+      token: () => undefined,
+    };
+    const link = new SyncLink({ host: { ...world.host, token }, ...options });
+    link.step({ on: "wanted" });
+    await world.pass(waited * 86_400_000);
+    expect([asked, link.state.at]).toEqual([["connect", ...Array<string>(renewals).fill("expiring")], "live"]);
+  }
+});

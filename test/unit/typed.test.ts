@@ -243,7 +243,7 @@ describe("reads", () => {
       told.push(change.type === "append" ? change.record.offset : change);
       if (change.type === "level") break;
     }
-    expect(told).toEqual([0, 2, 5, { type: "level", watermark: 6, live: true }]);
+    expect(told).toEqual([0, 2, 5, { type: "level", watermark: 6, live: true, copy: expect.any(String) }]);
     const sum = topic.view({ name: "sum", initial: () => 0, apply: (state, { value }) => state + (value ?? 0) });
     await sum.ready();
     expect([sum.current, sum.at]).toEqual([2, { offset: 6, provisional: 0 }]);

@@ -66,6 +66,36 @@ export const VIEW_MUTANTS: readonly ViewMutant[] = [
     found: /^changes/,
   },
   {
+    name: "a view goes as far as is committed, less its own records",
+    file: FOLD,
+    find: "this.offset = change.watermark;",
+    replace: "this.offset = change.watermark - this.pending.size;",
+    found: /^V2/,
+  },
+  {
+    name: "own records are told once they have their place",
+    file: "src/browser/page/topic-view.ts",
+    find: 'if (change.type === "reset") this.#isReady = this.#isOwed = false; this.#fold.take(change);',
+    replace: `
+      if (change.type === "reset") this.#isReady = this.#isOwed = false;
+      if (change.type !== "append" || !change.record.provisional) this.#fold.take(change);`,
+    found: /^V4/,
+  },
+  {
+    name: "a snapshot holds own records without a place",
+    file: "src/browser/page/topic-view.ts",
+    find: "const { committed, offset } = this.#fold; if (this.#stream !== null)",
+    replace: "const { current: committed, offset } = this.#fold; if (this.#stream !== null)",
+    found: /^V5/,
+  },
+  {
+    name: "a record that has its place is folded as it was without one",
+    file: FOLD,
+    find: "this.committed = apply(this.committed, record);",
+    replace: "this.committed = apply(this.committed, this.pending.get(record.id) ?? record);",
+    found: /^V6/,
+  },
+  {
     name: "what comes back committed is told as another record",
     file: READER,
     find: 'return { type: "settle", id, provisionalOffset: pending.offset, record };',

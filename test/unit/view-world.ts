@@ -24,6 +24,8 @@ const newVolume = async (slotBytes: number) => new MemoryVolume({ slotBytes });
 const reopen = async (volume: Volume) => volume;
 /** A view is level after far fewer turns. */
 const TURNS_MAX = 1000;
+/** No view writes a snapshot by itself. */
+const NEVER_MS = 1e9;
 
 /** Compared as texts: an AssertionError's own comparison of long lists is slow. */
 const same = (found: readonly unknown[], wanted: readonly unknown[], what: string): void =>
@@ -38,6 +40,27 @@ interface Own {
   isRetracted?: boolean;
 }
 
+/** The topic in which snapshots of views are kept, compacted. */
+class Snapshots {
+  readonly #parts = new Map<string, { readonly bytes: Uint8Array; readonly headers: Record<string, string> }>();
+  readonly topic = {
+    readBatches: () => [
+      [...this.#parts].map(([key, { bytes: valueBytes, headers }]) => ({ key, valueBytes, headers })),
+    ],
+    append: async ({ key, value, headers = [] }: { key: string; value: Uint8Array; headers?: [string, string][] }) =>
+      void this.#parts.set(key, { bytes: value, headers: Object.fromEntries(headers) }),
+  };
+
+  /** The newest state, and how far it goes; undefined: none is kept. */
+  get newest(): { readonly state: Shown; readonly offset: number } | undefined {
+    const all = [...this.#parts.values()].map(({ bytes, headers }) => ({
+      state: JSON.parse(new TextDecoder().decode(bytes)) as Shown,
+      offset: Number(headers["offset"]),
+    }));
+    return all.toSorted((a, b) => a.offset - b.offset).at(-1);
+  }
+}
+
 class Device {
   readonly #kernel: Kernel;
   readonly edge: ListedEdge;
@@ -47,6 +70,7 @@ class Device {
   #foreign = 0;
   #pushed = 0;
   readonly source: ChangingTopic<string>;
+  readonly snapshots = new Snapshots();
 
   private constructor(kernel: Kernel) {
     this.#kernel = kernel;
@@ -56,7 +80,7 @@ class Device {
 
   readonly #source = (): ChangingTopic<string> => ({
     name: "orders",
-    tide: { name: "test", opened: undefined, topic: () => assert.fail("no snapshots here") },
+    tide: { name: "test", opened: { batchBytesMax: 1 << 20 }, topic: () => this.snapshots.topic as never },
     born: () => 1,
     kernel: this.#kernel,
     serializer: serializerOf<string>("text"),
@@ -145,12 +169,20 @@ class Device {
   }
 }
 
-type Shown = readonly string[];
-const list = (state: Shown, { value }: TopicRecord<string>): Shown => [...state, value!];
+/** Values, and all that is told of their records. */
+interface Shown {
+  readonly values: readonly string[];
+  readonly records: readonly string[];
+}
+const NOTHING: Shown = { values: [], records: [] };
+const list = ({ values, records }: Shown, { value, id, offset, provisional }: TopicRecord<string>): Shown => ({
+  values: [...values, value!],
+  records: [...records, [offset, id, provisional].join("/")],
+});
 
 /** What a view shows, and a call after each change. */
 class WatchedView implements PageView<Shown> {
-  #shown: { readonly current: Shown; readonly committed: Shown } = { current: [], committed: [] };
+  #shown: { readonly current: Shown; readonly committed: Shown } = { current: NOTHING, committed: NOTHING };
   at = { offset: 0, provisional: 0 };
   readonly listeners = new Set<(current: Shown) => void>();
   readonly ended = new AbortController();
@@ -202,12 +234,18 @@ class JudgedView {
       }
     };
     this.view = new WatchedView(() => queueMicrotask(judge));
-    this.#running = runView<Shown, string>(this.view, device.source, { name: "list", initial: () => [], apply });
+    this.#running = runView<Shown, string>(this.view, device.source, {
+      name: "list",
+      initial: () => NOTHING,
+      apply,
+      snapshot: { everyMs: NEVER_MS },
+    });
   }
 
   judge(): void {
     this.shownTimes++;
-    const { current, committed, at } = this.view;
+    const { at } = this.view;
+    const [current, committed] = [this.view.current.values, this.view.committed.values];
     assert.ok(at.offset >= this.#offset, `V2: ${at.offset} behind ${this.#offset}`);
     this.#offset = at.offset;
     // First, because what is folded twice is wrong in other ways as well.
@@ -234,13 +272,21 @@ class JudgedView {
       const { watermark } = device.synced.storage;
       const { committed, provisional } = await device.synced.shown();
       const wanted = [...committed, ...provisional];
-      if (view.at.offset === watermark && view.current.join() === wanted.join()) break;
+      if (view.at.offset === watermark && view.current.values.join() === wanted.join()) break;
       if (this.failure !== undefined) throw this.failure;
-      if (turns > TURNS_MAX) return same(view.current, wanted, "V4: never level");
+      if (turns > TURNS_MAX) return same(view.current.values, wanted, "V4: never level");
       await laterTurn();
     }
     this.judge();
     if (this.failure !== undefined) throw this.failure;
+    await this.#save();
+  }
+
+  /** What a later view begins with. */
+  async #save(): Promise<void> {
+    await this.#running.save();
+    const { state, offset } = this.device.snapshots.newest!;
+    same(state.values, this.device.committedBelow(offset), "V5: a snapshot");
   }
 }
 
@@ -259,7 +305,7 @@ class Follower {
     });
   }
   async #follow(): Promise<void> {
-    for await (const change of changesOf(this.device.source, "earliest", this.ended.signal)) this.#take(change);
+    for await (const change of changesOf(this.device.source, {}, this.ended.signal)) this.#take(change);
   }
   #take(change: Change<string>): void {
     this.seen.push(change.type);
@@ -303,7 +349,11 @@ export async function viewHistory(kernel: Kernel, seed: number, steps: number): 
   const followers = [new Follower(device)];
   try {
     await walk(device, views, followers, new Random(seed), steps);
-    for (const { view } of views) same(view.current, views[0]!.view.current, "V6: what two views show");
+    const [first] = views.map(({ view }) => view);
+    for (const { view } of views) {
+      same(view.committed.records, first!.committed.records, "V6: what is committed in two views");
+      same(view.current.records, first!.current.records, "V6: what two views show");
+    }
   } finally {
     for (const { view } of views) view.close();
     for (const { ended } of followers) ended.abort();

@@ -3,7 +3,7 @@
  * copy of the profile is met, a damaged copy is healed or one with deleted
  * records made anew, a tab has missed where its records are (platform/parts.ts).
  */
-export { checkLeaving, describeBlock, leaveLog, retractBlocked } from "../sync/answers.ts";
+export { answerBlock, checkLeaving, describeBlock, leaveLog } from "../sync/answers.ts";
 export { detach } from "../../sync/stop-syncing.ts";
 export { claim } from "../../sync/claimer.ts";
 export { OfferAgain } from "../../sync/offer-again.ts";

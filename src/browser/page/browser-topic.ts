@@ -409,14 +409,14 @@ export class BrowserTopic<V> implements Topic<V> {
 
   changes(options: ChangesOptions = {}): AsyncIterableIterator<Change<V>> {
     checkOptions("changes()", options, CHANGES_OPTIONS);
-    const { from = "earliest", signal } = options;
+    const given = { ...options, follow: true };
     const topic = this.#source;
     const ended = new AbortController();
     const source = (async function* () {
       const { changesOf } = await import("./topic-changes.ts");
-      yield* changesOf(topic, from, ended.signal);
+      yield* changesOf(topic, given, ended.signal);
     })();
-    return new BatchReading(source, ended, { follow: true, signal });
+    return new BatchReading(source, ended, given);
   }
 
   view<S>(options: ViewOptions<S, V>): View<S> {

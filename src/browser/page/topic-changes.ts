@@ -14,7 +14,7 @@ import { PROVISIONAL_FROM } from "../../log/provisional-layout.ts";
 import type { ChangesPlace, Fetched, StartPosition } from "../../log/types.ts";
 import { ChangeReader, type DecodedCut, type TopicChange } from "../../sync/change-reader.ts";
 import type { TopicCut } from "../../sync/topic-cut.ts";
-import type { Tide } from "../api.ts";
+import type { ChangesOptions, Tide } from "../api.ts";
 import { refused } from "../../topic/check.ts";
 
 /** What is needed of a topic. */
@@ -27,8 +27,8 @@ export interface ChangingTopic<V> extends ReadSource {
   readonly serializer: Deserializer<V>;
 }
 
-/** The name of a log that is not synced. */
-export const LOCAL = "local";
+/** Of a log that is not synced. */
+const LOCAL = "local";
 type Cut<V> = DecodedCut<PlainRecord<V>>;
 /** Of one answer, so that its records are made without holding up the page for long. */
 const MAX_BYTES = 256 * 1024;
@@ -158,31 +158,49 @@ const fetchesOf = new WeakMap<ReadSource, SharedFetches<never>>();
 /** A place is an offset that a reader was at before. It may lie below the log's start by now: that is told as a gap. */
 export type ChangesFrom = StartPosition | { readonly place: number };
 
+interface ChangesOfCopy {
+  /** Of which copy the place is. If another one is here, a reset comes first. */
+  readonly copy?: string | null | undefined;
+  /** Is told the name of the copy before the changes of each answer. */
+  readonly named?: (stream: string | null) => void;
+}
+
 /** Changes by answers of the worker: after the last of each the reader has seen one state of the topic. */
 export async function* changesByCut<V>(
   topic: ChangingTopic<V>,
   from: ChangesFrom,
   signal: AbortSignal,
-  /** Is told the name of the log before the changes of each answer. */
-  named: (stream: string | null) => void = () => undefined,
+  { copy, named }: ChangesOfCopy = {},
 ): AsyncGenerator<TopicChange<PlainRecord<V>>[], void> {
   if (typeof from === "number" && from >= PROVISIONAL_FROM)
     throw refused("from", from, "an offset of a record that has its place");
   const fetches = (fetchesOf.get(topic) as SharedFetches<V> | undefined) ?? new SharedFetches(topic);
   fetchesOf.set(topic, fetches as SharedFetches<never>);
   const isPlace = typeof from === "object" && "place" in from;
-  const reader = new ChangeReader<PlainRecord<V>>(isPlace ? from.place : await topic.resolve(from, "committed"));
+  const reader = new ChangeReader<PlainRecord<V>>(isPlace ? from.place : await topic.resolve(from, "committed"), copy);
   for (;;) {
     const cut = await fetches.next(reader, signal);
-    named(cut.stream);
-    yield reader.take(cut);
+    const stream = nameOf(topic, cut.stream);
+    named?.(stream);
+    yield reader.take({ ...cut, stream });
   }
+}
+
+/** A local log is named by its birth, so that one that was deleted and made again is another. */
+function nameOf<V>(topic: ChangingTopic<V>, stream: string | null): string | null {
+  if (stream !== LOCAL) return stream;
+  const since = topic.born();
+  return since === undefined ? null : `${LOCAL}/${since}`;
 }
 
 export async function* changesOf<V>(
   topic: ChangingTopic<V>,
-  from: StartPosition,
+  { from = "earliest", copy }: Omit<ChangesOptions, "signal">,
   signal: AbortSignal,
 ): AsyncGenerator<TopicChange<PlainRecord<V>>, void> {
-  for await (const changes of changesByCut(topic, from, signal)) yield* changes;
+  if (copy != null && typeof copy !== "string") throw refused("copy", copy, "that of a change of type level");
+  if (copy != null && typeof from !== "number")
+    throw refused("from", from, "the offset that was stored with copy; leave copy out for another position");
+  const place = copy != null && typeof from === "number" && from < PROVISIONAL_FROM ? { place: from } : from;
+  for await (const changes of changesByCut(topic, place, signal, { copy })) yield* changes;
 }

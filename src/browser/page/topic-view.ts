@@ -12,7 +12,7 @@ import { checkTopicName } from "../../topic/names.ts";
 import type { TopicRecord, View, ViewOptions } from "../api.ts";
 import { report } from "../platform/errors.ts";
 import { laterTurn } from "../platform/timing.ts";
-import { changesByCut, type ChangingTopic, LOCAL } from "./topic-changes.ts";
+import { changesByCut, type ChangingTopic } from "./topic-changes.ts";
 import { checkedApply } from "./view-check.ts";
 import { checkSnapshot, type Keeping, keepingOf, type KeptState } from "./view-keeping.ts";
 
@@ -154,9 +154,9 @@ class Run<S, V> implements RunningView {
     const from = kept ? { place: kept.offset } : "earliest";
     if (kept) this.#fold = new ViewFold(this.#folding, kept.state, kept.offset);
     let isFirst = kept !== undefined;
-    const named = (stream: string | null): void => void (this.#stream = this.#nameOf(stream));
+    const named = (stream: string | null): void => void (this.#stream = stream);
     try {
-      const answers = changesByCut(this.#topic, from, this.#signal, named);
+      const answers = changesByCut(this.#topic, from, this.#signal, { named });
       for await (const changes of withPauses(answers, () => (this.#isOwed ? this.#patience() : undefined))) {
         if (!changes) {
           await this.#showOwed();
@@ -173,11 +173,6 @@ class Run<S, V> implements RunningView {
     const { initial } = this.#folding;
     this.#fold = new ViewFold(this.#folding, initial(), 0);
     return false;
-  }
-
-  #nameOf(stream: string | null): string | null {
-    const born = this.#topic.born();
-    return stream === LOCAL ? (born === undefined ? null : `${LOCAL}/${born}`) : stream;
   }
 
   async #take(changes: readonly TopicChange<TopicRecord<V>>[]): Promise<void> {

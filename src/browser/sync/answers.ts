@@ -4,6 +4,7 @@ import type { LogApi } from "../../log/types.ts";
 import { TidemarkError } from "../../errors.ts";
 import type { Session } from "../../sync/session.ts";
 import type { SegmentStore } from "../../store/segment-store.ts";
+import type { Block } from "../../sync/pump.ts";
 import { blockedRuns, contentsOf, setAside } from "../../sync/set-aside.ts";
 import { checkKept, detach, restart } from "../../sync/stop-syncing.ts";
 import type { Range } from "../../sync/topic-store.ts";
@@ -25,6 +26,9 @@ export type Leaving = "detach" | "restart" | "offerAgain";
 
 const KEYS_MAX = 10;
 
+/** What becomes of what is blocked. */
+export type BlockChoice = "retry" | "setAside" | "discard";
+
 export interface BlockedContents {
   readonly records: number;
   readonly bytes: number;
@@ -41,14 +45,44 @@ export async function describeBlock({ kernel }: AnswerHost, { store, session }: 
   return { records, ...(await contentsOf(store, kernel, runs, KEYS_MAX)) };
 }
 
+/** By session: the answers before. */
+const underway = new WeakMap<Session, Promise<unknown>>();
+/** What was answered, by block. */
+const given = new WeakMap<Block, BlockChoice>();
+
+/**
+ * Answers a block. Answers of several tabs run one after the other, because what one sends again another one must not
+ * discard: the second one is as good as done if it is the same, and else INVALID_ARGUMENT {topic}.
+ */
+export function answerBlock(host: AnswerHost, answered: Answered, block: Block, choice: BlockChoice): Promise<void> {
+  const { session, store } = answered;
+  const before = underway.get(session) ?? Promise.resolve();
+  const answer = before.then(async () => {
+    if (session.block !== block) {
+      if (given.get(block) === choice) return;
+      const { topic } = store;
+      const message = `${topic} is not blocked so any more: another call has answered, or it joins again`;
+      throw new TidemarkError("INVALID_ARGUMENT", message, { topic });
+    }
+    if (choice !== "retry") await retractBlocked(host, answered, block, choice);
+    given.set(block, choice);
+    // It may be blocked by something else meanwhile.
+    if (session.block === block) session.unblock(choice === "retry" && block.code === "IN_DOUBT" ? block.ranges : []);
+  });
+  underway.set(
+    session,
+    answer.catch(() => undefined),
+  );
+  return answer;
+}
+
 /** The blocked records leave the outbox. With "setAside" they stand in `<name>.aside` before, durably. */
-export async function retractBlocked(
+async function retractBlocked(
   host: AnswerHost,
-  { store, session }: Answered,
+  { store }: Answered,
+  block: Block,
   choice: "setAside" | "discard",
 ): Promise<void> {
-  const { block } = session;
-  if (!block) return;
   const runs = await blockedRuns(store, block);
   if (choice === "setAside") {
     const log = await host.local(`${store.topic}.aside`);

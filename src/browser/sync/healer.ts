@@ -5,10 +5,13 @@
  *
  *   a read met damage, or an opening has found some ─▶ look() ─▶ heal ─▶ "healed" to all tabs
  *   a join has found tombstones gone ───────────────▶        ─▶ renew ─▶ readers of changes begin again
+ *                                                              └─▶ fails: "stale" to all tabs, once for each reason
  */
+import { TidemarkError } from "../../errors.ts";
 import type { Kernel } from "../../kernel/types.ts";
 import type { EdgeLog } from "../../sync/edge-socket.ts";
 import type { Session } from "../../sync/session.ts";
+import type { Failure } from "../../sync/session-options.ts";
 import type { SegmentStore } from "../../store/segment-store.ts";
 import type { Replica } from "../../sync/replica.ts";
 import type { TopicStorage } from "../../sync/topic-storage.ts";
@@ -27,6 +30,12 @@ export interface HealerHost {
   readonly kernel: Kernel;
   readonly volume: { readonly store: SegmentStore };
   readonly healed: (topic: string, segment: Range) => void;
+  /** A copy that may hold deleted records can't be made anew: for this reason, which is another than before. */
+  readonly stale: (topic: string, failure: Failure) => void;
+  /** A work has ended. */
+  readonly changed: () => void;
+  /** Wall clock. */
+  readonly now: () => number;
   /** Runs work once after so many milliseconds. Returns what calls it off. */
   readonly after: (ms: number, work: () => void) => () => void;
 }
@@ -40,6 +49,8 @@ interface Tries {
   wrong: string;
   isUnderWay: boolean;
   pauseMs: number;
+  /** Why the newest try to make the copy anew has failed; undefined while it waits for own records. */
+  failure?: Failure | undefined;
   /** Calls off the next try. */
   wake?: (() => void) | undefined;
 }
@@ -77,12 +88,18 @@ export class Healer {
     tries.wrong = wrong;
     if (wrong === "") return;
     tries.isUnderWay = true;
-    void this.#see(topic, open, edge).then((isDone) => {
+    void this.#see(topic, open, edge, tries).then((isDone) => {
       tries.isUnderWay = false;
       if (isDone) tries.pauseMs = PAUSE_MS;
+      this.#host.changed();
       if (!isDone && session.edge === edge) this.#later(tries, wrongOf(storage, replica), () => this.look(topic, open));
       this.look(topic, open);
     });
+  }
+
+  /** Why this topic's copy is not made anew yet, if a try has failed. */
+  failureOf(topic: string): Failure | undefined {
+    return this.#tries.get(topic)?.failure;
   }
 
   #of(topic: string, storage: TopicStorage): Tries {
@@ -106,7 +123,7 @@ export class Healer {
   }
 
   /** False if it is to be tried again: the connection ended, the edge has damage itself, or it must wait. */
-  async #see(topic: string, { session, store: storage, log }: Healable, edge: EdgeLog): Promise<boolean> {
+  async #see(topic: string, { session, store: storage, log }: Healable, edge: EdgeLog, tries: Tries): Promise<boolean> {
     const { kernel, volume, healed } = this.#host;
     const { store } = volume;
     const replica = storage.replica!;
@@ -127,12 +144,25 @@ export class Healer {
       if (replica.note.stale === undefined) return true;
       const { renew } = await import("../../sync/renewing.ts");
       const isDone = await renew({ kernel, store, storage, source });
+      tries.failure = undefined;
       if (isDone) log.renewed();
       return isDone;
     };
+    const failed = (thrown: unknown): false => {
+      // What ends with its connection is tried again on the next one.
+      if (session.edge === edge) this.#failed(topic, tries, TidemarkError.from(thrown));
+      return false;
+    };
     // Reads go on as before. One does not keep the other from its try.
     const isHealed = await heals().catch(() => false);
-    return (await renews().catch(() => false)) && isHealed;
+    return (await renews().catch(failed)) && isHealed;
+  }
+
+  #failed(topic: string, tries: Tries, error: TidemarkError): void {
+    const { code, message } = error.toWire();
+    const isKnown = tries.failure?.code === code;
+    tries.failure = { code, message, at: this.#host.now() };
+    if (!isKnown) this.#host.stale(topic, tries.failure);
   }
 
   /** Nothing more is tried for this topic; without one, for any. */

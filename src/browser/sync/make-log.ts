@@ -5,7 +5,7 @@ import type { LinkState } from "../../sync/link-state.ts";
 import type { SyncHost } from "../../sync/sync-host.ts";
 import { creationHeaders, type KeptOptions } from "../../sync/topic-options.ts";
 
-/** `edge`: its address. Resolves where there is a log already (409). UNKNOWN_TOPIC, with the edge's Retry-After, else. */
+/** `edge`: its address. Resolves where there is a log already (409). Else UNKNOWN_TOPIC, with the Retry-After. */
 export async function makeLog(
   { http }: Pick<SyncHost, "http">,
   edge: string,

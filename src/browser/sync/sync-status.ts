@@ -4,6 +4,7 @@ import { libraryCodeOf } from "../../sync/edge-codes.ts";
 import type { LinkState } from "../../sync/link-state.ts";
 import { PROVISIONAL_FROM } from "../../log/provisional-layout.ts";
 import type { Session } from "../../sync/session.ts";
+import type { Failure } from "../../sync/session-options.ts";
 import type { BlockedContents } from "./answers.ts";
 import { atEdgeTo } from "./waits.ts";
 import type { BlockedBatch, SyncStatus, TopicSyncStatus } from "../sync-api.ts";
@@ -57,13 +58,19 @@ export function blockedOf({ block, store }: Session, contents: BlockedContents |
   return { code, message, firstOffset: first && PROVISIONAL_FROM + first[0], records, bytes, keys };
 }
 
-export function topicStatus(session: Session, contents: BlockedContents | undefined): TopicSyncStatus {
+/** `error`: of the newest try to make the copy anew. */
+export function topicStatus(
+  session: Session,
+  contents: BlockedContents | undefined,
+  error: Failure | undefined,
+): TopicSyncStatus {
   const { state, store, edgeEnd, lastSyncedAt, caughtFrom } = session;
   const { watermark, end, pending } = store;
   // What the edge has said that it has is not settled while nothing can be read.
   const isTaken = session.isBlind && atEdgeTo(session) >= end;
   const { records, bytes } = isTaken ? { records: 0, bytes: 0 } : pending;
   const blocked = state.at === "blocked" ? blockedOf(session, contents) : undefined;
+  const below = store.replicaNote?.stale;
   const isCatchingUp = state.at === "catching-up" && edgeEnd !== undefined && edgeEnd > caughtFrom;
   return {
     state: nameOf(state.at),
@@ -74,6 +81,7 @@ export function topicStatus(session: Session, contents: BlockedContents | undefi
     serializer: store.outboxNote.options?.serializer ?? "json",
     hasSynced: lastSyncedAt !== undefined,
     ...(lastSyncedAt !== undefined && { lastSyncedAt }),
+    ...(below !== undefined && { stale: { below, ...(error && { error }) } }),
     ...(blocked && { blocked }),
     ...(state.at === "stopped" && { stopped: { code: state.code, details: state.details } }),
   };

@@ -16,7 +16,7 @@ import type { SessionNews, SessionOptions } from "../../sync/session-options.ts"
 import type { SyncHost } from "../../sync/sync-host.ts";
 import { fitsType, type KeptOptions, type LinkWishes } from "../../sync/topic-options.ts";
 import type { SyncedTopicOptions, SyncStatus } from "../sync-api.ts";
-import type { AnswerHost, BlockedContents, Leaving } from "./answers.ts";
+import type { AnswerHost, BlockChoice, BlockedContents, Leaving } from "./answers.ts";
 import { Background } from "./background.ts";
 import { browserHost } from "./browser-host.ts";
 import { Healer } from "./healer.ts";
@@ -97,6 +97,9 @@ export class TideSync {
       kernel: host.kernel,
       volume: host,
       healed: (topic, [from, to]) => host.tell({ type: "healed", topic, from, to }),
+      stale: (topic, { code, message }) => host.tell({ type: "stale", topic, code, message }),
+      changed: () => this.#changed(),
+      now: () => this.#worker.now(),
       after,
     });
     this.#waits = new TopicWaits({
@@ -344,7 +347,10 @@ export class TideSync {
   status(): SyncStatus {
     const link: LinkState = this.#links?.state ?? { at: "idle" };
     const topics = Object.fromEntries(
-      [...this.#open].map(([topic, each]) => [topic, topicStatus(each.session, contentsOf(each))]),
+      [...this.#open].map(([topic, each]) => [
+        topic,
+        topicStatus(each.session, contentsOf(each), this.#healer.failureOf(topic)),
+      ]),
     );
     const states = Object.values(topics).map(({ state }) => state);
     const connected = link.at === "live";
@@ -390,14 +396,11 @@ export class TideSync {
     throw new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} is not synced`, { topic });
   }
 
-  async #unblock(topic: string, choice: "retry" | "setAside" | "discard"): Promise<void> {
+  async #unblock(topic: string, choice: BlockChoice): Promise<void> {
     const synced = await this.#there(topic);
-    const { session } = synced;
-    const { block } = session;
+    const { block } = synced.session;
     if (!block) throw new TidemarkError("INVALID_ARGUMENT", `the topic ${topic} is not blocked`, { topic });
-    if (choice !== "retry") await (await import("./answers.ts")).retractBlocked(this.#host, synced, choice);
-    // It may have been answered by another tab meanwhile, or be blocked by something else.
-    if (session.block === block) session.unblock(choice === "retry" && block.code === "IN_DOUBT" ? block.ranges : []);
+    await (await import("./answers.ts")).answerBlock(this.#host, synced, block, choice);
   }
 
   async #resolve(topic: string, choice: Leaving): Promise<void> {

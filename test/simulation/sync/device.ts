@@ -28,12 +28,14 @@ import type { SimDisk } from "./storage.ts";
 import type { SimTime } from "./time.ts";
 import type { TokenDesk } from "./tokens.ts";
 import { DeviceTopic, TopicLife, type TopicOptions, type TopicPast } from "./topic-life.ts";
-import { type Speaking, WINDOW_BYTES, WireJudge } from "./wire-judge.ts";
+import { type Speaking, WireJudge } from "./wire-judge.ts";
 
 /** An operation of a volume takes less than so long. */
 const PAUSE_MS = 4;
 /** Proof that the life lock is held takes less than so long. */
 const PROOF_MS = 3;
+/** What a browser's timers can wait for. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 /** Tokens that are asked for in a second. */
 const ASKS_MAX = 20;
 
@@ -44,6 +46,8 @@ export interface DeviceWorld {
   readonly desk: TokenDesk | undefined;
   readonly made: MadeBatches;
   readonly isLateForMessages: boolean;
+  /** The largest window of a follow. */
+  readonly windowBytes: number;
   newId(): string;
   /** The fault that a request over HTTP meets. */
   readonly httpFault: HttpWayHost["fault"];
@@ -103,6 +107,7 @@ export class Opening {
       now: () => world.time.ms,
       isDurable: (batch) => disk.isDurable(batch),
       made: world.made,
+      windowBytes: world.windowBytes,
       fail: (why) => world.fail(why),
     };
   }
@@ -157,7 +162,7 @@ export class Opening {
         host,
         url: EDGE_URL,
         sessions,
-        windows: new WindowBudget(WINDOW_BYTES),
+        windows: new WindowBudget(world.windowBytes),
         changed: () => this.#looked(this.link!),
         token: () => {},
       });
@@ -197,7 +202,10 @@ export class Opening {
   #newHost(): SyncHost {
     const { time, front, random, desk } = this.#world;
     const { gate, device } = this;
-    const after = (ms: number, work: () => void): (() => void) => time.after(ms, () => gate.pass(work));
+    const after = (ms: number, work: () => void): (() => void) => {
+      if (ms > TIMER_MS_MAX) this.#world.fail(`storm: a timer of ${ms} ms, which hosts run at once`);
+      return time.after(ms, () => gate.pass(work));
+    };
     return {
       now: () => front.now() + device.clockMs,
       monotonic: () => time.ms,

@@ -309,6 +309,15 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     having: ["http"],
   },
   {
+    name: "a timer is longer than a host can count",
+    file: LINK,
+    find: "this.#renewal = this.#after(Math.min(ms, TIMER_MS_MAX), signal, () => {",
+    replace: "this.#renewal = this.#after(ms, signal, () => {",
+    found: /^storm: a timer/,
+    plan: "wide",
+    having: ["tokens"],
+  },
+  {
     name: "a token that seems to be over is renewed at once",
     file: LINK,
     find: "const lives = left > 0 ? left : Math.max(whole, RENEW_MS); return Math.max(RENEW_MS_MIN,",

@@ -15,6 +15,7 @@ import { SimDisk } from "./storage.ts";
 import { SimTime } from "./time.ts";
 import type { TokenDesk } from "./tokens.ts";
 import type { DeviceTopic, TopicLife } from "./topic-life.ts";
+import { WINDOW_BYTES } from "./wire-judge.ts";
 
 /** What is waited for comes within so long. */
 const WAIT_MS = 120_000;
@@ -41,6 +42,8 @@ export class Stage {
   readonly httpFault = (): undefined => undefined;
   readonly made = new MadeBatches();
   readonly isLateForMessages = true;
+  /** Of devices that are opened from now on. */
+  windowBytes = WINDOW_BYTES;
   readonly discarded = new Set<string>();
   readonly aside = new Set<string>();
   readonly devices: Device[] = [];

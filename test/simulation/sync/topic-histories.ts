@@ -3,13 +3,20 @@
  * and ends no socket.
  */
 import type { Range } from "../../../src/sync/topic-store.ts";
+import { LEVEL_BYTES } from "../../../src/sync/window-budget.ts";
 import type { Device } from "./device.ts";
 import type { SimSocket } from "./network.ts";
+import type { NamedRecord } from "./records.ts";
 import type { Stage } from "./stage.ts";
 
 const LEFT_MS = 500;
 /** So long what is refused is asked for again and again. */
 const REFUSED_MS = 20_000;
+/** The largest window where windows are looked at, and what grows it. */
+const WIDE_BYTES = 512 * 1024;
+const LARGE_BYTES = 10_000;
+const OTHERS_RECORDS = 24;
+const OWN_RECORDS = 8;
 
 interface Begun {
   readonly device: Device;
@@ -110,6 +117,28 @@ async function deletedLog(stage: Stage): Promise<void> {
   await stage.end(({ topics }) => topics.slice(1));
 }
 
+/**
+ * A device comes back to much that others have written, and pushes much of its own meanwhile: its catch-up ends with
+ * frames that cost no credits. What the edge may send of a topic that is level is little again.
+ */
+async function wideWindows(stage: Stage): Promise<void> {
+  stage.windowBytes = WIDE_BYTES;
+  const { device, other } = await begun(stage);
+  device.opening!.link!.step({ on: "pause", why: "user" });
+  const large = (): NamedRecord[] => [stage.record({ padding: LARGE_BYTES })];
+  for (let i = 0; i < OTHERS_RECORDS; i++) await stage.write(other, large());
+  for (let i = 0; i < OWN_RECORDS; i++) await stage.write(device, large());
+  await stage.level(other);
+  device.opening!.link!.step({ on: "resume" });
+  await stage.level(device);
+  await stage.run(LEFT_MS);
+  for (const { edge, name } of device.topics) {
+    const credits = device.opening!.judge.creditsOf(edge.path);
+    if (credits > LEVEL_BYTES) stage.fail(`bounds: ${name} is level, and the edge has ${credits} credits`);
+  }
+  await stage.end();
+}
+
 type History = (stage: Stage) => Promise<void>;
 
 export const TOPICS = 3;
@@ -121,4 +150,5 @@ export const TOPIC_HISTORIES: Readonly<Record<string, History>> = {
   "an answer to a topic that is left": answeredAndLeft,
   "a log that refuses, beside others": refusingLog,
   "a log that was deleted, beside others": deletedLog,
+  "a window that own batches have left wide": wideWindows,
 };

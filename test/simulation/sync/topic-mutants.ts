@@ -43,4 +43,13 @@ export const TOPIC_MUTANTS: readonly SyncMutant[] = [
     found: /^(storm|liveness)/,
     history: "a log that was deleted, beside others",
   },
+  {
+    name: "a wide window stays when the topic is level",
+    file: "src/sync/receiver.ts",
+    find: "if (share.isWide && tide.nextOffset >= tide.highWatermark) return from;",
+    replace: "",
+    found: /^bounds: .*credits/,
+    history: "a window that own batches have left wide",
+    isQuick: true,
+  },
 ];

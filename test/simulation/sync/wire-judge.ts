@@ -21,7 +21,7 @@ const FRAME_BATCHES = 1_000;
 const FRAMES_IN_FLIGHT = 8;
 /** A timer that is later than this shows that the device slept (src/sync/link.ts: PONG_MS, LATE). */
 const SLEPT_MS = 20_000;
-/** So small that a window that creeps is seen. */
+/** Of histories that name no other: so small that a window that creeps is seen. */
 export const WINDOW_BYTES = 64 * 1024;
 
 /** What the judge knows of the device that speaks. */
@@ -33,6 +33,8 @@ export interface Speaking {
   /** True if these bytes outlive the loss of power. */
   isDurable(batch: Uint8Array): boolean;
   readonly made: MadeBatches;
+  /** The largest window of a follow. */
+  readonly windowBytes: number;
   fail(why: string): void;
 }
 
@@ -77,12 +79,20 @@ export class WireJudge {
     for (const channel of this.#channels.values()) if (channel.path === path) channel.isRefused = false;
   }
 
+  /** Credits of a log's follows that the edge has not used. */
+  creditsOf(path: string): number {
+    const open = [...this.#channels.values()].filter((channel) => channel.path === path);
+    return open.flatMap(({ credits }) => [...credits.values()]).reduce((sum, left) => sum + left, 0);
+  }
+
   sent(frame: Frame): void {
     // Numbers of channels come again.
     if (frame.type === FrameType.OPEN) this.#begun(frame.channel, String(jsonOf(frame)?.["path"]));
     const channel = this.#channelOf(frame);
     if (frame.type === FrameType.JOIN) this.#joins(channel, frame);
     else if (frame.type === FrameType.PUSH) this.#pushes(channel, frame);
+    else if (frame.type === FrameType.CANCEL) channel.credits.delete(frame.id);
+    else if (frame.type === FrameType.CLOSE) channel.credits.clear();
     else if (frame.type === FrameType.FOLLOW || frame.type === FrameType.CREDIT) this.#credits(channel, frame);
   }
 
@@ -124,7 +134,7 @@ export class WireJudge {
   #credits({ credits }: Channel, { id, credits: more }: Frame): void {
     const left = (credits.get(id) ?? 0) + more;
     credits.set(id, left);
-    if (left > WINDOW_BYTES) this.#fail(`bounds: a follow with ${left} credits`);
+    if (left > this.#by.windowBytes) this.#fail(`bounds: a follow with ${left} credits`);
   }
 
   /** A frame that the device takes now. */

@@ -20,6 +20,7 @@ import { Person } from "./person.ts";
 import { SimTime } from "./time.ts";
 import { OWNER, TokenDesk } from "./tokens.ts";
 import type { DeviceTopic, TopicLife, TopicPast } from "./topic-life.ts";
+import { WINDOW_BYTES } from "./wire-judge.ts";
 
 export interface HistoryResult {
   readonly failed: string | undefined;
@@ -66,6 +67,7 @@ export class World {
   readonly aside = new Set<string>();
   readonly made = new MadeBatches();
   readonly isLateForMessages: boolean;
+  readonly windowBytes = WINDOW_BYTES;
   readonly counts: Record<string, number> = {};
   failed: string | undefined;
   isHealing = false;

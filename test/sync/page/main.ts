@@ -33,6 +33,8 @@ const places: (number | undefined)[] = [];
 const fates = new Map<number, Promise<string>>();
 const events: SyncEvent[] = [];
 let asked = 0;
+let restored = 0;
+addEventListener("pageshow", (event) => (restored += event.persisted ? 1 : 0));
 let examples: Examples;
 
 /** Timers of a hidden page run once a second; a worker's do not. */
@@ -222,7 +224,7 @@ export const page = {
   told: () => examples.told,
   statusOf: (id: string) => tide.topic("titles").statusOf(id),
 
-  brief: (): Brief => ({ role: tide.role, status: tide.syncing?.status, unanswered, unplaced, closed }),
+  brief: (): Brief => ({ role: tide.role, status: tide.syncing?.status, unanswered, unplaced, closed, restored }),
   status: () => tide.syncing?.status,
   storage: () => tide.storage,
   events: () => events,
