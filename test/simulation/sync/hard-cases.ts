@@ -6,7 +6,7 @@
 import type { Device } from "./device.ts";
 import { batchOf, type NamedRecord } from "./records.ts";
 import type { Stage } from "./stage.ts";
-import { TokenDesk, tokenText, OWNER } from "./tokens.ts";
+import { OTHER_OWNER, OWNER, type Token, TokenDesk, tokenText } from "./tokens.ts";
 
 const SENT_MS = 60;
 const DAY_MS = 86_400_000;
@@ -197,7 +197,7 @@ async function forgotten(stage: Stage): Promise<void> {
  * Another has read it under a token that may not write, and writes; it joins before the third one, or behind it.
  */
 async function threeCopies(stage: Stage): Promise<void> {
-  const { edge, random, seed, time } = stage;
+  const { edge, seed, time } = stage;
   await time.until(edge.make());
   edge.isReachable = false;
   const reader = stage.device();
@@ -209,16 +209,13 @@ async function threeCopies(stage: Stage): Promise<void> {
   await stage.level(first);
   first.crash("process");
   await forget(stage);
-  const now = (): number => edge.now();
-  const host = { random, now, mayFail: () => false, count: () => undefined, sleep: (ms: number) => time.sleep(ms) };
-  const readsOnly = { owner: OWNER, exp: now() / 1000 + 3_600, iat: now() / 1000, write: false, n: -1 };
-  const desk = (stage.desk = new TokenDesk(host));
-  desk.token = async () => tokenText(readsOnly);
+  let write = false;
+  stage.desk = deskOf(stage, () => ({ owner: OWNER, write }));
   reader.open();
   const isRead = (): boolean => reader.opening?.storage?.store.watermark === edge.committed;
   await stage.until("the batch is not read", isRead);
   await stage.write(reader);
-  Reflect.deleteProperty(desk, "token");
+  write = true;
   if (seed % 2 === 0) {
     reader.opening!.link!.step({ on: "authenticate" });
     await stage.level(reader);
@@ -336,6 +333,43 @@ async function grantedTo(stage: Stage, copied: ReturnType<typeof profileOf>, wan
   return copy;
 }
 
+/** Tokens that each page gives, one for each call: whose they are, and what they allow. */
+function deskOf({ edge, random, time }: Stage, token: () => Pick<Token, "owner" | "write">): TokenDesk {
+  const now = (): number => edge.now();
+  const host = { random, now, mayFail: () => false, count: () => undefined, sleep: (ms: number) => time.sleep(ms) };
+  const desk = new TokenDesk(host);
+  let n = 0;
+  desk.token = async () => tokenText({ ...token(), exp: now() / 1000 + 3_600, iat: now() / 1000, n: n++ });
+  return desk;
+}
+
+/**
+ * H23: over HTTP a device gets the token of another owner, and records are written before, meanwhile and behind that.
+ * None of them goes out with it. Once the owner is back they do.
+ */
+async function othersOverHttp(stage: Stage): Promise<void> {
+  const { edge, seed } = stage;
+  let owner = OWNER;
+  stage.desk = deskOf(stage, () => ({ owner, write: true }));
+  edge.onPush = (_, by) => by !== OWNER && stage.fail(`leak: a push as ${by}`);
+  await stage.time.until(edge.make());
+  const device = stage.device();
+  device.isBarred = true;
+  await stage.write(device);
+  await stage.level(device);
+  const { link, session } = device.opening!;
+  owner = OTHER_OWNER;
+  void device.opening!.append([stage.record()]);
+  await stage.run(seed % SENT_MS);
+  link!.step({ on: "authenticate" });
+  for (let i = 0; i < 2; i++) await stage.write(device);
+  await stage.until("it does not stop", () => session!.state.at === "stopped");
+  if (!device.isOverHttp) stage.fail("it was not over HTTP");
+  owner = OWNER;
+  link!.step({ on: "authenticate" });
+  await stage.end();
+}
+
 /** H22: the edge takes sockets, and ends each before it has served anything. Tries come ever later. */
 async function endedAtOnce(stage: Stage): Promise<void> {
   const { edge, front, time } = stage;
@@ -381,5 +415,6 @@ export const HARD_CASES: Readonly<Record<string, (stage: Stage) => Promise<void>
   "H12b: a profile that is copied while it runs": copiedRunning,
   "H12c: the edge forgets five generations": generations,
   "H22: an edge that ends each connection": endedAtOnce,
+  "H23: a token of another owner over HTTP": othersOverHttp,
   "H29: a full device that follows": fullWhileFollowing,
 };

@@ -57,6 +57,15 @@ export const HARD_MUTANTS: readonly SyncMutant[] = [
     found: /^storm/,
     history: "H22: an edge that ends each connection",
   },
+  {
+    name: "over HTTP a token of another owner goes on with what had joined before",
+    file: "src/sync/http-wire.ts",
+    find: "if (!isSameOwner(this.#token, token)) for (const each of",
+    replace: "if (token.length < 0) for (const each of",
+    found: /^leak/,
+    history: "H23: a token of another owner over HTTP",
+    isQuick: true,
+  },
   // Copies.
   {
     name: "an edge that took more than is here says nothing of a copy",
