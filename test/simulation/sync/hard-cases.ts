@@ -3,12 +3,18 @@
  * edge that forgets or ends what it took, a device that is full. Each history is written down; what differs between its
  * seeds is said there.
  */
+import { FrameType } from "../../../src/sync/frames.ts";
+import { readPush } from "../../../src/sync/sync-frames.ts";
 import type { Device } from "./device.ts";
 import { batchOf, type NamedRecord } from "./records.ts";
 import type { Stage } from "./stage.ts";
 import { OTHER_OWNER, OWNER, type Token, TokenDesk, tokenText } from "./tokens.ts";
 
+/** Each history has so many. */
+export const HARD_SEEDS = 6;
 const SENT_MS = 60;
+/** A claim comes so many of these later once more: at times behind the join of the next id. */
+const CLAIM_MS = 60;
 const DAY_MS = 86_400_000;
 const YEAR_MS = 365 * DAY_MS;
 /** A producer that copies of a running machine share. */
@@ -157,6 +163,25 @@ async function meetingPushes(stage: Stage): Promise<void> {
   await stage.write(one);
   await stage.until("nothing is pushed", () => edge.committed === 2);
   two.opening!.socket!.release();
+  await stage.end();
+}
+
+/** H10: the claim of one twin reaches the edge twice, the second time when its next id has joined, or before that. */
+async function claimTwice(stage: Stage): Promise<void> {
+  const { front, seed } = stage;
+  const both = await twins(stage);
+  let claimed = 0;
+  front.repeats = ({ type, payload }) => {
+    const isClaim = type === FrameType.PUSH && readPush(payload)!.readTo !== undefined;
+    return isClaim && ++claimed === 1 ? seed * CLAIM_MS : undefined;
+  };
+  for (const device of both) await stage.write(device);
+  stage.edge.isReachable = true;
+  for (const device of both) await stage.level(device);
+  for (const device of both) await stage.write(device);
+  for (const device of both) await stage.level(device);
+  if (claimed === 0) stage.fail("claims: none");
+  await stage.run(HARD_SEEDS * CLAIM_MS);
   await stage.end();
 }
 
@@ -409,6 +434,7 @@ export const HARD_CASES: Readonly<Record<string, (stage: Stage) => Promise<void>
   "H8: a copy comes first, and the original a year later": aYearLater,
   "H10: two copies of one standing": equalStanding,
   "H10: two copies of a machine that runs": equalIdentity,
+  "H10: a claim that reaches the edge twice": claimTwice,
   "H10a: pushes of two copies that meet": meetingPushes,
   "H12: the edge has forgotten a device, and a copy of it": forgotten,
   "H12a: three copies of an id that was not registered": threeCopies,

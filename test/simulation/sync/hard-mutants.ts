@@ -64,7 +64,6 @@ export const HARD_MUTANTS: readonly SyncMutant[] = [
     replace: "if (token.length < 0) for (const each of",
     found: /^leak/,
     history: "H23: a token of another owner over HTTP",
-    isQuick: true,
   },
   // Copies.
   {

@@ -2,7 +2,7 @@
  * Short histories of sync that are written down: those that once failed, and those that show what the drawn ones
  * (world.ts) meet too seldom. Each must pass, and fails with the planted bugs that name it (rule-mutants.ts).
  */
-import { HARD_CASES } from "./hard-cases.ts";
+import { HARD_CASES, HARD_SEEDS } from "./hard-cases.ts";
 import { LET_GO } from "./let-go.ts";
 import { ROUND_TRIPS } from "./round-trips.ts";
 import { Stage } from "./stage.ts";
@@ -12,7 +12,6 @@ type History = (stage: Stage) => Promise<void>;
 
 /** Each history has so many: what is on its way takes another time in each. Hard cases and round trips differ less. */
 const SEEDS = 40;
-const HARD_SEEDS = 6;
 /** So long a batch needs to be pushed. */
 const SENT_MS = 60;
 const WAKE_MS = 200;
