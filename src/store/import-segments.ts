@@ -159,18 +159,35 @@ async function fill(
   if (filling) await seal(store, aside, filling, producers);
 }
 
+/** The last import of each store. They share the log aside, so one goes after the other. */
+const turns = new WeakMap<SegmentStore, Promise<unknown>>();
+
 /**
- * Fills `log`, which must be empty and at offset 0. `taking` runs the last step when nothing else writes to it.
- * `producers`: the log's snapshot of producer states as of that offset. INVALID_ARGUMENT {reason: "filled"},
- * INVALID_BATCH, UNSUPPORTED_FORMAT, BATCH_TOO_LARGE, QUOTA_EXCEEDED, LIMIT_EXCEEDED: the log is as it was.
+ * Fills `log`, which must be empty and at offset 0, behind imports that were begun before. `taking` runs the last step
+ * when nothing else writes to it. `producers`: the log's snapshot of producer states as of that offset.
+ * INVALID_ARGUMENT {reason: "filled"}, INVALID_BATCH, UNSUPPORTED_FORMAT, BATCH_TOO_LARGE, QUOTA_EXCEEDED,
+ * LIMIT_EXCEEDED: the log is as it was.
  */
-export async function importSegments(
-  store: SegmentStore,
+export function importSegments(store: SegmentStore, ...importing: Importing): Promise<ImportResult> {
+  const run = (turns.get(store) ?? Promise.resolve()).then(() => importAlone(store, ...importing));
+  turns.set(
+    store,
+    run.catch(() => undefined),
+  );
+  return run;
+}
+
+type Importing = [
   log: SegmentedLog,
   files: readonly SegmentSource[],
-  { damage }: ImportOptions,
+  options: ImportOptions,
   taking: (work: () => Promise<void>) => Promise<void>,
   producers: (nextOffset: number) => Uint8Array,
+];
+
+async function importAlone(
+  store: SegmentStore,
+  ...[log, files, { damage }, taking, producers]: Importing
 ): Promise<ImportResult> {
   refuseFilled(log);
   const checked = await check(store, files, damage);

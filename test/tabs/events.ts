@@ -77,6 +77,16 @@ export interface TabPage {
   /** Ends the leading worker and the standby worker. */
   killWorkers(): void;
   append(value: number): Promise<number>;
+  /** Fills a topic of its own with this many segments of the volume, and keeps them as Kafka's files. */
+  makeSegments(count: number): Promise<void>;
+  /** Begins to import them into another topic. */
+  beginImport(): void;
+  /** What that call gave: records, or its error. */
+  importEnded(): Promise<number | string>;
+  /** Files of the tide in OPFS: one more for each segment that is written. */
+  slots(): Promise<number>;
+  /** Offsets of what the import has brought, and the names of all topics. */
+  imported(): Promise<{ readonly offsets: readonly number[]; readonly topics: readonly string[] }>;
   brief(): TabBrief;
   now(): number;
 }

@@ -97,6 +97,27 @@ describe("importSegments", () => {
     expect(await reading).toEqual(range(0, 31));
   });
 
+  it("several at once go one after the other: into topics of their own, and into one", async () => {
+    await using tide = await newTide();
+    const topics = ["a", "b", "c"].map((name) => textTopic(tide, name));
+    const all = await Promise.all(topics.map((topic) => topic.importSegments(FILES)));
+    expect(all.map(({ records }) => records)).toEqual([180, 180, 180]);
+    for (const topic of topics) expect(await offsetsOf(topic)).toEqual(ALL);
+    const one = textTopic(tide, "d");
+    const twice = await Promise.allSettled([
+      one.importSegments([{ name: "bad.log", log: first.slice(0, -1) }]),
+      one.importSegments(FILES),
+      one.importSegments(FILES),
+    ]);
+    expect(twice.map((each) => (each.status === "fulfilled" ? each.value.records : each.reason.code))).toEqual([
+      "INVALID_BATCH",
+      180,
+      "INVALID_ARGUMENT",
+    ]);
+    expect(await offsetsOf(one)).toEqual(ALL);
+    expect(await tide.topics()).toEqual(["a", "b", "c", "d"]);
+  });
+
   it("takes what export() gives, holes of compaction too", async () => {
     await using tide = await newTide();
     const topic = tide.topic<string>("from", { serializer: "text", compaction: true });

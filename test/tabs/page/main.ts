@@ -1,5 +1,5 @@
 /** The page of one tab: opens the tide by the shipped API, writes, follows, and reports everything to the ledger. */
-import { open, type Tide, TidemarkError, type Topic } from "../../../src/browser/index.ts";
+import { open, type SegmentExport, type Tide, TidemarkError, type Topic } from "../../../src/browser/index.ts";
 import { Wire } from "../../crash/page/wire.ts";
 import type { PageEvent } from "../../crash/events.ts";
 import type { Left, TabConfig, TabPage, TabState, Term } from "../events.ts";
@@ -38,6 +38,8 @@ const events: [type: string, at: number][] = [];
 const ackedAt: number[] = [];
 const failures: string[] = [];
 const versions: [number, number][] = [];
+let segments: SegmentExport[] = [];
+let importing: Promise<number | string> = Promise.resolve(0);
 
 // A channel with a name of its own stands for a port.
 globalThis.BroadcastChannel = class extends BroadcastChannel {
@@ -227,6 +229,37 @@ const page: TabPage = {
   }),
   now,
   append: async (value) => (await topic.append({ value })).offset,
+  async makeSegments(count) {
+    const source = tide.topic<string>("source", { serializer: "text" });
+    const value = "x".repeat(1_000);
+    while ((await source.state()).segments.length <= count)
+      await Promise.all(Array.from({ length: 50 }, () => source.append({ value })));
+    segments = [];
+    for await (const segment of source.export()) segments.push(segment);
+  },
+  beginImport() {
+    importing = tide
+      .topic("copy", { serializer: "text" })
+      .importSegments(segments)
+      .then(({ records }) => records, String);
+  },
+  importEnded: () => importing,
+  async slots() {
+    let count = 0;
+    const walk = async (folder: FileSystemDirectoryHandle): Promise<void> => {
+      for await (const entry of folder.values()) {
+        if (entry.kind === "directory") await walk(entry);
+        else count++;
+      }
+    };
+    await walk(await navigator.storage.getDirectory());
+    return count;
+  },
+  async imported() {
+    const offsets: number[] = [];
+    for await (const { offset } of tide.topic("copy", { serializer: "text" }).read()) offsets.push(offset);
+    return { offsets, topics: await tide.topics() };
+  },
 };
 
 Object.assign(window, { tab: page });
