@@ -6,6 +6,7 @@
  *   FOLDER/wrangler.json   its bindings                          }
  *   FOLDER/lock            held while it runs: two workerds over the same files would spoil them
  *   FOLDER/state/          the logs, which stay
+ *   FOLDER/.gitignore      of all of it, where this command has made the folder
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -90,7 +91,9 @@ export { LogObject, SubscriptionObject } from ${JSON.stringify(worker)};
 export default { fetch: handleRequest };
 `;
   try {
-    mkdirSync(folder, { recursive: true });
+    // Logs of a developer's machine belong into no repository. A folder that was there has its owner's rules.
+    const isNew = mkdirSync(folder, { recursive: true }) !== undefined;
+    if (isNew) writeFileSync(path.join(folder, ".gitignore"), "*\n");
     writeFileSync(path.join(folder, "worker.js"), code);
     writeFileSync(path.join(folder, "wrangler.json"), `${JSON.stringify(config, null, 2)}\n`);
   } catch (thrown) {

@@ -3,7 +3,7 @@
  * with the real one, and in a browser, it runs in test/package/dev.test.ts.
  */
 import { once } from "node:events";
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { createServer, type IncomingMessage, request } from "node:http";
 import { type AddressInfo, createServer as createSocketServer, type Server, type Socket } from "node:net";
 import path from "node:path";
@@ -68,6 +68,7 @@ it("leaves no Wrangler behind when the second interrupt ends it at once", async 
   onTestFinished(() => sockets.forEach((socket) => socket.destroy()));
   const child = program.start(["dev"], { LISTENER: String(port) });
   await addressOf(child, "an edge");
+  expect(readFileSync(program.path(".tidemark/.gitignore"), "utf8")).toBe("*\n");
   const [wrangler] = sockets;
   const gone = once(wrangler!, "close");
   const ended = once(child, "exit");
@@ -77,6 +78,23 @@ it("leaves no Wrangler behind when the second interrupt ends it at once", async 
   expect(await ended).toEqual([130, null]);
   wrangler!.resume();
   await gone;
+});
+
+it("leaves a folder that was there without rules of git", async () => {
+  const sockets: Socket[] = [];
+  const listener = createSocketServer((socket) => void sockets.push(socket));
+  const port = await listening(listener);
+  onTestFinished(() => sockets.forEach((socket) => socket.destroy()));
+  mkdirSync(program.path("there"));
+  const child = program.start(["dev", "--folder", "there"], { LISTENER: String(port) });
+  await addressOf(child, "an edge");
+  const found = ["worker.js", ".gitignore"].map((name) => existsSync(program.path("there", name)));
+  const ended = once(child, "exit");
+  child.kill("SIGINT");
+  await once(sockets[0]!, "data");
+  child.kill("SIGINT");
+  await ended;
+  expect(found).toEqual([true, false]);
 });
 
 it("refuses one port for both, and chooses none that is asked for the other", async () => {

@@ -18,7 +18,7 @@ const IN_NODE = [
 ];
 
 /** The entries that build.mjs makes, by their files. What tidemark/browser downloads is measured by visits. */
-export const MAIN_ENTRIES = { index: { gzipMax: 34 * 1024 }, worker: { gzipMax: 120 * 1024 } };
+export const MAIN_ENTRIES = { index: { gzipMax: 34 * 1024 }, worker: { gzipMax: 125 * 1024 } };
 
 export const SIDE_ENTRIES = {
   node: { source: "src/node/index.ts", platform: "node", instead: IN_NODE, gzipMax: 60 * 1024 },
