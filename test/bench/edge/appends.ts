@@ -1,23 +1,39 @@
 /**
  * Appends of 1 KiB over so many connections, each of which awaits its ack: their rate, and the processor time of one,
- * beside a toy Worker that does the same work (toy-worker.ts), the Rust server where it is installed and, where it is
- * named, another checkout's worker.
+ * beside a toy Worker that does the same work (toy-worker.ts), the Rust server and s2-lite where they are installed
+ * and, where it is named, another checkout's worker.
  */
 import { median } from "../../support/figures.mjs";
-import { cpuMs } from "./contenders.ts";
+import { type AppendForm, cpuMs } from "./contenders.ts";
 import { keep, note, number, TURNS, versus, type Workload } from "./contest.ts";
 import { AppendLoad, create } from "./load.ts";
 
 const CONNECTIONS = [1, 8, 64, 256];
 const BYTES = 1024;
 
+interface Server {
+  readonly url: string;
+  readonly pid?: number | undefined;
+  /** Of a peer with a protocol of its own. */
+  readonly append?: AppendForm;
+}
+
+async function loadOf({ url, append }: Server, round: number, connections: number): Promise<AppendLoad> {
+  if (append)
+    return new AppendLoad(`${url}${append.path(round)}`, connections, { ...append, body: append.body(BYTES) });
+  const address = `${url}/v1/stream/bench/${round}`;
+  await create(address);
+  return new AppendLoad(address, connections, BYTES);
+}
+
 const over =
   (connections: number): Workload =>
   async (result, size, contenders) => {
-    const servers: Record<string, { readonly url: string; readonly pid?: number | undefined }> = {
+    const servers: Record<string, Server> = {
       ...(await contenders.pair(`append-${connections}`)),
       toy: await contenders.toy(),
       ...(await contenders.rust()),
+      ...(await contenders.s2()),
     };
     const names = Object.keys(servers);
     const key = `append.http${connections}`;
@@ -25,9 +41,7 @@ const over =
     const rates = await versus(Math.min(3, size.rounds), names, async (round) => {
       const loads: Record<string, { load: AppendLoad; ms: number }> = {};
       for (const name of names) {
-        const address = `${servers[name]!.url}/v1/stream/bench/${round}`;
-        await create(address);
-        const load = new AppendLoad(address, connections, BYTES);
+        const load = await loadOf(servers[name]!, round, connections);
         loads[name] = { load, ms: 0 };
         await load.run(size.appendMs / 4, false);
       }

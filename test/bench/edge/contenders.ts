@@ -1,6 +1,6 @@
 /** The workers and the peers that the edge's bench measures, each in a process and a directory of its own. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { freePort, type RawOptions, RawWorkerd } from "../../edge/raw-workerd.ts";
@@ -35,8 +35,36 @@ export interface Peer {
 }
 
 const RUST_SERVER = "durable-streams-server";
+const S2 = "s2";
+/** s2-lite keeps streams in basins. This one makes a stream when something is appended to it. */
+const BASIN = "tidemark-bench";
+/** How long an installed peer may take to answer: s2-lite waits until it is sure to be the only one. */
+const START_MS = 30_000;
 /** A file system in memory. */
 const MEMORY = "/dev/shm";
+
+/** An append of a peer with a protocol of its own. */
+export interface AppendForm {
+  readonly path: (round: number) => string;
+  readonly type: string;
+  readonly headers: Readonly<Record<string, string>>;
+  body(bytes: number): Buffer;
+}
+
+const APPEND_TO_S2: AppendForm = {
+  path: (round) => `/v1/streams/bench-${round}/records`,
+  type: "application/json",
+  headers: { "S2-Basin": BASIN, Authorization: "Bearer none" },
+  body: (bytes) => Buffer.from(JSON.stringify({ records: [{ body: "a".repeat(bytes) }] })),
+};
+
+/** Where a program is that somebody may have installed; undefined if nobody has. */
+function installed(program: string): string | undefined {
+  const folders = [...(process.env["PATH"] ?? "").split(path.delimiter), path.join(os.homedir(), ".cargo", "bin")];
+  const found = folders.map((folder) => path.join(folder, program)).find((file) => existsSync(file));
+  if (found === undefined) note(`${program} is not installed, so it is not measured`);
+  return found;
+}
 
 export class Contenders {
   readonly #directory = mkdtempSync(path.join(os.tmpdir(), "tidemark-bench-edge-"));
@@ -98,28 +126,51 @@ export class Contenders {
    * ack means an `fdatasync` of a log that all its streams share.
    */
   async rust(): Promise<Record<string, Pick<Peer, "url" | "pid">>> {
-    const program = [...(process.env["PATH"] ?? "").split(path.delimiter), path.join(os.homedir(), ".cargo", "bin")]
-      .map((folder) => path.join(folder, RUST_SERVER))
-      .find((file) => existsSync(file));
-    if (program === undefined) {
-      note(`${RUST_SERVER} is not installed, so it is not measured`);
-      return {};
-    }
-    const port = await freePort();
-    const directory = path.join(this.#directory, `rust-${this.#children.length}`);
+    const program = installed(RUST_SERVER);
+    if (program === undefined) return {};
+    const directory = this.#folder("rust");
+    const rust = await this.#answering(program, (port) => ["--port", port, "--data-dir", directory]);
+    return { rust };
+  }
+
+  /**
+   * s2-lite, where it is installed (`cargo install --locked s2-cli`). Its ack means that an object with all that came
+   * within 5 ms was written into its directory and synced. It speaks a protocol of its own, so it only takes appends.
+   */
+  async s2(): Promise<Record<string, Pick<Peer, "url" | "pid"> & { readonly append: AppendForm }>> {
+    const program = installed(S2);
+    if (program === undefined) return {};
+    const directory = this.#folder("s2");
+    const basins = path.join(directory, "basins.json");
+    writeFileSync(basins, JSON.stringify({ basins: [{ name: BASIN, config: { create_stream_on_append: true } }] }));
+    const root = path.join(directory, "objects");
+    const peer = await this.#answering(program, (port) => {
+      return ["lite", "--port", port, "--local-root", root, "--init-file", basins];
+    });
+    return { s2: { ...peer, append: APPEND_TO_S2 } };
+  }
+
+  #folder(name: string): string {
+    const directory = path.join(this.#directory, `${name}-${this.#children.length}`);
     mkdirSync(directory);
-    const child = this.#spawn(program, ["--port", String(port), "--data-dir", directory]);
+    return directory;
+  }
+
+  /** Starts a peer on a free port. Resolves once it answers anything. */
+  async #answering(program: string, args: (port: string) => readonly string[]): Promise<Pick<Peer, "url" | "pid">> {
+    const port = await freePort();
+    const child = this.#spawn(program, args(String(port)));
     const url = `http://127.0.0.1:${port}`;
-    for (let tries = 0; tries < 500; tries++) {
+    for (const started = performance.now(); performance.now() < started + START_MS;) {
       const isUp = await fetch(`${url}/v1/stream/none`, { method: "HEAD" }).then(
         () => true,
         () => false,
       );
-      if (isUp) return { rust: { url, pid: child.pid! } };
+      if (isUp) return { url, pid: child.pid! };
       // There is no event that says when it listens.
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
-    throw new Error(`${RUST_SERVER} does not answer`);
+    throw new Error(`${program} does not answer`);
   }
 
   async peer(directory = path.join(this.#directory, "peer")): Promise<Peer> {

@@ -20,6 +20,8 @@ export const FULL = {
   asleepMs: 14_000,
   /** Numbers of live readers, beside `followers`. */
   growing: [1, 10, 100],
+  /** Sizes of logs. */
+  logMiB: [10, 100, 1_000],
 };
 export const QUICK = {
   rounds: 1,
@@ -34,10 +36,11 @@ export const QUICK = {
   streams: 40,
   asleepMs: 0,
   growing: [2],
+  logMiB: [2],
 };
-export type Size = Readonly<Record<Exclude<keyof typeof FULL, "growing">, number>> & {
-  readonly growing: readonly number[];
-};
+type Lists = "growing" | "logMiB";
+export type Size = Readonly<Record<Exclude<keyof typeof FULL, Lists>, number>> &
+  Readonly<Record<Lists, readonly number[]>>;
 
 type Rounds = Record<string, number[]>;
 export interface Result {

@@ -48,11 +48,26 @@ export class Connection {
   }
 }
 
-export const headOf = (url: URL, length: number, type = "application/octet-stream"): Buffer =>
+export const headOf = (
+  url: URL,
+  length: number,
+  type = "application/octet-stream",
+  more: Readonly<Record<string, string>> = {},
+): Buffer =>
   Buffer.from(
     `POST ${url.pathname} HTTP/1.1\r\nHost: ${url.host}\r\nContent-Type: ` +
-      `${type}\r\nContent-Length: ${length}\r\n\r\n`,
+      `${type}\r\nContent-Length: ${length}\r\n` +
+      `${Object.entries(more)
+        .map(([name, value]) => `${name}: ${value}\r\n`)
+        .join("")}\r\n`,
   );
+
+/** What is appended where it is not so many bytes of no type. */
+export interface Appended {
+  readonly body: Buffer;
+  readonly type: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
 
 /** Appends of one size over several connections, in slices of time. */
 export class AppendLoad {
@@ -62,15 +77,13 @@ export class AppendLoad {
   count = 0;
   ms = 0;
 
-  constructor(
-    address: string,
-    connections: number,
-    appended: number | { readonly body: Buffer; readonly type: string },
-  ) {
+  constructor(address: string, connections: number, appended: number | Appended) {
     const url = new URL(address);
     const isSize = typeof appended === "number";
     this.#body = isSize ? Buffer.alloc(appended, 0x61) : appended.body;
-    this.#head = headOf(url, this.#body.length, isSize ? undefined : appended.type);
+    this.#head = isSize
+      ? headOf(url, this.#body.length)
+      : headOf(url, this.#body.length, appended.type, appended.headers);
     this.#lines = Array.from({ length: connections }, () => new Connection(Number(url.port)));
   }
 
