@@ -20,6 +20,8 @@ export class SseReader {
   #id = "";
   /** How many comments came. */
   comments = 0;
+  /** How many pieces the answer came in so far. */
+  pieces = 0;
   retry: string | undefined;
   done = false;
 
@@ -38,6 +40,7 @@ export class SseReader {
   async more(): Promise<boolean> {
     const { done, value } = await this.#reader.read();
     if (done) return !(this.done = true);
+    this.pieces++;
     this.#buffer += this.#decoder.decode(value, { stream: true });
     const blocks = this.#buffer.split("\n\n");
     this.#buffer = blocks.pop()!;

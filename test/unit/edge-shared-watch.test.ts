@@ -128,6 +128,16 @@ describe("readers that share", () => {
     await late.cancel();
   });
 
+  it("that are behind get all events that wait for them in one piece", async () => {
+    const log = new Log();
+    const reader = await log.reader();
+    for (let n = 0; n < 4; n++) log.commit(String(n));
+    const { pieces } = reader;
+    expect(numbers(await reader.dataUntil(offsetText(4)))).toEqual([0, 1, 2, 3]);
+    expect(reader.pieces - pieces).toBe(1);
+    await reader.cancel();
+  });
+
   it("go on when the reader whose socket it is leaves, and ask for what came in between", async () => {
     const log = new Log();
     const readers = [await log.reader(), await log.reader(), await log.reader()];
@@ -242,6 +252,25 @@ describe("a socket whose reader ends without a word", () => {
     log.commit("1");
     expect([await gone.past(1, Infinity), gone.take(1)?.body]).toEqual([true, "[1]"]);
     for (const watch of [gone, ...others]) watch.close();
+    expect(log.open).toBe(0);
+  });
+
+  it("is replaced at once where it leaves while the others are told of a commit, and all learn of it", async () => {
+    const log = new Log();
+    const watches = await Promise.all(Array.from({ length: 100 }, () => log.watch(0)));
+    const waiting = watches.map((watch) => watch.past(0, Date.now() + 60_000));
+    log.commit("0");
+    // Some are told in the turn of the notice. The others would be in later turns of the request that ends here.
+    watches[0]!.close();
+    expect(await Promise.all(waiting)).toEqual(watches.map(() => true));
+    expect(watches.slice(1).map(({ end, gone }) => [end, gone])).toEqual(watches.slice(1).map(() => [1, false]));
+    const next = watches.slice(1).map((watch) => watch.past(1, Date.now() + 60_000));
+    expect(log.open).toBe(1);
+    log.commit("1");
+    await vi.advanceTimersByTimeAsync(10);
+    expect(await Promise.all(next)).toEqual(next.map(() => true));
+    expect(watches.slice(1).map((watch) => watch.take(1)?.body)).toEqual(next.map(() => "[1]"));
+    for (const watch of watches) watch.close();
     expect(log.open).toBe(0);
   });
 

@@ -30,6 +30,7 @@ import { fromOf, isAtTail, isEnded, nextOf } from "../wire/read-answer.ts";
 import { mediaType } from "../stream/media-type.ts";
 import { H } from "../wire/durable-streams.ts";
 import { formatOffset, parseOffset } from "../wire/offsets.ts";
+import { concat } from "../../src/record/bytes.ts";
 import { LiveText } from "../wire/sse-text.ts";
 import { type Ask, Watch } from "../rpc/watch.ts";
 
@@ -128,13 +129,21 @@ class SseSession {
       if (watch.gone) return undefined;
       if (!isPast) return Date.now() < deadline ? encoder.encode(":\n\n") : undefined;
       const news = watch.take(this.#from);
-      if (news) return this.#pieceOf(news, watch);
+      if (news) return this.#piecesOf(news, watch);
       const found = await ask(`?offset=${formatOffset(this.#from)}`, { [UNTIL_HEADER]: String(watch.end) });
       if (found.status !== 200) return undefined;
       if (nextOf(found) > this.#from || isEnded(found)) return encoder.encode(await this.#events(found));
       void found.body?.cancel();
     }
     return undefined;
+  }
+
+  /** A reader that is behind gets all that waits for it at once: a piece costs it much more than its bytes. */
+  #piecesOf(first: News, watch: Watch): Uint8Array {
+    const found: Uint8Array[] = [];
+    for (let news: News | undefined = first; news; news = this.#isOver ? undefined : watch.take(this.#from))
+      found.push(this.#pieceOf(news, watch));
+    return concat(found);
   }
 
   /** Made once for all readers that get the same. */

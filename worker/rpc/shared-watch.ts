@@ -15,6 +15,8 @@ import { closeSocket } from "./sockets.ts";
 
 /** After so many heartbeats without a sign the socket's reader is taken for gone. */
 const SILENT_HEARTBEATS = 1.5;
+/** After so many readers other work gets a turn: appends, and what was sent to the first of them. */
+const TOLD_AT_ONCE = 32;
 /** How many waiting readers are woken when a socket is needed. The first opens one; others may be gone unnoticed. */
 const WOKEN = 3;
 
@@ -48,6 +50,11 @@ class SharedSocket implements NoticeSource {
   #newest: Notice;
   /** When there was a sign of the owner. */
   #heardMs = 0;
+  /** What readers are still to be told, in its order. */
+  #untold: Notice[] = [];
+  #isTelling = false;
+  /** Counts owners: what an earlier one was about to tell does not count any more. */
+  #term = 0;
 
   constructor(key: string, offset: number) {
     this.#key = key;
@@ -87,16 +94,42 @@ class SharedSocket implements NoticeSource {
     // It may have been taken for gone once, and have one of that time.
     closeSocket(sharing.socket, 1000);
     sharing.socket = socket;
+    this.#term++;
+    if (this.#isTelling) this.#tellAgain();
   }
 
   #told(notice: Notice): void {
-    const now = (this.#heardMs = Date.now());
+    this.#heardMs = Date.now();
     this.#newest = notice;
-    for (const [watch, { opening }] of this.#watches) {
-      watch.told(notice);
-      // It ended without a word.
-      if (opening.untilMs < now && watch !== this.#owner) this.#watches.delete(watch);
+    this.#untold.push(notice);
+    if (!this.#isTelling) void this.#tell();
+  }
+
+  /** Runs in the request of the owner. A reader that joins meanwhile knows the newest end. */
+  async #tell(): Promise<void> {
+    const term = this.#term;
+    this.#isTelling = true;
+    while (this.#untold.length > 0) {
+      const notices = this.#untold;
+      this.#untold = [];
+      for (const [i, [watch, { opening }]] of [...this.#watches].entries()) {
+        if (i > 0 && i % TOLD_AT_ONCE === 0) await new Promise((resolve) => setTimeout(resolve, 0));
+        // The next owner has told them.
+        if (this.#term !== term) return;
+        for (const notice of notices) watch.told(notice);
+        // It ended without a word.
+        if (opening.untilMs < this.#heardMs && watch !== this.#owner) this.#watches.delete(watch);
+      }
     }
+    this.#isTelling = false;
+  }
+
+  /** The owner before this one ended while it told the others. Those that it had not told yet ask for the records. */
+  #tellAgain(): void {
+    const { end, closed } = this.#newest;
+    this.#isTelling = false;
+    this.#untold = [];
+    for (const watch of this.#watches.keys()) watch.told({ end, closed });
   }
 
   /** The object has closed the socket, or was lost: the readers come again. */

@@ -119,7 +119,7 @@ export class Watch {
       this.#news.push(news);
       this.#newsBytes += news.body.length;
     }
-    this.#wake?.();
+    this.nudge();
   }
 
   #forget(): void {
@@ -130,13 +130,15 @@ export class Watch {
   /** No notice will come any more. */
   ended(): void {
     this.#gone = true;
-    this.#wake?.();
+    this.nudge();
   }
 
-  /** Lets a watch that waits look again. False if it does not wait. */
+  /** Lets a watch that waits look again. False if it does not wait, or was woken already. */
   nudge(): boolean {
-    this.#wake?.();
-    return this.#wake !== undefined;
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+    return wake !== undefined;
   }
 
   /** True once the log ends behind `offset`, the stream was closed, or the socket is gone. False at the deadline. */
@@ -153,7 +155,6 @@ export class Watch {
         this.#wake = resolve;
         this.#wakeAt(deadlineMs);
       });
-      this.#wake = undefined;
     }
   }
 
@@ -167,7 +168,7 @@ export class Watch {
     this.#timer = setTimeout(
       () => {
         this.#timer = undefined;
-        this.#wake?.();
+        this.nudge();
       },
       Math.max(0, deadlineMs - Date.now()),
     );
