@@ -64,7 +64,7 @@ const keySets = new Map<string, ReturnType<typeof createRemoteJWKSet>>();
 
 const unauthorized = (message: string): EdgeError => new EdgeError("UNAUTHORIZED", message);
 
-/** A promise only where there is a token, because each one costs an append noticeable time. */
+/** A promise only where there is a token. `headers`: those of the request, if the caller has them at hand. */
 export function callerOf(request: Request, env: Env, headers: HeadersOf = request.headers): Caller | Promise<Caller> {
   const header = bearerOf(headers) ?? protocolToken(headers);
   const query = request.method === "GET" ? new URL(request.url).searchParams.get("token") : null;

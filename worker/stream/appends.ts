@@ -167,7 +167,7 @@ export class Appends {
   /**
    * Queues batches that belong together, all in this turn. `taken` runs in the same turn, once the log has given the
    * first batch its offset. After that only a store that fails can refuse a batch, and then the object restarts. Throws
-   * a refusal at once: each promise on the way of an append costs it a microsecond or two.
+   * a refusal at once.
    */
   #enqueue(
     batches: readonly Uint8Array[],
