@@ -15,6 +15,7 @@ import type { ProducerAck } from "../delivery/producer.ts";
 import type { ReaderOptions as ReadOptions } from "../delivery/reader.ts";
 import type { RecordInput } from "../topic/input.ts";
 import type { SerializerChoice } from "../topic/serializer.ts";
+import type { FoldOptions, View } from "../topic/shown-view.ts";
 import type { ImportedFile } from "../topic/imported-files.ts";
 import type { ImportDamage, ImportOptions, ImportResult } from "../store/import-segments.ts";
 import type { KafkaFiles } from "../store/kafka-files.ts";
@@ -239,22 +240,11 @@ export interface ChangesOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface ViewOptions<S, V = unknown, R = TopicRecord<V>> {
-  /** Names the view among those of its topic; letters as for topics. */
-  readonly name: string;
-  readonly initial: () => S;
-  /** Pure: gives the next state, or the same object where nothing changed. */
-  readonly apply: (state: S, record: R) => S;
-  /** For development: the first records are applied twice, once to a copy. A difference is VIEW_IMPURE. */
-  readonly check?: boolean | undefined;
-  /** Records that are not there any more. Default: the state goes on. "restart": initial() again behind the gap. */
-  readonly gap?: ((state: S, gap: { readonly from: number; readonly to: number }) => S | "restart") | undefined;
+export interface ViewOptions<S, V = unknown, R = TopicRecord<V>> extends FoldOptions<S, R> {
   /** Raise it when `apply` or the state's shape changes: snapshots of other versions do not count. Default 1. */
   readonly version?: number | undefined;
   /** Keeps the committed state, so that the next opening resumes there. Default false: it folds from the start. */
   readonly snapshot?: false | SnapshotOptions<S> | undefined;
-  /** If it is aborted, the view is closed. */
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** One tab writes, when it is idle; save() writes at once. */
@@ -268,28 +258,7 @@ export interface SnapshotOptions<S> {
   readonly deserialize?: ((bytes: Uint8Array) => S | Promise<S>) | undefined;
 }
 
-/** A state made of a topic's records. Its functions may be passed on as they are. */
-export interface View<S> {
-  /** Committed records, and own ones without a place on top. The same object as long as nothing changed. */
-  readonly current: S;
-  readonly committed: S;
-  /** How far `committed` goes (exclusive), and how many records without a place are in `current`. */
-  readonly at: { readonly offset: number; readonly provisional: number };
-  /**
-   * Resolves when all records of this device are in it; says nothing of the edge. Until then `current` is initial().
-   * Rejects with what ended the view: an error of `apply`, VIEW_IMPURE, CORRUPT_RANGE, LOAD_FAILED, CLOSED.
-   */
-  ready(): Promise<void>;
-  /**
-   * Calls after changes of `current`, at most once a turn, and when the view has ended by itself: ready() rejects then.
-   * Gives back what ends it. Fits useSyncExternalStore.
-   */
-  subscribe(listener: (current: S) => void): () => void;
-  /** Writes a snapshot now; durable when it resolves. INVALID_ARGUMENT without the option `snapshot`. */
-  save(): Promise<void>;
-  /** Nothing is folded any more; what is shown stays. */
-  close(): void;
-}
+export type { FoldOptions, View };
 
 /**
  * What became of a record. "committed": it is at `offset`; without one the edge has it, and compaction took it before

@@ -80,6 +80,7 @@ export type {
   Change,
   ChangesOptions,
   EventTopic,
+  FoldOptions,
   ImportDamage,
   ImportedFile,
   OpenOptions,

@@ -12,17 +12,24 @@
 // For Symbol.asyncDispose, which a consumer's own libraries may lack.
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { TidemarkError } from "../errors.ts";
-import type { PlainRecord, ReadBatch } from "../delivery/read-record.ts";
+import type { PlainRecord } from "../delivery/read-record.ts";
 import type { ReaderOptions } from "../delivery/reader.ts";
-import type { CompactionSettings, RetentionSettings } from "../log/types.ts";
+import type { CompactionSettings, RetentionSettings, StartPosition } from "../log/types.ts";
+import type { TopicChange } from "../sync/change-reader.ts";
 import type { TokenReason } from "../sync/sync-host.ts";
 import type { RecordInput } from "../topic/input.ts";
 import type { SerializerChoice } from "../topic/serializer.ts";
+import type { FoldOptions, View } from "../topic/shown-view.ts";
 import type { ImportDamage, ImportResult } from "../store/segment-files.ts";
+import type { KafkaFiles } from "../store/kafka-files.ts";
 import type { ImportedFile } from "../topic/imported-files.ts";
 import type { SegmentUpload } from "../topic/segment-upload.ts";
+import type { EventCalls, EventInput, EventMap, EventRecord, EventTypes } from "../typed/events.ts";
+import type { Middleware } from "../typed/middleware.ts";
+import type { InferInput, InferOutput, StandardSchema } from "../typed/standard-schema.ts";
+import type { TypedOptions } from "../typed/typing.ts";
 
-export type { ImportDamage, ImportedFile, ImportResult, SegmentUpload };
+export type { FoldOptions, ImportDamage, ImportedFile, ImportResult, KafkaFiles, SegmentUpload, View };
 
 export interface ConnectOptions {
   /**
@@ -78,7 +85,13 @@ export interface ClientTopicOptions<V = unknown> {
   /** Of a topic that is made by this handle. A topic that exists keeps its own. */
   readonly retention?: RetentionSettings | undefined;
   readonly compaction?: CompactionSettings | boolean | undefined;
+  /** Around appends and reads, the outermost first; `topic.use()` adds more. docs/typed.md */
+  readonly use?: readonly Middleware[] | undefined;
 }
+
+/** A topic whose values fit a schema: docs/typed.md. A wrong option of it is reported by each append and read. */
+export interface TypedClientTopicOptions<S extends StandardSchema | EventTypes>
+  extends ClientTopicOptions<unknown>, TypedOptions<S, PlainRecord<unknown>> {}
 
 /** If the signal is aborted, the call rejects with its reason. What was sent may have been done all the same. */
 export interface CallOptions {
@@ -135,30 +148,63 @@ export interface ClientTopicState {
   readonly expiresAt: string | undefined;
 }
 
-export interface ClientTopic<V = unknown> {
+/** All records of one stored batch: iterate synchronously. Fields are decoded each time they are read. */
+export interface ClientTopicBatch<V = unknown, R = PlainRecord<V>> extends Iterable<R> {
+  readonly baseOffset: number;
+  readonly nextOffset: number;
+  readonly count: number;
+}
+
+/** What a topic tells of its records, in the order of offsets. At the edge all are committed; `copy` is null. */
+export type ClientChange<V = unknown, R = PlainRecord<V>> = TopicChange<R>;
+
+export interface ClientChangesOptions {
+  /**
+   * Default "earliest". "latest" is the log's end as of the first next(). An offset that is not in the log is
+   * OFFSET_OUT_OF_RANGE.
+   */
+  readonly from?: StartPosition | undefined;
+  /** `abort()` ends the changes as if there were no more. Another reason is thrown. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ClientViewOptions<S, V = unknown, R = PlainRecord<V>> extends FoldOptions<S, R> {
+  /** Nothing is stored on this side, so that there are no snapshots and no versions of them. */
+  readonly snapshot?: false | undefined;
+  readonly version?: number | undefined;
+}
+
+/** `I` is what may be appended and `R` a record as read; they differ in a topic with a schema. */
+export interface ClientTopic<V = unknown, I = RecordInput<V>, R = PlainRecord<V>> {
   readonly name: string;
   /**
    * Resolves when the record is durable at the edge. Calls that are not awaited share batches and keep their order.
    * Rejects with what the edge refused (then nothing was appended), BACKPRESSURE, TIMEOUT (not sent), or
    * OUTCOME_UNKNOWN: it was sent, and no answer came in time.
    */
-  append(record: RecordInput<V>, options?: ClientAppendOptions): Promise<ClientAck>;
+  append(record: I, options?: ClientAppendOptions): Promise<ClientAck>;
   /** Appends all records or none, with one ack. They must fit one batch of 1,048,588 bytes. */
-  appendBatch(records: readonly RecordInput<V>[], options?: ClientAppendOptions): Promise<ClientBatchAck>;
+  appendBatch(records: readonly I[], options?: ClientAppendOptions): Promise<ClientBatchAck>;
   /**
    * Appends a whole (async) iterable with back-pressure; resolves when all is acked. Ends with the first append that
    * fails; those before it are in the log.
    */
-  appendAll(
-    records: Iterable<RecordInput<V>> | AsyncIterable<RecordInput<V>>,
-    options?: ClientAppendAllOptions,
-  ): Promise<AppendedAll>;
+  appendAll(records: Iterable<I> | AsyncIterable<I>, options?: ClientAppendAllOptions): Promise<AppendedAll>;
   /**
    * As in the browser. A read that follows goes on across drops, at the offset behind the last record that it gave, and
    * ends when the topic is closed. A topic that does not exist is empty; a read that follows waits for it.
    */
-  read(options?: ClientReadOptions): AsyncIterableIterator<PlainRecord<V>>;
-  readBatches(options?: ClientReadOptions): AsyncIterableIterator<ReadBatch<V>>;
+  read(options?: ClientReadOptions): AsyncIterableIterator<R>;
+  readBatches(options?: ClientReadOptions): AsyncIterableIterator<ClientTopicBatch<V, R>>;
+  /**
+   * Records as they come; it ends only with the topic. After each `level` the reader has seen all that there was. What
+   * retention removed before it was read is a `gap`; a `reset` means that another topic has the name now.
+   */
+  changes(options?: ClientChangesOptions): AsyncIterableIterator<ClientChange<V, R>>;
+  /** Folds records into a state, and follows. It begins with the log's first record each time. */
+  view<S>(options: ClientViewOptions<S, V, R>): View<S>;
+  /** Adds middleware, inside of what is there: for what is appended and read from now on by this client. */
+  use(middleware: Middleware): this;
   /** Undefined for a topic that does not exist. */
   state(options?: CallOptions): Promise<ClientTopicState | undefined>;
   /** Makes the topic. False if it exists with these settings; INVALID_ARGUMENT if it has others. */
@@ -172,6 +218,12 @@ export interface ClientTopic<V = unknown> {
    * the topic is as it was. OFFSET_CONFLICT (reason "replaced"): another import of this topic was begun meanwhile.
    */
   importSegments(files: Iterable<ImportedFile>, options?: SegmentUpload): Promise<ImportResult>;
+  /**
+   * The whole topic as of the first next(), as Kafka's files of some 8 MiB each, one in memory at a time: what
+   * importSegments() takes. Each batch gets `leaderEpoch`, default 0. CORRUPT_RANGE, and UNKNOWN_TOPIC if the topic is
+   * deleted meanwhile; a topic that does not exist gives none.
+   */
+  export(options?: { readonly leaderEpoch?: number | undefined }): AsyncIterableIterator<KafkaFiles>;
   /** Closes the topic for good: nothing can be appended any more, and readers end behind the last record. */
   end(options?: CallOptions): Promise<void>;
   /**
@@ -184,13 +236,29 @@ export interface ClientTopic<V = unknown> {
   delete(options?: CallOptions): Promise<boolean>;
 }
 
+/** A topic of `events({ … })`: `emit` appends an event, and a record that is read has its `type`. */
+export type ClientEventTopic<M extends EventMap> = ClientTopic<
+  unknown,
+  EventInput<M>,
+  EventRecord<M, PlainRecord<unknown>>
+> &
+  EventCalls<M, ClientAppendOptions, ClientAck>;
+
 /** Without `isolation` and `maxBytes` of other hosts: all is committed, and the edge pages by itself. */
 export type ClientReadOptions = Pick<ReaderOptions, "from" | "to" | "follow" | "signal">;
 
 export interface EdgeClient {
   /** The edge's address, without a slash at its end. */
   readonly url: string;
-  /** Returns the same object for the same name. INVALID_ARGUMENT if it was asked for with another serializer. */
+  /**
+   * Returns the same object for the same name. INVALID_ARGUMENT if this client has the topic with another serializer,
+   * schema or `use`. With a schema, append takes what the schema takes, and reads give what it gives.
+   */
+  topic<M extends EventMap>(name: string, options: TypedClientTopicOptions<EventTypes<M>>): ClientEventTopic<M>;
+  topic<S extends StandardSchema>(
+    name: string,
+    options: TypedClientTopicOptions<S>,
+  ): ClientTopic<InferOutput<S>, RecordInput<InferInput<S>>>;
   topic<V = unknown>(name: string, options?: ClientTopicOptions<V>): ClientTopic<V>;
   /**
    * Waits for unanswered appends, each at most `timeoutMs`. Reads end with CLOSED. Further calls return the same

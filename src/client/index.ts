@@ -13,19 +13,43 @@ import {
   signal,
   wellFormed,
 } from "../topic/check.ts";
+import { TYPING } from "../topic/options.ts";
 import { checkSerializer } from "../topic/serializer.ts";
-import type { ClientTopic, ClientTopicOptions, ConnectOptions, EdgeClient, WebSocketClass } from "./api.ts";
-import { SocketWay } from "./live.ts";
+import type { EventTypes } from "../typed/events.ts";
+import type { GivenTyping } from "../typed/typing.ts";
+import type { ClientTopicOptions, ConnectOptions, EdgeClient, WebSocketClass } from "./api.ts";
+import type { SocketWay } from "./live.ts";
 import { RemoteTopic } from "./remote-topic.ts";
 import { EdgeRequests } from "./requests.ts";
 
-export { type ErrorCode, type ErrorKind, TidemarkError, type WireError } from "../errors.ts";
+export {
+  type ErrorCode,
+  type ErrorDetails,
+  type ErrorKind,
+  type SchemaIssue,
+  TidemarkError,
+  type WireError,
+} from "../errors.ts";
 export type * from "./api.ts";
 export type { TokenReason } from "../sync/sync-host.ts";
 export type { HeadersInput, HeaderValue, RecordInput } from "../topic/input.ts";
 export type { Serializer, SerializerChoice } from "../topic/serializer.ts";
-export type { PlainRecord, RawHeaders, ReadBatch, TextHeaders } from "../delivery/read-record.ts";
-export type { CompactionSettings, RetentionSettings, StartPosition } from "../log/types.ts";
+export type { PlainRecord, RawHeaders, ShownRecord, TextHeaders } from "../delivery/read-record.ts";
+export { events } from "../typed/events.ts";
+export type {
+  EventAppends,
+  EventCalls,
+  EventExtras,
+  EventInput,
+  EventMap,
+  EventRecord,
+  EventTypes,
+  ValueOf,
+} from "../typed/events.ts";
+export type { AppendStep, Middleware, MiddlewareRecord, ReadStep } from "../typed/middleware.ts";
+export type { RecordHeaders } from "../typed/record-headers.ts";
+export type { InferInput, InferOutput, SchemaResult, StandardIssue, StandardSchema } from "../typed/standard-schema.ts";
+export type { OnInvalid, TypedOptions, Upcast } from "../typed/typing.ts";
 
 const IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024;
 /** As the edge has it: a topic's name is a path there. */
@@ -48,7 +72,10 @@ const OPTIONS = {
 };
 const BOUNDS = { maxAgeMs: positive, maxBytes: positive, maxRecords: positive };
 const DELAYS = { minLagMs: integer(0), tombstoneRetentionMs: integer(0) };
+/** The part that is loaded for it looks at it; a schema must be readable before that. */
+const typing: Check = (_, value) => void (Object(value) as EventTypes)["~calls"];
 const TOPIC_OPTIONS = {
+  ...Object.fromEntries(TYPING.map((name) => [name, typing])),
   serializer: checkSerializer,
   create: flag,
   retention: (field: string, value: unknown) => checkOptions(field, value, BOUNDS),
@@ -73,11 +100,14 @@ function checkName(name: unknown): void {
   if (bytes < 1 || bytes > NAME_BYTES_MAX) throw refused("a topic's name", name, `1 to ${NAME_BYTES_MAX} bytes`);
 }
 
+/** Of any topic, as they come. */
+type GivenOptions = Omit<ClientTopicOptions, "serializer"> & GivenTyping & { readonly serializer?: unknown };
+
 class Client implements EdgeClient {
   readonly url: string;
   readonly #requests: EdgeRequests;
   readonly #live: SocketWay;
-  readonly #topics = new Map<string, { readonly topic: RemoteTopic<unknown>; readonly serializer: unknown }>();
+  readonly #topics = new Map<string, RemoteTopic<unknown>>();
   readonly #inFlightBytesMax: number;
   /** Aborted first: reads end, and nothing is appended any more. */
   readonly #closing = new AbortController();
@@ -89,7 +119,11 @@ class Client implements EdgeClient {
     this.url = url;
     this.#requests = new EdgeRequests(url, options, this.#closed.signal);
     const { transport, WebSocket = globalThis.WebSocket as WebSocketClass | undefined } = options;
-    this.#live = new SocketWay(this.#requests, transport === "http" ? undefined : WebSocket, this.#closed.signal);
+    this.#live = {
+      requests: this.#requests,
+      Class: transport === "http" ? undefined : WebSocket,
+      closed: this.#closed.signal,
+    };
     this.#inFlightBytesMax = options.inFlightBytesMax ?? IN_FLIGHT_BYTES_MAX;
     const { signal } = options;
     const abort = (): void => this.#end("the client was closed by its signal");
@@ -98,28 +132,27 @@ class Client implements EdgeClient {
     this.#closed.signal.addEventListener("abort", () => signal?.removeEventListener("abort", abort));
   }
 
-  topic<V = unknown>(name: string, options: ClientTopicOptions<V> = {}): ClientTopic<V> {
+  // What its overloads promise (api.ts) follows from the options.
+  topic(name: string, options: GivenOptions = {}): never {
     checkName(name);
     checkOptions("topic()", options, TOPIC_OPTIONS);
-    const { serializer = "json" } = options;
     const known = this.#topics.get(name);
-    if (known && options.serializer !== undefined && known.serializer !== serializer)
-      throw new TidemarkError("INVALID_ARGUMENT", `topic ${name} has another serializer in this client`, {
-        topic: name,
-      });
-    if (known) return known.topic as RemoteTopic<unknown> as ClientTopic<V>;
-    const topic = new RemoteTopic<V>(
-      {
-        requests: this.#requests,
-        live: this.#live,
-        inFlightBytesMax: this.#inFlightBytesMax,
-        closing: this.#closing.signal,
-      },
-      name,
-      options,
-    );
-    this.#topics.set(name, { topic: topic as ClientTopic<never> as RemoteTopic<unknown>, serializer });
-    return topic;
+    known?.again(options);
+    const topic =
+      known ??
+      new RemoteTopic<unknown>(
+        {
+          requests: this.#requests,
+          live: this.#live,
+          inFlightBytesMax: this.#inFlightBytesMax,
+          closing: this.#closing.signal,
+          closed: this.#closed.signal,
+        },
+        name,
+        options as ClientTopicOptions & GivenTyping,
+      );
+    this.#topics.set(name, topic);
+    return topic as never;
   }
 
   close(): Promise<void> {
@@ -128,14 +161,14 @@ class Client implements EdgeClient {
 
   async #close(): Promise<void> {
     this.#closing.abort(closedError("the client was closed"));
-    await Promise.all([...this.#topics.values()].map(({ topic }) => topic.sender.drained()));
+    await Promise.all([...this.#topics.values()].map((topic) => topic.drained()));
     this.#end("the client was closed");
   }
 
   #end(why: string): void {
     const error = closedError(why);
     this.#closing.abort(error);
-    for (const { topic } of this.#topics.values()) topic.sender.fail(error);
+    for (const { sender } of this.#topics.values()) sender.fail(error);
     this.#closed.abort(error);
   }
 

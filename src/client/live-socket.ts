@@ -24,7 +24,8 @@ import {
 } from "../sync/frames.ts";
 import { socketProtocols } from "../sync/http-words.ts";
 import type { WebSocketClass, WebSocketLike } from "./api.ts";
-import type { Page } from "./read-topic.ts";
+import type { Page } from "./page.ts";
+import { openedSocket } from "./let-go.ts";
 import type { EdgeRequests } from "./requests.ts";
 import type { Posted } from "./sender.ts";
 import { unlessAborted, within } from "./waiting.ts";
@@ -103,6 +104,7 @@ export class LiveSocket {
     const text = await token.text;
     const socket = new this.#Class(this.#requests.url.replace(/^http/, "ws") + "/v1/socket", socketProtocols(text));
     socket.binaryType = "arraybuffer";
+    const over = openedSocket(socket);
     const ended = new Promise<never>((_, reject) => {
       const fail = (): void => reject(new TidemarkError("CLOSED", "no socket opens", { reason: "network" }));
       socket.addEventListener("error", fail);
@@ -113,13 +115,14 @@ export class LiveSocket {
       await within(OPEN_MS, [this.#closed], () => Promise.race([open, ended]));
     } catch (thrown) {
       socket.close();
+      over();
       throw thrown;
     }
-    this.#live(socket, token);
+    this.#live(socket, token, over);
     return socket;
   }
 
-  #live(socket: WebSocketLike, token: ReturnType<EdgeRequests["token"]>): void {
+  #live(socket: WebSocketLike, token: ReturnType<EdgeRequests["token"]>, over: () => void): void {
     const since = performance.now();
     let timer: ReturnType<typeof setTimeout>;
     const silence = (next: () => void): void => {
@@ -141,6 +144,7 @@ export class LiveSocket {
       for (const channel of this.#byNumber.values()) channel.fail();
       this.#byNumber.clear();
       socket.close(1000);
+      over();
     };
     this.#end = end;
     silence(ask);

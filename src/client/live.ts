@@ -4,38 +4,41 @@
  */
 import type { WebSocketClass } from "./api.ts";
 import type { LiveSocket } from "./live-socket.ts";
-import type { Page } from "./read-topic.ts";
+import type { Page } from "./page.ts";
 import type { EdgeRequests } from "./requests.ts";
 
-export class SocketWay {
-  readonly #requests: EdgeRequests;
-  #Class: WebSocketClass | undefined;
-  readonly #closed: AbortSignal;
-  #socket: LiveSocket | undefined;
+export interface SocketWay {
+  readonly requests: EdgeRequests;
+  /** Undefined: there is no socket. */
+  Class: WebSocketClass | undefined;
+  readonly closed: AbortSignal;
+  /** From the first read that follows on. */
+  socket?: LiveSocket;
+}
 
-  constructor(requests: EdgeRequests, Class: WebSocketClass | undefined, closed: AbortSignal) {
-    this.#requests = requests;
-    this.#Class = Class;
-    this.#closed = closed;
+/** Undefined if there is no socket for now. */
+export function followOver(
+  way: SocketWay,
+  name: string,
+  from: number,
+  signal: AbortSignal,
+): AsyncGenerator<Page> | undefined {
+  if (way.socket) return way.socket.follow(name, from, signal);
+  return way.Class && first(way, way.Class, name, from, signal);
+}
+
+async function* first(
+  way: SocketWay,
+  Class: WebSocketClass,
+  ...asked: Parameters<LiveSocket["follow"]>
+): AsyncGenerator<Page> {
+  try {
+    const { LiveSocket } = await import("./live-socket.ts");
+    way.socket ??= new LiveSocket(way.requests, Class, way.closed);
+  } catch {
+    way.Class = undefined;
   }
-
-  append: LiveSocket["append"] = async (...asked) => this.#socket?.append(...asked);
-
-  /** Undefined if there is no socket for now. */
-  follow(name: string, from: number, signal: AbortSignal): AsyncGenerator<Page> | undefined {
-    if (this.#socket) return this.#socket.follow(name, from, signal);
-    return this.#Class && this.#first(this.#Class, name, from, signal);
-  }
-
-  async *#first(Class: WebSocketClass, name: string, from: number, signal: AbortSignal): AsyncGenerator<Page> {
-    try {
-      const { LiveSocket } = await import("./live-socket.ts");
-      this.#socket ??= new LiveSocket(this.#requests, Class, this.#closed);
-    } catch {
-      this.#Class = undefined;
-    }
-    signal.throwIfAborted();
-    const follow = this.#socket?.follow(name, from, signal);
-    if (follow) yield* follow;
-  }
+  asked[2].throwIfAborted();
+  const follow = way.socket?.follow(...asked);
+  if (follow) yield* follow;
 }

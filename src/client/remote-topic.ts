@@ -1,17 +1,26 @@
 /** A topic of an edge: what a caller passes is checked here, and becomes batches and requests. */
 import { TidemarkError } from "../errors.ts";
-import type { ProducerRecord } from "../delivery/producer.ts";
-import { type PlainRecord, ReadBatch } from "../delivery/read-record.ts";
-import { type BatchReading, RecordReading } from "../delivery/reading.ts";
-import type { CompactionSettings, RetentionSettings, StartPosition } from "../log/types.ts";
+import type { ProducerAck } from "../delivery/producer.ts";
+import type { AnyBatch, PlainRecord } from "../delivery/read-record.ts";
+import { BatchReading, type Endable, RecordReading } from "../delivery/reading.ts";
+import type { StartPosition } from "../log/types.ts";
+import type { KafkaFiles } from "../store/kafka-files.ts";
+import type { TopicChange } from "../sync/change-reader.ts";
 import { textDecoder } from "../record/bytes.ts";
 import { recordId } from "../record/record-id.ts";
-import { BATCHES_TYPE, formatOffset, offsetInHeader } from "../sync/http-words.ts";
+import { BATCHES_TYPE, formatOffset } from "../sync/http-words.ts";
 import { callback, checkOptions, flag, integer, signal } from "../topic/check.ts";
-import { type RecordInput, recordOf, recordsOf } from "../topic/input.ts";
-import { CHANGES_OPTIONS, producerIdOf } from "../topic/options.ts";
+import { keptRecord, type RecordInput, recordOf, recordsOf } from "../topic/input.ts";
+import { CHANGES_OPTIONS, producerIdOf, TYPING } from "../topic/options.ts";
 import type { GivenUpload } from "../topic/segment-upload.ts";
 import { type Serializer, serializerOf } from "../topic/serializer.ts";
+import { shownView, type View } from "../topic/shown-view.ts";
+import type { EventAppends, EventTypes } from "../typed/events.ts";
+import type { Middleware } from "../typed/middleware.ts";
+import type { AnyProducer } from "../typed/typed-producer.ts";
+import type { TypedTopic } from "../typed/typed-topic.ts";
+import type { GivenTyping } from "../typed/typing.ts";
+import { CLOSED, isClosed, NEXT, notOfTheEdge, offsetOf } from "./answers.ts";
 import type {
   AppendedAll,
   CallOptions,
@@ -19,65 +28,85 @@ import type {
   ClientAppendAllOptions,
   ClientAppendOptions,
   ClientBatchAck,
+  ClientChangesOptions,
   ClientReadOptions,
   ClientTopic,
   ClientTopicOptions,
   ClientTopicState,
+  ClientViewOptions,
   ImportResult,
 } from "./api.ts";
+import { loaded } from "./later.ts";
 import type { SocketWay } from "./live.ts";
-import { type Page, type PageSource, readPages } from "./read-topic.ts";
-import { type EdgeReply, type EdgeAsk, POLL_SILENT_MS, errorIn, type EdgeRequests } from "./requests.ts";
+import type { ReadTopic } from "./read-topic.ts";
+import { type EdgeReply, type EdgeAsk, errorIn, type EdgeRequests } from "./requests.ts";
 import { type Placed, type Posted, Sender } from "./sender.ts";
+import { compactionIn, retentionIn, settingsHeaders } from "./settings-headers.ts";
+import { anyOf, unlessAborted, within } from "./waiting.ts";
 
 const TYPES = { json: "application/json", text: "text/plain", bytes: "application/octet-stream" } as const;
-const NOTHING = new Uint8Array(0);
-const NEXT = "stream-next-offset";
 const START = "tidemark-start-offset";
-const CLOSED = "stream-closed";
-const RETENTION = "tidemark-retention-";
-const COMPACTION = "tidemark-compaction";
 
 const offset = integer(0);
 const CALL = { signal };
 const APPEND = { ifEnd: offset, signal };
-const READ_OPTIONS = { ...CHANGES_OPTIONS, to: offset, follow: flag };
+const CHANGES = { from: CHANGES_OPTIONS.from, signal };
+const READ_OPTIONS = { ...CHANGES, to: offset, follow: flag };
 const APPEND_ALL = { signal, onProgress: callback };
 
 export interface RemoteHost {
   readonly requests: EdgeRequests;
   readonly live: SocketWay;
   readonly inFlightBytesMax: number;
-  /** Aborted once the client closes: reads end. */
+  /** Aborted once the client closes: reads end, and nothing is appended any more. */
   readonly closing: AbortSignal;
+  /** Aborted at its end. */
+  readonly closed: AbortSignal;
 }
 
-/** A copy, so that the caller may reuse its bytes as soon as append() has returned. */
-const copyOf = <T extends Uint8Array | null>(bytes: T): T => (bytes && bytes.slice()) as T;
-const kept = ({ key, value, headers, timestamp }: ProducerRecord): ProducerRecord => ({
-  key: copyOf(key),
-  value: copyOf(value),
-  timestamp,
-  ...(headers && { headers: headers.map(([name, bytes]) => [name, copyOf(bytes)] as const) }),
+type Given<V> = ClientTopicOptions<V> & GivenTyping;
+type Typed = TypedTopic<ClientAppendOptions>;
+
+type Senders = Pick<AnyProducer<ClientAppendOptions>, "append" | "appendBatch">;
+
+function ackOf({ baseOffset, at, owner, duplicate }: Placed, timestamp: number, i: number): ClientAck {
+  const offset = baseOffset + at + i;
+  const committed = Promise.resolve({ offset });
+  return { offset, timestamp, acks: "flushed", duplicate, id: recordId(owner, at + i), committed };
+}
+
+/** The sender, as what judges records before it sees it. */
+const plainProducer = (sender: Sender): AnyProducer<ClientAppendOptions> => ({
+  get pendingBytes() {
+    return sender.pendingBytes;
+  },
+  append: async (record, _, options = {}) => ackOf(await sender.add([record], options), record.timestamp, 0),
+  async appendBatch(records, _, options = {}) {
+    const placed = await sender.add(records, options);
+    const ack = ackOf(placed, records.at(-1)!.timestamp, records.length - 1);
+    return { ...ack, baseOffset: ack.offset - records.length + 1 };
+  },
+  drained: (bytes) => sender.drained(bytes),
 });
 
-const idAt = ({ owner, at }: Placed, i: number): string => recordId(owner, at + i);
-const isClosed = ({ headers }: EdgeReply): boolean => headers.get(CLOSED) === "true";
-/** CLOSED: a success has no such header, so something between has answered in the edge's stead. */
-function offsetOf(answer: EdgeReply, name: string): number {
-  const text = answer.headers.get(name);
-  if (text === null && answer.status < 300) throw notOfTheEdge(answer);
-  return offsetInHeader(text);
+async function* flat<T>(lists: AsyncIterable<readonly T[]>): AsyncGenerator<T, void> {
+  for await (const list of lists) yield* list;
 }
 
 export class RemoteTopic<V> implements ClientTopic<V> {
   readonly name: string;
   readonly sender: Sender;
   readonly #host: RemoteHost;
-  readonly #options: ClientTopicOptions<V>;
+  readonly #options: Given<V>;
   readonly #serializer: Serializer<V>;
+  readonly #plain: AnyProducer<ClientAppendOptions>;
+  /** What the files that are loaded later see of this. */
+  readonly #pages: ReadTopic<V>;
+  /** Middleware of use(). Undefined until the topic has any, or a schema. */
+  #used: Middleware[] | undefined;
+  #typed: Promise<Typed> | undefined;
 
-  constructor(host: RemoteHost, name: string, options: ClientTopicOptions<V>) {
+  constructor(host: RemoteHost, name: string, options: Given<V>) {
     this.name = name;
     this.#host = host;
     this.#options = options;
@@ -91,6 +120,32 @@ export class RemoteTopic<V> implements ClientTopic<V> {
       pause: (error, failures, over) => requests.pause(error, failures, over),
       newId: () => producerIdOf(crypto.getRandomValues(new BigUint64Array(1))),
     });
+    this.#plain = plainProducer(this.sender);
+    this.#pages = {
+      name,
+      live: host.live,
+      serializer: this.#serializer,
+      asked: (...given) => this.#asked(...given),
+      resolve: (position, over) => this.#resolve(position, over),
+      typed: (batch) => this.#used && this.#typing().then((typed) => typed.batch(batch)),
+    };
+    if (TYPING.some((name) => options[name] !== undefined)) this.#used = [];
+    Object.assign(this, (options.schema as EventTypes | undefined)?.["~calls"]?.(this as EventAppends));
+  }
+
+  /** The client asks for it again. INVALID_ARGUMENT if it was made with others of these options. */
+  again(options: { readonly [name in "serializer" | keyof GivenTyping]?: unknown }): void {
+    for (const name of ["serializer", ...TYPING] as const) {
+      const [mine = name === "serializer" ? "json" : undefined, given] = [this.#options[name], options[name]];
+      if (given === undefined || given === mine) continue;
+      // Written in place they are made anew by each call, and nobody can tell whether they do the same.
+      if (typeof Object(mine) === typeof given && /^(upcast|onInvalid)$/.test(name)) continue;
+      throw new TidemarkError(
+        "INVALID_ARGUMENT",
+        `topic ${this.name} has another ${name} in this client: leave it out, or give that`,
+        { field: name, topic: this.name },
+      );
+    }
   }
 
   // --- requests ----------------------------------------------------------------------------------------------------
@@ -123,25 +178,55 @@ export class RemoteTopic<V> implements ClientTopic<V> {
   async append(record: RecordInput<V>, options: ClientAppendOptions = {}): Promise<ClientAck> {
     checkOptions("append()", options, APPEND);
     this.#checkOpen();
-    const encoded = kept(recordOf(record, this.#serializer, Date.now));
-    return this.#ack(await this.sender.add([encoded], options), encoded.timestamp, 0);
+    const encoded = keptRecord(recordOf(record, this.#serializer, Date.now));
+    return this.#through((producer) => producer.append(encoded, "flushed", options), options) as Promise<ClientAck>;
   }
 
   async appendBatch(records: readonly RecordInput<V>[], options: ClientAppendOptions = {}): Promise<ClientBatchAck> {
     checkOptions("appendBatch()", options, APPEND);
     this.#checkOpen();
-    const encoded = recordsOf(records, this.#serializer, Date.now).map(kept);
-    const last = encoded.at(-1);
-    if (!last) throw new TidemarkError("INVALID_ARGUMENT", "a batch has at least one record", { field: "records" });
-    const placed = await this.sender.add(encoded, options);
-    const ack = this.#ack(placed, last.timestamp, encoded.length - 1);
-    return { ...ack, baseOffset: ack.offset - encoded.length + 1 };
+    const encoded = recordsOf(records, this.#serializer, Date.now).map(keptRecord);
+    if (encoded.length === 0)
+      throw new TidemarkError("INVALID_ARGUMENT", "a batch has at least one record", { field: "records" });
+    const acked = this.#through((producer) => producer.appendBatch(encoded, "flushed", options), options);
+    return acked as Promise<ClientBatchAck>;
   }
 
-  #ack(placed: Placed, timestamp: number, i: number): ClientAck {
-    const offset = placed.baseOffset + placed.at + i;
-    const committed = Promise.resolve({ offset });
-    return { offset, timestamp, acks: "flushed", duplicate: placed.duplicate, id: idAt(placed, i), committed };
+  /** To the log; first through schema and middleware, if the topic has such. */
+  #through(send: (producer: Senders) => Promise<ProducerAck>, { signal }: CallOptions): Promise<ProducerAck> {
+    if (!this.#used) return send(this.#plain);
+    // All wait for one promise, and so keep their order.
+    return within(Infinity, [this.#host.closed, signal], () => this.#typing().then(send));
+  }
+
+  use(middleware: Middleware): this {
+    (this.#used ??= []).push(middleware);
+    return this;
+  }
+
+  /** The part with schema and middleware. INVALID_ARGUMENT names a wrong option of them. The next call tries again. */
+  #typing(): Promise<Typed> {
+    const made = (this.#typed ??= loaded(import("../typed/typed-topic.ts")).then(({ typedTopic }) =>
+      typedTopic<ClientAppendOptions>({
+        name: this.name,
+        options: this.#options,
+        serializer: this.#serializer as Serializer<never>,
+        plain: this.#plain,
+        used: this.#used!,
+        inFlightBytesMax: this.#host.inFlightBytesMax,
+      }),
+    ));
+    made.catch(() => {
+      if (this.#typed === made) this.#typed = undefined;
+    });
+    return made;
+  }
+
+  /** Resolves when everything appended so far is acked or has failed, or after the time that a call tries. */
+  async drained(): Promise<void> {
+    const judged = this.#typed?.then((typed) => typed.drained());
+    if (judged) await within(this.#host.requests.timeoutMs, [], () => judged).catch(() => undefined);
+    await this.sender.drained();
   }
 
   async appendAll(
@@ -156,7 +241,7 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     return appendSource({
       records,
       append: (record) => this.append(record, { signal: options.signal }),
-      producer: this.sender,
+      producer: this.#used ? { producer: async () => (await this.#typing()).producer() } : this.sender,
       inFlightBytesMax,
       tide: {
         ended: closing.aborted ? (closing.reason as TidemarkError) : undefined,
@@ -173,7 +258,7 @@ export class RemoteTopic<V> implements ClientTopic<V> {
   }
 
   #checkOpen(): void {
-    if (this.#host.closing.aborted) throw this.#host.closing.reason as Error;
+    this.#host.closing.throwIfAborted();
   }
 
   /**
@@ -191,8 +276,7 @@ export class RemoteTopic<V> implements ClientTopic<V> {
   #creation(): Omit<EdgeAsk, "path"> {
     const { serializer = "json", retention, compaction } = this.#options;
     const type = typeof serializer === "string" ? TYPES[serializer] : TYPES.bytes;
-    const headers = { "content-type": type, ...retentionHeaders(retention), ...compactionHeaders(compaction) };
-    return { method: "PUT", headers };
+    return { method: "PUT", headers: { "content-type": type, ...settingsHeaders(retention, compaction) } };
   }
 
   /** An answer of 409 means that the topic exists with another type or other settings. */
@@ -206,7 +290,7 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     over: AbortSignal,
   ): Promise<Posted> {
     // What was sent before needs to say since when, which only a request can.
-    const told = since === undefined ? await this.#host.live.append(this.name, batch, ifEnd, over) : undefined;
+    const told = since === undefined ? await this.#host.live.socket?.append(this.name, batch, ifEnd, over) : undefined;
     if (told) return told;
     const headers = {
       "content-type": BATCHES_TYPE,
@@ -226,39 +310,6 @@ export class RemoteTopic<V> implements ClientTopic<V> {
 
   // --- read --------------------------------------------------------------------------------------------------------
 
-  readonly #pages: PageSource = {
-    resolve: (position, over) => this.#resolve(position, over),
-    page: (from, over) => this.#page(`?offset=${formatOffset(from)}`, from, over),
-    live: (from, over) => this.#live(from, over),
-  };
-
-  async #page(query: string, from: number, over: AbortSignal, silentMs?: number): Promise<Page> {
-    const headers = { accept: BATCHES_TYPE };
-    const ask = { method: "GET", query, headers, ...(silentMs !== undefined && { silentMs }) };
-    const answer = await this.#host.requests.again((signal) => this.#asked({ ...ask, signal }, 404), {
-      signal: over,
-      ms: silentMs === undefined ? this.#host.requests.timeoutMs : Infinity,
-    });
-    if (answer.status === 404)
-      return { bytes: NOTHING, nextOffset: from, isLevel: true, ended: false, isMissing: true };
-    const nextOffset = offsetOf(answer, NEXT);
-    const isLevel = answer.headers.get("stream-up-to-date") === "true";
-    return { bytes: answer.bytes, nextOffset, isLevel, ended: isLevel && isClosed(answer) };
-  }
-
-  /** Over the socket, or by long-polls while there is none. */
-  async *#live(from: number, over: AbortSignal): AsyncGenerator<Page> {
-    for (let at = from; ;) {
-      const follow = this.#host.live.follow(this.name, at, over);
-      // How it ended shows with the next page.
-      if (follow) return yield* follow;
-      const page = await this.#page(`?offset=${formatOffset(at)}&live=long-poll`, at, over, POLL_SILENT_MS);
-      if (page.nextOffset > at || page.ended || page.isMissing) yield page;
-      if (page.isMissing) return;
-      at = page.nextOffset;
-    }
-  }
-
   async #resolve(position: StartPosition, over: AbortSignal): Promise<number> {
     if (typeof position === "number") return position;
     if (typeof position === "object" && "timestamp" in position) {
@@ -275,21 +326,73 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     return position === "latest" ? logEndOffset : Math.max(logStartOffset, logEndOffset - position.last);
   }
 
-  readBatches(options: ClientReadOptions = {}): BatchReading<ReadBatch<V>> {
-    let [source, asked] = [this.#pages, options];
+  /**
+   * A read whose code is loaded by the first one. `begin` is called at once, so that positions are those of this call;
+   * what it throws is reported by the first next().
+   */
+  #reading<T>(by: Endable, begin: (over: AbortSignal) => Promise<AsyncGenerator<T, void>>): BatchReading<T> {
+    const ended = new AbortController();
+    const { controller, free } = anyOf(ended.signal, this.#host.closing);
+    const begun = begin(controller.signal);
+    begun.catch(() => undefined);
+    async function* run(): AsyncGenerator<T, void> {
+      try {
+        yield* await unlessAborted(begun, controller.signal);
+      } finally {
+        free();
+      }
+    }
+    return new BatchReading(run(), ended, by);
+  }
+
+  readBatches(options: ClientReadOptions = {}): BatchReading<AnyBatch<V>> {
+    let by: ClientReadOptions = {};
     try {
       checkOptions("read()", options, READ_OPTIONS);
       this.#checkOpen();
+      by = options;
     } catch (thrown) {
-      // Reported by the first next(), like every other error of a read.
-      source = { ...source, resolve: () => Promise.reject(thrown as Error) };
-      asked = {};
+      return this.#reading(by, () => Promise.reject(thrown as Error));
     }
-    return readPages(source, this.#serializer, asked, this.#host.closing);
+    const { from = "earliest", to, follow = false } = by;
+    return this.#reading(by, async (over) => {
+      const end = to ?? (follow ? Infinity : this.#resolve("latest", over));
+      const found = [this.#resolve(from, over), end, loaded(import("./read-topic.ts"))] as const;
+      const [first, last, { edgeBatches }] = await Promise.all(found);
+      return edgeBatches(this.#pages, { first, last, follow, over, isWithin: to === undefined });
+    });
   }
 
   read(options?: ClientReadOptions): AsyncIterableIterator<PlainRecord<V>> {
     return new RecordReading(this.readBatches(options));
+  }
+
+  changes(options: ClientChangesOptions = {}): AsyncIterableIterator<TopicChange<PlainRecord<V>>> {
+    checkOptions("changes()", options, CHANGES);
+    const { from = "earliest", signal } = options;
+    return this.#reading({ follow: true, signal }, async (over) => flat(this.#changes(from, over)));
+  }
+
+  /** Those of one answer together. */
+  async *#changes(from: StartPosition, over: AbortSignal): AsyncGenerator<TopicChange<PlainRecord<V>>[], void> {
+    const parts = [loaded(import("./read-topic.ts")), loaded(import("./views.ts"))] as const;
+    const [{ stepsOf }, { edgeChanges }] = await Promise.all(parts);
+    this.#checkOpen();
+    yield* edgeChanges(this.#pages, stepsOf, from, over);
+  }
+
+  view<S>(options: ClientViewOptions<S, V>): View<S> {
+    return shownView(options, async (view) => {
+      const { runEdgeView } = await loaded(import("./views.ts"));
+      return runEdgeView(view, options, (over) => this.#changes("earliest", over), this.#host.closing);
+    });
+  }
+
+  async *export(options?: { readonly leaderEpoch?: number | undefined }): AsyncGenerator<KafkaFiles> {
+    this.#checkOpen();
+    const parts = [loaded(import("./read-topic.ts")), loaded(import("./export-topic.ts"))] as const;
+    const [{ EdgePages }, { exportPages }] = await Promise.all(parts);
+    yield* exportPages(this.#pages, new EdgePages(this.#pages), options, this.#host.closing);
   }
 
   // --- admin -------------------------------------------------------------------------------------------------------
@@ -338,66 +441,5 @@ export class RemoteTopic<V> implements ClientTopic<V> {
   }
 }
 
-const loaded = <T>(part: Promise<T>): Promise<T> =>
-  part.catch((cause: unknown) => {
-    const text = "a file of tidemark/client can't be loaded: no network, or a service worker, which loads none";
-    throw new TidemarkError("LOAD_FAILED", text, {}, { cause });
-  });
-
 const missing = (name: string): TidemarkError =>
   new TidemarkError("UNKNOWN_TOPIC", `there is no topic ${name} at this edge; create() makes it`, { topic: name });
-
-const notOfTheEdge = ({ status }: EdgeReply): TidemarkError =>
-  new TidemarkError("CLOSED", `status ${status}, and not from an edge: check the address`, {
-    reason: "network",
-    status,
-  });
-
-// --- settings as headers ---------------------------------------------------------------------------------------------
-
-const BOUNDS = [
-  ["bytes", "maxBytes", 1],
-  ["records", "maxRecords", 1],
-  ["seconds", "maxAgeMs", 1000],
-] as const;
-const TIMES = [
-  ["-lag-seconds", "minLagMs"],
-  ["-tombstone-seconds", "tombstoneRetentionMs"],
-] as const;
-
-function retentionHeaders(retention: RetentionSettings = {}): Record<string, string> {
-  const headers: Record<string, string> = {};
-  for (const [name, field, unit] of BOUNDS) {
-    const value = retention[field];
-    if (value !== undefined) headers[RETENTION + name] = String(Math.ceil(value / unit));
-  }
-  return headers;
-}
-
-function retentionIn(headers: Headers): RetentionSettings | undefined {
-  const found = BOUNDS.flatMap(([name, field, unit]) => {
-    const text = headers.get(RETENTION + name);
-    return text === null ? [] : [[field, Number(text) * unit]];
-  });
-  return found.length > 0 ? Object.fromEntries(found) : undefined;
-}
-
-function compactionHeaders(compaction: CompactionSettings | boolean | undefined): Record<string, string> {
-  if (!compaction) return {};
-  const headers: Record<string, string> = { [COMPACTION]: "key" };
-  for (const [name, field] of TIMES) {
-    const value = compaction === true ? undefined : compaction[field];
-    if (value !== undefined) headers[COMPACTION + name] = String(Math.ceil(value / 1000));
-  }
-  return headers;
-}
-
-function compactionIn(headers: Headers): CompactionSettings | undefined {
-  if (headers.get(COMPACTION) === null) return undefined;
-  return Object.fromEntries(
-    TIMES.flatMap(([name, field]) => {
-      const text = headers.get(COMPACTION + name);
-      return text === null ? [] : [[field, Number(text) * 1000]];
-    }),
-  );
-}

@@ -16,9 +16,8 @@ import type { TokenReason } from "../sync/sync-host.ts";
 import type { ConnectOptions } from "./api.ts";
 import { pauseFor, within } from "./waiting.ts";
 
-/** A request whose answer does not begin, or stops coming, for this long is lost. A long-poll is answered in 20 s. */
+/** A request whose answer does not begin, or stops coming, for this long is lost. */
 const SILENT_MS = 15_000;
-export const POLL_SILENT_MS = 35_000;
 /** A body gets as much longer as it takes at this speed: no line that is worth a try is slower. */
 const BYTES_PER_MS = 8;
 const BACK_OFF = { minMs: 100, maxMs: 5_000 };

@@ -91,6 +91,8 @@ export class Sender {
   readonly #open = new Set<Call>();
   #pendingBytes = 0;
   #isRunning = false;
+  /** Set once nothing is sent any more. */
+  #over: TidemarkError | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #idle: (() => void)[] = [];
   #owner: RecordOwner;
@@ -117,6 +119,7 @@ export class Sender {
   ): Promise<Placed> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
+      if (this.#over) throw this.#over;
       const bytes = records.reduce((sum, record) => sum + sizeOf(record), 0);
       this.#checkRoom(records, bytes);
       const abort = (): void => call.settle({ thrown: signal!.reason });
@@ -194,8 +197,9 @@ export class Sender {
     );
   }
 
-  /** Ends all calls with this error, or as OUTCOME_UNKNOWN. */
+  /** Ends all calls with this error, or as OUTCOME_UNKNOWN. No further one is taken. */
   fail(error: TidemarkError): void {
+    this.#over = error;
     for (const call of [...this.#open])
       call.settle({
         thrown: call.batch?.wasSent ? outcomeUnknown("closed before the answer", error.details, error) : error,

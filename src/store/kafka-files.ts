@@ -49,17 +49,27 @@ export const LEADER_EPOCH_MAX = 2 ** 31 - 1;
  * or do not fill the segment.
  */
 export function kafkaFiles(kernel: Kernel, segment: Uint8Array, options: KafkaFilesOptions = {}): KafkaFiles {
-  const { leaderEpoch = 0 } = options;
   const footer = decodeFooter(kernel, segment.subarray(-FOOTER_BYTES));
   const log = segment.slice(0, footer?.bodyBytes);
+  const { baseOffset = footer?.baseOffset } = options;
+  return filesOfBatches((batch) => kernel.validateBatch(batch), log, { ...options, baseOffset });
+}
+
+/** The same of batches alone, which it changes. `validate` is Kernel.validateBatch, or says the same. */
+export function filesOfBatches(
+  validate: Kernel["validateBatch"],
+  log: Uint8Array,
+  options: KafkaFilesOptions,
+): KafkaFiles {
+  const { leaderEpoch = 0 } = options;
   const first = log.length >= BATCH_HEADER_BYTES ? readHeader(log).baseOffset : 0;
-  const { baseOffset = footer?.baseOffset ?? first } = options;
+  const { baseOffset = first } = options;
   check("leaderEpoch", leaderEpoch, LEADER_EPOCH_MAX);
   check("baseOffset", baseOffset, Number.MAX_SAFE_INTEGER);
   const indexes = new KafkaIndexes(baseOffset);
   let expected = baseOffset;
   for (let at = 0; at < log.length;) {
-    const header = headerAt(kernel, log, at, expected);
+    const header = headerAt(validate, log, at, expected);
     stampLeaderEpoch(log, leaderEpoch, at);
     indexes.add(header, at);
     expected = nextOffsetOf(header);
@@ -77,11 +87,11 @@ function check(field: string, value: unknown, max: number): void {
   );
 }
 
-function headerAt(kernel: Kernel, log: Uint8Array, at: number, expected: number): BatchHeader {
+function headerAt(validate: Kernel["validateBatch"], log: Uint8Array, at: number, expected: number): BatchHeader {
   const left = log.length - at;
   const header = left < BATCH_HEADER_BYTES ? undefined : readHeader(log, at);
   const fits = header !== undefined && header.sizeBytes >= BATCH_HEADER_BYTES && header.sizeBytes <= left;
-  const status = fits ? kernel.validateBatch(log.subarray(at, at + header.sizeBytes)) : Status.BAD_LENGTH;
+  const status = fits ? validate(log.subarray(at, at + header.sizeBytes)) : Status.BAD_LENGTH;
   if (status === Status.OK && header!.baseOffset >= expected) return header!;
   throw new TidemarkError("INVALID_BATCH", `no whole batch that continues the segment stands at byte ${at}`, {
     position: at,

@@ -7,7 +7,7 @@
  * is in the producer before append() returns, so calls share batches as ever.
  */
 import { type ErrorDetails, TidemarkError } from "../errors.ts";
-import type { Producer, ProducerAck, ProducerBatchAck, ProducerRecord } from "../delivery/producer.ts";
+import type { ProducerAck, ProducerBatchAck, ProducerRecord } from "../delivery/producer.ts";
 import type { Deserializer } from "../delivery/read-record.ts";
 import type { Acks } from "../log/types.ts";
 import { type AppendStep, type Middleware, type MiddlewareRecord, through } from "./middleware.ts";
@@ -16,8 +16,13 @@ import { RecordHeaders } from "./record-headers.ts";
 import { Turns } from "./turns.ts";
 import type { Typing } from "./typing.ts";
 
-/** What is used of a producer. */
-export type AnyProducer = Pick<Producer, "append" | "appendBatch" | "drained" | "pendingBytes">;
+/** What is used of a producer. What it takes beside the records is passed on: `ifEnd`, or a client's options. */
+export interface AnyProducer<More = number> {
+  readonly pendingBytes: number;
+  append(record: ProducerRecord, acks: Acks, more?: More): Promise<ProducerAck>;
+  appendBatch(records: readonly ProducerRecord[], acks: Acks, more?: More): Promise<ProducerBatchAck>;
+  drained(bytes?: number): Promise<void>;
+}
 
 type Records = readonly ProducerRecord[];
 type Send<A> = (records: Records) => Promise<A>;
@@ -58,15 +63,15 @@ export interface TypedProducerHost {
   readonly inFlightBytesMax: number;
 }
 
-export class TypedProducer implements AnyProducer {
-  readonly #plain: AnyProducer;
+export class TypedProducer<More = number> implements AnyProducer<More> {
+  readonly #plain: AnyProducer<More>;
   readonly #host: TypedProducerHost;
   readonly #turns = new Turns();
   /** Of records that are not in the producer yet. */
   #bytes = 0;
   readonly #idle: (() => void)[] = [];
 
-  constructor(plain: AnyProducer, host: TypedProducerHost) {
+  constructor(plain: AnyProducer<More>, host: TypedProducerHost) {
     this.#plain = plain;
     this.#host = host;
   }
@@ -83,12 +88,12 @@ export class TypedProducer implements AnyProducer {
     }
   }
 
-  append(record: ProducerRecord, acks: Acks, ifEnd?: number): Promise<ProducerAck> {
-    return this.#run([record], acks, false, ([only]) => this.#plain.append(only!, acks, ifEnd));
+  append(record: ProducerRecord, acks: Acks, more?: More): Promise<ProducerAck> {
+    return this.#run([record], acks, false, ([only]) => this.#plain.append(only!, acks, more));
   }
 
-  appendBatch(records: readonly ProducerRecord[], acks: Acks, ifEnd?: number): Promise<ProducerBatchAck> {
-    return this.#run(records, acks, true, (all) => this.#plain.appendBatch(all, acks, ifEnd));
+  appendBatch(records: readonly ProducerRecord[], acks: Acks, more?: More): Promise<ProducerBatchAck> {
+    return this.#run(records, acks, true, (all) => this.#plain.appendBatch(all, acks, more));
   }
 
   #run<A extends ProducerAck>(records: Records, acks: Acks, whole: boolean, send: Send<A>): Promise<A> {

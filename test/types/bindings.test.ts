@@ -10,6 +10,7 @@ import { z } from "zod";
 import {
   type Ack,
   events,
+  type Middleware,
   type RecordInput,
   type Tide,
   type TidemarkError,
@@ -21,7 +22,7 @@ import * as solid from "../../src/bindings/solid.ts";
 import * as svelte from "../../src/bindings/svelte.ts";
 import { tidemarkCollectionOptions } from "../../src/bindings/tanstack-db.ts";
 import * as vue from "../../src/bindings/vue.ts";
-import { type ClientAck, type ClientTopic, connect } from "../../src/client/index.ts";
+import { type ClientAck, type ClientTopic, connect, events as clientEvents } from "../../src/client/index.ts";
 
 declare const tide: Tide;
 
@@ -157,15 +158,44 @@ export async function ofTheClient(): Promise<void> {
   expectTypeOf(await orders.append({ value: { total: 42 } })).toEqualTypeOf<ClientAck>();
   for await (const { value } of orders.read({ from: { last: 5 } }))
     expectTypeOf(value).toEqualTypeOf<{ total: number } | null>();
-  // Code for one host runs on the other, where it asks for no more than both have.
-  const both: Pick<Topic<{ total: number }>, "name"> & Pick<ClientTopic<{ total: number }>, "name"> = orders;
-  expectTypeOf(both.name).toEqualTypeOf<string>();
+  // Code that takes a browser's topic takes one of the client, but for what only storage on this device has.
+  expectTypeOf(orders).toExtend<Shared<{ total: number }>>();
   // @ts-expect-error another type than the topic is told
   await orders.append({ value: { total: "42" } });
-  // @ts-expect-error the client has no schemas: validate before append, or at the edge
-  connect("https://edge.example").topic("orders", { schema: Note });
   // @ts-expect-error the edge has one ack
   await orders.append({ value: { total: 42 } }, { acks: "written" });
+}
+
+/** What topics of every host have. Options of a call, its ack and what state() tells are the host's own. */
+type Shared<V> = Pick<
+  Topic<V>,
+  "name" | "append" | "appendBatch" | "read" | "readBatches" | "changes" | "export" | "importSegments" | "trim"
+> & { use(middleware: Middleware): unknown };
+
+export async function ofTypedClientTopics(): Promise<void> {
+  const edge = connect("https://edge.example");
+  const typed = edge.topic("notes", { schema: Note, version: 2, upcast: { 1: (old) => ({ ...old, at: "" }) } });
+  expectTypeOf(typed).toEqualTypeOf<ClientTopic<NoteOutput, RecordInput<NoteInput>>>();
+  expectTypeOf(await typed.append({ value: { text: "a", at: "" } }, { ifEnd: 5 })).toEqualTypeOf<ClientAck>();
+  for await (const { value } of typed.read()) expectTypeOf(value).toEqualTypeOf<NoteOutput | null>();
+  for await (const batch of typed.readBatches())
+    for (const { value } of batch) expectTypeOf(value).toEqualTypeOf<NoteOutput | null>();
+  for await (const change of typed.changes())
+    if (change.type === "append") expectTypeOf(change.record.value).toEqualTypeOf<NoteOutput | null>();
+  const last = typed.view({ name: "last", initial: () => "", apply: (_, { value }) => value?.at.toISOString() ?? "" });
+  expectTypeOf(last.current).toEqualTypeOf<string>();
+  const list = edge.topic("todos", { schema: clientEvents({ added: Note, removed: z.string() }), use: [] });
+  expectTypeOf(await list.emit("removed", "a", { key: "a", ifEnd: 1 })).toEqualTypeOf<ClientAck>();
+  for await (const event of list.read())
+    if (event.type === "removed") expectTypeOf(event.value).toEqualTypeOf<string | null>();
+  // @ts-expect-error the schema's output is not its input
+  await typed.append({ value: { text: "a", at: new Date() } });
+  // @ts-expect-error no such type
+  await list.emit("moved", null);
+  // @ts-expect-error no Standard Schema
+  edge.topic("orders", { schema: { parse: () => 1 } });
+  // @ts-expect-error the client stores no snapshots
+  typed.view({ name: "v", initial: () => 0, apply: () => 0, snapshot: {} });
 }
 
 test("the types of bindings and client are checked by the compiler", () => undefined);

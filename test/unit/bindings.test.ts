@@ -12,13 +12,14 @@ import { selecting, shared } from "../../src/bindings/shared.ts";
 import { events } from "../../src/typed/events.ts";
 import type { RecordInput, Tide, TideEvent, Topic, TopicRecord, ViewOptions } from "../../src/browser/index.ts";
 import { changesOf, type ChangingTopic } from "../../src/browser/page/topic-changes.ts";
-import { pageView } from "../../src/browser/page/page-view.ts";
+import { runView } from "../../src/browser/page/topic-view.ts";
 import { laterTurn } from "../../src/browser/platform/timing.ts";
 import { type ErrorCode, TidemarkError } from "../../src/errors.ts";
 import type { FetchOptions } from "../../src/log/types.ts";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { deleteLog } from "../../src/store/trim-and-replace.ts";
 import { serializerOf } from "../../src/topic/serializer.ts";
+import { shownView } from "../../src/topic/shown-view.ts";
 import { Random } from "../simulation/prng.ts";
 import { type Fixture, fixture, kernel } from "./log-fixtures.ts";
 
@@ -69,7 +70,7 @@ class OneTopic {
       name: "t",
       view: <S>(options: ViewOptions<S, string>) => {
         this.views++;
-        return pageView(this.#source, options);
+        return shownView(options, async (view) => runView(view, this.#source, options));
       },
       changes: ({ from = "earliest", signal } = {}) => {
         this.followers++;

@@ -9,6 +9,7 @@ import { Topics } from "../../src/browser/worker/topics.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
+import type { TypedHost } from "../contract/typed-contract.ts";
 import { kernel } from "./log-fixtures.ts";
 
 const ends: (() => void)[] = [];
@@ -76,3 +77,10 @@ export function pageOver(first: Awaited<ReturnType<typeof leader>>) {
 
 /** A page whose volume is new. */
 export const newPage = async () => pageOver(await leader(new MemoryVolume({ slotBytes: 64 * 1024 })));
+
+/** The same, as the contract of typed topics takes it. */
+export async function typedPage(): Promise<TypedHost> {
+  const { topic } = await newPage();
+  const tooLarge = { options: { recordBytesMax: 100 }, text: "x".repeat(200) };
+  return { topic, tooLarge, prepare: () => Promise.resolve() };
+}

@@ -5,7 +5,8 @@
  * few records are applied twice. The clock is set by the test, so that only the number of applies counts.
  */
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { type PageView, type RunningView, runView } from "../../src/browser/page/topic-view.ts";
+import { runView } from "../../src/browser/page/topic-view.ts";
+import type { RunningView, ShownView } from "../../src/topic/shown-view.ts";
 import type { ChangingTopic } from "../../src/browser/page/topic-changes.ts";
 import { laterTurn } from "../../src/browser/platform/timing.ts";
 import { readHeader } from "../../src/record/format.ts";
@@ -111,11 +112,11 @@ class CatchUp {
 }
 
 /** A view that is judged at each state that it shows. */
-class JudgedSum implements PageView<number> {
+class JudgedSum implements ShownView<number> {
   #current = 0;
   committed = 0;
   at = { offset: 0, provisional: 0 };
-  readonly listeners: PageView<number>["listeners"] = new Set();
+  readonly listeners: ShownView<number>["listeners"] = new Set();
   readonly ended = new AbortController();
   readonly #running: RunningView;
   readonly #tails: ReturnType<typeof tailsOf>;

@@ -6,7 +6,8 @@
 import assert from "node:assert/strict";
 import type { Change, TopicRecord } from "../../src/browser/index.ts";
 import { changesOf, type ChangingTopic } from "../../src/browser/page/topic-changes.ts";
-import { type PageView, type RunningView, runView } from "../../src/browser/page/topic-view.ts";
+import { runView } from "../../src/browser/page/topic-view.ts";
+import type { RunningView, ShownView } from "../../src/topic/shown-view.ts";
 import { laterTurn } from "../../src/browser/platform/timing.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
@@ -181,7 +182,7 @@ const list = ({ values, records }: Shown, { value, id, offset, provisional }: To
 });
 
 /** What a view shows, and a call after each change. */
-class WatchedView implements PageView<Shown> {
+class WatchedView implements ShownView<Shown> {
   #shown: { readonly current: Shown; readonly committed: Shown } = { current: NOTHING, committed: NOTHING };
   at = { offset: 0, provisional: 0 };
   readonly listeners = new Set<(current: Shown) => void>();
@@ -211,7 +212,7 @@ class WatchedView implements PageView<Shown> {
 
 /** A view that is judged each time it shows something. */
 class JudgedView {
-  readonly view: PageView<Shown>;
+  readonly view: ShownView<Shown>;
   readonly #running: RunningView;
   /** How often each committed record was folded. */
   readonly folded = new Map<number, number>();

@@ -5,5 +5,10 @@ export const ENTRIES = {
   tidemark: "src/index.ts",
   "tidemark/browser": "src/browser/index.ts",
   "tidemark/worker": "worker/library.ts",
-  ...Object.fromEntries(Object.entries(SIDE_ENTRIES).map(([name, { source }]) => [`tidemark/${name}`, source])),
+  ...Object.fromEntries(
+    Object.entries(SIDE_ENTRIES)
+      // Another build of the same source has the same calls.
+      .filter(([, { source }], i, all) => all.findIndex(([, each]) => each.source === source) === i)
+      .map(([name, { source }]) => [`tidemark/${name}`, source]),
+  ),
 };

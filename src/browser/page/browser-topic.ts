@@ -27,6 +27,7 @@ import {
   settingsOf,
   type TopicSettings,
 } from "../../topic/settings.ts";
+import { shownView } from "../../topic/shown-view.ts";
 import type { EventAppends, EventTypes } from "../../typed/events.ts";
 import type { Middleware } from "../../typed/middleware.ts";
 import type { TypedOptions } from "../../typed/typing.ts";
@@ -60,7 +61,6 @@ import { outboxName } from "../../sync/log-names.ts";
 import { sleep } from "../platform/timing.ts";
 import type { PageSync } from "../sync/page-sync.ts";
 import { deleted } from "../worker/topics.ts";
-import { pageView } from "./page-view.ts";
 import { placedAck } from "./placed-ack.ts";
 import { SlowAppends } from "./slow-appends.ts";
 import type { ChangingTopic } from "./topic-changes.ts";
@@ -420,7 +420,7 @@ export class BrowserTopic<V> implements Topic<V> {
   }
 
   view<S>(options: ViewOptions<S, V>): View<S> {
-    return pageView(this.#source, options);
+    return shownView(options, async (view) => (await import("./topic-view.ts")).runView(view, this.#source, options));
   }
 
   // --- upkeep and tools --------------------------------------------------------------------------------------------

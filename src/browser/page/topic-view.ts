@@ -6,14 +6,15 @@
  */
 import { TidemarkError } from "../../errors.ts";
 import type { TopicChange } from "../../sync/change-reader.ts";
+import { checkedApply } from "../../sync/view-check.ts";
 import { type Folding, ViewFold } from "../../sync/view-fold.ts";
 import { callback, checkOptions, flag, integer, refused, signal } from "../../topic/check.ts";
 import { checkTopicName } from "../../topic/names.ts";
-import type { TopicRecord, View, ViewOptions } from "../api.ts";
+import type { RunningView, ShownView } from "../../topic/shown-view.ts";
+import type { TopicRecord, ViewOptions } from "../api.ts";
 import { report } from "../platform/errors.ts";
 import { laterTurn } from "../platform/timing.ts";
 import { changesByCut, type ChangingTopic } from "./topic-changes.ts";
-import { checkedApply } from "./view-check.ts";
 import { checkSnapshot, type Keeping, keepingOf, type KeptState } from "./view-keeping.ts";
 
 /** After this long others have a turn. */
@@ -44,15 +45,6 @@ const VIEW_OPTIONS = {
   version: integer(0),
   snapshot: (_: string, value: unknown) => void (value === false || checkSnapshot(value)),
 };
-
-/** What the application holds (page-view.ts). */
-export interface PageView<S> extends View<S> {
-  current: S;
-  committed: S;
-  at: View<S>["at"];
-  readonly listeners: Set<(current: S) => void>;
-  readonly ended: AbortController;
-}
 
 type Level<V> = Extract<TopicChange<TopicRecord<V>>, { readonly type: "level" }>;
 
@@ -87,14 +79,8 @@ const isOver = (thrown: unknown): boolean =>
   thrown instanceof TidemarkError &&
   (thrown.code === "CLOSED" || (thrown.code === "UNKNOWN_TOPIC" && thrown.details["deleted"] === true));
 
-export interface RunningView {
-  /** Resolves once the local copy is folded; rejects with what ended the view. */
-  ready(): Promise<void>;
-  save(): Promise<void>;
-}
-
 class Run<S, V> implements RunningView {
-  readonly #view: PageView<S>;
+  readonly #view: ShownView<S>;
   #fold: ViewFold<S, TopicRecord<V>>;
   readonly #folding: Folding<S, TopicRecord<V>>;
   readonly #keeping: Keeping<S> | undefined;
@@ -119,7 +105,7 @@ class Run<S, V> implements RunningView {
   /** When committed records came last. */
   #roseAt = -Infinity;
 
-  constructor(view: PageView<S>, topic: ChangingTopic<V>, options: ViewOptions<S, V>) {
+  constructor(view: ShownView<S>, topic: ChangingTopic<V>, options: ViewOptions<S, V>) {
     const { initial, gap, check = false } = options;
     const apply = check ? checkedApply(options.apply) : options.apply;
     this.#view = view;
@@ -305,7 +291,7 @@ class Run<S, V> implements RunningView {
   }
 }
 
-export function runView<S, V>(view: PageView<S>, topic: ChangingTopic<V>, options: ViewOptions<S, V>): RunningView {
+export function runView<S, V>(view: ShownView<S>, topic: ChangingTopic<V>, options: ViewOptions<S, V>): RunningView {
   checkOptions("view()", options, VIEW_OPTIONS);
   checkTopicName(options.name);
   callback("apply", options.apply);

@@ -5,7 +5,8 @@
  *   rebase      one record of somebody else comes below own ones: how long until the view shows it
  */
 import { kernelUrl } from "../../../src/browser/page/files.ts";
-import { pageView } from "../../../src/browser/page/page-view.ts";
+import { runView } from "../../../src/browser/page/topic-view.ts";
+import type { ViewOptions } from "../../../src/browser/api.ts";
 import type { ChangingTopic } from "../../../src/browser/page/topic-changes.ts";
 import { type Kernel, loadKernel } from "../../../src/index.ts";
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";
@@ -13,6 +14,7 @@ import { copyOf } from "../../../src/record/bytes.ts";
 import { PROVISIONAL_FROM } from "../../../src/log/provisional-layout.ts";
 import { stampBaseOffset } from "../../../src/record/format.ts";
 import { serializerOf } from "../../../src/topic/serializer.ts";
+import { shownView } from "../../../src/topic/shown-view.ts";
 
 const RECORDS = 1000;
 const [OWN, FOREIGN] = [7, 9];
@@ -99,11 +101,12 @@ class MadeTopic implements ChangingTopic<number> {
 
 async function viewOf(topic: MadeTopic) {
   let applies = 0;
-  const view = pageView<number, number>(topic, {
+  const options: ViewOptions<number, number> = {
     name: "sum",
     initial: () => 0,
     apply: (sum, { value }) => (applies++, sum + value!),
-  });
+  };
+  const view = shownView(options, (shown) => Promise.resolve(runView(shown, topic, options)));
   await view.ready();
   const shows = (sum: number): Promise<void> =>
     new Promise((resolve) => {

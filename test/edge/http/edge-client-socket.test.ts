@@ -2,9 +2,14 @@
  * `tidemark/client` over its WebSocket, against real workerd: what goes over it, what drops at any byte do, networks
  * that let no socket through, and tokens that are wrong or end.
  */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { connect, type ConnectOptions, type EdgeClient } from "../../../src/client/index.ts";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { type ClientChange, connect, type ConnectOptions, type EdgeClient } from "../../../src/client/index.ts";
 import { decodeFrame, FrameType } from "../../../src/sync/frames.ts";
+// @ts-expect-error plain JavaScript, because it also runs before any package is installed
+import { bundleTs } from "../../../tools/run/run-ts.mjs";
 import { FaultProxy } from "../../sync/proxy.ts";
 import { SECRET, tokenOf } from "../../sync/tokens.ts";
 import { type LocalWorker, startWorker } from "../local-worker.ts";
@@ -204,6 +209,138 @@ describe("the socket", () => {
     await edge.topic(closed).end();
     await reads[1]!.until(2);
     expect(reads[1]!.values).toEqual([1, 2]);
+  });
+});
+
+/** Follows, and at a word from outside breaks and closes. */
+const FOLLOWS_AND_ENDS = (client: string) => `
+import { once } from "node:events";
+const { connect } = await import(${JSON.stringify(client)});
+const edge = connect(process.argv[1]);
+const read = edge.topic(process.argv[2]).read({ follow: true });
+await read.next();
+const live = read.next();
+await edge.topic(process.argv[2]).append({ value: 2 });
+await live;
+console.log("follows");
+process.stdin.unref();
+await once(process.stdin, "data");
+await read.return();
+await edge.close();
+console.log("closed");
+`;
+
+it("a program that follows, breaks and closes ends, also if nothing of its close gets through", async () => {
+  const path = fresh();
+  await client().topic(path).append({ value: 1 });
+  const bundled = await (bundleTs as (file: string) => Promise<string>)("src/client/index.ts");
+  const child = spawn(process.execPath, ["--input-type=module", "-e", FOLLOWS_AND_ENDS(bundled), proxy.url, path]);
+  const ended = once(child, "exit");
+  const said: string[] = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    said.push(line);
+    if (line !== "follows") continue;
+    proxy.swallow("up", "down");
+    child.stdin.write("go\n");
+  }
+  expect(await ended).toEqual([0, null]);
+  expect(said).toEqual(["follows", "closed"]);
+  proxy.heal();
+}, 15_000);
+
+describe("changes and views", () => {
+  const numbers = (edge = client()) => edge.topic<number>(fresh());
+  /** Changes up to the `levels`th level. */
+  async function told(changes: AsyncIterable<ClientChange<number>>, levels = 1): Promise<unknown[]> {
+    const found: unknown[] = [];
+    for await (const change of changes) {
+      found.push(change.type === "append" ? change.record.value : change);
+      if (change.type === "level" && --levels === 0) break;
+    }
+    return found;
+  }
+  const level = (watermark: number) => ({ type: "level", watermark, live: true, copy: null });
+
+  it("changes tell records, when the reader has all, what is gone, and end with the topic", async () => {
+    const topic = numbers();
+    expect(await told(topic.changes())).toEqual([level(0)]);
+    await topic.appendBatch([{ value: 0 }, { value: 1 }]);
+    await topic.append({ value: 2 });
+    expect(await told(topic.changes({ from: 1 }))).toEqual([1, 2, level(3)]);
+    await topic.trim(2);
+    for (const from of [0, 9])
+      await expect(told(topic.changes({ from }))).rejects.toMatchObject({ code: "OFFSET_OUT_OF_RANGE" });
+    const following = topic.changes({ from: "latest" });
+    const next = async () => (await following.next()).value as ClientChange<number> | undefined;
+    expect(await next()).toEqual(level(3));
+    await topic.append({ value: 3 });
+    expect(await next()).toMatchObject({ type: "append", record: { offset: 3, value: 3 } });
+    expect(await next()).toEqual(level(4));
+    await topic.end();
+    expect(await next()).toBeUndefined();
+    const plain = new AbortController();
+    const stopped = told(numbers().changes({ signal: plain.signal }), 2);
+    plain.abort();
+    expect(await stopped).toEqual([]);
+    expect(() => topic.changes({ from: "start" as never })).toThrow(/INVALID_ARGUMENT: from/);
+  });
+
+  it("a view folds what is there, follows, and tells its listeners once a turn", async () => {
+    const edge = client();
+    const topic = numbers(edge);
+    await topic.appendBatch([{ value: 1 }, { value: 2 }]);
+    const view = topic.view({ name: "sum", initial: () => 0, apply: (sum, { value }) => sum + value!, check: true });
+    expect(view.current).toBe(0);
+    const shown: number[] = [];
+    view.subscribe((sum) => shown.push(sum));
+    await view.ready();
+    expect([view.current, view.committed, view.at]).toEqual([3, 3, { offset: 2, provisional: 0 }]);
+    let wake = (): void => undefined;
+    view.subscribe(() => wake());
+    const until = async (sum: number) => {
+      while (view.current !== sum) await new Promise<void>((resolve) => (wake = resolve));
+    };
+    await topic.append({ value: 4 });
+    await until(7);
+    await topic.appendBatch(Array.from({ length: 500 }, () => ({ value: 1 })));
+    await until(507);
+    expect(shown).toEqual([3, 7, 507]);
+    await expect(view.save()).rejects.toMatchObject({ code: "INVALID_ARGUMENT", details: { field: "snapshot" } });
+    view.close();
+    await topic.append({ value: 1 });
+    expect([view.current, await view.ready().catch(({ code }: { code: string }) => code)]).toEqual([507, "CLOSED"]);
+    // One that follows ends with its client, and that is nobody's fault.
+    const open = topic.view({ name: "open", initial: () => 0, apply: (sum) => sum + 1 });
+    await open.ready();
+    const ended = new Promise<void>((resolve) => open.subscribe(() => resolve()));
+    await edge.close();
+    await ended;
+    await expect(open.ready()).rejects.toMatchObject({ code: "CLOSED" });
+  });
+
+  it("a view ends with what its function throws, and names a wrong option", async () => {
+    const topic = numbers();
+    await topic.appendBatch([{ value: 1 }, { value: 2 }, { value: 4 }]);
+    const reported = vi.fn();
+    vi.stubGlobal("reportError", reported);
+    const impure = topic.view({
+      name: "impure",
+      initial: () => [] as number[],
+      apply: (list, { value }) => (list.push(value!), list),
+      check: true,
+    });
+    await expect(impure.ready()).rejects.toMatchObject({ code: "VIEW_IMPURE" });
+    expect(reported).toHaveBeenCalledTimes(1);
+    vi.unstubAllGlobals();
+    for (const [options, field] of [
+      [{ apply: 5 }, "apply"],
+      [{ snapshot: {} }, "snapshot"],
+      [{ name: "a/b" }, "a topic's name"],
+    ] as const) {
+      const wrong = topic.view({ name: "v", initial: () => 0, apply: () => 0, ...options } as never);
+      await expect(wrong.ready()).rejects.toMatchObject({ code: "INVALID_ARGUMENT", details: { field } });
+    }
+    expect(() => topic.view({ name: "v" } as never)).toThrow(/INVALID_ARGUMENT: initial/);
   });
 });
 

@@ -8,6 +8,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connect, type ConnectOptions, type EdgeClient, TidemarkError } from "../../../src/client/index.ts";
 import { encodeBatch } from "../../../src/client/encode-batch.ts";
 import { copyOf } from "../../../src/record/bytes.ts";
+import { readHeader } from "../../../src/record/format.ts";
+import { typedContract, type TypedHost } from "../../contract/typed-contract.ts";
+import { typedEventsContract } from "../../contract/typed-events-contract.ts";
 import { FaultProxy } from "../../sync/proxy.ts";
 import { type LocalWorker, startWorker } from "../local-worker.ts";
 
@@ -38,6 +41,20 @@ async function allOf<T>(records: AsyncIterable<T>, most = Infinity): Promise<T[]
   for await (const record of records) if (found.push(record) >= most) break;
   return found;
 }
+
+/** Logs of its own under the names that a case uses, and a client for each topic. */
+async function typedHost(): Promise<TypedHost> {
+  const folder = `/v1/stream/typed-${++made}/`;
+  const fetch: ConnectOptions["fetch"] = (url, init) => globalThis.fetch(url.replace("/v1/stream/", folder), init);
+  const topicOf = (name: string, options: object) => client({ fetch, transport: "http" }).topic(name, options);
+  return Promise.resolve({
+    topic: topicOf as never,
+    prepare: (name) => client({ fetch }).topic(name, { serializer: "bytes" }).create(),
+    tooLarge: { options: {}, text: "x".repeat(2_100_000) },
+  });
+}
+typedContract(typedHost);
+typedEventsContract(typedHost);
 
 describe("a topic", () => {
   it("takes records with keys, headers and times, and gives them back whole", async () => {
@@ -213,6 +230,91 @@ describe("a topic", () => {
       "fulfilled",
     ]);
     expect((await allOf(topic.read())).map(({ value }) => value)).toEqual(["1", "3", "4", "6"]);
+  });
+});
+
+describe("a topic with a schema or middleware", () => {
+  /** Fits once it is let go; `false` does not fit. */
+  function heldBack() {
+    const waiting: (() => void)[] = [];
+    const validate = (value: unknown) =>
+      new Promise<object>((resolve) =>
+        waiting.push(() => resolve(value === false ? { issues: [{ message: "no" }] } : { value })),
+      );
+    return { waiting, schema: { "~standard": { version: 1, vendor: "test", validate } } as never };
+  }
+
+  it("an append whose signal is aborted while it is judged is not appended, and holds up nobody", async () => {
+    const { waiting, schema } = heldBack();
+    const topic = client().topic(fresh(), { schema });
+    const stop = new AbortController();
+    const stopped = topic.append({ value: 1 } as never, { signal: stop.signal });
+    const other = topic.append({ value: 2 } as never, { ifEnd: 0 });
+    while (waiting.length < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+    stop.abort(new Error("never mind"));
+    await expect(stopped).rejects.toThrow("never mind");
+    for (const go of waiting) go();
+    expect(await other).toMatchObject({ offset: 0, duplicate: false, id: expect.any(String) as string });
+    expect((await allOf(client().topic(topic.name).read())).map(({ value }) => value)).toEqual([2]);
+  });
+
+  it("close() waits for what is judged; the client's signal ends it, and nothing is sent any more", async () => {
+    const path = fresh();
+    const { waiting, schema } = heldBack();
+    const edge = client();
+    const acked = edge.topic(path, { schema }).append({ value: 1 } as never);
+    while (waiting.length < 1) await new Promise((resolve) => setTimeout(resolve, 1));
+    const closed = edge.close();
+    waiting[0]!();
+    expect((await acked).offset).toBe(0);
+    await closed;
+    const stop = new AbortController();
+    const late = client({ signal: stop.signal })
+      .topic(path, { schema })
+      .append({ value: 2 } as never);
+    while (waiting.length < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+    stop.abort();
+    await expect(late).rejects.toMatchObject({ code: "CLOSED", details: { reason: "closed" } });
+    waiting[1]!();
+    expect(await client().topic(path).state()).toMatchObject({ logEndOffset: 1 });
+  });
+
+  it("is one object for a name; another schema or middleware is refused by name", async () => {
+    const [{ schema }, { schema: other }] = [heldBack(), heldBack()];
+    const edge = client();
+    const first = edge.topic("one", { schema, version: 2, upcast: { 1: (v: unknown) => v }, use: [] });
+    expect(edge.topic("one", { schema, upcast: { 1: (v: unknown) => v } } as never)).toBe(first);
+    expect(edge.topic("one")).toBe(first);
+    for (const [options, field] of [
+      [{ schema: other }, "schema"],
+      [{ version: 3 }, "version"],
+      [{ use: [] }, "use"],
+      [{ serializer: "text" }, "serializer"],
+    ] as const)
+      expect(() => edge.topic("one", options as never)).toThrow(
+        expect.objectContaining({ code: "INVALID_ARGUMENT", details: { field, topic: "one" } }),
+      );
+  });
+});
+
+describe("export()", () => {
+  it("gives the whole topic as files that importSegments() takes, with the same offsets and keys", async () => {
+    const topic = client().topic<string>(fresh());
+    expect(await allOf(topic.export())).toEqual([]);
+    const large = "x".repeat(900_000);
+    await topic.append({ key: "a", value: "first", headers: { h: "1" } });
+    await topic.appendBatch([{ value: "second" }, { key: "b", value: null }]);
+    for (let n = 0; n < 11; n++) await topic.append({ key: String(n), value: large });
+    await topic.trim(2);
+    const files = await allOf(topic.export({ leaderEpoch: 7 }));
+    expect(files.map(({ name }) => Number(name))).toEqual([1, expect.any(Number)]);
+    for (const { log } of files) expect(readHeader(log).leaderEpoch).toBe(7);
+    const copy = client().topic<string>(fresh());
+    expect(await copy.importSegments(files)).toMatchObject({ records: 13, firstOffset: 1, nextOffset: 14, damage: [] });
+    const [theirs, ours] = [await allOf(copy.read({ from: 2 })), await allOf(topic.read())];
+    expect(theirs.map((record) => ({ ...record }))).toEqual(ours.map((record) => ({ ...record })));
+    const wrong = topic.export({ leaderEpoch: -1 }).next();
+    await expect(wrong).rejects.toMatchObject({ code: "INVALID_ARGUMENT", details: { field: "leaderEpoch" } });
   });
 });
 

@@ -1,5 +1,5 @@
 /** Looks whether a view's function is pure, with the first records: an impure one makes devices differ. */
-import { TidemarkError } from "../../errors.ts";
+import { TidemarkError } from "../errors.ts";
 
 /** Records that are applied twice. */
 const CHECKED_RECORDS = 100;

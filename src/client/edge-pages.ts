@@ -1,0 +1,59 @@
+/** Pages of one topic: by requests, and what is live by the socket, or by long-polls while there is none. */
+import { BATCHES_TYPE, formatOffset } from "../sync/http-words.ts";
+import { isClosed, NEXT, offsetOf } from "./answers.ts";
+import { followOver, type SocketWay } from "./live.ts";
+import type { Page } from "./page.ts";
+import type { EdgeAsk, EdgeReply } from "./requests.ts";
+
+/** A long-poll is answered in 20 s. */
+const POLL_SILENT_MS = 35_000;
+const NOTHING = new Uint8Array(0);
+
+/** What is needed of a topic. */
+export interface PagedTopic {
+  readonly name: string;
+  readonly live: SocketWay;
+  /** The answer, if it is a success or the edge's with one of these statuses. */
+  asked(ask: Omit<EdgeAsk, "path">, ...allowed: readonly number[]): Promise<EdgeReply>;
+}
+
+export class EdgePages {
+  readonly #topic: PagedTopic;
+
+  constructor(topic: PagedTopic) {
+    this.#topic = topic;
+  }
+
+  page(from: number, over: AbortSignal): Promise<Page> {
+    return this.#page(`?offset=${formatOffset(from)}`, from, over);
+  }
+
+  async #page(query: string, from: number, over: AbortSignal, silentMs?: number): Promise<Page> {
+    const { live, asked } = this.#topic;
+    const headers = { accept: BATCHES_TYPE };
+    const ask = { method: "GET", query, headers, ...(silentMs !== undefined && { silentMs }) };
+    const answer = await live.requests.again((signal) => asked({ ...ask, signal }, 404), {
+      signal: over,
+      ms: silentMs === undefined ? live.requests.timeoutMs : Infinity,
+    });
+    if (answer.status === 404)
+      return { bytes: NOTHING, nextOffset: from, isLevel: true, ended: false, isMissing: true };
+    const nextOffset = offsetOf(answer, NEXT);
+    const isLevel = answer.headers.get("stream-up-to-date") === "true";
+    return { bytes: answer.bytes, nextOffset, isLevel, ended: isLevel && isClosed(answer) };
+  }
+
+  /** Pages from the log's end on, as they come. It may end at any time: the reader then asks for pages again. */
+  async *live(from: number, over: AbortSignal): AsyncGenerator<Page> {
+    const { name, live } = this.#topic;
+    for (let at = from; ;) {
+      const follow = followOver(live, name, at, over);
+      // How it ended shows with the next page.
+      if (follow) return yield* follow;
+      const page = await this.#page(`?offset=${formatOffset(at)}&live=long-poll`, at, over, POLL_SILENT_MS);
+      if (page.nextOffset > at || page.ended || page.isMissing) yield page;
+      if (page.isMissing) return;
+      at = page.nextOffset;
+    }
+  }
+}

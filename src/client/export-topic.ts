@@ -1,0 +1,64 @@
+/** Exports a whole topic as Kafka's files, from the edge's answers. The first export of a client loads this file. */
+import { TidemarkError } from "../errors.ts";
+import { Status } from "../kernel/types.ts";
+import type { StartPosition } from "../log/types.ts";
+import { concat } from "../record/bytes.ts";
+import { BATCH_HEADER_BYTES, CRC_FROM, MAGIC, readHeader } from "../record/format.ts";
+import { filesOfBatches, type KafkaFiles, type KafkaFilesOptions } from "../store/kafka-files.ts";
+import { checkOptions, integer } from "../topic/check.ts";
+import { crc32c } from "./crc32c.ts";
+import type { EdgePages } from "./edge-pages.ts";
+
+/** A segment ends behind the answer with which it has as much. */
+const SEGMENT_BYTES = 8 * 1024 * 1024;
+const EPOCH_MAX = 2 ** 31 - 1;
+const OPTIONS = { leaderEpoch: integer(0, EPOCH_MAX) };
+
+interface Exported {
+  readonly name: string;
+  resolve(position: StartPosition, over: AbortSignal): Promise<number>;
+}
+
+/** Of a batch as the edge has checked it: whether it came here whole. */
+function validate(batch: Uint8Array): Status {
+  const { magic, crc } = readHeader(batch);
+  if (magic !== MAGIC) return Status.BAD_MAGIC;
+  return crc === crc32c(batch.subarray(CRC_FROM)) ? Status.OK : Status.BAD_CRC;
+}
+
+/** The topic from its start to its end as of this call. */
+export async function* exportPages(
+  topic: Exported,
+  pages: EdgePages,
+  options: Pick<KafkaFilesOptions, "leaderEpoch"> = {},
+  over: AbortSignal,
+): AsyncGenerator<KafkaFiles, void> {
+  checkOptions("export()", options, OPTIONS);
+  const [from, end] = await Promise.all([topic.resolve("earliest", over), topic.resolve("latest", over)]);
+  let parts: Uint8Array[] = [];
+  let bytes = 0;
+  let baseOffset = from;
+  for (let offset = from; offset < end;) {
+    const page = await pages.page(offset, over);
+    // Less than the topic has would be taken for all of it.
+    if (page.isMissing)
+      throw new TidemarkError("UNKNOWN_TOPIC", "the topic was deleted while it was exported", {
+        offset,
+        deleted: true,
+      });
+    if (page.nextOffset <= offset)
+      throw new TidemarkError("CLOSED", "the edge gives nothing from this offset on: try again", {
+        reason: "network",
+        offset,
+      });
+    // Batches come whole, also the one in which the topic begins.
+    if (bytes === 0 && page.bytes.length >= BATCH_HEADER_BYTES)
+      baseOffset = Math.min(baseOffset, readHeader(page.bytes).baseOffset);
+    parts.push(page.bytes);
+    bytes += page.bytes.length;
+    offset = page.nextOffset;
+    if (bytes < SEGMENT_BYTES && offset < end) continue;
+    if (bytes > 0) yield filesOfBatches(validate, concat(parts), { ...options, baseOffset });
+    [parts, bytes, baseOffset] = [[], 0, offset];
+  }
+}

@@ -1,0 +1,14 @@
+/** Files of the client that are loaded when a call needs them first: tools/package/side-entries.mjs lists them. */
+import { TidemarkError } from "../errors.ts";
+
+/** LOAD_FAILED says what to do. The next call tries again. */
+export const loaded = <T>(part: Promise<T>): Promise<T> =>
+  part.catch((cause: unknown) => {
+    throw new TidemarkError(
+      "LOAD_FAILED",
+      "a file of tidemark/client can't be loaded. Without a network: try again. In a service worker, where import() " +
+        "fails: import tidemark/client-whole, which has all files in one",
+      {},
+      { cause },
+    );
+  });

@@ -1,0 +1,213 @@
+/**
+ * Changes of a topic of the edge, and views of it. All that is at the edge is committed, so that a change is a record,
+ * a gap, another log, or that the reader has seen all. The first such call of a client loads this file.
+ *
+ *   steps of a read ─▶ edgeChanges: a list for each batch ─▶ ViewFold ─▶ shown ─▶ listeners, once a turn
+ */
+import { TidemarkError } from "../errors.ts";
+import type { PlainRecord } from "../delivery/read-record.ts";
+import type { StartPosition } from "../log/types.ts";
+import type { TopicChange } from "../sync/change-reader.ts";
+import { checkedApply } from "../sync/view-check.ts";
+import { ViewFold } from "../sync/view-fold.ts";
+import { callback, checkOptions, flag, integer, refused, signal } from "../topic/check.ts";
+import { checkTopicName } from "../topic/names.ts";
+import type { RunningView, ShownView } from "../topic/shown-view.ts";
+import type { ClientViewOptions } from "./api.ts";
+import type { ReadTopic, Step, stepsOf } from "./read-topic.ts";
+import { anyOf } from "./waiting.ts";
+
+type Changes<V> = TopicChange<PlainRecord<V>>[];
+
+async function changesIn<V>(topic: ReadTopic<V>, step: Step<V>): Promise<Changes<V>> {
+  if (!("batch" in step)) return [{ type: "level", watermark: step.level, live: true, copy: null }];
+  const batch = (await topic.typed(step.batch)) ?? step.batch;
+  return Array.from({ length: batch.count }, (_, n) => ({ type: "append", record: batch.plain(n) }));
+}
+
+/** Where a reader goes on that stood at an offset which is not in the log. */
+function behind<V>(thrown: unknown, at: number): { readonly first: number; readonly changes: Changes<V> } {
+  const { code, details } = TidemarkError.from(thrown);
+  const start = Number(details["logStartOffset"]);
+  if (code !== "OFFSET_OUT_OF_RANGE" || !(start >= 0)) throw thrown;
+  const isGone = at < start;
+  return {
+    first: start,
+    changes: [isGone ? { type: "gap", from: at, to: start } : { type: "reset", logStartOffset: start }],
+  };
+}
+
+/** Changes from a position on, those of one batch together. It ends with a topic that is closed. */
+export async function* edgeChanges<V>(
+  topic: ReadTopic<V>,
+  steps: typeof stepsOf<V>,
+  from: StartPosition,
+  over: AbortSignal,
+): AsyncGenerator<Changes<V>, void> {
+  let at = await topic.resolve(from, over);
+  // An offset of the caller's that is not in the log is an error. Later on it is told.
+  let isBegun = typeof from !== "number";
+  let reading = steps(topic, { first: at, last: Infinity, follow: true, over });
+  for (;;) {
+    let next: IteratorResult<Step<V>, void>;
+    try {
+      next = await reading.next();
+    } catch (thrown) {
+      if (!isBegun) throw thrown;
+      const { first, changes } = behind<V>(thrown, at);
+      yield changes;
+      at = first;
+      reading = steps(topic, { first, last: Infinity, follow: true, over });
+      continue;
+    }
+    isBegun = true;
+    if (next.done) return;
+    at = "batch" in next.value ? next.value.batch.nextOffset : next.value.level;
+    const changes = await changesIn(topic, next.value);
+    if (changes.length > 0) yield changes;
+  }
+}
+
+/** After this long others have a turn. */
+const SLICE_MS = 8;
+/** The clock is asked after this many records. */
+const SLICE_RECORDS = 16;
+
+const none = (field: string, value: unknown): void => {
+  if (value !== false) throw refused(field, value, "false, or left out: the client stores nothing");
+};
+const VIEW_OPTIONS = {
+  name: (_: string, value: unknown) => checkTopicName(value),
+  initial: callback,
+  apply: callback,
+  check: flag,
+  gap: callback,
+  signal,
+  version: integer(0),
+  snapshot: none,
+};
+
+const laterTurn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
+
+/** An error of the application's code, like an uncaught one. */
+function report(thrown: unknown): void {
+  if (typeof reportError === "function") return reportError(thrown);
+  queueMicrotask(() => {
+    throw thrown;
+  });
+}
+
+/** Whether the client was closed, or the topic deleted: no fault of anybody's. */
+const isOver = (thrown: unknown): boolean =>
+  thrown instanceof TidemarkError &&
+  ((thrown.code === "CLOSED" && thrown.details["reason"] === "closed") ||
+    (thrown.code === "UNKNOWN_TOPIC" && thrown.details["deleted"] === true));
+
+class Run<S, V> implements RunningView {
+  readonly #view: ShownView<S>;
+  readonly #fold: ViewFold<S, PlainRecord<V>>;
+  #isReady = false;
+  #isTelling = false;
+  #failure: { readonly thrown: unknown } | undefined;
+  readonly #waiting: (() => void)[] = [];
+  #records = 0;
+  #sliceEnd = 0;
+
+  constructor(view: ShownView<S>, { initial, apply, gap, check }: ClientViewOptions<S, V>) {
+    this.#view = view;
+    const folding = { initial, gap, apply: check ? checkedApply(apply) : apply };
+    this.#fold = new ViewFold(folding, view.committed, 0);
+  }
+
+  async run(answers: AsyncIterable<Changes<V>>): Promise<void> {
+    const { signal: over } = this.#view.ended;
+    try {
+      for await (const changes of answers) {
+        over.throwIfAborted();
+        await this.#take(changes);
+      }
+    } catch (thrown) {
+      const closed = new TidemarkError("CLOSED", "the view is closed", { reason: "closed" });
+      this.#failure = { thrown: over.aborted ? closed : thrown };
+      this.#settle();
+      if (over.aborted) return;
+      if (!isOver(thrown)) report(thrown);
+      this.#tellAll();
+    }
+  }
+
+  async #take(changes: Changes<V>): Promise<void> {
+    this.#sliceEnd = performance.now() + SLICE_MS;
+    for (const change of changes) {
+      this.#fold.take(change);
+      // Another log: what is shown stays until that one is folded.
+      if (change.type === "reset") this.#isReady = false;
+      if (change.type === "level") this.#isReady = true;
+      if (++this.#records % SLICE_RECORDS > 0 || performance.now() < this.#sliceEnd) continue;
+      await laterTurn();
+      this.#view.ended.signal.throwIfAborted();
+      this.#sliceEnd = performance.now() + SLICE_MS;
+    }
+    if (!this.#isReady) return;
+    this.#show();
+    this.#settle();
+  }
+
+  #show(): void {
+    const view = this.#view;
+    const { current, committed, offset } = this.#fold;
+    if (view.at.offset !== offset) view.at = Object.freeze({ offset, provisional: 0 });
+    view.committed = committed;
+    if (Object.is(view.current, current)) return;
+    view.current = current;
+    if (this.#isTelling) return;
+    this.#isTelling = true;
+    void laterTurn().then(() => {
+      this.#isTelling = false;
+      this.#tellAll();
+    });
+  }
+
+  #tellAll(): void {
+    for (const listener of [...this.#view.listeners]) {
+      try {
+        listener(this.#view.current);
+      } catch (thrown) {
+        report(thrown);
+      }
+    }
+  }
+
+  #settle(): void {
+    for (const settle of this.#waiting.splice(0)) settle();
+  }
+
+  async ready(): Promise<void> {
+    if (!this.#isReady && !this.#failure) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    if (this.#failure) throw this.#failure.thrown;
+  }
+
+  save(): Promise<void> {
+    return Promise.reject(refused("snapshot", undefined, "given, for save(); and this client stores nothing"));
+  }
+}
+
+/** `changes` gives those of the topic until its signal is aborted. INVALID_ARGUMENT for a wrong option. */
+export function runEdgeView<S, V>(
+  view: ShownView<S>,
+  options: ClientViewOptions<S, V>,
+  changes: (over: AbortSignal) => AsyncIterable<Changes<V>>,
+  closing: AbortSignal,
+): RunningView {
+  checkOptions("view()", options, VIEW_OPTIONS);
+  checkTopicName(options.name);
+  callback("apply", options.apply);
+  const { signal: given } = options;
+  const { ended } = view;
+  if (given?.aborted) view.close();
+  else given?.addEventListener("abort", view.close, { once: true, signal: ended.signal });
+  const { controller, free } = anyOf(ended.signal, closing);
+  const run = new Run(view, options);
+  void run.run(changes(controller.signal)).finally(free);
+  return run;
+}

@@ -1,0 +1,119 @@
+/** Files of the client that are loaded by the first call: what counts before they are there, and without them. */
+import { afterEach, describe, expect, it, vi } from "vitest";
+import type { EdgeClient } from "../../src/client/index.ts";
+
+const CLIENT = "../../src/client";
+/** By its call: the file that it needs. */
+const CALLS: Readonly<Record<string, readonly [file: string, call: (edge: EdgeClient) => Promise<unknown>]>> = {
+  "read()": [`${CLIENT}/read-topic.ts`, (edge) => edge.topic("t").read({ from: 0 }).next()],
+  "changes()": [`${CLIENT}/views.ts`, (edge) => edge.topic("t").changes().next()],
+  "view()": [
+    `${CLIENT}/views.ts`,
+    (edge) =>
+      edge
+        .topic("t")
+        .view({ name: "v", initial: () => 0, apply: (state) => state })
+        .ready(),
+  ],
+  "export()": [`${CLIENT}/export-topic.ts`, (edge) => edge.topic("t").export().next()],
+  "use()": [
+    "../../src/typed/typed-topic.ts",
+    (edge) =>
+      edge
+        .topic("t")
+        .use((_, next) => next())
+        .append({ value: 1 }),
+  ],
+  "appendAll()": ["../../src/topic/append-all.ts", (edge) => edge.topic("t").appendAll([])],
+  "importSegments()": ["../../src/topic/segment-upload.ts", (edge) => edge.topic("t").importSegments([])],
+};
+
+afterEach(() => {
+  vi.resetModules();
+  for (const [file] of Object.values(CALLS)) vi.doUnmock(file);
+});
+
+/** A client whose edge has an empty log that ends at `end()`; and what was asked of it. */
+async function clientOf(end = () => 0) {
+  const { connect } = await import("../../src/client/index.ts");
+  const asked: string[] = [];
+  const fetch = (url: string, { method }: RequestInit): Promise<Response> => {
+    asked.push(`${method} ${new URL(url).search}`);
+    if (url.endsWith("live=long-poll")) return new Promise(() => undefined);
+    const next = `${String(end()).padStart(16, "0")}_0000000000000000`;
+    const headers = { "stream-next-offset": next, "stream-up-to-date": "true", "tidemark-start-offset": next };
+    const body = JSON.stringify({ appended: [{ baseOffset: 0, lastOffset: 0, duplicate: false }] });
+    return Promise.resolve(new Response(method === "POST" ? body : null, { headers }));
+  };
+  return { asked, edge: connect("https://edge.example", { fetch, transport: "http", timeoutMs: 1_000 }) };
+}
+
+describe("a file that can't be loaded", () => {
+  it.each(Object.entries(CALLS))("%s is LOAD_FAILED, says what to do, and is tried again", async (_, [file, call]) => {
+    let isLost = true;
+    vi.doMock(file, async (original) => {
+      if (isLost) throw new Error("no such file");
+      return original();
+    });
+    const { edge } = await clientOf();
+    await expect(call(edge)).rejects.toMatchObject({
+      code: "LOAD_FAILED",
+      kind: "retry",
+      message: expect.stringContaining("import tidemark/client-whole") as string,
+    });
+    isLost = false;
+    vi.doUnmock(file);
+    const again = await call(edge).then(
+      () => "done",
+      ({ code }: { code: string }) => code,
+    );
+    expect(again).not.toBe("LOAD_FAILED");
+    await edge.close();
+  });
+});
+
+describe("while a file is being loaded", () => {
+  const heldBack = (file: string) => {
+    let come!: () => void;
+    const gate = new Promise<void>((resolve) => (come = resolve));
+    vi.doMock(file, async (original) => {
+      await gate;
+      return original();
+    });
+    return come;
+  };
+
+  it('"latest" is the log\'s end as of the call of read()', async () => {
+    const come = heldBack(CALLS["read()"]![0]);
+    let end = 5;
+    const { edge, asked } = await clientOf(() => end);
+    const read = edge.topic("t").read({ from: "latest", follow: true });
+    await vi.waitFor(() => expect(asked).toEqual(["HEAD "]));
+    end = 9;
+    const next = read.next();
+    come();
+    await vi.waitFor(() => expect(asked.length).toBeGreaterThan(1));
+    expect(asked[1]).toBe("GET ?offset=0000000000000005_0000000000000000");
+    await read.return!();
+    expect(await next).toEqual({ done: true, value: undefined });
+    await edge.close();
+  });
+
+  it("a read ends at once: by return(), by its signal, and with the client", async () => {
+    const come = heldBack(CALLS["read()"]![0]);
+    const { edge } = await clientOf();
+    const topic = edge.topic("t");
+    const returned = topic.read({ follow: true });
+    const first = returned.next();
+    await returned.return!();
+    expect(await first).toEqual({ done: true, value: undefined });
+    const stop = new AbortController();
+    const stopped = topic.read({ signal: stop.signal }).next();
+    stop.abort(new Error("enough"));
+    await expect(stopped).rejects.toThrow("enough");
+    const open = topic.read().next();
+    await edge.close();
+    await expect(open).rejects.toMatchObject({ code: "CLOSED" });
+    come();
+  });
+});
