@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { connect } from "../../src/client/index.ts";
 import { formatOffset } from "../../src/sync/http-words.ts";
 
-/** An edge without records, whose log ends at the first of these; each long-poll then finds the log as the next says. */
+/** An edge without records, whose log ends at the first of these; each long-poll then finds it as the next one says. */
 function edgeOf(...logs: readonly { readonly start: number; readonly end: number }[]) {
   const [log, ...later] = logs;
   let { start, end } = log!;
