@@ -82,7 +82,9 @@ async function overPackage(suite) {
   return suite().finally(() => delete process.env.TIDEMARK_DIST);
 }
 
-const quick = async (target, how) => one(await run("bench", ["--target", target, "--quick"], how));
+const quick = async (target, how, only = []) => one(await run("bench", ["--target", target, "--quick", ...only], how));
+/** The benchmarks of sync start a dozen browsers, which takes too long: these workloads show that all parts run. */
+const QUICK_SYNC = ["--only", "sync.push,sync.join,sync.reconnect"];
 
 /** Chromium for a step that runs aside: it sets no variable of this process. */
 const chromiumFor = (how = {}) => ({ ...how, env: { ...(how.env ?? process.env), CHROMIUM_PATH: ensureChromium() } });
@@ -95,9 +97,13 @@ const ASIDE = {
   unit: (_, how) => vitest("unit", how),
   sim: async ({ seeds }, how) => one(await run("sim", ["--seeds", String(seeds)], how)),
   size: async (_, how) => one(await run("size", [], chromiumFor(how))),
-  // Runs both once with tiny sizes, to see that they work. Their peers are installed from a lock file of their own. The
-  // benchmarks of sync start a dozen browsers, which takes too long here: `npm run bench -- --only sync --quick`.
-  bench: async (_, how) => sum([await quick("browser", chromiumFor(how)), await quick("edge", chromiumFor(how))]),
+  // Runs all once with tiny sizes, to see that they work. Their peers are installed from a lock file of their own.
+  bench: async (_, how) =>
+    sum([
+      await quick("browser", chromiumFor(how)),
+      await quick("edge", chromiumFor(how)),
+      await quick("sync", chromiumFor(how), QUICK_SYNC),
+    ]),
 };
 const STEPS = {
   kernel: async () => one(await node([tool("package/build-kernel.mjs")])),
