@@ -58,9 +58,12 @@ const RETRY_MS_MAX = 30_000;
  */
 const SETTLED_MS = 10_000;
 
+/** Whether the topic has been live for so long that what failed before does not count any more. */
+export const isSettled = (state: SessionState, now: number): boolean =>
+  state.at === "live" && now - (state.since ?? now) >= SETTLED_MS;
+
 /** Tries that count when a state is left. */
-const triesOf = (state: SessionState, now: number): number =>
-  state.at === "live" && now - (state.since ?? now) >= SETTLED_MS ? 0 : state.tries;
+const triesOf = (state: SessionState, now: number): number => (isSettled(state, now) ? 0 : state.tries);
 
 function retrying({ tries }: { readonly tries: number }, code: string, random: number, floorMs = 0): SessionState {
   return { at: "retrying", tries: tries + 1, ms: backOffMs(tries, random, RETRY_MS_MAX, floorMs), code };

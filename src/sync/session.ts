@@ -21,7 +21,7 @@ import { isFullEdge } from "./push-answers.ts";
 import { receive, type ReceiverHost } from "./receiver.ts";
 import { isTokenError, openedLog, unopened } from "./opening.ts";
 import type { Failure, SessionOptions } from "./session-options.ts";
-import { type SessionEvent, sessionNext, type SessionState } from "./session-state.ts";
+import { isSettled, type SessionEvent, sessionNext, type SessionState } from "./session-state.ts";
 import { Signal } from "./signal.ts";
 import type { OutboxJoin, Joined, Pushed, TidePayload } from "./sync-frames.ts";
 import type { OutboxRun, Range, TopicStore } from "./topic-store.ts";
@@ -95,6 +95,8 @@ export class Session implements Linked {
   }
 
   detach(): void {
+    // A join on the next connection finds the same where nothing was written meanwhile. That is no loop.
+    if (isSettled(this.#state, this.#options.host.monotonic())) this.#lastJoin = undefined;
     this.#socket = undefined;
     this.#end();
     this.#step({ on: "unlinked" });

@@ -65,6 +65,15 @@ export const HARD_MUTANTS: readonly SyncMutant[] = [
     found: /^leak/,
     history: "H23: a token of another owner over HTTP",
   },
+  {
+    name: "a join that finds what the one before a lost connection found is taken for a loop",
+    file: "src/sync/session.ts",
+    find: "if (isSettled(this.#state, this.#options.host.monotonic())) this.#lastJoin = undefined;",
+    replace: "",
+    found: /^trips/,
+    history: "back without news",
+    isQuick: true,
+  },
   // Copies.
   {
     name: "an edge that took more than is here says nothing of a copy",

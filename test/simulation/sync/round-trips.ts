@@ -7,6 +7,8 @@ import type { Stage } from "./stage.ts";
 /** A message takes so long each way: much longer than all that devices and the edge do. */
 const WAY_MS = 400;
 const BATCHES = 6;
+/** After so long of being level what failed before does not count. */
+const QUIET_MS = 11_000;
 /** What somebody else writes, each in a frame of its own: more than a follow's window takes at once. */
 const FOREIGN = { records: 20, padding: 8 * 1024 };
 
@@ -52,4 +54,30 @@ async function threeReturn(stage: Stage): Promise<void> {
   await stage.end();
 }
 
-export const ROUND_TRIPS = { "three return at once": threeReturn };
+/**
+ * A connection is lost on which a topic was level for long, and nothing was written meanwhile. On the next one it is
+ * level two round trips behind the channel's hello at most, for the join and a tide: no wait is in between.
+ */
+async function backWithoutNews(stage: Stage): Promise<void> {
+  const { edge, time, front } = stage;
+  await time.until(edge.make());
+  const device = stage.device();
+  await stage.write(device);
+  await stage.level(device);
+  await stage.run(QUIET_MS);
+  front.wayMs = WAY_MS;
+  for (let lost = 0; lost < 3; lost++) {
+    const { socket } = device.opening!;
+    edge.cutAll();
+    await stage.until("there is no other socket", () => device.opening!.socket !== socket);
+    const began = time.ms;
+    await stage.level(device);
+    const trips = (time.ms - began) / (2 * WAY_MS);
+    if (trips > 3.25) stage.fail(`trips: level ${trips} round trips behind the socket`);
+    await stage.run(QUIET_MS);
+  }
+  front.wayMs = undefined;
+  await stage.end();
+}
+
+export const ROUND_TRIPS = { "three return at once": threeReturn, "back without news": backWithoutNews };
