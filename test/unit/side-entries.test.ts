@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
-import { SIDE_ENTRIES } from "../../tools/package/side-entries.mjs";
+import { MAIN_ENTRIES, SIDE_ENTRIES } from "../../tools/package/side-entries.mjs";
 
 const root = path.join(import.meta.dirname, "../..");
 const read = (file: string): string => readFileSync(path.join(root, file), "utf8");
@@ -20,6 +20,13 @@ test("each side entry is exported by its name, with its declarations, and each e
   );
   const others = Object.fromEntries(Object.entries(exports).filter(([name]) => !MAIN.includes(name)));
   expect(others).toEqual(expected);
+});
+
+test("each entry has a limit of its size", () => {
+  const limits = { ...MAIN_ENTRIES, ...SIDE_ENTRIES } as Record<string, { gzipMax?: number }>;
+  expect(Object.keys(limits)).toEqual(expect.arrayContaining(["index", "worker", "node", "otel", "react", "client"]));
+  const without = Object.keys(limits).filter((name) => !(limits[name]!.gzipMax! > 0));
+  expect(without).toEqual([]);
 });
 
 test("each side entry's source exists, and its declarations are made", () => {
