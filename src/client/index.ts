@@ -146,7 +146,6 @@ class Client implements EdgeClient {
           live: this.#live,
           inFlightBytesMax: this.#inFlightBytesMax,
           closing: this.#closing.signal,
-          closed: this.#closed.signal,
         },
         name,
         options as ClientTopicOptions & GivenTyping,
@@ -168,7 +167,7 @@ class Client implements EdgeClient {
   #end(why: string): void {
     const error = closedError(why);
     this.#closing.abort(error);
-    for (const { sender } of this.#topics.values()) sender.fail(error);
+    for (const topic of this.#topics.values()) topic.fail(error);
     this.#closed.abort(error);
   }
 

@@ -60,14 +60,14 @@ export interface RemoteHost {
   readonly inFlightBytesMax: number;
   /** Aborted once the client closes: reads end, and nothing is appended any more. */
   readonly closing: AbortSignal;
-  /** Aborted at its end. */
-  readonly closed: AbortSignal;
 }
 
 type Given<V> = ClientTopicOptions<V> & GivenTyping;
-type Typed = TypedTopic<ClientAppendOptions>;
+type Typed = TypedTopic<Sending>;
 
-type Senders = Pick<AnyProducer<ClientAppendOptions>, "append" | "appendBatch">;
+/** `passed` is called once the sender has the records. */
+type Sending = ClientAppendOptions & { readonly passed?: () => void };
+type Senders = Pick<AnyProducer<Sending>, "append" | "appendBatch">;
 
 function ackOf({ baseOffset, at, owner, duplicate }: Placed, timestamp: number, i: number): ClientAck {
   const offset = baseOffset + at + i;
@@ -76,12 +76,16 @@ function ackOf({ baseOffset, at, owner, duplicate }: Placed, timestamp: number, 
 }
 
 /** The sender, as what judges records before it sees it. */
-const plainProducer = (sender: Sender): AnyProducer<ClientAppendOptions> => ({
+const plainProducer = (sender: Sender): AnyProducer<Sending> => ({
   get pendingBytes() {
     return sender.pendingBytes;
   },
-  append: async (record, _, options = {}) => ackOf(await sender.add([record], options), record.timestamp, 0),
+  async append(record, _, options = {}) {
+    options.passed?.();
+    return ackOf(await sender.add([record], options), record.timestamp, 0);
+  },
   async appendBatch(records, _, options = {}) {
+    options.passed?.();
     const placed = await sender.add(records, options);
     const ack = ackOf(placed, records.at(-1)!.timestamp, records.length - 1);
     return { ...ack, baseOffset: ack.offset - records.length + 1 };
@@ -99,12 +103,14 @@ export class RemoteTopic<V> implements ClientTopic<V> {
   readonly #host: RemoteHost;
   readonly #options: Given<V>;
   readonly #serializer: Serializer<V>;
-  readonly #plain: AnyProducer<ClientAppendOptions>;
+  readonly #plain: AnyProducer<Sending>;
   /** What the files that are loaded later see of this. */
   readonly #pages: ReadTopic<V>;
   /** Middleware of use(). Undefined until the topic has any, or a schema. */
   #used: Middleware[] | undefined;
   #typed: Promise<Typed> | undefined;
+  /** Calls whose records are not with the sender yet. */
+  readonly #judged = new Set<(error: TidemarkError) => void>();
 
   constructor(host: RemoteHost, name: string, options: Given<V>) {
     this.name = name;
@@ -179,7 +185,8 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     checkOptions("append()", options, APPEND);
     this.#checkOpen();
     const encoded = keptRecord(recordOf(record, this.#serializer, Date.now));
-    return this.#through((producer) => producer.append(encoded, "flushed", options), options) as Promise<ClientAck>;
+    const acked = this.#through((producer, more) => producer.append(encoded, "flushed", more), options);
+    return acked as Promise<ClientAck>;
   }
 
   async appendBatch(records: readonly RecordInput<V>[], options: ClientAppendOptions = {}): Promise<ClientBatchAck> {
@@ -188,15 +195,30 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     const encoded = recordsOf(records, this.#serializer, Date.now).map(keptRecord);
     if (encoded.length === 0)
       throw new TidemarkError("INVALID_ARGUMENT", "a batch has at least one record", { field: "records" });
-    const acked = this.#through((producer) => producer.appendBatch(encoded, "flushed", options), options);
+    const acked = this.#through((producer, more) => producer.appendBatch(encoded, "flushed", more), options);
     return acked as Promise<ClientBatchAck>;
   }
 
   /** To the log; first through schema and middleware, if the topic has such. */
-  #through(send: (producer: Senders) => Promise<ProducerAck>, { signal }: CallOptions): Promise<ProducerAck> {
-    if (!this.#used) return send(this.#plain);
-    // All wait for one promise, and so keep their order.
-    return within(Infinity, [this.#host.closed, signal], () => this.#typing().then(send));
+  #through(
+    send: (producer: Senders, more: Sending) => Promise<ProducerAck>,
+    options: ClientAppendOptions,
+  ): Promise<ProducerAck> {
+    if (!this.#used) return send(this.#plain, options);
+    return new Promise((resolve, reject) => {
+      this.#judged.add(reject);
+      const passed = (): void => void this.#judged.delete(reject);
+      // All wait for one promise, and so keep their order.
+      const work = this.#typing().then((typed) => send(typed, { ...options, passed }));
+      const { signal } = options;
+      (signal ? unlessAborted(work, signal) : work).then(resolve, reject).finally(passed);
+    });
+  }
+
+  /** Ends all appends with this error; those that were sent are OUTCOME_UNKNOWN. */
+  fail(error: TidemarkError): void {
+    this.sender.fail(error);
+    for (const reject of this.#judged) reject(error);
   }
 
   use(middleware: Middleware): this {
@@ -207,7 +229,7 @@ export class RemoteTopic<V> implements ClientTopic<V> {
   /** The part with schema and middleware. INVALID_ARGUMENT names a wrong option of them. The next call tries again. */
   #typing(): Promise<Typed> {
     const made = (this.#typed ??= loaded(import("../typed/typed-topic.ts")).then(({ typedTopic }) =>
-      typedTopic<ClientAppendOptions>({
+      typedTopic<Sending>({
         name: this.name,
         options: this.#options,
         serializer: this.#serializer as Serializer<never>,

@@ -12,24 +12,37 @@ import { rolldown } from "rolldown";
 import { afterAll, beforeAll, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
 import { CHROMIUM_ARGS, ensureChromium } from "../../tools/run/setup.mjs";
+// @ts-expect-error plain JavaScript, because it also runs before any package is installed
+import { loadedLater } from "../../tools/package/loaded-later.mjs";
+// @ts-expect-error plain JavaScript, because it also runs before any package is installed
+import { SIDE_ENTRIES } from "../../tools/package/side-entries.mjs";
 import { type ClientTopic, connect, type EdgeClient } from "../../src/client/index.ts";
 import { type LocalWorker, startWorker } from "../edge/local-worker.ts";
 import { FaultProxy } from "../sync/proxy.ts";
 
 const root = path.join(import.meta.dirname, "../..");
-/** A service worker has no DOM and no import(): an append in its handlers is all that it does. */
-const SERVICE_WORKER = `
-importScripts("/client.js");
+/** A service worker has no DOM and no import(). It does what a message says, and answers. */
+const serviceWorker = (file: string): string => `
+importScripts("/${file}");
 const edge = client.connect(new URL(location.href).searchParams.get("edge"));
 const topic = edge.topic("walk/service");
+const works = {
+  append: async (value) => ({ offset: (await topic.append({ key: "push", value })).offset }),
+  async read() {
+    const values = [];
+    for await (const { value } of topic.read()) values.push(value);
+    return { values };
+  },
+  use: async (value) => ({ offset: (await edge.topic("walk/used").use((_, next) => next()).append({ value })).offset }),
+};
 self.addEventListener("install", () => self.skipWaiting());
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
 // "push" and "sync" give a handler the same waitUntil; a message can be sent without a push service.
 self.addEventListener("message", (event) =>
   event.waitUntil(
-    topic.append({ key: "push", value: event.data }).then(
-      ({ offset }) => event.source.postMessage({ offset }),
-      ({ code }) => event.source.postMessage({ code }),
+    works[event.data[0]](event.data[1]).then(
+      (answer) => event.source.postMessage(answer),
+      ({ code, message }) => event.source.postMessage({ code, message }),
     ),
   ),
 );`;
@@ -41,8 +54,10 @@ let context: BrowserContext;
 let page: Page;
 const profile = mkdtempSync(path.join(os.tmpdir(), "tidemark-client-"));
 
-async function bundle(): Promise<string> {
-  const build = await rolldown({ input: path.join(root, "src/client/index.ts"), platform: "browser" });
+/** The client as one script. `later`: what stays an import() of a file. */
+async function bundle(later: readonly (readonly [string, string])[] = []): Promise<string> {
+  const plugins = [(loadedLater as (...given: unknown[]) => never)(later, new Set())];
+  const build = await rolldown({ input: path.join(root, "src/client/index.ts"), platform: "browser", plugins });
   const { output } = await build.generate({ format: "iife", name: "client", codeSplitting: false });
   await build.close();
   return output[0].code;
@@ -52,7 +67,9 @@ beforeAll(async () => {
   const files: Record<string, readonly [type: string, body: string]> = {
     "/": ["text/html", `<!doctype html><title>walk</title><script src="/client.js"></script>`],
     "/client.js": ["text/javascript", await bundle()],
-    "/sw.js": ["text/javascript", SERVICE_WORKER],
+    "/client-split.js": ["text/javascript", await bundle(SIDE_ENTRIES.client.later)],
+    "/sw.js": ["text/javascript", serviceWorker("client.js")],
+    "/split/sw.js": ["text/javascript", serviceWorker("client-split.js")],
   };
   server = createServer((request, response) => {
     const [type, body] = files[request.url!.split("?")[0]!] ?? ["text/plain", ""];
@@ -140,27 +157,45 @@ it("a page appends and follows over a socket, across drops, and where no socket 
   expect(failures).toEqual([]);
 });
 
-it("a service worker appends in its handlers, each once, across a drop", async () => {
-  const send = (values: readonly string[]) =>
-    page.evaluate(
-      async ([url, values]) => {
-        const { serviceWorker } = navigator;
-        await serviceWorker.register(`/sw.js?edge=${encodeURIComponent(url)}`);
-        await serviceWorker.ready;
-        const answers: unknown[] = [];
-        return new Promise<unknown[]>((resolve) => {
-          serviceWorker.onmessage = ({ data }) => {
-            if (answers.push(data) === values.length) resolve(answers);
-          };
-          serviceWorker.startMessages();
-          void serviceWorker.ready.then(({ active }) => values.forEach((value) => active!.postMessage(value)));
-        });
-      },
-      [proxy.url, values] as const,
-    );
-  expect(await send(["a", "b"])).toEqual([{ offset: 0 }, { offset: 1 }]);
+type Work = readonly [name: "append" | "read" | "use", value?: string];
+
+/** What the service worker answers to these messages, which it gets at once. */
+const send = (script: string, works: readonly Work[]) =>
+  page.evaluate(
+    async ([script, url, works]) => {
+      const { serviceWorker } = navigator;
+      const { active, waiting, installing } = await serviceWorker.register(`${script}?edge=${encodeURIComponent(url)}`);
+      const worker = (active ?? waiting ?? installing)!;
+      const answers: unknown[] = [];
+      return new Promise<unknown[]>((resolve) => {
+        serviceWorker.onmessage = ({ data }) => {
+          if (answers.push(data) === works.length) resolve(answers);
+        };
+        serviceWorker.startMessages();
+        for (const work of works) worker.postMessage(work);
+      });
+    },
+    [script, proxy.url, works] as const,
+  );
+
+it("a service worker appends in its handlers, each once, across a drop; one file has all other calls", async () => {
+  const works: Work[] = [
+    ["append", "a"],
+    ["append", "b"],
+  ];
+  expect(await send("/sw.js", works)).toEqual([{ offset: 0 }, { offset: 1 }]);
   proxy.stopAfter("down", 20);
-  expect(await send(["c"])).toEqual([{ offset: 2 }]);
+  expect(await send("/sw.js", [["append", "c"]])).toEqual([{ offset: 2 }]);
   expect(proxy.heal()).toBeGreaterThan(0);
   expect(await valuesOf("walk/service")).toEqual(["a", "b", "c"]);
+  expect(await send("/sw.js", [["read"]])).toEqual([{ values: ["a", "b", "c"] }]);
+  expect(await send("/sw.js", [["use", "d"]])).toEqual([{ offset: 0 }]);
+});
+
+it("a service worker that is a script, and would load files, appends; other calls say what to import", async () => {
+  expect(await send("/split/sw.js", [["append", "e"]])).toEqual([{ offset: 3 }]);
+  for (const work of ["read", "use"] as const)
+    expect(await send("/split/sw.js", [[work, "f"]])).toEqual([
+      { code: "LOAD_FAILED", message: expect.stringContaining("import tidemark/client-whole") as string },
+    ]);
 });

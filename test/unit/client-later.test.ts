@@ -117,3 +117,27 @@ describe("while a file is being loaded", () => {
     come();
   });
 });
+
+describe("a client that is closed by its signal", () => {
+  it.each([true, false])("ends an append that middleware had: sent %s", async (isSent) => {
+    const { connect } = await import("../../src/client/index.ts");
+    const stop = new AbortController();
+    let reached!: () => void;
+    const there = new Promise<void>((resolve) => (reached = resolve));
+    const headers = { "stream-next-offset": "0000000000000000_0000000000000000" };
+    const fetch = (_: string, { method }: RequestInit): Promise<Response> => {
+      if (method !== "POST") return Promise.resolve(new Response(null, { headers }));
+      reached();
+      return new Promise(() => undefined);
+    };
+    const topic = connect("https://edge.example", { fetch, transport: "http", signal: stop.signal }).topic("t");
+    topic.use(async (_, next) => {
+      if (!isSent) reached();
+      await (isSent ? next() : new Promise(() => undefined));
+    });
+    const acked = topic.append({ value: 1 });
+    await there;
+    stop.abort();
+    await expect(acked).rejects.toMatchObject({ code: isSent ? "OUTCOME_UNKNOWN" : "CLOSED" });
+  });
+});
