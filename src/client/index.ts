@@ -34,7 +34,7 @@ export type * from "./api.ts";
 export type { TokenReason } from "../sync/sync-host.ts";
 export type { HeadersInput, HeaderValue, RecordInput } from "../topic/input.ts";
 export type { Serializer, SerializerChoice } from "../topic/serializer.ts";
-export type { PlainRecord, RawHeaders, ShownRecord, TextHeaders } from "../delivery/read-record.ts";
+export type { PlainRecord, RawHeaders, ReadBatch, ShownRecord, TextHeaders } from "../delivery/read-record.ts";
 export { events } from "../typed/events.ts";
 export type {
   EventAppends,
