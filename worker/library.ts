@@ -27,6 +27,7 @@ export type { InferInput, InferOutput, StandardSchema } from "../src/typed/stand
 export type { OnInvalid, TypedOptions, Upcast } from "../src/typed/typing.ts";
 export { LogObject } from "./log-object/log-object.ts";
 export type { StreamSchemaMap } from "./log-object/stream-schemas.ts";
+export { type FlushTold, withFlushTimes } from "./log-object/with-flush-times.ts";
 export { withSchemas } from "./log-object/with-schemas.ts";
 export { handle as handleRequest } from "./front/router.ts";
 export { SubscriptionObject } from "./subscriptions/subscription-object.ts";

@@ -7,6 +7,7 @@
  *     for await (const record of orders.read()) await processing("orders", record, () => handle(record));
  */
 export { ATTRIBUTE, INSTRUMENT } from "./names.ts";
+export { flushes, type FlushTold } from "./flushes.ts";
 export { observe } from "./observe.ts";
 export { type ProcessedRecord, processing } from "./process.ts";
 export { telemetry, type TelemetryOptions } from "./telemetry.ts";

@@ -20,6 +20,7 @@ export const ATTRIBUTE = {
 
 export const INSTRUMENT = {
   append: "messaging.client.operation.duration",
+  flush: "tidemark.flush.duration",
   failOver: "tidemark.failover.duration",
   syncLag: "tidemark.sync.lag",
 } as const;

@@ -1,6 +1,7 @@
-/** What a tide tells of fail-overs, as measurements: from the loss of the leader until this tab has the next one. */
+/** A tide as measurements: fail-overs, from the loss of the leader until this tab has the next one, and flushes. */
 import type { Tide } from "../browser/api.ts";
 import { ATTRIBUTE, INSTRUMENT } from "./names.ts";
+import { observeFlushes } from "./flushes.ts";
 import { refused } from "../topic/check.ts";
 import { checkTelemetry, histogram, meterOf, type TelemetryOptions } from "./telemetry.ts";
 
@@ -10,7 +11,8 @@ export function observe(tide: Pick<Tide, "name" | "on">, options: TelemetryOptio
   checkTelemetry("observe()", options);
   const failOvers = histogram(meterOf(options), INSTRUMENT.failOver, "How long a tab was without a leader");
   let lost: number | undefined;
-  return tide.on((event) => {
+  const offFlushes = options.flushes === false ? undefined : observeFlushes(tide, options);
+  const off = tide.on((event) => {
     if (event.type === "leaderlost") lost ??= performance.now();
     if (event.type !== "leaderchange" || lost === undefined) return;
     failOvers.record((performance.now() - lost) / 1000, {
@@ -20,4 +22,8 @@ export function observe(tide: Pick<Tide, "name" | "on">, options: TelemetryOptio
     });
     lost = undefined;
   });
+  return () => {
+    off();
+    offFlushes?.();
+  };
 }

@@ -36,6 +36,8 @@ export interface TelemetryOptions {
   readonly meter?: Meter | undefined;
   /** A span for each batch that is read. Default true. */
   readonly reads?: boolean | undefined;
+  /** Of observe(): also how long flushes take. The worker that leads then loads the package's tools. Default true. */
+  readonly flushes?: boolean | undefined;
   /** On every span and every measurement. */
   readonly attributes?: Attributes | undefined;
 }
@@ -52,7 +54,13 @@ const attributes: Check = (field, value) => {
   // Each is read for every span: a getter that throws is found here.
   Object.entries(value);
 };
-const OPTIONS = { tracer: having("startSpan"), meter: having("createHistogram"), reads: flag, attributes };
+const OPTIONS = {
+  tracer: having("startSpan"),
+  meter: having("createHistogram"),
+  reads: flag,
+  flushes: flag,
+  attributes,
+};
 
 /** INVALID_ARGUMENT that names the wrong option. */
 export const checkTelemetry = (call: string, options: unknown): void => checkOptions(call, options, OPTIONS);

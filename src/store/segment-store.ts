@@ -57,7 +57,8 @@ interface Made {
 }
 
 export class SegmentStore implements StoreContext {
-  readonly volume: Volume;
+  /** Records go through it. Another may be put between, which measures (src/browser/worker/flush-times.ts). */
+  volume: Volume;
   readonly kernel: Kernel;
   readonly now: () => number;
   readonly reader: SegmentReader;

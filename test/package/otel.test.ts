@@ -98,6 +98,10 @@ it("a trace goes from a page over the edge to another device and a client; the l
   expect([lag!.length, lag![0]!.count, durations![0]!.count]).toEqual([1, 1, 1]);
   expect(lag![0]!.sum).toBeGreaterThan(0);
   expect((await histogramsOf(phone))["tidemark.sync.lag"]).toBeUndefined();
+  // The laptop's own tide was flushed; how long that took came from its worker.
+  await expect
+    .poll(async () => (await histogramsOf(laptop))["tidemark.flush.duration"]?.[0]?.attributes, { timeout: 10_000 })
+    .toEqual({ "tidemark.tide": "laptop" });
   await Promise.all([laptop.close(), phone.close()]);
 });
 
@@ -116,6 +120,13 @@ it("a fail-over is measured by the tab that leads next", async () => {
   // It goes on: an append of the new leader gets its place, and its lag.
   await second.evaluate(() => walk.append(2));
   expect((await histogramsOf(second))["tidemark.sync.lag"]![0]!.count).toBe(1);
+  // So do flushes: now those of the new leader.
+  const flushed = async (): Promise<number> =>
+    (await histogramsOf(second))["tidemark.flush.duration"]?.reduce((sum, { count }) => sum + count, 0) ?? 0;
+  const before = await flushed();
+  await expect
+    .poll(async () => (await second.evaluate(() => walk.append(3)), await flushed()), { timeout: 10_000 })
+    .toBeGreaterThan(before);
   expect(problems).toEqual([]);
   await second.close();
 });

@@ -12,7 +12,7 @@ import { checkOpen } from "../../src/browser/page/open-options.ts";
 import { checkSync, checkWait } from "../../src/browser/sync/sync-checks.ts";
 import { connect } from "../../src/client/index.ts";
 import { open } from "../../src/node/index.ts";
-import { observe, type ProcessedRecord, processing, telemetry } from "../../src/otel/index.ts";
+import { flushes, observe, type ProcessedRecord, processing, telemetry } from "../../src/otel/index.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import { events } from "../../src/typed/events.ts";
 import { openTopic } from "../../worker/client/topic.ts";
@@ -201,7 +201,11 @@ const OTHERS: Readonly<Record<string, Entry>> = {
     call: (given) => telemetry(given),
     fields: { tracer: [], meter: [], reads: [], attributes: ["an object"] },
   },
-  "observe()": { call: (given) => observe(tide, given), fields: { tracer: [], meter: [], attributes: ["an object"] } },
+  "observe()": {
+    call: (given) => observe(tide, given),
+    fields: { tracer: [], meter: [], flushes: [], attributes: ["an object"] },
+  },
+  "flushes()": { call: (given) => flushes(given), fields: { meter: [], attributes: ["an object"] } },
   "processing()": {
     call: (given) => processing("a", record, () => 1, given),
     fields: { tracer: [], meter: [], attributes: ["an object"] },

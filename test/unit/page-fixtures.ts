@@ -54,7 +54,7 @@ export async function leader(volume: MemoryVolume) {
     ends.push(() => client.fail(new TidemarkError("CLOSED", "the test is over")));
     return client;
   };
-  return { topics, connect };
+  return { topics, connect, store: open.store };
 }
 
 /** A page over this leader: its topics, each call an object of its own, and the tide that they use. */

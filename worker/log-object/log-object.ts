@@ -168,6 +168,9 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     return undefined;
   }
 
+  /** A commit is on its way to the disk: withFlushTimes() measures that. */
+  protected committed(_tenant: string, _path: string): void {}
+
   // --- object storage ----------------------------------------------------------------------------------------------
 
   get #bucket(): Bucket | undefined {
@@ -351,9 +354,11 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
   #notify(end: number, closed: boolean): void {
     this.#counters.commits++;
     this.#emit("commit", { end, closed });
-    if (this.#life.current) this.#telling.moved(this.#life.current);
+    const { current } = this.#life;
+    if (current) this.#telling.moved(current);
+    if (current) this.committed(this.#tenant, current.config.path);
     this.#subscribers.moved(end);
-    if (this.#life.current?.config.retention?.maxAgeMs !== undefined) this.#work.planRetention();
+    if (current?.config.retention?.maxAgeMs !== undefined) this.#work.planRetention();
   }
 
   // --- subscriptions -----------------------------------------------------------------------------------------------

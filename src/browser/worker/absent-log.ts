@@ -21,18 +21,25 @@ function onlyStart(offset: number): void {
     });
 }
 
+export interface AbsentLog extends LogApi {
+  /** Where the topic would be stored. */
+  readonly store: SegmentStore;
+}
+
 /** `made` resolves once the topic is made, to its log and its `born`. */
 export function absentLog(
   name: string,
-  { epoch: leaderEpoch, batchBytesMax }: SegmentStore,
+  store: SegmentStore,
   made: (signal?: AbortSignal) => Promise<{ readonly log: LogApi; readonly born: number }>,
-): LogApi {
+): AbsentLog {
+  const { epoch: leaderEpoch, batchBytesMax } = store;
   const unknown = async (): Promise<never> => {
     throw new TidemarkError("UNKNOWN_TOPIC", "there is no such topic: the first append makes it", { log: name });
   };
   return {
     ...EMPTY,
     name,
+    store,
     leaderEpoch,
     settings: DEFAULT_SETTINGS,
     limits: {

@@ -2,19 +2,23 @@
 import { TidemarkError } from "../../errors.ts";
 import { READ_OPTIONS } from "../../topic/options.ts";
 import type { TopicState } from "../api.ts";
-import type { Control, Tool } from "../port/envelope.ts";
+import type { Control, FlushTime, Tool } from "../port/envelope.ts";
 import { explainSeek, exportSegment } from "../tools/inspect.ts";
 import { type NamedRecord, statusOf } from "../tools/find-record.ts";
+import type { AbsentLog } from "./absent-log.ts";
+import { endFlushes, nextFlushes } from "./flush-times.ts";
 import { takeSegments, type Taking } from "./take-segments.ts";
 import type { Topics } from "./topics.ts";
 
 /** What control calls need of their host. */
 export interface Controlled {
-  readonly topics: Pick<Topics, "names" | "settings" | "stored" | "writable">;
+  readonly topics: Pick<Topics, "names" | "readable" | "settings" | "stored" | "writable">;
   /** Also of topics that are synced. */
   readonly readable: Topics["readable"];
 }
 
+/** No topic may have this name; what stands in for its log says where it would be stored. */
+const NO_TOPIC = "__";
 const TOOLS = { explainSeek, exportSegment };
 
 export class HostControl implements Control {
@@ -58,6 +62,15 @@ export class HostControl implements Control {
     if (work === "trim") READ_OPTIONS.to("offset", offset);
     const { log } = await this.#readable(topic, born);
     return log[work](offset!);
+  }
+
+  async flushes(observer: string, isWanted: boolean): Promise<readonly FlushTime[]> {
+    if (!isWanted) {
+      endFlushes(observer);
+      return [];
+    }
+    const { log } = await this.#topics.readable(NO_TOPIC);
+    return nextFlushes((log as AbsentLog).store, observer);
   }
 
   async look(topic: string, born: number | undefined, tool: Tool, what: unknown): Promise<unknown> {

@@ -187,6 +187,21 @@ describe("a stream with a schema", () => {
     expect(await contents("changed/1")).toEqual(["a", "b", "c", "d"]);
   });
 
+  it("its object tells how long each commit took until it was stored, once", async () => {
+    await put("orders/flushed");
+    await fetch(`${worker.url}/flushes`);
+    const good = JSON.stringify({ id: "a", total: 1 });
+    for (let n = 0; n < 3; n++) expect((await send("POST", "orders/flushed", JSON_TYPE, good)).status).toBe(204);
+    await refused(send("POST", "orders/flushed", JSON_TYPE, "[5]"));
+    const told: { readonly ms: number }[] = [];
+    const more = async (): Promise<number> =>
+      told.push(...((await (await fetch(`${worker.url}/flushes`)).json()) as typeof told));
+    await expect.poll(more).toBe(3);
+    expect(told.map(({ ms, ...rest }) => [rest, ms >= 0 && ms < 60_000])).toEqual(
+      Array.from({ length: 3 }, () => [{ tenant: "dev", topic: "orders/flushed" }, true]),
+    );
+  });
+
   it("a device's record that does not fit blocks its topic; set aside, what is behind it goes on", async () => {
     const device = await SyncDevice.open();
     await device.start({ url: worker.url, topics: { orders: { path: "orders/4" } } });
