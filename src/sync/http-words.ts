@@ -67,5 +67,8 @@ const RETRY_MS_MAX = 3_600_000;
 export function retryMsOf(header: string | null, now: number): number {
   const seconds = Number(header ?? 0);
   const ms = Number.isNaN(seconds) ? Date.parse(header!) - now : seconds * 1000;
-  return ms > 0 ? Math.min(ms, RETRY_MS_MAX) : 0;
+  return waitMs(ms);
 }
+
+/** So long a wait of that many milliseconds counts that an edge asks for: 0 if it is no number or not above 0. */
+export const waitMs = (ms: number): number => (ms > 0 ? Math.min(ms, RETRY_MS_MAX) : 0);

@@ -12,6 +12,7 @@
 import { TidemarkError } from "../errors.ts";
 import { nextOffsetOf, readHeader } from "../record/format.ts";
 import type { EdgeLog } from "./edge-socket.ts";
+import { waitMs } from "./http-words.ts";
 import { type AnswerClass, classOf } from "./push-answers.ts";
 import type { Signal } from "./signal.ts";
 import type { Pushed } from "./sync-frames.ts";
@@ -68,8 +69,9 @@ interface Flight {
 export const edgeCodeOf = ({ code, details }: TidemarkError): string =>
   typeof details["edge"] === "string" ? details["edge"] : code;
 
-/** How long the edge says to wait at least, in milliseconds. */
-export const floorOf = ({ details }: TidemarkError): number => 1000 * Number(details["retryAfter"] ?? 0);
+/** How long the edge says to wait at least, in milliseconds; an hour at most, and 0 if it says nothing that counts. */
+export const floorOf = ({ details }: Pick<TidemarkError, "details">): number =>
+  waitMs(1000 * Number(details["retryAfter"]));
 
 export class Pump {
   readonly #host: PumpHost;

@@ -11,6 +11,7 @@ import { decodeFrame, FrameType, jsonFrame, jsonOf } from "../../src/sync/frames
 import { formatOffset, retryMsOf } from "../../src/sync/http-words.ts";
 import { HttpWire } from "../../src/sync/http-wire.ts";
 import { type Linked, SyncLink } from "../../src/sync/link.ts";
+import { floorOf } from "../../src/sync/pump.ts";
 import { classOf } from "../../src/sync/push-answers.ts";
 import { Session } from "../../src/sync/session.ts";
 import type { SessionOptions } from "../../src/sync/session-options.ts";
@@ -103,6 +104,10 @@ it("Retry-After is seconds or a date, at most an hour; what is neither says noth
     "Wed, 31 Dec 2025 00:00:00 GMT",
   ];
   expect(told.map((text) => retryMsOf(text, now))).toEqual([0, 0, 0, 7_000, 500, 0, 0, HOUR, 60_000, 0]);
+  // As details of the edge's error. A wait that is no number would end at once, each time.
+  const details = [undefined, null, "", 0, 7, "7", -3, "soon", {}, Infinity, 1e9].map((retryAfter) => ({ retryAfter }));
+  const floors = details.map((each) => floorOf({ details: each as ErrorDetails }));
+  expect(floors).toEqual([0, 0, 0, 0, 7_000, 7_000, 0, 0, 0, HOUR, HOUR]);
 });
 
 describe("with Retry-After of half an hour, a link that rests because all tabs are hidden", () => {
