@@ -29,7 +29,7 @@ const INTERNAL = [
     "StoreContext",
     "KIND_OF",
     "RollingLog",
-    "ReadRecord",
+    "ReadBatch",
     "Header",
     "ChangesPlace",
     "Acked",
