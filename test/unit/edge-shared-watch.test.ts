@@ -285,3 +285,69 @@ describe("a socket whose reader ends without a word", () => {
     for (const watch of watches) watch.close();
   });
 });
+
+describe("readers whose answers end one after the other", () => {
+  const READERS = 400;
+  const ANSWER_MS = 60_000;
+  const HEARTBEAT_MS = 15_000;
+  const TRIP_MS = 100;
+
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+
+  const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+  /** When each reader learned of the first record. One whose answer is over comes again, or leaves. */
+  function readers(log: Log, count: number, firstMs: (i: number) => number, comesAgain: boolean): number[] {
+    const learned: number[] = [];
+    const slow: Ask = async (...asked) => sleep(TRIP_MS).then(() => log.ask(...asked));
+    const answer = async (ms: number): Promise<boolean> => {
+      const end = Date.now() + ms;
+      const untilMs = end + HEARTBEAT_MS;
+      const opening = { key: log.name, ask: slow, offset: 0, form: "values" as const, signal: undefined };
+      const watch = await sharedWatch({ ...opening, untilMs, heartbeatMs: HEARTBEAT_MS });
+      let isPast = false;
+      while (!isPast && Date.now() < end) isPast = await watch.past(0, Math.min(end, Date.now() + HEARTBEAT_MS));
+      watch.close();
+      if (isPast) learned.push(Date.now());
+      return isPast;
+    };
+    for (let i = 0; i < count; i++)
+      void (async () => {
+        let isPast = await answer(firstMs(i));
+        while (comesAgain && !isPast) isPast = await answer(ANSWER_MS);
+      })();
+    return learned;
+  }
+
+  it("hand the socket on seldom, and learn of a record at once", async () => {
+    const log = new Log();
+    const learned = readers(log, READERS, (i) => (ANSWER_MS * (i + 1)) / READERS, true);
+    await vi.advanceTimersByTimeAsync(2 * ANSWER_MS);
+    // At first they hand it on as they came; then it is with one that stays.
+    const before = log.wires.length;
+    await vi.advanceTimersByTimeAsync(ANSWER_MS);
+    expect(log.wires.length - before).toBeLessThan(5);
+    const [at, wires] = [Date.now(), log.wires.length];
+    log.commit("1");
+    await vi.advanceTimersByTimeAsync(TRIP_MS);
+    expect(learned.length).toBe(READERS);
+    expect(Math.max(...learned) - at).toBeLessThan(TRIP_MS);
+    expect(log.wires.length).toBe(wires);
+  });
+
+  it("a reader that stays gets the socket also when those that were woken for it leave in the same moment", async () => {
+    const log = new Log();
+    readers(log, 1, () => ANSWER_MS, false);
+    await vi.advanceTimersByTimeAsync(TRIP_MS);
+    readers(log, 3, () => ANSWER_MS - TRIP_MS, false);
+    // So that it does not look by itself in that moment.
+    await vi.advanceTimersByTimeAsync(HEARTBEAT_MS / 2);
+    const learned = readers(log, 1, () => 2 * ANSWER_MS, false);
+    await vi.advanceTimersByTimeAsync(ANSWER_MS - HEARTBEAT_MS / 2 + TRIP_MS);
+    const at = Date.now();
+    log.commit("1");
+    await vi.advanceTimersByTimeAsync(3 * TRIP_MS);
+    expect(learned.map((ms) => ms - at < 3 * TRIP_MS)).toEqual([true]);
+  });
+});

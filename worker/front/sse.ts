@@ -15,8 +15,8 @@
  * depend on those before it, its bytes.
  *
  * Records that came with a notice are the next piece. Others are asked for once the client has taken the piece before
- * them. So a client that does not read costs one answer of the object (about 1 MiB), the records of one notice and one
- * socket, all until the answer's time is over.
+ * them. So a client that does not read costs one answer of the object (about 1 MiB) and the records of one notice, both
+ * until the answer's time is over.
  */
 import { accepts, EVENTS_TYPE, notAcceptable } from "../wire/accept.ts";
 import { laterCursor, nextCursor } from "../wire/cursors.ts";

@@ -17,7 +17,7 @@ import { closeSocket } from "./sockets.ts";
 const SILENT_HEARTBEATS = 1.5;
 /** After so many readers other work gets a turn: appends, and what was sent to the first of them. */
 const TOLD_AT_ONCE = 32;
-/** How many waiting readers are woken when a socket is needed. The first opens one; others may be gone unnoticed. */
+/** How many waiting readers are woken when a socket is needed. One of them opens it; others may be gone unnoticed. */
 const WOKEN = 3;
 
 export interface SharedOpening {
@@ -150,12 +150,17 @@ class SharedSocket implements NoticeSource {
     if (all.get(this.#key) === this) all.delete(this.#key);
   }
 
-  /** If this was the owner, another one is found. */
+  /**
+   * If nobody holds the socket now, another one is found: one that stays longest. A thousand readers whose answers end
+   * one after the other would else hand it on many times a minute, and each time while nobody is told of anything.
+   */
   #release(watch: Watch): void {
-    if (this.#owner !== watch) return;
-    this.#owner = undefined;
+    if (this.#owner === watch) this.#owner = undefined;
+    // Those that were woken before may have been about to leave as well.
+    if (this.#owner !== undefined) return;
+    const waiting = [...this.#watches].sort(([, one], [, other]) => other.opening.untilMs - one.opening.untilMs);
     let woken = 0;
-    for (const other of this.#watches.keys()) if (other.nudge() && ++woken === WOKEN) return;
+    for (const [other] of waiting) if (other.nudge() && ++woken === WOKEN) return;
   }
 }
 
