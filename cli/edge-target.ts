@@ -128,7 +128,8 @@ class EdgeTarget implements LogTarget {
       const error = errorIn(reply);
       if (error.code !== "UNKNOWN_TOPIC" || !makes) throw error;
       const found = async () => (this.as === "records" ? typeOfBatch(batch, this.kernel) : TYPES[this.as]);
-      await this.#make(topic, this.contentType ?? (await found()), signal);
+      const type = this.as === "text" ? TYPES.text : (this.contentType ?? (await found()));
+      await this.#make(topic, type, signal);
       makes = false;
       return post(signal);
     };

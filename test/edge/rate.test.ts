@@ -87,6 +87,13 @@ describe("the platform's limiter", () => {
     expect(kept).toBe("0;1;2;3;4;");
   });
 
+  it("is asked for the list of streams, once for a page", async () => {
+    const { keys, env: settings } = limiter(1);
+    const list = () => handle(new Request("http://localhost/v1/stream/__ds/streams?limit=2"), settings);
+    expect([(await list()).status, (await list()).status]).toEqual([200, 429]);
+    expect(keys).toEqual(["dev/__ds/streams", "dev/__ds/streams"]);
+  });
+
   it("is asked with the log of a channel, also when the channel is opened", async () => {
     const [one, two] = [await fresh(), await fresh()];
     const { keys, env: settings } = limiter(2);

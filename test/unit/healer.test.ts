@@ -7,6 +7,9 @@ import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import type { EdgeLog } from "../../src/sync/edge-socket.ts";
 import { batchOf, ListedEdge, Synced } from "../contract/synced-fixture.ts";
 import { releaseKernel } from "../support/kernels.ts";
+// Loaded now: the product loads them when they are needed, which may take longer than the turns waited for here.
+import "../../src/sync/healing.ts";
+import "../../src/sync/renewing.ts";
 
 const kernel = await releaseKernel();
 const SLOT_BYTES = 16 * 1024;
@@ -153,13 +156,17 @@ describe("a copy that is not as the edge's log", () => {
     await device.wake();
     expect(status()!.error!.code).toBe("STORAGE_FAILED");
     expect(device.told.slice(1)).toEqual([`${TOPIC} STORAGE_FAILED: the bucket is away`]);
+    // A reason that was told is not told again.
+    device.atFetch = () => Promise.reject(rotten);
+    await device.wake();
+    expect([status()!.error!.code, device.told.length]).toEqual(["CORRUPT_RANGE", 2]);
     // What ends with its connection says nothing of the copy.
     device.atFetch = async () => {
       Object.assign(device.open.session, { edge: undefined });
       throw new TidemarkError("CLOSED", "the socket has ended");
     };
     await device.wake();
-    expect([status()!.error!.code, device.told.length]).toEqual(["STORAGE_FAILED", 2]);
+    expect([status()!.error!.code, device.told.length]).toEqual(["CORRUPT_RANGE", 2]);
     // A batch that begins before the segment does can't take its place.
     device.atFetch = async () => undefined;
     const { fetch } = device.connection();

@@ -13,8 +13,10 @@ import { parseInteger } from "../wire/durable-streams.ts";
 import { json } from "../wire/http.ts";
 import { STREAM_PREFIX } from "../wire/paths.ts";
 import { allows, callerOf } from "./auth.ts";
+import { checkRate } from "./request-limits.ts";
 
-export const LIST_PATH = `${STREAM_PREFIX}__ds/streams`;
+const LIST_NAME = "__ds/streams";
+export const LIST_PATH = `${STREAM_PREFIX}${LIST_NAME}`;
 const LIMIT_MAX = 1_000;
 /** Paths that one request looks at. A token for a few of very many streams gets pages with few or none. */
 const LOOKED_AT_MAX = 10_000;
@@ -24,16 +26,19 @@ export async function streamList(request: Request, env: Env): Promise<Response> 
   const caller = await callerOf(request, env);
   const asked = searchParams.get("limit");
   const limit = asked === null ? LIMIT_MAX : parseInteger(asked, "limit", { min: 1, max: LIMIT_MAX });
+  await checkRate(env, caller.tenant, LIST_NAME);
   const peer = subscriptionsOf(env, caller.tenant);
   const streams: string[] = [];
   let after = searchParams.get("after") ?? "";
-  for (let looked = 0; looked < LOOKED_AT_MAX; looked += LIMIT_MAX) {
-    const page = await peer.paths(after, LIMIT_MAX);
+  // Of a token for everything no path is left out.
+  const size = allows(caller, "read", "**") ? limit : LIMIT_MAX;
+  for (let looked = 0; looked < LOOKED_AT_MAX; looked += size) {
+    const page = await peer.paths(after, size);
     for (const path of page) {
       after = path;
       if (allows(caller, "read", path) && streams.push(path) === limit) return answer(streams, after);
     }
-    if (page.length < LIMIT_MAX) return answer(streams, null);
+    if (page.length < size) return answer(streams, null);
   }
   return answer(streams, after);
 }

@@ -51,7 +51,7 @@ import { H, methodNotAllowed } from "../wire/durable-streams.ts";
 import { withoutQuery } from "../wire/paths.ts";
 import { numberedOffset } from "../wire/offsets.ts";
 import type { StreamPeer, StreamTold } from "../rpc/stream-peer.ts";
-import { subscriptionsOf } from "../rpc/subscription-peer.ts";
+import { subscriptionsOf, tellRemoved } from "../rpc/subscription-peer.ts";
 import type { StreamJudge } from "../stream/batch-check.ts";
 import { Stream, type StreamHost } from "../stream/stream.ts";
 import { SubscriptionNotifier } from "./subscription-notifier.ts";
@@ -329,7 +329,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
   #leave(stream: Stream): void {
     this.#watchers.closeAll(4404, "deleted");
     this.#sockets.closeAll(4404, "deleted");
-    this.ctx.waitUntil(subscriptionsOf(this.env, this.#tenant).removed(stream.config.path, stream.config.id));
+    this.ctx.waitUntil(tellRemoved(this.env, stream.config));
   }
 
   #schedule(stream: Stream): void {

@@ -61,7 +61,7 @@ export function prometheus(
   };
   for (const [name, value] of Object.entries(counters))
     line("counter", `${snake(name)}_total`, HELP[snake(name)] ?? name, value as number);
-  line("gauge", "log_start_offset", "First offset that is still there", stream.log.logStartOffset);
+  line("gauge", "log_start_offset", "First offset that is still there", stream.start);
   line("gauge", "log_end_offset", "Offset that the next record gets", stream.tail);
   line(
     "gauge",

@@ -30,3 +30,25 @@ export function subscriptionsOf(env: Env, tenant: string | undefined): Subscript
   const stub = env.SUBSCRIPTIONS.get(env.SUBSCRIPTIONS.idFromName(name));
   return stub as SubscriptionPeer & Answering & DurableObjectStub;
 }
+
+const REMOVED_TRIES = 5;
+const REMOVED_PAUSE_MS = 1_000;
+
+/**
+ * Tells that a stream has ended. Nothing of the stream is left that could be told again later, so the call is repeated
+ * now: after 1, 2, 4 and 8 s.
+ */
+export async function tellRemoved(
+  env: Env,
+  stream: { readonly tenant: string; readonly path: string; readonly id: string },
+): Promise<void> {
+  for (let tries = 0; tries < REMOVED_TRIES; tries++) {
+    if (tries > 0) await new Promise((resolve) => setTimeout(resolve, REMOVED_PAUSE_MS * 2 ** (tries - 1)));
+    try {
+      // A stub that has failed once may go on failing.
+      return await subscriptionsOf(env, stream.tenant).removed(stream.path, stream.id);
+    } catch {
+      // The object is being reset, or has too much to do.
+    }
+  }
+}

@@ -30,7 +30,7 @@ export interface HealerHost {
   readonly kernel: Kernel;
   readonly volume: { readonly store: SegmentStore };
   readonly healed: (topic: string, segment: Range) => void;
-  /** A copy that may hold deleted records can't be made anew: for this reason, which is another than before. */
+  /** A copy that may hold deleted records can't be made anew: for this reason, which is a new one. */
   readonly stale: (topic: string, failure: Failure) => void;
   /** A work has ended. */
   readonly changed: () => void;
@@ -51,6 +51,8 @@ interface Tries {
   pauseMs: number;
   /** Why the newest try to make the copy anew has failed; undefined while it waits for own records. */
   failure?: Failure | undefined;
+  /** Codes of failures that all tabs were told of, while the copy needs to be made anew. */
+  readonly told: Set<string>;
   /** Calls off the next try. */
   wake?: (() => void) | undefined;
 }
@@ -106,7 +108,7 @@ export class Healer {
     const tries = this.#tries.get(topic);
     if (tries?.storage === storage) return tries;
     tries?.wake?.();
-    const made = { storage, wrong: "", isUnderWay: false, pauseMs: PAUSE_MS };
+    const made = { storage, wrong: "", isUnderWay: false, pauseMs: PAUSE_MS, told: new Set<string>() };
     this.#tries.set(topic, made);
     return made;
   }
@@ -141,12 +143,18 @@ export class Healer {
       return true;
     };
     const renews = async (): Promise<boolean> => {
-      if (replica.note.stale === undefined) return true;
+      if (replica.note.stale === undefined) {
+        tries.failure = undefined;
+        tries.told.clear();
+        return true;
+      }
       const { renew } = await import("../../sync/renewing.ts");
       const isDone = await renew({ kernel, store, storage, source });
       tries.failure = undefined;
-      if (isDone) log.renewed();
-      return isDone;
+      if (!isDone) return false;
+      tries.told.clear();
+      log.renewed();
+      return true;
     };
     const failed = (thrown: unknown): false => {
       // What ends with its connection is tried again on the next one.
@@ -160,9 +168,10 @@ export class Healer {
 
   #failed(topic: string, tries: Tries, error: TidemarkError): void {
     const { code, message } = error.toWire();
-    const isKnown = tries.failure?.code === code;
     tries.failure = { code, message, at: this.#host.now() };
-    if (!isKnown) this.#host.stale(topic, tries.failure);
+    if (tries.told.has(code)) return;
+    tries.told.add(code);
+    this.#host.stale(topic, tries.failure);
   }
 
   /** Nothing more is tried for this topic; without one, for any. */
