@@ -1,6 +1,5 @@
-/** The end of a stream is told to the tenant's subscriptions again when that fails (worker/rpc/subscription-peer.ts). */
+/** A stream's end is told to the tenant's subscriptions again when that fails (worker/rpc/subscription-peer.ts). */
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import type { Env } from "../../worker/env.ts";
 import { tellRemoved } from "../../worker/rpc/subscription-peer.ts";
 
 beforeEach(() => void vi.useFakeTimers());
@@ -21,7 +20,7 @@ function subscriptions(failures: number) {
       },
     };
   };
-  return { calls, env: { SUBSCRIPTIONS: { get, idFromName: (name: string) => name } } as unknown as Env };
+  return { calls, env: { SUBSCRIPTIONS: { get, idFromName: (name: string) => name } } as never };
 }
 
 it.each([

@@ -336,7 +336,7 @@ describe("readers whose answers end one after the other", () => {
     expect(log.wires.length).toBe(wires);
   });
 
-  it("a reader that stays gets the socket also when those that were woken for it leave in the same moment", async () => {
+  it("a reader that stays gets the socket also when those that were woken for it leave at once", async () => {
     const log = new Log();
     readers(log, 1, () => ANSWER_MS, false);
     await vi.advanceTimersByTimeAsync(TRIP_MS);
