@@ -33,7 +33,7 @@ export async function joinOutbox(
   who: { readonly owner: string; readonly mayWrite: boolean },
 ): Promise<JoinAnswer> {
   const { outboxes, pushes, nowMs } = books;
-  const { agreedTo, disagrees } = await compare(stream, join.samples);
+  const compared = await compare(stream, join.samples);
   const { config, log } = stream;
   // Otherwise the outbox belongs to another log of this name, and nothing of it is recorded here.
   const isSame = join.stream === null || join.stream === config.id;
@@ -45,8 +45,9 @@ export async function joinOutbox(
   const seen = Math.max(join.end, join.passed);
   const { forgottenAt, lives } = outboxes;
   const { tail: logEndOffset, start: logStartOffset } = stream;
+  const agreedTo = isSame ? agreedBelow(compared.agreedTo, outboxes, join, verdict) : compared.agreedTo;
   const wentBack =
-    disagrees || logEndOffset < seen || (isSame && join.life !== null && lives.wentBack(join.life, seen));
+    compared.disagrees || logEndOffset < seen || (isSame && join.life !== null && lives.wentBack(join.life, seen));
   const joined: Joined = {
     stream: config.id,
     owner: who.owner,
@@ -79,6 +80,20 @@ export async function joinOutbox(
   return { refusal, joined };
 }
 
+/**
+ * The offset below which the log holds what the device has. Samples alone do not show it: what others have offered
+ * again may stand where it stood before, and below it something else.
+ */
+function agreedBelow(sampled: number, { lives }: Outboxes, { life }: OutboxJoin, verdict: JoinVerdict): number {
+  if (life === null) return sampled;
+  const agreed = Math.min(sampled, lives.partsAt(life));
+  if (lives.has(life)) return agreed;
+  // The life is lost, and perhaps others before it. What the outbox had pushed when it was not stands here.
+  const { entry, refusal } = verdict;
+  if (!entry || refusal) return 0;
+  return Math.min(agreed, entry.lastOffset < 0 ? entry.since : entry.lastOffset + 1);
+}
+
 /** Applies the join to the registry. */
 function takeDown(
   outboxes: Outboxes,
@@ -95,14 +110,14 @@ function takeDown(
   }
 }
 
-/** Compares the samples with the log's own batches. */
+/** Compares the samples with the log's own batches. Above one that is another batch none shows that both agree. */
 async function compare(stream: Stream, samples: readonly Sample[]): Promise<Compared> {
   let agreedTo = 0;
   let disagrees = false;
-  for (const sample of samples) {
+  for (const sample of [...samples].sort(([a], [b]) => a - b)) {
     const is = await judge(stream, sample);
-    if (typeof is === "number") agreedTo = Math.max(agreedTo, is);
     disagrees ||= is === "other";
+    if (typeof is === "number" && !disagrees) agreedTo = is;
   }
   return { agreedTo, disagrees };
 }

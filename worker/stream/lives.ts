@@ -97,6 +97,22 @@ export class Lives {
     this.#dropped += all.length - this.#all.length;
   }
 
+  has(life: string): boolean {
+    return this.#all.some((each) => each.life === life);
+  }
+
+  /**
+   * The offset at which the log and what a device last received in `life` part at the latest. A batch that is the same
+   * in both above it came there again. Infinity: the lives do not part them.
+   */
+  partsAt(life: string): number {
+    const at = this.#all.findIndex((each) => each.life === life);
+    // Of a life that is not here those with its epoch, and later ones, know nothing.
+    const epoch = epochOf(life);
+    const next = at >= 0 ? this.#all[at + 1] : this.#all.find((each) => epochOf(each.life) >= epoch);
+    return next?.start ?? Infinity;
+  }
+
   /** True if a device that received everything below `end`, last in `life`, has seen more than the log has. */
   wentBack(life: string, end: number): boolean {
     const at = this.#all.findIndex((each) => each.life === life);

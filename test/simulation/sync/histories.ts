@@ -2,6 +2,8 @@
  * Short histories of sync that are written down: those that once failed, and those that show what the drawn ones
  * (world.ts) meet too seldom. Each must pass, and fails with the planted bugs that name it (rule-mutants.ts).
  */
+import type { SessionState } from "../../../src/sync/session-state.ts";
+import type { Device } from "./device.ts";
 import { HARD_CASES, HARD_SEEDS } from "./hard-cases.ts";
 import { LET_GO } from "./let-go.ts";
 import { ROUND_TRIPS } from "./round-trips.ts";
@@ -311,6 +313,55 @@ async function asideWithoutPower(stage: Stage): Promise<void> {
   await stage.end();
 }
 
+/**
+ * The edge is put back, and somebody writes where a device's record stood. Another device offers again what stood
+ * behind it, which stands where it stood before then. The first device's record is offered, too, when that one comes.
+ * In every other history the edge has lost lives of its log.
+ */
+async function offerBehindOthers(stage: Stage): Promise<void> {
+  const { edge, time } = stage;
+  await time.until(edge.make());
+  const [device, other] = [stage.device(), stage.device()];
+  for (const each of [device, other]) await stage.write(each);
+  for (const each of [device, other]) await stage.level(each);
+  const backup = (await time.until(edge.backup()))!;
+  const lives = stage.seed % 2 === 0 ? 2 : 0;
+  await otherLives(stage, lives);
+  await stage.write(device);
+  for (const each of [device, other]) await stage.level(each);
+  for (let i = 0; i < OTHERS; i++) {
+    await stage.write(other);
+    await stage.level(other);
+  }
+  await stage.level(device);
+  device.crash("process");
+  await time.until(edge.putBack(backup));
+  for (let i = 0; i <= lives; i++) await time.until(edge.append(stage.record()));
+  await offered(stage, other);
+  await stage.level(other);
+  await otherLives(stage, lives);
+  device.open();
+  await offered(stage, device);
+  await stage.end();
+}
+
+/** The edge's object starts anew so often, and somebody writes then. */
+async function otherLives(stage: Stage, lives: number): Promise<void> {
+  for (let i = 0; i < lives; i++) {
+    stage.edge.reset(false);
+    await stage.time.until(stage.edge.append(stage.record()));
+  }
+}
+
+/** A device that an edge has stopped which went back offers again what is lost. */
+async function offered(stage: Stage, device: Device): Promise<void> {
+  const at = (): SessionState | undefined => device.opening?.session?.state;
+  await stage.until("it does not stop", () => at()?.at === "stopped");
+  const state = at();
+  const agreedTo = state?.at === "stopped" ? Number(state.details["agreedTo"]) : 0;
+  await stage.time.until(device.opening!.offerAgain(agreedTo));
+}
+
 /** The edge is full at the first join of its log. Others append before the next join, and then its object wakes. */
 async function firstLifeUnwritten(stage: Stage): Promise<void> {
   const { edge, time } = stage;
@@ -365,6 +416,7 @@ export const HISTORIES: Readonly<Record<string, History>> = {
   "a seal between pushes": sealBetweenPushes,
   "two answers at once, and a late one": asideTwice,
   "an offer to a log that was made anew": offerAnew,
+  "an offer behind those of others": offerBehindOthers,
   "away for longer than tombstones live": longAway,
   "set aside, and the power goes": asideWithoutPower,
   "a first life that is not written": firstLifeUnwritten,

@@ -90,7 +90,7 @@ export class Person {
   }
 
   /**
-   * As the product does it (src/browser/sync/tide-sync.ts): it may have been answered by another one meanwhile, or be
+   * As the product does it (src/browser/sync/answers.ts): it may have been answered by another one meanwhile, or be
    * blocked by something else. If the topic was left, its session has ended, and hears of it all the same.
    */
   #goOn(opening: TopicLife, session: Session, block: Block, again: readonly Range[] = []): void {

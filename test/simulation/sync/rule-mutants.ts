@@ -167,6 +167,23 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     history: "a gap, and the process ends",
   },
   {
+    name: "a batch that stands where it stood shows that all below it does",
+    file: "worker/stream/join.ts",
+    find: "isSame ? agreedBelow(compared.agreedTo, outboxes, join, verdict) : compared.agreedTo;",
+    replace: "compared.agreedTo; void agreedBelow;",
+    found: /^lost/,
+    history: "an offer behind those of others",
+    isQuick: true,
+  },
+  {
+    name: "an edge that has lost lives takes a batch that stands where it stood for what it was",
+    file: "worker/stream/join.ts",
+    find: "if (lives.has(life)) return agreed;",
+    replace: "if (lives.has(life) || verdict) return agreed;",
+    found: /^lost/,
+    history: "an offer behind those of others",
+  },
+  {
     name: "readers are told of a gap that the copy has not reached",
     file: "src/sync/topic-cut.ts",
     find: "storage.replica?.gapsTo(highWatermark) ?? [];",
