@@ -1,7 +1,15 @@
 /** The entry `tidemark`: the parts that run on any host. The browser's entry is `tidemark/browser`. */
 export { type ErrorCode, type ErrorDetails, type ErrorKind, TidemarkError, type WireError } from "./errors.ts";
 export { type KernelSource, loadKernel } from "./kernel/load.ts";
-export type { EncodeRequest, Kernel, RecordColumns, ScanRequest, ScanResult, Status } from "./kernel/types.ts";
+export type {
+  EncodeRequest,
+  EncodingKernel,
+  Kernel,
+  RecordColumns,
+  ScanRequest,
+  ScanResult,
+  Status,
+} from "./kernel/types.ts";
 export { BatchBuilder, type BatchLimits, type BatchOwner, type BuilderRecord } from "./record/batch-builder.ts";
 export { compressBatch } from "./record/codec.ts";
 export { type BatchHeader, readHeader, stampBaseOffset, stampLeaderEpoch } from "./record/format.ts";

@@ -281,7 +281,8 @@ export interface Topic<V = unknown, I = RecordInput<V>, R = TopicRecord<V>> {
   append(record: I, options?: AppendOptions): Promise<Ack>;
   /**
    * Appends all records or none, with one ack, whose offset is the last record's (`baseOffset` is the first one's). The
-   * records must fit one batch. Calls that wait because five batches are unanswered share one.
+   * records must fit one batch. Calls of one turn, and calls that wait because five batches are unanswered, share
+   * batches of up to twice `batchBytes`.
    */
   appendBatch(records: readonly I[], options?: AppendOptions): Promise<BatchAck>;
   /** Appends a whole (async) iterable with back-pressure; resolves when all is acked. */

@@ -237,15 +237,13 @@ export class Producer {
   }
 
   /**
-   * The waiting batch that one more call's records join, if its ack level and condition allow it. Calls of appendBatch
-   * join only a batch that can't be sent yet because enough others are in flight or before it: larger batches need
-   * fewer flushes.
+   * The waiting batch that one more call's records join, if its ack level and condition allow it: one that is not sent
+   * before this turn ends, or can't be sent because enough others are in flight. Calls that share a batch share its
+   * message, write, flush and ack.
    */
   #gathering(acks: Acks, whole: boolean, bytes: number): Draft | undefined {
     const last = this.#waiting.at(-1);
     if (!last || last.alone || last.whole !== whole || last.acks !== acks) return undefined;
-    const before = this.#inFlight.length + this.#again.length + this.#waiting.length;
-    if (whole && before < IN_FLIGHT_BATCHES_MAX) return undefined;
     return last.bytes + bytes <= this.#options.batchBytes * (whole ? GATHERED_MAX : 1) ? last : undefined;
   }
 

@@ -52,10 +52,13 @@ export function readBatches<V>(
   const ended = new AbortController();
   const fetchOptions: FetchOptions = { maxBytes, isolation, wait: follow, signal: ended.signal };
   const to = options.to ?? (follow ? Infinity : source.resolve("latest", isolation));
-  const range = Promise.all([source.resolve(options.from ?? "earliest", isolation), to]);
+  const { from = "earliest" } = options;
+  const range = Promise.all([source.resolve(from, isolation), to]);
   // A failure is reported by the first next(). Until then it must not count as unhandled.
   range.catch(() => undefined);
-  return new BatchReading(fetchAll(source, kernel, serializer, range, fetchOptions), ended, { follow, signal });
+  // A seek takes one round trip: its first piece is asked for before it is known whether the log has that offset.
+  const first = typeof from === "number" && from < (to as number) && from;
+  return new BatchReading(fetchAll(source, kernel, serializer, range, first, fetchOptions), ended, { follow, signal });
 }
 
 async function* fetchAll<V>(
@@ -63,6 +66,7 @@ async function* fetchAll<V>(
   kernel: Kernel | Promise<Kernel>,
   serializer: Deserializer<V>,
   range: Promise<readonly [number, number]>,
+  first: number | false,
   options: FetchOptions,
 ): AsyncGenerator<AnyBatch<V>, void> {
   const fetch = (from: number): Promise<Fetched> => {
@@ -71,9 +75,9 @@ async function* fetchAll<V>(
     fetched.catch(() => undefined);
     return fetched;
   };
+  let ahead = first === false ? undefined : fetch(first);
   const [from, to] = await range;
   let offset = from;
-  let ahead: Promise<Fetched> | undefined;
   while (offset < to) {
     const fetched = await (ahead ?? fetch(offset));
     if (fetched.bytes.length === 0 && fetched.nextOffset <= offset) return;

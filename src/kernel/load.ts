@@ -3,8 +3,8 @@
  * nothing else), raw bytes, a response, or an address to fetch. The kernel imports nothing.
  */
 import { TidemarkError } from "../errors.ts";
-import type { Kernel } from "./types.ts";
-import { instantiateKernel } from "./wasm-kernel.ts";
+import { WasmEncodingKernel } from "./encoding-kernel.ts";
+import type { EncodingKernel } from "./types.ts";
 
 export type KernelSource = WebAssembly.Module | BufferSource | Response | URL | string;
 
@@ -32,5 +32,5 @@ export async function compileKernel(source: KernelSource | Promise<Response>): P
   return WebAssembly.compile(bytes as BufferSource);
 }
 
-export const loadKernel = async (source: KernelSource): Promise<Kernel> =>
-  instantiateKernel(await compileKernel(source));
+export const loadKernel = async (source: KernelSource): Promise<EncodingKernel> =>
+  new WasmEncodingKernel(await WebAssembly.instantiate(await compileKernel(source)));

@@ -2,6 +2,7 @@
  * The kernel with three more calls, for servers: it packs the values of many batches at once, makes a batch of a JSON
  * array's elements, and says whether bytes are JSON. This class has views of its own over the same memory.
  */
+import { WasmEncodingKernel } from "./encoding-kernel.ts";
 import { compileKernel, type KernelSource } from "./load.ts";
 import {
   type ElementsRequest,
@@ -12,7 +13,6 @@ import {
   type PackRequest,
   type PackResult,
 } from "./types.ts";
-import { WasmKernel } from "./wasm-kernel.ts";
 
 type Pack = (size: number, expectedOffset: number, from: number, to: number, mark: number, together: number) => number;
 type EncodeElements = (
@@ -25,7 +25,7 @@ type EncodeElements = (
 
 const NOTHING = new Uint8Array(0);
 
-class WasmPackingKernel extends WasmKernel implements PackingKernel {
+class WasmPackingKernel extends WasmEncodingKernel implements PackingKernel {
   readonly #pack: Pack;
   readonly #encodeElements: EncodeElements;
   readonly #isJson: (size: number) => number;

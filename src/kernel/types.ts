@@ -93,8 +93,6 @@ export interface EncodeRequest {
   readonly producerId: number;
   readonly producerEpoch: number;
   readonly baseSequence: number;
-  /** Memory for the batch. It is used where the batch fits. */
-  readonly into?: ArrayBuffer | undefined;
 }
 
 export interface ScanRequest {
@@ -158,8 +156,6 @@ export interface Kernel {
   readonly build: string;
   /** CRC-32C of `bytes`, continuing from `seed` (the CRC of what came before; 0 at the start). Unsigned. Any length. */
   crc32c(bytes: Uint8Array, seed?: number): number;
-  /** A whole record batch with base offset 0 and leader epoch -1 (both are stamped by the leader). */
-  encodeBatch(request: EncodeRequest): { readonly status: Status; readonly bytes: Uint8Array };
   /** Checks one batch that fills `bytes` exactly: header, limits, CRC and, if not compressed, every record. */
   validateBatch(bytes: Uint8Array): Status;
   /** Columns of one uncompressed batch that fills `bytes` exactly. Checks the CRC if asked. */
@@ -186,6 +182,15 @@ export interface Kernel {
    * anew. With no record kept, `bytes` is the empty batch of 61 bytes.
    */
   filterBatch(bytes: Uint8Array, keep: Uint8Array): { readonly status: Status; readonly bytes: Uint8Array };
+}
+
+/**
+ * Makes batches of columns in addition. It is apart from `Kernel` because a tab writes its batches itself
+ * (src/record/batch-builder.ts), and the size of a tab's code is bounded.
+ */
+export interface EncodingKernel extends Kernel {
+  /** A whole record batch with base offset 0 and leader epoch -1 (both are stamped by the leader). */
+  encodeBatch(request: EncodeRequest): { readonly status: Status; readonly bytes: Uint8Array };
 }
 
 export interface PackRequest {
@@ -239,7 +244,7 @@ export interface ElementsResult {
  * What a server of plain values needs in addition. It is apart from `Kernel` because no tab needs it, and the size of a
  * tab's code is bounded.
  */
-export interface PackingKernel extends Kernel {
+export interface PackingKernel extends EncodingKernel {
   /**
    * Checks whole batches as `decodeBatch` does, CRC included, and writes the values of the wanted records to the start
    * of `into`. Null values and values in control batches are skipped. At most KERNEL_BATCH_BYTES_MAX bytes are read.

@@ -12,7 +12,6 @@ import {
   OFFSET_ENTRY_BYTES,
   Status,
   TIME_ENTRY_BYTES,
-  type EncodeRequest,
   type Kernel,
   type RecordColumns,
   type ScanRequest,
@@ -26,14 +25,6 @@ interface Exports {
   validate(size: number): number;
   decode(size: number, checkCrc: number): number;
   decodeRecords(size: number, count: number, baseTimestamp: number, lastOffsetDelta: number, dense: number): number;
-  encode(
-    blobSize: number,
-    count: number,
-    attributes: number,
-    producerId: number,
-    producerEpoch: number,
-    baseSequence: number,
-  ): number;
   filter(size: number, keepBytes: number): number;
   scan(
     size: number,
@@ -65,7 +56,7 @@ const NOTHING = new Uint8Array(0);
 const NO_COLUMNS: RecordColumns = { count: 0, ints: new Int32Array(0), timestamps: new Float64Array(0) };
 
 /** True if these numbers reach an i32 parameter unchanged. Others can't belong to a valid batch. */
-const areInts = (...values: readonly number[]): boolean => values.every((value) => (value | 0) === value);
+export const areInts = (...values: readonly number[]): boolean => values.every((value) => (value | 0) === value);
 
 export class WasmKernel implements Kernel {
   readonly build: string;
@@ -118,28 +109,6 @@ export class WasmKernel implements Kernel {
       crc = this.#exports.crc32c(this.#inAt, chunk.length, crc);
     }
     return crc >>> 0;
-  }
-
-  encodeBatch(request: EncodeRequest): { status: Status; bytes: Uint8Array } {
-    const { blob, lengths, timestamps, count, attributes, producerId, producerEpoch, baseSequence, into } = request;
-    if (blob.length > KERNEL_BATCH_BYTES_MAX || count > KERNEL_BATCH_RECORDS_MAX)
-      return { status: Status.TOO_LARGE, bytes: NOTHING };
-    if (
-      !areInts(count, attributes, producerEpoch, baseSequence) ||
-      lengths.length < count * 3 ||
-      timestamps.length < count
-    ) {
-      return { status: Status.BAD_ARGUMENT, bytes: NOTHING };
-    }
-    this.#in.set(blob);
-    if (count > 0) {
-      this.#rows.set(lengths.subarray(0, count * 3));
-      this.#stamps.set(timestamps.subarray(0, count));
-    }
-    return this.#bytes(
-      this.#exports.encode(blob.length, count, attributes, producerId, producerEpoch, baseSequence),
-      into,
-    );
   }
 
   validateBatch(bytes: Uint8Array): Status {
@@ -241,16 +210,9 @@ export class WasmKernel implements Kernel {
     const kept = keep.subarray(0, this.#keep.length);
     this.#in.set(bytes);
     this.#keep.set(kept);
-    return this.#bytes(this.#exports.filter(bytes.length, kept.length));
-  }
-
-  /** Reads an export's result: the number of bytes in OUT, or -status. */
-  #bytes(result: number, into?: ArrayBuffer): { status: Status; bytes: Uint8Array } {
+    const result = this.#exports.filter(bytes.length, kept.length);
     if (result < 0) return { status: -result as Status, bytes: NOTHING };
-    if (!into || into.byteLength < result) return { status: Status.OK, bytes: this.#out.slice(0, result) };
-    const bytes = new Uint8Array(into, 0, result);
-    bytes.set(this.#out.subarray(0, result));
-    return { status: Status.OK, bytes };
+    return { status: Status.OK, bytes: this.#out.slice(0, result) };
   }
 
   #columns(result: number): { status: Status; columns: RecordColumns } {

@@ -1,5 +1,5 @@
 /** The chunk store as a host of the LogStore contract, over any SQLite database. */
-import type { Kernel } from "../../src/kernel/types.ts";
+import type { EncodingKernel } from "../../src/kernel/types.ts";
 import { readHeader } from "../../src/record/format.ts";
 import { ChunkLog } from "../../worker/store/chunk-log.ts";
 import { bytesOf } from "../../worker/store/chunk-tables.ts";
@@ -9,7 +9,7 @@ import type { LogStoreHost, OpenLog } from "./log-store-contract.ts";
 let clock = 1_000_000;
 
 /** `newSql` must return an empty database each time. */
-export function chunkHost(kernel: Kernel, newSql: () => Promise<Sql>): LogStoreHost {
+export function chunkHost(kernel: EncodingKernel, newSql: () => Promise<Sql>): LogStoreHost {
   function opened(sql: Sql): OpenLog {
     const log = new ChunkLog({ sql, kernel, now: () => clock++, name: "a", segmentBytes: 40_000 });
     return {

@@ -39,7 +39,7 @@ export const records = fc.record({
   timestamp: timestamps,
 });
 
-const owners = fc.record({
+export const owners = fc.record({
   attributes: fc.constantFrom(0, 0, 0, 0x10, 0x20, 0x30, 0x40),
   producerId: fc.oneof(fc.constant(-1), fc.maxSafeNat()),
   producerEpoch: fc.integer({ min: -1, max: 32767 }),
@@ -55,6 +55,14 @@ const anyNumber = fc.oneof(
   fc.integer({ min: -3, max: 9 }),
   fc.constantFrom(NaN, Infinity, 0.5, 2 ** 53, 2 ** 31, 2 ** 32),
 );
+
+/** Owners of batches, most of which no batch can have. */
+export const wildOwners = fc.record({
+  attributes: fc.oneof(fc.constant(0), fc.integer({ min: -2, max: 300 }), anyNumber),
+  producerId: fc.oneof(fc.constant(-1), anyNumber),
+  producerEpoch: fc.oneof(fc.constant(0), fc.constantFrom(32_767, 32_768, -32_769), anyNumber),
+  baseSequence: fc.oneof(fc.constant(0), fc.constantFrom(2 ** 31 - 1), anyNumber),
+});
 
 /** Requests that no builder would make. */
 export const wildRequests: fc.Arbitrary<EncodeRequest> = fc.record({

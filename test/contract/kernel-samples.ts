@@ -3,13 +3,13 @@
  * the kernel and the reference kernel, and it can also write wrong batches. `craft` gives any header field any value
  * and then sets the right CRC, so that a case reaches the check that it is about.
  */
-import type { EncodeRequest, Kernel, ScanRequest } from "../../src/kernel/types.ts";
+import type { EncodeRequest, EncodingKernel, ScanRequest } from "../../src/kernel/types.ts";
 import { INDEX_STATE_EMPTY } from "../../src/kernel/types.ts";
 
 /** One promise of the kernel. Every build of it runs each case. */
 export interface KernelCase {
   readonly name: string;
-  run(kernel: Kernel): void;
+  run(kernel: EncodingKernel): void;
 }
 
 export const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);

@@ -1,11 +1,11 @@
 /** Cases of the kernel contract that involve many batches or an index: the scan, and the search for an entry. */
-import { INDEX_STATE_EMPTY, KERNEL_BATCH_BYTES_MAX, Status, type Kernel } from "../../src/kernel/types.ts";
+import { INDEX_STATE_EMPTY, KERNEL_BATCH_BYTES_MAX, Status, type EncodingKernel } from "../../src/kernel/types.ts";
 import { stampBaseOffset, stampLeaderEpoch } from "../../src/record/format.ts";
 import { check, equal } from "./check.ts";
 import { concat, craft, requestOf, scanRequest, type KernelCase } from "./kernel-samples.ts";
 
 /** Batches of one record of `size` bytes each, in order from offset 0. */
-function chain(kernel: Kernel, timestamps: readonly number[], size = 100, epoch = 0): Uint8Array[] {
+function chain(kernel: EncodingKernel, timestamps: readonly number[], size = 100, epoch = 0): Uint8Array[] {
   return timestamps.map((timestamp, offset) => {
     const { bytes } = kernel.encodeBatch(requestOf([{ value: new Uint8Array(size), timestamp }]));
     stampBaseOffset(bytes, offset);

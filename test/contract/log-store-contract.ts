@@ -3,7 +3,7 @@
  * these cases too), and the chunk store in a Durable Object. Cases are plain functions, so that a host can run them
  * where its storage is: in Node, in a browser's worker, in workerd.
  */
-import type { Kernel } from "../../src/kernel/types.ts";
+import type { EncodingKernel } from "../../src/kernel/types.ts";
 import { readHeader, stampBaseOffset } from "../../src/record/format.ts";
 import type { LogStore } from "../../src/store/log-store.ts";
 import { check, equal, fails } from "./check.ts";
@@ -18,7 +18,7 @@ export interface OpenLog {
 }
 
 export interface LogStoreHost {
-  readonly kernel: Kernel;
+  readonly kernel: EncodingKernel;
   open(): Promise<OpenLog>;
 }
 
@@ -28,7 +28,13 @@ export interface LogStoreCase {
 }
 
 /** A batch of `count` records with values of `size` bytes, whose timestamps rise by one from `timestamp`. */
-export function makeBatch(kernel: Kernel, baseOffset: number, count: number, size = 100, timestamp = 1000): Uint8Array {
+export function makeBatch(
+  kernel: EncodingKernel,
+  baseOffset: number,
+  count: number,
+  size = 100,
+  timestamp = 1000,
+): Uint8Array {
   const lengths = new Int32Array(count * 3);
   const timestamps = new Float64Array(count);
   for (let i = 0; i < count; i++) {
@@ -53,7 +59,7 @@ export function makeBatch(kernel: Kernel, baseOffset: number, count: number, siz
 
 /** Appends `batches` batches of `count` records, one in each call. Returns their bytes as stored. */
 export async function fill(
-  kernel: Kernel,
+  kernel: EncodingKernel,
   log: LogStore,
   batches: number,
   count = 10,

@@ -2,7 +2,7 @@
  * What every segmented store must do over any volume. Cases are plain functions, so that a host can run them where its
  * storage is: in Node (test/unit/store.test.ts) or in a browser's worker (test/browser).
  */
-import type { Kernel } from "../../src/kernel/types.ts";
+import type { EncodingKernel } from "../../src/kernel/types.ts";
 import { readHeader } from "../../src/record/format.ts";
 import { readExactly, type Volume } from "../../src/store/volume.ts";
 import { segmentBody, indexesOf } from "../../src/store/inspect.ts";
@@ -22,7 +22,7 @@ import {
 export { makeBatch };
 
 export interface StoreHost {
-  readonly kernel: Kernel;
+  readonly kernel: EncodingKernel;
   /** A new, empty volume. */
   newVolume(slotBytes: number): Promise<Volume>;
   /** Opens the same storage again, after volume.close(). */

@@ -3,7 +3,7 @@
  * refused and the extreme ones of the kernel's contract.
  */
 import { gzipSync } from "node:zlib";
-import type { EncodeRequest, Kernel } from "../../src/kernel/types.ts";
+import type { EncodeRequest, EncodingKernel } from "../../src/kernel/types.ts";
 import {
   ATTRIBUTES_AT,
   BATCH_HEADER_BYTES,
@@ -93,11 +93,11 @@ export function gzipped(batch: Uint8Array, level = 6): Uint8Array {
   return resealed(bytes);
 }
 
-export function goodBatches(kernel: Kernel): Uint8Array[] {
+export function goodBatches(kernel: EncodingKernel): Uint8Array[] {
   return SHAPES.map(([list, rest]) => kernel.encodeBatch(requestOf(list, rest)).bytes);
 }
 
-export function seedBatches(kernel: Kernel): Uint8Array[] {
+export function seedBatches(kernel: EncodingKernel): Uint8Array[] {
   const good = goodBatches(kernel);
   const later = good.map((batch, i) => {
     const moved = batch.slice();

@@ -3,7 +3,7 @@
  * segments, producers' snapshots, marks. After the damage the checksums can be made right again from the inside out, so
  * that the checks behind a checksum are reached: sections ─▶ footer ─▶ catalog, mark, role.
  */
-import type { Kernel } from "../../src/kernel/types.ts";
+import type { EncodingKernel } from "../../src/kernel/types.ts";
 import { Log } from "../../src/log/log.ts";
 import { stampBaseOffset } from "../../src/record/format.ts";
 import { FOOTER_BYTES } from "../../src/store/footer.ts";
@@ -37,7 +37,7 @@ export interface Image {
 }
 
 export function encodeCatalog(
-  kernel: Kernel,
+  kernel: EncodingKernel,
   payload: string | Uint8Array,
   generation: bigint,
   version = 2,
@@ -64,7 +64,7 @@ export function decodeCatalog(slot: Uint8Array): PackedCatalog {
 /**
  * Makes the checksums of a sealed segment's sections and footer right again, and the catalog's entry of the segment.
  */
-export function resealSections(kernel: Kernel, slot: Uint8Array, segment: unknown[]): void {
+export function resealSections(kernel: EncodingKernel, slot: Uint8Array, segment: unknown[]): void {
   const [, , , , , , bytes, , , , , , offsetBytes, timeBytes, producersBytes] = segment as number[];
   const from = BODY_AT + bytes!;
   const length = offsetBytes! + timeBytes! + producersBytes!;
@@ -77,7 +77,7 @@ export function resealSections(kernel: Kernel, slot: Uint8Array, segment: unknow
 }
 
 /** Makes the checksums of a slot's role and marks right again. */
-export function resealHeaderPage(kernel: Kernel, slot: Uint8Array): void {
+export function resealHeaderPage(kernel: EncodingKernel, slot: Uint8Array): void {
   const view = new DataView(slot.buffer, slot.byteOffset);
   const name = slot.subarray(32, 56 + Math.min(view.getUint32(24), 4096 - 56));
   view.setUint32(28, kernel.crc32c(name, kernel.crc32c(slot.subarray(0, 28))));
@@ -85,13 +85,13 @@ export function resealHeaderPage(kernel: Kernel, slot: Uint8Array): void {
 }
 
 /** Makes the checksum at the end of a producers' snapshot right again. */
-export function resealProducers(kernel: Kernel, snapshot: Uint8Array): void {
+export function resealProducers(kernel: EncodingKernel, snapshot: Uint8Array): void {
   if (snapshot.length < 4) return;
   const end = snapshot.length - 4;
   new DataView(snapshot.buffer, snapshot.byteOffset).setUint32(end, kernel.crc32c(snapshot.subarray(0, end)));
 }
 
-function batchOf(kernel: Kernel, i: number, producer: boolean): Uint8Array {
+function batchOf(kernel: EncodingKernel, i: number, producer: boolean): Uint8Array {
   const records = Array.from({ length: 1 + (i % 4) }, (_, at) => ({
     key: utf8(`k${(i + at) % 5}`),
     value: i % 7 === 3 ? null : new Uint8Array(60 + (i % 50)).fill(i),
@@ -122,7 +122,7 @@ async function copyOf(volume: MemoryVolume): Promise<Uint8Array[]> {
 }
 
 /** `clean`: the log was closed. Otherwise the volume is as a killed process leaves it. */
-export async function makeImage(kernel: Kernel, clean: boolean): Promise<Image> {
+export async function makeImage(kernel: EncodingKernel, clean: boolean): Promise<Image> {
   const volume = new MemoryVolume({ slotBytes: SLOT_BYTES });
   const store = await SegmentStore.open({ volume, kernel, now: CLOCK.now });
   const plain = await Log.open({ store: await store.log("plain-0"), kernel, clock: CLOCK });

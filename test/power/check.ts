@@ -7,7 +7,7 @@
  * CORRUPT_CATALOG. Only a tide whose catalog files have both lost their names may be empty without a report.
  */
 import { TidemarkError } from "../../src/errors.ts";
-import type { Kernel } from "../../src/kernel/types.ts";
+import type { EncodingKernel } from "../../src/kernel/types.ts";
 import { Log } from "../../src/log/log.ts";
 import { readHeader } from "../../src/record/format.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
@@ -51,7 +51,7 @@ async function bytesOf(volume: MemoryVolume): Promise<Uint8Array[]> {
   return images;
 }
 
-async function openLogs(kernel: Kernel, volume: MemoryVolume): Promise<{ store: SegmentStore; logs: Log[] }> {
+async function openLogs(kernel: EncodingKernel, volume: MemoryVolume): Promise<{ store: SegmentStore; logs: Log[] }> {
   const store = await SegmentStore.open({ volume, kernel, ...clock });
   const logs: Log[] = [];
   for (const name of store.names()) logs.push(await Log.open({ store: await store.log(name), kernel, clock }));
@@ -100,7 +100,7 @@ const same = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) ===
  * Every batch that was read must be one that was sent, byte for byte, or in a compacted log what compaction left of
  * sent batches. Returns the sent batches of which all records were read.
  */
-async function checkContent(kernel: Kernel, promise: LogPromise, reading: Reading): Promise<Set<SentBatch>> {
+async function checkContent(kernel: EncodingKernel, promise: LogPromise, reading: Reading): Promise<Set<SentBatch>> {
   const { name, compacted } = promise;
   const found = new Set<SentBatch>();
   const gone = new Map<number, SentRecord>();
@@ -120,7 +120,7 @@ async function checkContent(kernel: Kernel, promise: LogPromise, reading: Readin
 
 /** Checks batches that compaction wrote: their records must be records of sent batches. */
 async function checkLeftovers(
-  kernel: Kernel,
+  kernel: EncodingKernel,
   promise: LogPromise,
   left: ReadonlyMap<number, SentRecord>,
   found: Set<SentBatch>,
@@ -144,7 +144,7 @@ async function checkLeftovers(
  * which is itself firm and checked. Records that a lost name took must be reported at opening or while reading.
  */
 async function checkFirm(
-  kernel: Kernel,
+  kernel: EncodingKernel,
   promise: LogPromise,
   log: Log,
   reading: Reading,
@@ -207,7 +207,7 @@ function checkReport(promise: LogPromise, log: Log, namesLost: boolean): void {
 
 /** The open log must take a batch, and the next opening must find that batch and no other in addition. */
 async function checkGoesOn(
-  kernel: Kernel,
+  kernel: EncodingKernel,
   volume: MemoryVolume,
   logs: readonly Log[],
   readings: ReadonlyMap<string, Reading>,
@@ -239,7 +239,7 @@ function outcomeOf(logs: readonly Log[], readings: ReadonlyMap<string, Reading>)
 
 /** Throws a Violation when a promise was broken. */
 export async function checkImage(
-  kernel: Kernel,
+  kernel: EncodingKernel,
   image: Image,
   slotBytes: number,
   promises: ReadonlyMap<string, LogPromise>,

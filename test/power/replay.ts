@@ -1,6 +1,6 @@
 /** Makes the crash images of a trace, checks each, and counts outcomes and faults. */
 import { TidemarkError } from "../../src/errors.ts";
-import type { Kernel } from "../../src/kernel/types.ts";
+import type { EncodingKernel } from "../../src/kernel/types.ts";
 import { Counters } from "../simulation/counters.ts";
 import { Violation } from "../simulation/model.ts";
 import { Random } from "../simulation/prng.ts";
@@ -25,7 +25,7 @@ export interface Replayed {
 }
 
 export interface ReplayOptions {
-  readonly kernel: Kernel;
+  readonly kernel: EncodingKernel;
   readonly images: number;
   readonly seed: number;
   readonly failuresMax?: number;

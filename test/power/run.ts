@@ -10,7 +10,7 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Kernel } from "../../src/kernel/types.ts";
+import type { EncodingKernel } from "../../src/kernel/types.ts";
 import { Counters } from "../simulation/counters.ts";
 import { commandLine, flag, integer, jsonFile, seedNumber, text, UsageError } from "../../tools/run/command-line.mjs";
 import { writeReport } from "../support/figures.mjs";
@@ -31,7 +31,7 @@ const IMAGES_PER_TRACE = 2500;
 const SLOT_BYTES = 64 * 1024;
 const OPS = 300;
 
-let kernel: Kernel;
+let kernel: EncodingKernel;
 
 const engineOf = (seed: number): "opfs" | "indexeddb" => (seed % 3 === 0 ? "indexeddb" : "opfs");
 

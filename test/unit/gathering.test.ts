@@ -1,4 +1,7 @@
-/** Calls of appendBatch that wait share a batch: as many flushes fewer, and each call still has its own outcome. */
+/**
+ * Calls of appendBatch that are made in one turn or have to wait share a batch: as many messages and flushes fewer, and
+ * each call still has its own outcome.
+ */
 import { expect, it } from "vitest";
 import { type Acks, type AppendResult } from "../../src/log/types.ts";
 import { Producer, type ProducerRecord } from "../../src/delivery/producer.ts";
@@ -44,17 +47,46 @@ function held() {
       for (let turn = 0; turn < 20; turn++) await Promise.resolve();
     }
   };
-  return { producer, records, batch, sent, counts, answerAll };
+  /** Batches of these counts, each sent before the next call: nothing joins them. */
+  const apart = async (...each: readonly number[]) => {
+    const calls: ReturnType<typeof batch>[] = [];
+    for (const count of each) {
+      calls.push(batch(count));
+      await Promise.resolve();
+    }
+    return calls;
+  };
+  return { producer, records, batch, apart, sent, counts, answerAll };
 }
 
-it("five go out as they are; those behind them share one, and each call has its offsets and timestamp", async () => {
+it("calls of one turn share batches of up to twice batchBytes, and each call has its offsets", async () => {
   const { batch, counts, answerAll } = held();
-  const acks = Promise.all([1, 2, 3, 4, 5, 6, 7, 8].map((count) => batch(count)));
+  // 900, 600, 600 and 30 bytes: the third would pass 2,000.
+  const acks = Promise.all([90, 60, 60, 3].map((count) => batch(count)));
   await Promise.resolve();
-  expect(counts()).toEqual([1, 2, 3, 4, 5 + 6 + 7 + 8]);
+  expect(counts()).toEqual([90 + 60, 60 + 3]);
+  const next = batch(3);
+  await Promise.resolve();
+  expect(counts()).toEqual([150, 63, 3]);
+  await answerAll();
+  expect((await acks).map(({ baseOffset, offset, timestamp }) => [baseOffset, offset, timestamp])).toEqual([
+    [0, 89, 90],
+    [90, 149, 60],
+    [150, 209, 60],
+    [210, 212, 3],
+  ]);
+  expect((await next).baseOffset).toBe(213);
+});
+
+it("five go out as they are; those behind them share one, and each call has its offsets and timestamp", async () => {
+  const { batch, apart, counts, answerAll } = held();
+  const first = await apart(1, 2, 3, 4, 5);
+  const acks = Promise.all([...first, ...[6, 7, 8].map((count) => batch(count))]);
+  await Promise.resolve();
+  expect(counts()).toEqual([1, 2, 3, 4, 5]);
   const later = Promise.all([2, 3].map((count) => batch(count)));
   await answerAll();
-  expect(counts().slice(5)).toEqual([5]);
+  expect(counts().slice(5)).toEqual([6 + 7 + 8 + 2 + 3]);
   let end = 0;
   expect(await acks).toEqual(
     [1, 2, 3, 4, 5, 6, 7, 8].map((count) => {
@@ -70,9 +102,8 @@ it("five go out as they are; those behind them share one, and each call has its 
 });
 
 it("apart stay: other acks, a condition, what would be too large, and what has single appends before it", async () => {
-  const { producer, records, batch, sent, answerAll } = held();
-  const calls: Promise<unknown>[] = [1, 1, 1, 1, 1].map((count) => batch(count));
-  await Promise.resolve();
+  const { producer, records, batch, apart, sent, answerAll } = held();
+  const calls: Promise<unknown>[] = await apart(1, 1, 1, 1, 1);
   calls.push(batch(2), batch(2, 10, "written"), batch(2, 10, "written"), batch(2, 10, "flushed", 9), batch(3));
   calls.push(producer.append(records(1)[0]!, "flushed"), batch(4, 300), batch(3, 300), batch(2, 300));
   await answerAll();
@@ -90,9 +121,8 @@ it("apart stay: other acks, a condition, what would be too large, and what has s
 });
 
 it("a record near the largest size is refused, if it is, without another call's records", async () => {
-  const { batch, counts, answerAll } = held();
-  const calls = [1, 1, 1, 1, 1].map((count) => batch(count));
-  await Promise.resolve();
+  const { batch, apart, counts, answerAll } = held();
+  const calls = await apart(1, 1, 1, 1, 1);
   calls.push(batch(1), batch(1, 7990), batch(1), batch(1));
   await answerAll();
   await Promise.all(calls);
@@ -100,9 +130,8 @@ it("a record near the largest size is refused, if it is, without another call's 
 });
 
 it("a call that is refused leaves nothing in the batch that it would have shared", async () => {
-  const { producer, records, batch, counts, answerAll } = held();
-  const calls = [1, 1, 1, 1, 1].map((count) => batch(count));
-  await Promise.resolve();
+  const { producer, records, batch, apart, counts, answerAll } = held();
+  const calls = await apart(1, 1, 1, 1, 1);
   calls.push(batch(2));
   const bad = [...records(3), { key: null, value: null, timestamp: 0.5 }];
   await fails("INVALID_ARGUMENT", producer.appendBatch(bad, "flushed"));

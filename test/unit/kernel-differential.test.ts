@@ -4,7 +4,7 @@
  */
 import fc from "fast-check";
 import { beforeAll, describe, expect, test, vi } from "vitest";
-import { Status, type Kernel, type PackingKernel } from "../../src/kernel/types.ts";
+import { Status, type EncodeRequest, type PackingKernel } from "../../src/kernel/types.ts";
 import { stampBaseOffset, stampLeaderEpoch } from "../../src/record/format.ts";
 import { anyBytes, requests, scanRequests, SEED, wildRequests } from "../contract/kernel-arbitraries.ts";
 import { equal } from "../contract/check.ts";
@@ -13,7 +13,7 @@ import { packed, packedSlowly } from "../contract/pack-cases.ts";
 import { debugKernel, releaseKernel, referenceKernel } from "../support/kernels.ts";
 
 const reference = referenceKernel();
-const encode = (request: Parameters<Kernel["encodeBatch"]>[0]): Uint8Array => reference.encodeBatch(request).bytes;
+const encode = (request: EncodeRequest): Uint8Array => reference.encodeBatch(request).bytes;
 vi.setConfig({ testTimeout: 60_000 });
 const RUNS = { seed: SEED, numRuns: Number(process.env["RUNS"] ?? 600) };
 

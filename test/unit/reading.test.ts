@@ -321,6 +321,38 @@ describe("reads end", () => {
   });
 });
 
+describe("a read from an offset to another", () => {
+  it("asks for its records before it knows that the log has that offset", async () => {
+    const { log } = await holding({ value: 1 }, { value: 2 });
+    let asked!: () => void;
+    const fetched = new Promise<void>((resolve) => (asked = resolve));
+    const source: ReadSource = {
+      fetch: (from, options) => (asked(), log.fetch(from, options)),
+      // Answered only once the records were asked for.
+      resolve: async (position, isolation) => (await fetched, log.resolve(position, isolation)),
+    };
+    expect((await all(reading(source, { from: 1, to: 2 }))).map(({ value }) => value)).toEqual([2]);
+    expect((await all(reading(source, { from: 0, to: 9 }))).map(({ value }) => value)).toEqual([1, 2]);
+  });
+
+  it("is refused where the log lacks it, whatever was fetched, and what it asked for ends", async () => {
+    const made = await holding({ value: 1 });
+    for (const options of [{ from: 7, to: 9 }, { from: 2, follow: true }, { from: 7, to: 3 }, { from: 7 }]) {
+      const { source, parked } = watched(made);
+      await fails("OFFSET_OUT_OF_RANGE", reading(source, options).next());
+      await expect.poll(() => parked.size).toBe(0);
+    }
+  });
+
+  it("that are the same, or the wrong way round, fetches nothing", async () => {
+    const { source, resolved } = watched(await holding({ value: 1 }));
+    const never: ReadSource = { ...source, fetch: () => Promise.reject(new Error("fetched")) };
+    expect(await all(reading(never, { from: 1, to: 1 }))).toEqual([]);
+    expect(await all(reading(never, { from: 1, to: 0 }))).toEqual([]);
+    expect(resolved).toEqual([1, 1]);
+  });
+});
+
 describe("a bad record leaves nothing behind in the producer", () => {
   it("leaves neither its condition nor an open batch behind", async () => {
     const made = await fixture();

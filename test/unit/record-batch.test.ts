@@ -2,14 +2,14 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
-import { KERNEL_BATCH_RECORDS_MAX, type Kernel } from "../../src/kernel/types.ts";
+import { KERNEL_BATCH_RECORDS_MAX, type Kernel, Status } from "../../src/kernel/types.ts";
 import { BatchBuilder, type BuilderRecord } from "../../src/record/batch-builder.ts";
 import { stampBaseOffset } from "../../src/record/format.ts";
 import { decodeBatch, RecordBatch, splitBatches } from "../../src/record/record-batch.ts";
-import { records, SEED } from "../contract/kernel-arbitraries.ts";
+import { owners, records, SEED, wildOwners } from "../contract/kernel-arbitraries.ts";
 import { equal, fails } from "../contract/check.ts";
-import { concat, craft, utf8 } from "../contract/kernel-samples.ts";
-import { releaseKernel } from "../support/kernels.ts";
+import { concat, craft, requestOf, utf8 } from "../contract/kernel-samples.ts";
+import { referenceKernel, releaseKernel } from "../support/kernels.ts";
 
 vi.setConfig({ testTimeout: 30_000 });
 const NOBODY = { producerId: -1, producerEpoch: -1, baseSequence: -1 };
@@ -34,7 +34,7 @@ function inputsOf(batch: RecordBatch): BuilderRecord[] {
 }
 
 describe(`BatchBuilder (seed ${SEED})`, () => {
-  test("records come back as they were given, and the size was an upper bound", () => {
+  test("records come back as they were given, and the size was known before", () => {
     const builder = new BatchBuilder(kernel);
     fc.assert(
       fc.property(fc.array(records, { minLength: 1, maxLength: 200 }), (list) => {
@@ -42,9 +42,7 @@ describe(`BatchBuilder (seed ${SEED})`, () => {
         for (const record of list) expect(builder.tryAppend(record)).toBe(true);
         expect(builder.count).toBe(list.length);
         const bytes = builder.build({ producerId: 3, producerEpoch: 1, baseSequence: 9, attributes: 0x10 });
-        expect(bytes.length).toBeLessThanOrEqual(builder.sizeBytes);
-        // The bound must be close, or batches would be sent half empty.
-        expect(builder.sizeBytes - bytes.length).toBeLessThanOrEqual(13 * list.length);
+        expect(bytes.length).toBe(builder.sizeBytes);
         const batch = read(bytes);
         // Lone surrogates cannot be written in UTF-8, and -0 is stored as 0.
         equal(
@@ -63,6 +61,44 @@ describe(`BatchBuilder (seed ${SEED})`, () => {
       }),
       { seed: SEED, numRuns: 150 },
     );
+  });
+
+  test("a batch is the one that the reference kernel makes of the same records", () => {
+    const reference = referenceKernel();
+    const builder = new BatchBuilder(kernel);
+    fc.assert(
+      fc.property(fc.array(records, { minLength: 1, maxLength: 100 }), owners, (list, owner) => {
+        builder.reset();
+        const [first, ...rest] = list;
+        builder.tryAppend(first!);
+        // What is taken away again leaves no trace.
+        const late = { key: utf8("k"), value: null, timestamp: Number.MAX_SAFE_INTEGER };
+        expect(() => builder.tryAppendAll([late, { ...late, timestamp: 0.5 }])).toThrow("timestamp");
+        if (list.length % 2) expect(builder.tryAppendAll(rest)).toBe(true);
+        else for (const record of rest) builder.tryAppend(record);
+        equal(builder.build(owner), reference.encodeBatch(requestOf(list, owner)).bytes);
+      }),
+      { seed: SEED, numRuns: 300 },
+    );
+  });
+
+  test("an owner that the reference kernel refuses is INVALID_ARGUMENT", () => {
+    const reference = referenceKernel();
+    const builder = new BatchBuilder(kernel);
+    const record = { key: null, value: null, timestamp: 5 };
+    builder.tryAppend(record);
+    let refused = 0;
+    fc.assert(
+      fc.property(wildOwners, (owner) => {
+        const { status, bytes } = reference.encodeBatch(requestOf([record], owner));
+        if (status === Status.OK) return equal(builder.build(owner), bytes);
+        refused++;
+        expect(() => builder.build(owner)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+      }),
+      { seed: SEED, numRuns: 300 },
+    );
+    expect(refused).toBeGreaterThan(30);
+    expect(refused).toBeLessThan(290);
   });
 
   test("a record that would pass the byte limit is not added, and nothing changes", () => {

@@ -34,10 +34,11 @@ export async function ours<T>(
   work: (topic: Topic<Uint8Array>, tide: Tide) => Promise<T>,
   name = fresh(),
   keep = false,
+  batchBytes?: number,
 ): Promise<T> {
   const tide = await open(name);
   try {
-    return await work(tide.topic<Uint8Array>("t", { serializer: "bytes" }), tide);
+    return await work(tide.topic<Uint8Array>("t", { serializer: "bytes", batchBytes }), tide);
   } finally {
     await tide.close();
     if (!keep) await forget(name);
