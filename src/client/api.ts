@@ -229,7 +229,7 @@ export interface ClientTopic<V = unknown, I = RecordInput<V>, R = PlainRecord<V>
   /**
    * Removes all records before `offset`, for good; readers before it get OFFSET_OUT_OF_RANGE. What is gone already is
    * no error. Needs the right `admin`. OFFSET_OUT_OF_RANGE: beyond the end. INVALID_ARGUMENT, `details.edge` CONFLICT:
-   * forks read from the topic, or it is one. UNKNOWN_TOPIC.
+   * forks read from the topic. UNKNOWN_TOPIC.
    */
   trim(offset: number, options?: CallOptions): Promise<void>;
   /** Removes the topic with its records. False if there was none. Needs the right `admin`. */
