@@ -29,7 +29,7 @@ const INTERNAL = [
     "StoreContext",
     "KIND_OF",
     "RollingLog",
-    "ReadBatch",
+    "ReadRecord",
     "Header",
     "ChangesPlace",
     "Acked",
