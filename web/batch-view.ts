@@ -14,8 +14,8 @@ interface Field {
 /** How many bytes and records are shown at first. A button shows the rest. */
 const SHOWN_BYTES = 1024;
 const SHOWN_RECORDS = 12;
-/** Most records that are shown. A batch of the playground has 500; a page with many thousand nodes would be slow. */
-const RECORDS_MAX = 1_000;
+/** Most records that are shown: five calls of 500 share a batch at most. A page with far more nodes would be slow. */
+const RECORDS_MAX = 2_500;
 /** Bytes in a row. A narrow window has no room for sixteen. */
 const WIDE = 16;
 const NARROW = 8;

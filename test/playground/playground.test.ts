@@ -61,7 +61,10 @@ describe("playground", () => {
     await page.click("button[value=offset]");
     await says("seek-text", /Offset 123,456,/);
     expect(await page.locator("#steps li").count()).toBeGreaterThan(4);
-    expect(await page.locator("#batch").innerText()).toMatch(/base offset\s+123,000/);
+    // Calls that are made in one turn share a batch, so one has 500 records or some times as many.
+    const [, base] = /base offset\s+([\d,]+)/.exec(await page.locator("#batch").innerText())!;
+    const first = Number(base!.replaceAll(",", ""));
+    expect([first % 500, first <= 123_456, first > 123_456 - 5 * 500]).toEqual([0, true, true]);
     await page.click("#load-quakes");
     await says("progress-text", /1,707 records acknowledged/);
     await page.fill("#seek-time", "2018-02-03T12:00:05");
@@ -92,8 +95,11 @@ describe("playground", () => {
     await page.click("button[value=offset]");
     await says("seek-text", /Offset 1,000,/);
     expect(await page.locator("#batch .field").count()).toBe(13 + 12);
-    await page.click("#batch button:has-text('Show all 500 records')");
-    expect(await page.locator("#batch .field").count()).toBe(13 + 500);
+    const all = page.locator("#batch button:has-text('Show all')");
+    const records = Number(/Show all ([\d,]+) records/.exec(await all.innerText())![1]!.replaceAll(",", ""));
+    expect(records % 500).toBe(0);
+    await all.click();
+    expect(await page.locator("#batch .field").count()).toBe(13 + records);
     await page.click("#topics button:has-text('quakes')");
   });
 

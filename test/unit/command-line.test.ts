@@ -101,7 +101,10 @@ const root = path.join(import.meta.dirname, "../..");
 const { scripts } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8")) as {
   scripts: Record<string, string>;
 };
-const calls = [...Object.keys(scripts), "sim --tabs", "bench --target edge"];
+/** What npm itself runs takes no options. */
+const LIFECYCLE = new Set(["prepack"]);
+const ours = Object.keys(scripts).filter((name) => !LIFECYCLE.has(name));
+const calls = [...ours, "sim --tabs", "bench --target edge"];
 
 /** Runs a program as `npm run` does. */
 function call(...args: readonly string[]): Promise<{ readonly code: number; readonly said: string }> {
