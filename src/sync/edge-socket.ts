@@ -245,6 +245,11 @@ export class EdgeLog {
     this.opened.catch(() => undefined);
   }
 
+  /** Whether the channel or its connection has ended: every call fails from then on. */
+  get isOver(): boolean {
+    return this.#over !== undefined;
+  }
+
   /**
    * Appends batches in the order of the calls. Rejects with the log's error, or as OUTCOME_UNKNOWN if the socket ends
    * first.

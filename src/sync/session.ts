@@ -319,9 +319,13 @@ export class Session implements Linked {
     }
   }
 
-  /** Whether this says that the token may not read: then it goes on without. A claim must read. */
+  /**
+   * Whether this says that the token may not read: then it goes on without. A claim must read. A channel that has ended
+   * says nothing of reading: over HTTP it ends when the token may be another owner's.
+   */
   #isBlind(talk: Conversation, error: TidemarkError): boolean {
-    this.isBlind = edgeCodeOf(error) === "FORBIDDEN" && !talk.isOver && this.#state.at !== "claiming";
+    const isRefused = edgeCodeOf(error) === "FORBIDDEN" && !talk.isOver && !talk.log.isOver;
+    this.isBlind = isRefused && this.#state.at !== "claiming";
     if (!this.isBlind) return false;
     talk.isFollowing = false;
     this.#note(error);

@@ -138,6 +138,8 @@ export class WindowShare {
   restart(from: number): void {
     this.#from = from;
     this.#came = this.#free = 0;
+    // What it had itself takes nothing from what it may have.
+    this.#become(0);
     this.#become(this.#budget.most(this, 0, LEVEL_BYTES, false));
   }
 

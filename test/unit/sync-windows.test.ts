@@ -65,6 +65,23 @@ describe("the windows of a link", () => {
     expect(follow.credits).toBe(LEVEL_BYTES);
   });
 
+  it("a wide window that begins anew is small, and may be as wide again", () => {
+    const budget = new WindowBudget();
+    const share = budget.share(0, () => 1e9);
+    const widest = (): number => {
+      for (let i = 1; i <= 10; i++) share.next(share.bytes, 0, { bytes: share.bytes, nextOffset: i, isLevel: false });
+      return share.bytes;
+    };
+    const bytes = widest();
+    expect(bytes).toBeGreaterThan(0.7 * FOLLOW_BYTES_MAX);
+    for (let i = 0; i < 3; i++) {
+      share.restart(0);
+      expect(share.bytes).toBe(LEVEL_BYTES);
+      expect(budget.share(0, () => 0).bytes).toBe(LEVEL_BYTES);
+    }
+    expect(widest()).toBeGreaterThan(bytes - 10 * LEVEL_BYTES);
+  });
+
   it("topics that come one at a time share evenly, however many came before and are level", () => {
     const budget = new WindowBudget();
     const level = Array.from({ length: 20 }, () => new Follow(budget, 50_000).finish());

@@ -13,6 +13,8 @@ import { OTHER_OWNER, OWNER, type Token, TokenDesk, tokenText } from "./tokens.t
 /** Each history has so many. */
 export const HARD_SEEDS = 6;
 const SENT_MS = 60;
+/** Within it a session hears of a token, and joins anew. */
+const LOOK_MS = 5_000;
 /** A claim comes so many of these later once more: at times behind the join of the next id. */
 const CLAIM_MS = 60;
 const DAY_MS = 86_400_000;
@@ -395,6 +397,36 @@ async function othersOverHttp(stage: Stage): Promise<void> {
   await stage.end();
 }
 
+/**
+ * H23: over HTTP a device that has nothing to send gets the token of another owner. It stops, and what others write
+ * comes once its owner is back.
+ */
+async function othersWhileIdle(stage: Stage): Promise<void> {
+  const { edge, time } = stage;
+  let owner = OWNER;
+  stage.desk = deskOf(stage, () => ({ owner, write: true }));
+  await time.until(edge.make());
+  const device = stage.device();
+  device.isBarred = true;
+  await stage.write(device);
+  await stage.level(device);
+  const { link, session } = device.opening!;
+  const renewed = session!.renewed.bind(session);
+  // The link's word may come before the follow has ended, in the same turn: then it finds nothing to do.
+  session!.renewed = () => undefined;
+  owner = OTHER_OWNER;
+  link!.step({ on: "authenticate" });
+  // Long before another connection would tell it.
+  await stage.run(LOOK_MS);
+  if (session!.state.at !== "stopped") stage.fail(`liveness: ${session!.state.at} with another owner's token`);
+  if (!device.isOverHttp) stage.fail("it was not over HTTP");
+  session!.renewed = renewed;
+  await time.until(edge.append(stage.record()));
+  owner = OWNER;
+  link!.step({ on: "authenticate" });
+  await stage.end();
+}
+
 /** H22: the edge takes sockets, and ends each before it has served anything. Tries come ever later. */
 async function endedAtOnce(stage: Stage): Promise<void> {
   const { edge, front, time } = stage;
@@ -442,5 +474,6 @@ export const HARD_CASES: Readonly<Record<string, (stage: Stage) => Promise<void>
   "H12c: the edge forgets five generations": generations,
   "H22: an edge that ends each connection": endedAtOnce,
   "H23: a token of another owner over HTTP": othersOverHttp,
+  "H23: a token of another owner over HTTP while nothing waits": othersWhileIdle,
   "H29: a full device that follows": fullWhileFollowing,
 };

@@ -66,6 +66,15 @@ export const HARD_MUTANTS: readonly SyncMutant[] = [
     history: "H23: a token of another owner over HTTP",
   },
   {
+    name: "a channel that has ended is taken for a log that may not be read",
+    file: "src/sync/session.ts",
+    find: "!talk.isOver && !talk.log.isOver;",
+    replace: "!talk.isOver;",
+    found: /^liveness/,
+    history: "H23: a token of another owner over HTTP while nothing waits",
+    isQuick: true,
+  },
+  {
     name: "a join that finds what the one before a lost connection found is taken for a loop",
     file: "src/sync/session.ts",
     find: "if (isSettled(this.#state, this.#options.host.monotonic())) this.#lastJoin = undefined;",
