@@ -96,7 +96,8 @@ async function offerAgain(host: ClaimHost, log: EdgeLog, joined: Joined): Promis
     if (host.isOver()) return undefined;
     const fetched = await headers(since ?? 0);
     const readTo = store.watermark;
-    const run = store.outboxNote.outbox === null ? undefined : await offers?.next(fetched, MOST, joined.closed);
+    const look = { fetched, isClosed: joined.closed, holesFrom: holesFrom(joined, since ?? 0) };
+    const run = store.outboxNote.outbox === null ? undefined : await offers?.next(look, MOST);
     if (host.isOver()) return undefined;
     if (!run) {
       await offers?.end();
@@ -124,6 +125,14 @@ async function offerAgain(host: ClaimHost, log: EdgeLog, joined: Joined): Promis
       await host.pause(host.random() * AGAIN_MS);
     }
   }
+}
+
+/**
+ * From where on a hole may hide what a copy of this profile has offered. The registry says how far the id had pushed
+ * when it joined: if that was below `since`, whatever is missing up to the log's end of then was never ours.
+ */
+function holesFrom({ forgottenAt, lastOffset, logEndOffset }: Joined, since: number): number {
+  return forgottenAt === 0 && lastOffset < since ? logEndOffset : since;
 }
 
 /** Sends the first frame, alone. A number: the claim was not granted, and the replica must reach this offset first. */

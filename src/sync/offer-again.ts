@@ -19,7 +19,7 @@ import type { Offering, OutboxNote } from "./notes.ts";
 import { INDEX_BATCHES_MAX, type OwnBatch, OwnBatches } from "./own-batches.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Replica } from "./replica.ts";
-import type { Offers, OutboxRun, TopicStore } from "./topic-store.ts";
+import type { OfferLook, Offers, OutboxRun, TopicStore } from "./topic-store.ts";
 
 /** What is needed of the topic's storage. */
 interface OfferingStorage extends Pick<TopicStore, "topic" | "outboxNote" | "watermark" | "base" | "firstUnsettled"> {
@@ -106,20 +106,18 @@ export class OfferAgain implements Offers {
   }
 
   async next(
-    fetched: readonly Uint8Array[],
+    { fetched, isClosed, holesFrom }: OfferLook,
     most: Parameters<Offers["next"]>[1],
-    isClosed: boolean,
   ): Promise<OutboxRun | undefined> {
     const storage = this.#storage;
     return storage.alone(async () => {
-      const since = this.#since;
       for (;;) {
         if (!this.#window.firstUnsettled && !(await this.#fill())) return undefined;
         await this.#look(fetched);
         const base = storage.base ?? 0;
         // What is missing there may be what a copy of this profile has offered, and compaction or retention removed.
-        const holes = holesBetween(since, fetched, base);
-        if (holes.length === 0) holes.push(...(await storage.replica!.uncovered(Math.max(since, base))));
+        const holes = holesBetween(holesFrom, fetched, base);
+        if (holes.length === 0) holes.push(...(await storage.replica!.uncovered(Math.max(holesFrom, base))));
         if (isClosed || holes.length > 0) this.#leave(this.#window.all);
         const run = await this.#run(most);
         if (run) return run;

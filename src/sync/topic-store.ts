@@ -70,6 +70,15 @@ export interface ClaimStand {
   readonly inDoubt: readonly Range[];
 }
 
+export interface OfferLook {
+  /** As in ClaimLook, from what `check` said on. */
+  readonly fetched: readonly Uint8Array[];
+  /** A closed log takes nothing. */
+  readonly isClosed: boolean;
+  /** In a hole from here on there may have been what a copy of this profile has offered. */
+  readonly holesFrom: number;
+}
+
 /** Own batches of the kept copy that the edge has lost (offer-again.ts). Methods run in the order of their calls. */
 export interface Offers {
   /**
@@ -79,13 +88,12 @@ export interface Offers {
    */
   check(fetched: readonly Uint8Array[]): Promise<number>;
   /**
-   * The next frame, for a claim; undefined: nothing is left. `fetched` as in ClaimLook, from what `check` said on. A
-   * closed log takes nothing: all that it has lost stays in the kept copy.
+   * The next frame, for a claim; undefined: nothing is left. All that the edge has lost then stays in the kept copy if
+   * the log is closed, or has a hole.
    */
   next(
-    fetched: readonly Uint8Array[],
+    look: OfferLook,
     most: { readonly bytes: number; readonly batches: number; readonly records: number },
-    isClosed: boolean,
   ): Promise<OutboxRun | undefined>;
   /** The frame was granted. Durable when it resolves. */
   taken(run: OutboxRun, generation: number): Promise<void>;

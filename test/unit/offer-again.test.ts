@@ -1,29 +1,35 @@
 /**
  * Whether the kept copy and the log that stands at the edge now agree, at the one batch that both should have: asked of
- * the real storage of a topic that was restarted with "offerAgain". The worlds and the simulation have the offers.
+ * the real storage of a topic that was restarted with "offerAgain". And where a hole of that log keeps records back.
+ * The simulation has the offers.
  */
 import { beforeEach, describe, expect, it } from "vitest";
 import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import type { SegmentStore } from "../../src/store/segment-store.ts";
+import { claim, type ClaimHost } from "../../src/sync/claimer.ts";
+import type { EdgeLog } from "../../src/sync/edge-socket.ts";
 import { OfferAgain } from "../../src/sync/offer-again.ts";
+import { Signal } from "../../src/sync/signal.ts";
 import { restart } from "../../src/sync/stop-syncing.ts";
-import { batchOf, ListedEdge, Synced } from "../contract/synced-fixture.ts";
+import type { Joined } from "../../src/sync/sync-frames.ts";
+import { batchOf, ListedEdge, Synced, type SyncedHost } from "../contract/synced-fixture.ts";
 import { releaseKernel } from "../support/kernels.ts";
 
 const kernel = await releaseKernel();
 /** The edge was put back to three records of four. */
 const SINCE = 3;
+const host: SyncedHost = {
+  kernel,
+  newVolume: async (slotBytes) => new MemoryVolume({ slotBytes }),
+  reopen: async (volume) => volume,
+};
 let edge: ListedEdge;
 let synced: Synced;
 
 /** Four records of another device are in the kept copy. At the edge three are left, and one is new. */
 beforeEach(async () => {
-  synced = await Synced.make({
-    kernel,
-    newVolume: async (slotBytes) => new MemoryVolume({ slotBytes }),
-    reopen: async (volume) => volume,
-  });
+  synced = await Synced.make(host);
   edge = new ListedEdge(kernel);
   await synced.join();
   for (let i = 0; i < 4; i++) edge.append(batchOf(kernel, [`r${i}`], 5, i));
@@ -60,6 +66,73 @@ describe("the kept copy and the edge's log, below the offset from which records 
     edge.append(batchOf(kernel, ["other"], 7, 0));
     edge.append(batchOf(kernel, ["new"], 6, 0));
     expect(await checked()).toBe(0);
+  });
+});
+
+/** What a join tells, as far as an offer asks. */
+type Told = Pick<Joined, "forgottenAt" | "lastOffset">;
+
+/**
+ * Five records of another device and an own one behind them are in the kept copy. The edge has lost the own one, and
+ * retention has taken three. What an offer with `since` comes to.
+ */
+async function offeredFrom(since: number, told: Told, isHoleBehind = false): Promise<unknown> {
+  const mine = await Synced.make(host);
+  const { storage } = mine;
+  const trimmed = new ListedEdge(kernel);
+  await mine.join();
+  for (let i = 0; i < 5; i++) trimmed.append(batchOf(kernel, [`r${i}`], 5, i));
+  const { batch } = await mine.append("mine");
+  trimmed.append(batch);
+  await storage.receive(trimmed.frame(0));
+  await storage.trim();
+  await restart(mine.store, storage, since);
+  await mine.reopen();
+  trimmed.batches.pop();
+  trimmed.start = 3;
+  const joined = { ...told, logStartOffset: 3, logEndOffset: trimmed.end, closed: false } as Joined;
+  if (isHoleBehind) trimmed.compact(trimmed.append(batchOf(kernel, ["a copy's"], 8, 0)));
+  await mine.join(3);
+  await mine.storage.receive(trimmed.frame(3));
+  let offered: unknown;
+  const push: EdgeLog["push"] = async ({ at }, batches) => {
+    for (const each of batches) await mine.storage.receive(trimmed.frame(trimmed.append(each)));
+    return { generation: 2, next: at + batches.length, appended: [], duplicate: false, lastOffset: trimmed.end - 1 };
+  };
+  const claiming: Partial<ClaimHost> = {
+    store: mine.storage,
+    changed: new Signal(),
+    isOver: () => false,
+    proveTerm: () => Promise.resolve(),
+    taken: () => undefined,
+    offered: (what) => (offered = what),
+  };
+  const log = { push, fetch: async (from) => trimmed.frame(Number(from)).bytes } as Partial<EdgeLog> as EdgeLog;
+  expect(await claim(claiming as ClaimHost, log, joined)).toEqual({ then: "join" });
+  return offered;
+}
+
+const OFFERED = { records: 1, left: 0 };
+const LEFT = { records: 0, left: 1 };
+
+describe("holes of the edge's log, which retention and compaction leave", () => {
+  it.each([0, 2, 5])(
+    "below what it had when an id joined that had pushed nothing from %i on hide nothing",
+    async (at) => {
+      expect(await offeredFrom(at, { forgottenAt: 0, lastOffset: at - 1 })).toEqual(OFFERED);
+    },
+  );
+
+  it.each([
+    ["has pushed behind that", 0, { forgottenAt: 0, lastOffset: 0 }],
+    ["has pushed behind that", 2, { forgottenAt: 0, lastOffset: 4 }],
+    ["may be forgotten", 0, { forgottenAt: 4, lastOffset: -1 }],
+  ] as const)("may hide what a copy has offered where the id %s (since %i)", async (_, since, told) => {
+    expect(await offeredFrom(since, told)).toEqual(LEFT);
+  });
+
+  it("may hide it behind what the edge had when the id joined", async () => {
+    expect(await offeredFrom(0, { forgottenAt: 0, lastOffset: -1 }, true)).toEqual(LEFT);
   });
 });
 
