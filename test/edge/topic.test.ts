@@ -122,6 +122,19 @@ describe("openTopic", () => {
     await expect(idle).rejects.toThrow("enough");
   });
 
+  it.each(["earliest", "latest", 0] as const)(
+    "a follow from %s makes a topic that does not exist yet",
+    async (from) => {
+      const path = fresh();
+      const stop = new AbortController();
+      const first = openTopic(bindings, path).read({ from, follow: true, signal: stop.signal }).next();
+      await expect.poll(async () => (await call(path, "HEAD")).status).toBe(200);
+      await openTopic<number>(bindings, path).append({ value: 7 });
+      expect((await first).value!.value).toBe(7);
+      stop.abort();
+    },
+  );
+
   it("a topic that is deleted ends what follows it, and says so", async () => {
     const path = fresh();
     const topic = openTopic<number>(bindings, path);

@@ -49,8 +49,10 @@ export interface EdgeTopic<V = unknown, I = RecordInput<V>, R = PlainRecord<V>> 
   /** Resolves when the record is durable. Un-awaited appends batch themselves. */
   append(record: I, options?: EdgeAppendOptions): Promise<ProducerAck>;
   /**
-   * Appends all records or none, as one batch with one ack. Its `offset` is the last record's, its `baseOffset` the
-   * first one's.
+   * Appends all records or none, in one batch with one ack. Its `offset` is the last record's, its `baseOffset` the
+   * first one's. Calls that are made in one turn may share the batch: what the stream refuses in it, by its schema or
+   * because it is no JSON, refuses each of them, and `details.record` counts from the batch's first record. Await a call
+   * before the next one, or give the topic its own `schema`, where records may not fit.
    */
   appendBatch(records: readonly I[], options?: EdgeAppendOptions): Promise<ProducerBatchAck>;
   read(options?: ReaderOptions): AsyncIterableIterator<R>;

@@ -420,7 +420,13 @@ class Topic<V> implements EdgeTopic<V> {
   #following(options: ReaderOptions | undefined): ReadSource {
     if (!options?.follow) return this.#source;
     const there = this.state().then((state) => (state === undefined ? this.#create() : undefined));
-    return { ...this.#source, resolve: (position) => there.then(() => this.#resolve(position)) };
+    const { fetch, resolve } = this.#source;
+    // A reader that knows its offset fetches without asking where that is.
+    return {
+      ...this.#source,
+      fetch: (from, options) => there.then(() => fetch(from, options)),
+      resolve: (position) => there.then(() => resolve(position)),
+    };
   }
 
   readBatches(options?: ReaderOptions): AsyncIterableIterator<AnyBatch<V>> {
