@@ -51,8 +51,8 @@ export interface EdgeTopic<V = unknown, I = RecordInput<V>, R = PlainRecord<V>> 
   /**
    * Appends all records or none, in one batch with one ack. Its `offset` is the last record's, its `baseOffset` the
    * first one's. Calls that are made in one turn may share the batch: what the stream refuses in it, by its schema or
-   * because it is no JSON, refuses each of them, and `details.record` counts from the batch's first record. Await a call
-   * before the next one, or give the topic its own `schema`, where records may not fit.
+   * because it is no JSON, refuses each of them, and `details.record` counts from the batch's first record. Where
+   * records may not fit, await a call before the next one, or give the topic its own `schema`.
    */
   appendBatch(records: readonly I[], options?: EdgeAppendOptions): Promise<ProducerBatchAck>;
   read(options?: ReaderOptions): AsyncIterableIterator<R>;
