@@ -198,7 +198,8 @@ export interface ClientTopic<V = unknown, I = RecordInput<V>, R = PlainRecord<V>
   readBatches(options?: ClientReadOptions): AsyncIterableIterator<ClientTopicBatch<V, R>>;
   /**
    * Records as they come; it ends only with the topic. After each `level` the reader has seen all that there was. What
-   * retention removed before it was read is a `gap`; a `reset` means that another topic has the name now.
+   * retention removed before it was read is a `gap`; a `reset` means that another topic has the name now. It is told
+   * only where that one ends before the reader's offset: another that has as many records is not noticed.
    */
   changes(options?: ClientChangesOptions): AsyncIterableIterator<ClientChange<V, R>>;
   /** Folds records into a state, and follows. It begins with the log's first record each time. */

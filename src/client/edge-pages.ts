@@ -5,8 +5,13 @@ import { followOver, type SocketWay } from "./live.ts";
 import type { Page } from "./page.ts";
 import type { EdgeAsk, EdgeReply } from "./requests.ts";
 
+interface Patience {
+  readonly ms: number | undefined;
+  readonly silentMs?: number;
+}
+
 /** A long-poll is answered in 20 s. */
-const POLL_SILENT_MS = 35_000;
+const POLL: Patience = { ms: Infinity, silentMs: 35_000 };
 const NOTHING = new Uint8Array(0);
 
 /** What is needed of a topic. */
@@ -24,18 +29,16 @@ export class EdgePages {
     this.#topic = topic;
   }
 
-  page(from: number, over: AbortSignal): Promise<Page> {
-    return this.#page(`?offset=${formatOffset(from)}`, from, over);
+  /** `ms`: how long it tries. Default: as long as a call. */
+  page(from: number, over: AbortSignal, ms?: number): Promise<Page> {
+    return this.#page(`?offset=${formatOffset(from)}`, from, over, { ms });
   }
 
-  async #page(query: string, from: number, over: AbortSignal, silentMs?: number): Promise<Page> {
+  async #page(query: string, from: number, over: AbortSignal, { ms, silentMs }: Patience): Promise<Page> {
     const { live, asked } = this.#topic;
     const headers = { accept: BATCHES_TYPE };
     const ask = { method: "GET", query, headers, ...(silentMs !== undefined && { silentMs }) };
-    const answer = await live.requests.again((signal) => asked({ ...ask, signal }, 404), {
-      signal: over,
-      ms: silentMs === undefined ? live.requests.timeoutMs : Infinity,
-    });
+    const answer = await live.requests.again((signal) => asked({ ...ask, signal }, 404), { signal: over, ms });
     if (answer.status === 404)
       return { bytes: NOTHING, nextOffset: from, isLevel: true, ended: false, isMissing: true };
     const nextOffset = offsetOf(answer, NEXT);
@@ -50,7 +53,7 @@ export class EdgePages {
       const follow = followOver(live, name, at, over);
       // How it ended shows with the next page.
       if (follow) return yield* follow;
-      const page = await this.#page(`?offset=${formatOffset(at)}&live=long-poll`, at, over, POLL_SILENT_MS);
+      const page = await this.#page(`?offset=${formatOffset(at)}&live=long-poll`, at, over, POLL);
       if (page.nextOffset > at || page.ended || page.isMissing) yield page;
       if (page.isMissing) return;
       at = page.nextOffset;

@@ -1,7 +1,6 @@
 /** Exports a whole topic as Kafka's files, from the edge's answers. The first export of a client loads this file. */
 import { TidemarkError } from "../errors.ts";
 import { Status } from "../kernel/types.ts";
-import type { StartPosition } from "../log/types.ts";
 import { concat } from "../record/bytes.ts";
 import { BATCH_HEADER_BYTES, CRC_FROM, MAGIC, readHeader } from "../record/format.ts";
 import { filesOfBatches, type KafkaFiles, type KafkaFilesOptions } from "../store/kafka-files.ts";
@@ -14,11 +13,6 @@ const SEGMENT_BYTES = 8 * 1024 * 1024;
 const EPOCH_MAX = 2 ** 31 - 1;
 const OPTIONS = { leaderEpoch: integer(0, EPOCH_MAX) };
 
-interface Exported {
-  readonly name: string;
-  resolve(position: StartPosition, over: AbortSignal): Promise<number>;
-}
-
 /** Of a batch as the edge has checked it: whether it came here whole. */
 function validate(batch: Uint8Array): Status {
   const { magic, crc } = readHeader(batch);
@@ -26,15 +20,15 @@ function validate(batch: Uint8Array): Status {
   return crc === crc32c(batch.subarray(CRC_FROM)) ? Status.OK : Status.BAD_CRC;
 }
 
-/** The topic from its start to its end as of this call. */
+/** The topic from its start to its end. */
 export async function* exportPages(
-  topic: Exported,
+  range: Promise<readonly [start: number, end: number]>,
   pages: EdgePages,
   options: Pick<KafkaFilesOptions, "leaderEpoch"> = {},
   over: AbortSignal,
 ): AsyncGenerator<KafkaFiles, void> {
   checkOptions("export()", options, OPTIONS);
-  const [from, end] = await Promise.all([topic.resolve("earliest", over), topic.resolve("latest", over)]);
+  const [from, end] = await range;
   let parts: Uint8Array[] = [];
   let bytes = 0;
   let baseOffset = from;

@@ -1,13 +1,13 @@
 /** Files of the client that are loaded when a call needs them first: tools/package/side-entries.mjs lists them. */
 import { TidemarkError } from "../errors.ts";
 
-/** LOAD_FAILED says what to do. The next call tries again. */
+/** LOAD_FAILED says what to do. The next call tries again; some browsers keep that it failed until a reload. */
 export const loaded = <T>(part: Promise<T>): Promise<T> =>
   part.catch((cause: unknown) => {
     throw new TidemarkError(
       "LOAD_FAILED",
-      "a file of tidemark/client can't be loaded. Without a network: try again. In a service worker, where import() " +
-        "fails: import tidemark/client-whole, which has all files in one",
+      "a file of tidemark/client can't be loaded: try again, perhaps after a reload. In a service worker: " +
+        "import tidemark/client-whole",
       {},
       { cause },
     );

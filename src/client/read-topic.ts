@@ -9,7 +9,6 @@
  */
 import { TidemarkError } from "../errors.ts";
 import { type AnyBatch, ReadBatch, type Deserializer } from "../delivery/read-record.ts";
-import type { StartPosition } from "../log/types.ts";
 import { decodeBatches } from "./decode-batch.ts";
 import { EdgePages, type PagedTopic } from "./edge-pages.ts";
 import type { Page } from "./page.ts";
@@ -21,8 +20,6 @@ export { EdgePages };
 const MISSING_MS = 2_000;
 
 export interface ReadTopic<V> extends PagedTopic {
-  /** The offset that a position means now. */
-  resolve(position: StartPosition, over: AbortSignal): Promise<number>;
   readonly serializer: Deserializer<V>;
   /** What a batch becomes in a topic with a schema or middleware. Gives undefined where there is neither. */
   typed(batch: ReadBatch<V>): Promise<AnyBatch<V>> | undefined;
@@ -68,7 +65,7 @@ export async function* stepsOf<V>(
   }
   let wasThere = false;
   while (offset < last) {
-    const page = await pages.page(offset, over);
+    const page = await pages.page(offset, over, follow ? Infinity : undefined);
     if (page.isMissing) {
       if (!follow) return;
       if (wasThere)

@@ -64,6 +64,8 @@ export interface RemoteHost {
 
 type Given<V> = ClientTopicOptions<V> & GivenTyping;
 type Typed = TypedTopic<Sending>;
+/** `ms`: how long without success. Default: `timeoutMs`. */
+type Tries = CallOptions & { readonly ms?: number | undefined };
 
 /** `passed` is called once the sender has the records. */
 type Sending = ClientAppendOptions & { readonly passed?: () => void };
@@ -132,7 +134,6 @@ export class RemoteTopic<V> implements ClientTopic<V> {
       live: host.live,
       serializer: this.#serializer,
       asked: (...given) => this.#asked(...given),
-      resolve: (position, over) => this.#resolve(position, over),
       typed: (batch) => this.#used && this.#typing().then((typed) => typed.batch(batch)),
     };
     if (TYPING.some((name) => options[name] !== undefined)) this.#used = [];
@@ -175,8 +176,11 @@ export class RemoteTopic<V> implements ClientTopic<V> {
   /** The same, as a call of its own: tried again until its time is over. */
   async #call(options: CallOptions, ask: Omit<EdgeAsk, "path">, ...allowed: readonly number[]): Promise<EdgeReply> {
     checkOptions("a call", options, CALL);
-    const { signal } = options;
-    return this.#host.requests.again((over) => this.#asked({ ...ask, signal: over }, ...allowed), { signal });
+    return this.#tried(options, ask, ...allowed);
+  }
+
+  #tried(tries: Tries, ask: Omit<EdgeAsk, "path">, ...allowed: readonly number[]): Promise<EdgeReply> {
+    return this.#host.requests.again((signal) => this.#asked({ ...ask, signal }, ...allowed), tries);
   }
 
   // --- append ------------------------------------------------------------------------------------------------------
@@ -332,20 +336,23 @@ export class RemoteTopic<V> implements ClientTopic<V> {
 
   // --- read --------------------------------------------------------------------------------------------------------
 
-  async #resolve(position: StartPosition, over: AbortSignal): Promise<number> {
+  /** Where the log begins and ends. */
+  async #range(tries: Tries): Promise<readonly [start: number, end: number]> {
+    const answer = await this.#tried(tries, { method: "HEAD" }, 404);
+    return answer.status === 404 ? [0, 0] : [offsetOf(answer, START), offsetOf(answer, NEXT)];
+  }
+
+  /** The offset that a position means now. */
+  async #resolve(position: StartPosition, tries: Tries): Promise<number> {
     if (typeof position === "number") return position;
     if (typeof position === "object" && "timestamp" in position) {
       const query = `?timestamp=${Math.ceil(position.timestamp)}`;
-      const answer = await this.#call(
-        { signal: over },
-        { method: "GET", query, headers: { accept: BATCHES_TYPE } },
-        404,
-      );
+      const answer = await this.#tried(tries, { method: "GET", query, headers: { accept: BATCHES_TYPE } }, 404);
       return offsetOf(answer, "tidemark-from-offset");
     }
-    const { logStartOffset = 0, logEndOffset = 0 } = (await this.state({ signal: over })) ?? {};
-    if (position === "earliest") return logStartOffset;
-    return position === "latest" ? logEndOffset : Math.max(logStartOffset, logEndOffset - position.last);
+    const [start, end] = await this.#range(tries);
+    if (position === "earliest") return start;
+    return position === "latest" ? end : Math.max(start, end - position.last);
   }
 
   /**
@@ -378,8 +385,9 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     }
     const { from = "earliest", to, follow = false } = by;
     return this.#reading(by, async (over) => {
-      const end = to ?? (follow ? Infinity : this.#resolve("latest", over));
-      const found = [this.#resolve(from, over), end, loaded(import("./read-topic.ts"))] as const;
+      const tries = { signal: over, ms: follow ? Infinity : undefined };
+      const end = to ?? (follow ? Infinity : this.#resolve("latest", tries));
+      const found = [this.#resolve(from, tries), end, loaded(import("./read-topic.ts"))] as const;
       const [first, last, { edgeBatches }] = await Promise.all(found);
       return edgeBatches(this.#pages, { first, last, follow, over, isWithin: to === undefined });
     });
@@ -392,15 +400,15 @@ export class RemoteTopic<V> implements ClientTopic<V> {
   changes(options: ClientChangesOptions = {}): AsyncIterableIterator<TopicChange<PlainRecord<V>>> {
     checkOptions("changes()", options, CHANGES);
     const { from = "earliest", signal } = options;
-    return this.#reading({ follow: true, signal }, async (over) => flat(this.#changes(from, over)));
+    return this.#reading({ follow: true, signal }, async (over) => flat(await this.#changes(from, over)));
   }
 
   /** Those of one answer together. */
-  async *#changes(from: StartPosition, over: AbortSignal): AsyncGenerator<TopicChange<PlainRecord<V>>[], void> {
-    const parts = [loaded(import("./read-topic.ts")), loaded(import("./views.ts"))] as const;
-    const [{ stepsOf }, { edgeChanges }] = await Promise.all(parts);
-    this.#checkOpen();
-    yield* edgeChanges(this.#pages, stepsOf, from, over);
+  async #changes(from: StartPosition, over: AbortSignal) {
+    const begin = this.#resolve(from, { signal: over, ms: Infinity });
+    const parts = [begin, loaded(import("./read-topic.ts")), loaded(import("./views.ts"))] as const;
+    const [first, { stepsOf }, { edgeChanges }] = await Promise.all(parts);
+    return edgeChanges(this.#pages, stepsOf, from, first, over);
   }
 
   view<S>(options: ClientViewOptions<S, V>): View<S> {
@@ -412,9 +420,12 @@ export class RemoteTopic<V> implements ClientTopic<V> {
 
   async *export(options?: { readonly leaderEpoch?: number | undefined }): AsyncGenerator<KafkaFiles> {
     this.#checkOpen();
+    const { closing: signal } = this.#host;
+    const range = this.#range({ signal });
+    range.catch(() => undefined);
     const parts = [loaded(import("./read-topic.ts")), loaded(import("./export-topic.ts"))] as const;
     const [{ EdgePages }, { exportPages }] = await Promise.all(parts);
-    yield* exportPages(this.#pages, new EdgePages(this.#pages), options, this.#host.closing);
+    yield* exportPages(range, new EdgePages(this.#pages), options, signal);
   }
 
   // --- admin -------------------------------------------------------------------------------------------------------

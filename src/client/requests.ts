@@ -154,7 +154,10 @@ export class EdgeRequests {
   /** Tries until it succeeds, fails for good, or nothing was achieved for `ms`. */
   async again<T>(
     work: (signal: AbortSignal) => Promise<T>,
-    { ms = this.timeoutMs, signal }: { readonly ms?: number; readonly signal?: AbortSignal | undefined } = {},
+    {
+      ms = this.timeoutMs,
+      signal,
+    }: { readonly ms?: number | undefined; readonly signal?: AbortSignal | undefined } = {},
   ): Promise<T> {
     let last: TidemarkError | undefined;
     const tries = within(ms, [this.#closed, signal], async (over) => {

@@ -37,34 +37,40 @@ function behind<V>(thrown: unknown, at: number): { readonly first: number; reado
   };
 }
 
-/** Changes from a position on, those of one batch together. It ends with a topic that is closed. */
+/** Changes from `from` on, which is the offset `begin`; those of one batch together. It ends with a closed topic. */
 export async function* edgeChanges<V>(
   topic: ReadTopic<V>,
   steps: typeof stepsOf<V>,
   from: StartPosition,
+  begin: number,
   over: AbortSignal,
 ): AsyncGenerator<Changes<V>, void> {
-  let at = await topic.resolve(from, over);
+  let at = begin;
   // An offset of the caller's that is not in the log is an error. Later on it is told.
   let isBegun = typeof from !== "number";
   let reading = steps(topic, { first: at, last: Infinity, follow: true, over });
-  for (;;) {
-    let next: IteratorResult<Step<V>, void>;
-    try {
-      next = await reading.next();
-    } catch (thrown) {
-      if (!isBegun) throw thrown;
-      const { first, changes } = behind<V>(thrown, at);
-      yield changes;
-      at = first;
-      reading = steps(topic, { first, last: Infinity, follow: true, over });
-      continue;
+  try {
+    for (;;) {
+      let next: IteratorResult<Step<V>, void>;
+      try {
+        next = await reading.next();
+      } catch (thrown) {
+        if (!isBegun) throw thrown;
+        const { first, changes } = behind<V>(thrown, at);
+        yield changes;
+        at = first;
+        reading = steps(topic, { first, last: Infinity, follow: true, over });
+        continue;
+      }
+      isBegun = true;
+      if (next.done) return;
+      at = "batch" in next.value ? next.value.batch.nextOffset : next.value.level;
+      const changes = await changesIn(topic, next.value);
+      if (changes.length > 0) yield changes;
     }
-    isBegun = true;
-    if (next.done) return;
-    at = "batch" in next.value ? next.value.batch.nextOffset : next.value.level;
-    const changes = await changesIn(topic, next.value);
-    if (changes.length > 0) yield changes;
+  } finally {
+    // Who leaves in the middle leaves the read as well, with its socket or long-poll.
+    await reading.return();
   }
 }
 
@@ -97,12 +103,6 @@ function report(thrown: unknown): void {
   });
 }
 
-/** Whether the client was closed, or the topic deleted: no fault of anybody's. */
-const isOver = (thrown: unknown): boolean =>
-  thrown instanceof TidemarkError &&
-  ((thrown.code === "CLOSED" && thrown.details["reason"] === "closed") ||
-    (thrown.code === "UNKNOWN_TOPIC" && thrown.details["deleted"] === true));
-
 class Run<S, V> implements RunningView {
   readonly #view: ShownView<S>;
   readonly #fold: ViewFold<S, PlainRecord<V>>;
@@ -119,20 +119,22 @@ class Run<S, V> implements RunningView {
     this.#fold = new ViewFold(folding, view.committed, 0);
   }
 
-  async run(answers: AsyncIterable<Changes<V>>): Promise<void> {
+  async run(answers: Promise<AsyncIterable<Changes<V>>>): Promise<void> {
     const { signal: over } = this.#view.ended;
     try {
-      for await (const changes of answers) {
+      for await (const changes of await answers) {
         over.throwIfAborted();
-        await this.#take(changes);
+        await this.#take(changes).catch((thrown: unknown) => {
+          // An error of `apply` is the application's own. What else ends the view is told by ready() alone.
+          if (!over.aborted) report(thrown);
+          throw thrown;
+        });
       }
     } catch (thrown) {
       const closed = new TidemarkError("CLOSED", "the view is closed", { reason: "closed" });
       this.#failure = { thrown: over.aborted ? closed : thrown };
       this.#settle();
-      if (over.aborted) return;
-      if (!isOver(thrown)) report(thrown);
-      this.#tellAll();
+      if (!over.aborted) this.#tellAll();
     }
   }
 
@@ -196,7 +198,7 @@ class Run<S, V> implements RunningView {
 export function runEdgeView<S, V>(
   view: ShownView<S>,
   options: ClientViewOptions<S, V>,
-  changes: (over: AbortSignal) => AsyncIterable<Changes<V>>,
+  changes: (over: AbortSignal) => Promise<AsyncIterable<Changes<V>>>,
   closing: AbortSignal,
 ): RunningView {
   checkOptions("view()", options, VIEW_OPTIONS);

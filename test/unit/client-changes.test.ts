@@ -1,6 +1,11 @@
-/** Changes of the client where its edge has removed what was not read yet, or another topic has the name by then. */
-import { expect, it } from "vitest";
+/**
+ * Changes of the client where its edge has removed what was not read yet, or another topic has the name by then; how
+ * they end, and views of them; and a network that is down for longer than a call tries.
+ */
+import { afterEach, expect, it, vi } from "vitest";
+import { encodeBatch } from "../../src/client/encode-batch.ts";
 import { connect } from "../../src/client/index.ts";
+import { decodeFrame, encodeFrame, FrameType, jsonFrame } from "../../src/sync/frames.ts";
 import { formatOffset } from "../../src/sync/http-words.ts";
 
 /** An edge without records, whose log ends at the first of these; each long-poll then finds it as the next one says. */
@@ -51,4 +56,99 @@ it("a log that ends before the reader's offset is another one", async () => {
 
 it("an offset of the caller's that is not in the log is an error", async () => {
   await expect(told(edgeOf({ start: 4, end: 9 }), 3)).rejects.toMatchObject({ code: "OFFSET_OUT_OF_RANGE" });
+});
+
+afterEach(() => vi.unstubAllGlobals());
+
+const BATCH = encodeBatch([{ key: null, value: new TextEncoder().encode("1"), timestamp: 1 }], {
+  producerId: 5n,
+  producerEpoch: 0,
+  baseSequence: 0,
+});
+
+/** An empty topic and a socket, by which one record comes. `cancelled` resolves once the follow was given up. */
+function socketEdge() {
+  let cancel!: () => void;
+  const cancelled = new Promise<void>((resolve) => (cancel = resolve));
+  class Socket extends EventTarget {
+    binaryType = "";
+    constructor() {
+      super();
+      queueMicrotask(() => this.dispatchEvent(new Event("open")));
+    }
+    send(data: unknown): void {
+      const frame = decodeFrame(data);
+      if (frame?.type === FrameType.CANCEL) cancel();
+      if (frame?.type === FrameType.OPEN) this.#tell(jsonFrame({ type: FrameType.HELLO, channel: frame.channel }, {}));
+      if (frame?.type === FrameType.FOLLOW)
+        this.#tell(encodeFrame({ type: FrameType.BATCHES, channel: frame.channel, id: frame.id, payload: BATCH }));
+    }
+    #tell(data: unknown): void {
+      queueMicrotask(() => this.dispatchEvent(new MessageEvent("message", { data })));
+    }
+    close(): void {
+      this.dispatchEvent(Object.assign(new Event("close"), { code: 1000, reason: "" }));
+    }
+  }
+  const headers = {
+    "stream-next-offset": formatOffset(0),
+    "tidemark-start-offset": formatOffset(0),
+    "stream-up-to-date": "true",
+  };
+  const fetch = (): Promise<Response> => Promise.resolve(new Response(null, { headers }));
+  return { edge: connect("https://edge.example", { fetch, WebSocket: Socket as never }), cancelled };
+}
+
+it("who leaves changes() in the middle ends its follow", async () => {
+  const { edge, cancelled } = socketEdge();
+  for await (const { type } of edge.topic("t").changes()) if (type === "append") break;
+  await cancelled;
+  await edge.close();
+});
+
+it("an error of a view's apply is reported, and ends its follow", async () => {
+  const reported: unknown[] = [];
+  vi.stubGlobal("reportError", (thrown: unknown) => reported.push(thrown));
+  const { edge, cancelled } = socketEdge();
+  const error = new Error("no such todo");
+  const apply = (): number => {
+    throw error;
+  };
+  const view = edge.topic("t").view({ name: "v", initial: () => 0, apply });
+  await new Promise<unknown>((resolve) => view.subscribe(resolve));
+  await cancelled;
+  await expect(view.ready()).rejects.toBe(error);
+  expect(reported).toEqual([error]);
+  await edge.close();
+});
+
+it("what the edge refuses a view is told by ready() alone", async () => {
+  const reported: unknown[] = [];
+  vi.stubGlobal("reportError", (thrown: unknown) => reported.push(thrown));
+  const error = { code: "FORBIDDEN", message: "not yours" };
+  const fetch = (): Promise<Response> => Promise.resolve(new Response(JSON.stringify({ error }), { status: 403 }));
+  const edge = connect("https://edge.example", { fetch, transport: "http" });
+  const view = edge.topic("t").view({ name: "v", initial: () => 0, apply: (state: number) => state });
+  await expect(view.ready()).rejects.toMatchObject({ details: { edge: "FORBIDDEN" } });
+  expect(reported).toEqual([]);
+  await edge.close();
+});
+
+it.each([0, "latest"] as const)("reads that follow from %s outlast a network that is down", async (from) => {
+  let tries = 0;
+  const longer = Promise.withResolvers<void>();
+  const fetch = (): Promise<Response> => {
+    if (++tries >= 4) longer.resolve();
+    return Promise.reject(new TypeError("no network"));
+  };
+  // Shorter than the first pause: a call is over before its second try.
+  const edge = connect("https://edge.example", { fetch, transport: "http", timeoutMs: 1 });
+  const ends: unknown[] = [];
+  const topic = edge.topic("t");
+  for (const reading of [topic.read({ from, follow: true }), topic.changes({ from })])
+    reading.next().catch((thrown: unknown) => ends.push(thrown));
+  await expect(topic.read({ from: 0 }).next()).rejects.toMatchObject({ code: "TIMEOUT" });
+  await longer.promise;
+  expect(ends).toEqual([]);
+  await edge.close();
 });

@@ -99,6 +99,25 @@ describe("while a file is being loaded", () => {
     await edge.close();
   });
 
+  it("so it is for changes(); and export() ends where the log did at its first next()", async () => {
+    const come = heldBack(CALLS["changes()"]![0]);
+    const comeToo = heldBack(CALLS["export()"]![0]);
+    let end = 5;
+    const { edge, asked } = await clientOf(() => end);
+    const changes = edge.topic("t").changes({ from: "latest" });
+    const files = edge.topic("t").export().next();
+    await vi.waitFor(() => expect(asked).toEqual(["HEAD ", "HEAD "]));
+    end = 9;
+    come();
+    comeToo();
+    // The log is empty: nothing is exported, and nothing asked for.
+    expect((await files).done).toBe(true);
+    expect((await changes.next()).value).toMatchObject({ type: "level" });
+    expect(asked[2]).toBe("GET ?offset=0000000000000005_0000000000000000");
+    await changes.return!();
+    await edge.close();
+  });
+
   it("a read ends at once: by return(), by its signal, and with the client", async () => {
     const come = heldBack(CALLS["read()"]![0]);
     const { edge } = await clientOf();
