@@ -33,16 +33,27 @@ export function observeFlushes(tide: Pick<Tide, "name" | "on">, options: Telemet
   let wake = (): void => undefined;
   const pause = (ms: number): Promise<void> =>
     new Promise((resolve) => {
-      wake = resolve;
-      setTimeout(resolve, ms);
+      const timer = setTimeout(resolve, ms);
+      wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
     });
   const ask = async (isWanted: boolean): Promise<readonly FlushTime[] | undefined> =>
     (tide as Inside).connection?.control?.("flushes", observer, isWanted);
   const leave = (): void => void ask(false).catch(() => undefined);
+  const end = (): void => {
+    if (isOver) return;
+    isOver = true;
+    off();
+    leave();
+    wake();
+  };
   const off = tide.on((event: TideEvent) => {
     // Its volume is another one now: asked again, the worker times that.
     if (event.type === "reopened") leave();
-    if (event.type === "closed") isOver = true;
+    // A worker whose store other tides share would time it for nobody.
+    if (event.type === "closed") end();
     if (event.type === "leaderchange") wake();
   });
   void (async () => {
@@ -57,12 +68,7 @@ export function observeFlushes(tide: Pick<Tide, "name" | "on">, options: Telemet
       if (!isOver) await pause(times ? PAUSE_MS : FAILED_PAUSE_MS);
     }
   })();
-  return () => {
-    if (isOver) return;
-    isOver = true;
-    off();
-    leave();
-  };
+  return end;
 }
 
 /** One flush at the edge, as `withFlushTimes` of tidemark/worker tells it. */

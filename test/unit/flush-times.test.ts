@@ -133,6 +133,28 @@ describe("observe()", () => {
     await expect.poll(() => isTimed(store), { interval: 1 }).toBe(false);
   });
 
+  test("a tide that is closed asks for no more, and its worker is told so", async () => {
+    const store = newStore();
+    const asked: boolean[] = [];
+    const control = async (_: string, observer: string, isWanted: boolean): Promise<unknown> => {
+      asked.push(isWanted);
+      if (isWanted) return nextFlushes(store, observer);
+      endFlushes(observer);
+      return [];
+    };
+    const listeners = new Set<(event: TideEvent) => void>();
+    const on = (listener: (event: TideEvent) => void): (() => void) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    };
+    const stop = observe({ name: "closing", connection: { control }, on } as never, { meter });
+    await expect.poll(() => isTimed(store), { interval: 1 }).toBe(true);
+    for (const listener of [...listeners]) listener({ type: "closed", reason: "test" } as TideEvent);
+    await expect.poll(() => isTimed(store), { interval: 1 }).toBe(false);
+    stop();
+    expect(asked).toEqual([true, false]);
+  });
+
   test("without flushes it asks for none; flushes() measures those of the edge", async () => {
     const { tide } = pageOver(await leader(newVolume()));
     const asked: unknown[] = [];

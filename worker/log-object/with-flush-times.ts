@@ -24,6 +24,7 @@ export function withFlushTimes(told: (flush: FlushTold) => void, Base: typeof Lo
   callback("told", told);
   return class extends Base {
     protected override committed(tenant: string, topic: string): void {
+      super.committed(tenant, topic);
       const began = performance.now();
       const tell = (failed?: string): void =>
         told({ tenant, topic, ms: performance.now() - began, ...(failed !== undefined && { failed }) });
