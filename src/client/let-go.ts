@@ -7,6 +7,7 @@ import type { WebSocketLike } from "./api.ts";
 
 interface Connection {
   unref?(): unknown;
+  once?(event: "close", heard: () => void): unknown;
 }
 interface Told {
   readonly request?: { readonly upgrade?: unknown; readonly path?: unknown };
@@ -31,8 +32,10 @@ let open = 0;
 
 function heard(told: unknown): void {
   const { request, socket } = told as Told;
-  if (request?.upgrade === "websocket" && String(request.path).endsWith("/v1/socket") && socket)
-    connections.add(socket);
+  if (request?.upgrade !== "websocket" || !String(request.path).endsWith("/v1/socket") || !socket) return;
+  connections.add(socket);
+  // One that has ended is not held until the last socket of a client that always has some.
+  socket.once?.("close", () => connections.delete(socket));
 }
 
 /** Call it when a socket is made, and what it gives when it is closed. */

@@ -146,7 +146,7 @@ export class RemoteTopic<V> implements ClientTopic<V> {
       const [mine = name === "serializer" ? "json" : undefined, given] = [this.#options[name], options[name]];
       if (given === undefined || given === mine) continue;
       // Written in place they are made anew by each call, and nobody can tell whether they do the same.
-      if (typeof Object(mine) === typeof given && /^(upcast|onInvalid)$/.test(name)) continue;
+      if (mine && typeof Object(mine) === typeof given && /^(upcast|onInvalid)$/.test(name)) continue;
       throw new TidemarkError(
         "INVALID_ARGUMENT",
         `topic ${this.name} has another ${name} in this client: leave it out, or give that`,

@@ -82,6 +82,11 @@ export interface AppendSource<T> {
  */
 export async function appendSource<T>({ records, tide, options, ...rest }: AppendSource<T>) {
   const { signal } = options;
+  const { producer: given } = rest;
+  // Of a topic with a schema or middleware: what is waited for counts only there, and one turn after its append.
+  const isTyped = "producer" in given;
+  // Before the source is opened: if it fails, a stream is not locked, and the call can be made again with it.
+  const producer = isTyped ? await given.producer() : given;
   const source = sourceOf(records);
   const stop = new Stop();
   const abort = (): void => stop.by(signal!.reason, true);
@@ -92,7 +97,7 @@ export async function appendSource<T>({ records, tide, options, ...rest }: Appen
   signal?.addEventListener("abort", abort);
   if (signal?.aborted) abort();
   try {
-    return await run(source, stop, { ...rest, options });
+    return await run(source, stop, { ...rest, options, producer, isTyped });
   } finally {
     unheard();
     signal?.removeEventListener("abort", abort);
@@ -106,16 +111,14 @@ async function run<T>(
   stop: Stop,
   {
     append,
-    producer: given,
+    producer,
+    isTyped,
     inFlightBytesMax,
     laterTurn,
     tellsAcks,
     options: { onProgress },
-  }: Omit<AppendSource<T>, "records" | "tide">,
+  }: Omit<AppendSource<T>, "records" | "tide"> & { readonly producer: Paced; readonly isTyped: boolean },
 ) {
-  // Of a topic with a schema or middleware: what is waited for counts only there, and one turn after its append.
-  const isTyped = "producer" in given;
-  const producer = isTyped ? await given.producer() : given;
   let appended = 0;
   let acked = 0;
   let settled = 0;

@@ -69,3 +69,14 @@ test("a rejected promise in a list: the same, and the source's iterator is close
   await expect(all.result).rejects.toBe(failure);
   expect(returned).toBe(true);
 });
+
+test("where schema or middleware can't be loaded, the source is untouched: the same call can be made again", async () => {
+  const failure = new Error("no such file");
+  const stream = new ReadableStream<number>();
+  const { append } = heldProducer();
+  const producer = { producer: () => Promise.reject(failure) };
+  const tide = { on: () => () => undefined, ended: undefined };
+  const all = appendAll<number>({ records: stream, append, producer, inFlightBytesMax: 1, tide, options: {} });
+  await expect(all).rejects.toBe(failure);
+  expect(stream.locked).toBe(false);
+});

@@ -61,7 +61,7 @@ it("an offset of the caller's that is not in the log is an error", async () => {
 afterEach(() => vi.unstubAllGlobals());
 
 const BATCH = encodeBatch([{ key: null, value: new TextEncoder().encode("1"), timestamp: 1 }], {
-  producerId: 5n,
+  producerId: 5,
   producerEpoch: 0,
   baseSequence: 0,
 });
@@ -136,9 +136,10 @@ it("what the edge refuses a view is told by ready() alone", async () => {
 
 it.each([0, "latest"] as const)("reads that follow from %s outlast a network that is down", async (from) => {
   let tries = 0;
-  const longer = Promise.withResolvers<void>();
+  let goOn!: () => void;
+  const longer = new Promise<void>((resolve) => (goOn = resolve));
   const fetch = (): Promise<Response> => {
-    if (++tries >= 4) longer.resolve();
+    if (++tries >= 4) goOn();
     return Promise.reject(new TypeError("no network"));
   };
   // Shorter than the first pause: a call is over before its second try.
@@ -148,7 +149,18 @@ it.each([0, "latest"] as const)("reads that follow from %s outlast a network tha
   for (const reading of [topic.read({ from, follow: true }), topic.changes({ from })])
     reading.next().catch((thrown: unknown) => ends.push(thrown));
   await expect(topic.read({ from: 0 }).next()).rejects.toMatchObject({ code: "TIMEOUT" });
-  await longer.promise;
+  await longer;
   expect(ends).toEqual([]);
   await edge.close();
+});
+
+it("a topic that was made without upcast is not given one later", () => {
+  const schema = { "~standard": { version: 1, vendor: "test", validate: (value: unknown) => ({ value }) } } as const;
+  const edge = connect("https://edge.example");
+  const upcast = { 1: (value: unknown) => value };
+  edge.topic("t", { schema, version: 2 });
+  expect(() => edge.topic("t", { schema, version: 2, upcast })).toThrow("upcast");
+  edge.topic("u", { schema, version: 2, upcast });
+  // Written in place, it is another object each time.
+  edge.topic("u", { schema, version: 2, upcast: { ...upcast } });
 });
