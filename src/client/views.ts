@@ -37,7 +37,7 @@ function behind<V>(thrown: unknown, at: number): { readonly first: number; reado
   };
 }
 
-/** Changes from `from` on, which is the offset `begin`; those of one batch together. It ends with a closed topic. */
+/** Changes from `from` on, the offset `begin`; those of one batch together. It ends with a closed topic. */
 export async function* edgeChanges<V>(
   topic: ReadTopic<V>,
   steps: typeof stepsOf<V>,
