@@ -70,7 +70,7 @@ test("a rejected promise in a list: the same, and the source's iterator is close
   expect(returned).toBe(true);
 });
 
-test("where schema or middleware can't be loaded, the source is untouched: the same call can be made again", async () => {
+test("where schema or middleware can't be loaded, its source stays unlocked for another call", async () => {
   const failure = new Error("no such file");
   const stream = new ReadableStream<number>();
   const { append } = heldProducer();
