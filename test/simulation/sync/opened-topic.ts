@@ -21,28 +21,10 @@ import { restart } from "../../../src/sync/stop-syncing.ts";
 import { SyncedLog } from "../../../src/sync/synced-log.ts";
 import { TopicStorage } from "../../../src/sync/topic-storage.ts";
 import type { Range } from "../../../src/sync/topic-store.ts";
+import "../loaded-ahead.ts";
 import type { Random } from "../prng.ts";
 import { namesIn } from "./records.ts";
 import { type SimDisk, SimVolume } from "./storage.ts";
-
-// What the storage loads on demand is there from the start: loading takes time that is not the simulation's.
-await Promise.all([
-  import("../../../src/log/remembering.ts"),
-  import("../../../src/sync/claim-look.ts"),
-  import("../../../src/sync/claimer.ts"),
-  import("../../../src/sync/offer-again.ts"),
-  import("../../../src/sync/renewing.ts"),
-  import("../../../src/log/upkeep.ts"),
-  import("../../../src/store/check-catalog.ts"),
-  import("../../../src/store/examine.ts"),
-  import("../../../src/store/hops.ts"),
-  import("../../../src/store/recover-log.ts"),
-  import("../../../src/store/roll.ts"),
-  import("../../../src/store/sections.ts"),
-  import("../../../src/store/slot-read.ts"),
-  import("../../../src/store/trim-and-replace.ts"),
-  import("../../../src/store/whose-catalog.ts"),
-]);
 
 export const EDGE_URL = "http://edge";
 

@@ -6,6 +6,7 @@
  *
  * A context that is stopped neither sends nor hears; what it had sent arrives. Its sockets end when it dies.
  */
+import "../loaded-ahead.ts";
 import type { Random } from "../prng.ts";
 import { SimEdge } from "../sync/edge.ts";
 import type { SimSocket } from "../sync/network.ts";
