@@ -1,7 +1,10 @@
 /** The scripts' own logic: which Node is new enough, and how a test report is counted. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { expect, test } from "vitest";
+// @ts-expect-error plain JavaScript
+import { node } from "../../tools/run/child.mjs";
 // @ts-expect-error plain JavaScript
 import { skippedLines, TOOLS } from "../../tools/run/engines.mjs";
 // @ts-expect-error plain JavaScript
@@ -160,4 +163,24 @@ test("every npm script's program exists", () => {
   const programs = [...launcher.matchAll(/program\("([^"]+)"\)/g)].map(([, file]) => file!);
   expect(programs.length).toBeGreaterThan(4);
   expect(programs.filter((file) => !existsSync(path.join(root, file)))).toEqual([]);
+});
+
+/** A process that holds the output open, in the group of the program that starts it or in one of its own. */
+const outlives = (detached: boolean): string => `
+  const { spawn } = require("node:child_process");
+  const other = "setTimeout(() => {}, 60_000)";
+  spawn(process.execPath, ["-e", other], { stdio: "inherit", detached: ${detached} });
+  require("node:fs").writeSync(1, "it goes on\\n");
+  process.exit(0);
+`;
+
+test("a program that hangs is ended at its limit, and what outlives one and holds its output open, soon after", async () => {
+  const file = path.join(mkdtempSync(path.join(tmpdir(), "tidemark-child-")), "out.txt");
+  const codes = await Promise.all([
+    node(["-e", "setInterval(() => {}, 1_000)"], { limitMs: 1 }),
+    node(["-e", outlives(false)], { file, graceMs: 1 }),
+    node(["-e", outlives(true)], { file, graceMs: 1 }),
+  ]);
+  expect(codes).toEqual([1, 0, 0]);
+  expect(readFileSync(file, "utf8")).toBe("it goes on\n".repeat(2));
 });

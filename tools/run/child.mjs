@@ -19,6 +19,26 @@ function leastUrgentSession(pid) {
   }
 }
 
+/** Kills a child, or what is left of its group, unless its output ends soon. What left the group is not waited for. */
+function killAfter(graceMs, child, forward) {
+  const kill = setTimeout(() => {
+    try {
+      forward("SIGKILL");
+    } catch {
+      // Nobody is left in it.
+    }
+    for (const stream of [child.stdout, child.stderr]) stream?.destroy();
+  }, graceMs);
+  child.once("close", () => clearTimeout(kill));
+}
+
+/** Ends a child that took too long, also one that heeds no SIGTERM. */
+function endLate(child, { limitMs, graceMs, forward }) {
+  console.error(`${child.spawnargs.join(" ")} has not ended after ${limitMs / 60_000} minutes: it is ended now`);
+  forward("SIGTERM");
+  killAfter(graceMs, child, forward);
+}
+
 /**
  * Runs node with `args` and shows its output. Resolves with the exit code. SIGTERM is passed on before this process
  * ends.
@@ -27,8 +47,11 @@ function leastUrgentSession(pid) {
  *   env      its environment. Default: that of this process
  *   file     the output goes there instead
  *   isAside  the program runs at the lowest priority
+ *   limitMs  a program that takes longer is ended. Default: no limit
+ *   graceMs  what is left of it then is killed after this time. Default: 10 s
  */
-export async function node(args, { binary = process.execPath, file, isAside = false, env = process.env } = {}) {
+export async function node(args, how = {}) {
+  const { binary = process.execPath, file, isAside, env = process.env, limitMs, graceMs = 10_000 } = how;
   const [command, ...rest] = isAside ? leastUrgent([binary, ...args]) : [binary, ...args];
   const shown = { cwd: root, env, stdio: "inherit" };
   const child = spawn(command, rest, file ? { ...shown, stdio: ["ignore", "pipe", "pipe"], detached: true } : shown);
@@ -40,10 +63,14 @@ export async function node(args, { binary = process.execPath, file, isAside = fa
   // until the child has ended.
   const wait = file ? forward : () => {};
   process.on("SIGTERM", forward).on("SIGINT", wait);
+  // What outlives it may hold its output open for ever.
+  if (file) child.once("exit", () => killAfter(graceMs, child, forward));
+  const limit = limitMs && setTimeout(() => endLate(child, { limitMs, graceMs, forward }), limitMs);
   try {
     const [code, signal] = await once(child, "close");
     return code ?? (signal === "SIGINT" ? 130 : 1);
   } finally {
+    clearTimeout(limit);
     process.off("SIGTERM", forward).off("SIGINT", wait);
     if (kept) await new Promise((resolve) => kept.end(resolve));
   }

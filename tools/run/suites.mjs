@@ -35,6 +35,9 @@ const AGAIN = new Set(["http", "browser", "pages", "package"]);
 /** More than these failing at once is no accident. */
 const AGAIN_FILES_MAX = 3;
 
+/** The longest suite takes a third of it. One that hangs fails then, and the others are heard of. */
+const LIMIT_MS = 30 * 60_000;
+
 /** Tests of the browser that see the public API only: they also run over the built files. */
 const OVER_DIST = ["test/browser/segments.test.ts", "test/browser/typed.test.ts"];
 
@@ -48,7 +51,7 @@ async function vitest(project, how = {}, only = []) {
     const reporters = ["default", "json", tool("run/outside-errors.mjs")].map((each) => `--reporter=${each}`);
     const env = { ...(how.env ?? process.env), TIDEMARK_OUTSIDE_ERRORS: errors };
     const args = [bin, "run", "--project", project, ...reporters, `--outputFile.json=${file}`, ...files];
-    const code = await node(args, { ...how, env });
+    const code = await node(args, { ...how, env, limitMs: LIMIT_MS });
     const read = async (from) => (existsSync(from) ? JSON.parse(await readFile(from, "utf8")) : undefined);
     const [report, outside] = [await read(file), await read(errors)];
     return { report, outside, ...tally(report, code, outside) };
