@@ -34,7 +34,7 @@ function killAfter(graceMs, child, forward) {
 
 /** Ends a child that took too long, also one that heeds no SIGTERM. */
 function endLate(child, { limitMs, graceMs, forward }) {
-  console.error(`${child.spawnargs.join(" ")} has not ended after ${limitMs / 60_000} minutes: it is ended now`);
+  console.error(`${child.spawnargs.join(" ")} has not ended after ${limitMs / 1_000} s: it is ended now`);
   forward("SIGTERM");
   killAfter(graceMs, child, forward);
 }
