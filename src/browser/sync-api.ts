@@ -132,7 +132,7 @@ export interface SyncWaitOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** One for all tabs: each sees the same states in the same order. */
+/** One for all tabs: each sees the same states in the same order. Once the tide has ended the state is "idle". */
 export interface Sync {
   readonly status: SyncStatus;
   /** After each change. Gives back what ends it. Fits useSyncExternalStore together with `status`. */

@@ -69,6 +69,11 @@ export interface OutboxNote extends EdgeLogNote {
   readonly offering?: Offering | undefined;
   /** What sync() was told of this topic; absent: nothing but defaults. */
   readonly options?: KeptOptions | undefined;
+  /**
+   * What the next copy's `anew` begins with. Set where sync began anew: the log there may have the id of the one
+   * before, and readers must not take this copy for that one. Absent: 0.
+   */
+  readonly anew?: number | undefined;
   /** Set while sync of the topic ends: the offset in its kept copy at which un-settled batches begin. */
   readonly leaving?: number | undefined;
   /** The same in all topics of a tide. After a crash in the middle of a change one that says "paused" counts. */
@@ -83,7 +88,7 @@ export interface ReplicaNote extends EdgeLogNote {
   readonly gaps: readonly GapRun[];
   /** Below this offset the copy may hold records whose deletion is gone from the edge: it is made anew from there. */
   readonly stale?: number | undefined;
-  /** How often the copy was made anew. */
+  /** How often the copy was made anew, and sync of the topic began anew before. */
   readonly anew?: number | undefined;
 }
 
@@ -207,6 +212,9 @@ export function asOutboxNote(note: unknown): OutboxNote {
   assert(isNote<OutboxNote>(note, "outbox"), "the log has an outbox's note");
   return note;
 }
+/** The same for a log of which a later version may have written the note: undefined then. */
+export const readableOutboxNote = (note: unknown): OutboxNote | undefined =>
+  isNote<OutboxNote>(note, "outbox") ? note : undefined;
 export function asReplicaNote(note: unknown): ReplicaNote {
   assert(isNote<ReplicaNote>(note, "life"), "the log has a replica's note");
   return note;

@@ -217,8 +217,8 @@ export class TopicStorage implements TopicStore {
   createReplica(from: number): Promise<void> {
     return this.alone(async () => {
       if (this.replica) return;
-      const { v, url, path, owner, stream } = this.outboxNote;
-      const note: ReplicaNote = { v, url, path, owner, stream, from, life: null, gaps: [] };
+      const { v, url, path, owner, stream, anew } = this.outboxNote;
+      const note: ReplicaNote = { v, url, path, owner, stream, from, life: null, gaps: [], ...(anew && { anew }) };
       const { settings } = this.outbox.segments;
       this.#has(await this.#options.store.log(replicaName(this.topic), settings, { from, note: stored(note) }));
       this.#tell("risen", from);

@@ -1,18 +1,24 @@
 /**
  * Whether the kept copy and the log that stands at the edge now agree, at the one batch that both should have: asked of
  * the real storage of a topic that was restarted with "offerAgain". And where a hole of that log keeps records back.
- * The simulation has the offers.
+ * And that readers of changes are told of the new copy. The simulation has the offers.
  */
 import { beforeEach, describe, expect, it } from "vitest";
 import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
+import { saveNotes } from "../../src/store/noted-logs.ts";
 import type { SegmentStore } from "../../src/store/segment-store.ts";
+import { deleteLog } from "../../src/store/trim-and-replace.ts";
+import { ChangeReader } from "../../src/sync/change-reader.ts";
 import { claim, type ClaimHost } from "../../src/sync/claimer.ts";
 import type { EdgeLog } from "../../src/sync/edge-socket.ts";
+import { copyName } from "../../src/sync/notes.ts";
 import { OfferAgain } from "../../src/sync/offer-again.ts";
+import { stored } from "../../src/sync/outbox.ts";
 import { Signal } from "../../src/sync/signal.ts";
 import { restart } from "../../src/sync/stop-syncing.ts";
 import type { Joined } from "../../src/sync/sync-frames.ts";
+import type { TopicCut } from "../../src/sync/topic-cut.ts";
 import { batchOf, ListedEdge, Synced, type SyncedHost } from "../contract/synced-fixture.ts";
 import { releaseKernel } from "../support/kernels.ts";
 
@@ -66,6 +72,40 @@ describe("the kept copy and the edge's log, below the offset from which records 
     edge.append(batchOf(kernel, ["other"], 7, 0));
     edge.append(batchOf(kernel, ["new"], 6, 0));
     expect(await checked()).toBe(0);
+  });
+});
+
+describe("readers of changes, behind a restart at a log with the same id", () => {
+  const readNow = (reader: ChangeReader<never>): Promise<TopicCut> =>
+    synced.log.changes(reader.committed, { provisional: reader.provisional, told: reader.told });
+  const isReset = async (reader: ChangeReader<never>): Promise<boolean> => {
+    const { committed: _, ...cut } = { ...(await readNow(reader)), committed: [], provisional: [] };
+    return reader.take({ ...cut, committed: [] }).some(({ type }) => type === "reset");
+  };
+
+  it("are told that another copy is here, however far that has come", async () => {
+    await synced.join();
+    await synced.storage.receive(edge.frame(0));
+    const { stream: first } = await readNow(new ChangeReader(0));
+    expect([synced.storage.watermark, first]).toEqual([4, `${synced.storage.outboxNote.stream}~1`]);
+    for (const [n, name] of ["one more", "and one"].entries()) edge.append(batchOf(kernel, [name], 6, n + 1));
+    await synced.storage.receive(edge.frame(4));
+    // One that stood in the copy of before, which had four records, and one that stands in this one.
+    expect(await isReset(new ChangeReader(4, synced.storage.outboxNote.stream))).toBe(true);
+    expect(await isReset(new ChangeReader(4, first))).toBe(false);
+  });
+
+  it("each time, and also where a copy of before was made anew from the edge", async () => {
+    const { outboxNote } = synced.storage;
+    await synced.join();
+    expect(outboxNote.anew).toBe(1);
+    await synced.store.find("orders.kept-0").then((kept) => deleteLog(kept!));
+    const replica = synced.storage.replica!;
+    await saveNotes(synced.store, [[replica.log, stored({ ...replica.note, anew: 3 })]]);
+    await restart(synced.store, synced.storage);
+    await synced.reopen();
+    await synced.join();
+    expect(copyName(synced.storage.replicaNote)).toBe(`${synced.storage.outboxNote.stream}~4`);
   });
 });
 

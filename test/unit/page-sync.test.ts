@@ -44,6 +44,9 @@ describe("options of sync()", () => {
     ["url", { url: "nonsense", topics: ["a"] }],
     ["url", { url: "http://edge?x=1", topics: ["a"] }],
     ["url", { url: "http://me@edge", topics: ["a"] }],
+    ["url", { url: "http://:secret@edge", topics: ["a"] }],
+    ["url", { url: "http://edge/base?", topics: ["a"] }],
+    ["url", { url: new URL("http://edge#"), topics: ["a"] }],
     ["topics", { url: "http://edge" }],
     ["topics", { url: "http://edge", topics: [] }],
     ["topics", { url: "http://edge", topics: "a" }],
@@ -57,12 +60,16 @@ describe("options of sync()", () => {
     ["path", of({ path: 7 })],
     ["path", of({ path: "x".repeat(1025) })],
     ["path", of({ path: "a\nb" })],
+    ["path", of({ path: ".." })],
+    ["path", of({ path: "a/./b" })],
+    ["path", of({ path: "../a" })],
     ["from", of({ from: "middle" })],
     ["from", of({ from: { last: 1, timestamp: 2 } })],
     ["from", of({ from: { last: -1 } })],
     ["from", of({ from: { timestamp: 1.5 } })],
     ["create", of({ create: true })],
     ["create", of({ create: [] })],
+    ["retentoin", of({ create: { retentoin: { maxBytes: 1 } } })],
     ["create.retention.maxBytes", of({ create: { retention: { maxBytes: 0 } } })],
     ["create.compaction", of({ create: { compaction: true } })],
     ["outboxBytesMax", of({ outboxBytesMax: 0 })],
@@ -82,7 +89,7 @@ describe("options of sync()", () => {
       url: "https://edge.example/base",
       topics: { a: {}, b: {} },
     });
-    const topics = { a: { path: "x/y", from: { last: 3 }, create: false, onTrimmed: "stop", serializer: "text" } };
+    const topics = { a: { path: "x/.y/..z", from: { last: 3 }, create: false, onTrimmed: "stop", serializer: "text" } };
     expect(checkSync({ url: "http://localhost:8787", topics })).toEqual({ url: "http://localhost:8787", topics });
   });
 
@@ -140,6 +147,84 @@ describe("a page in sync", () => {
         { ask: "token", id: 4, failed: true },
       ]),
     );
+  });
+
+  it("reports what is no token as an error of the page, and to the worker it has none", async () => {
+    const reported = vi.fn();
+    vi.stubGlobal("reportError", reported);
+    try {
+      const { sync, asked } = made(() => LIVE);
+      const wrong = { code: "INVALID_ARGUMENT", details: { field: "token" } };
+      for (const [id, given] of [7, { token: "t" }, () => "t", true].entries()) {
+        await expect(sync.authenticate(() => given as never)).rejects.toMatchObject(wrong);
+        sync.hear({ type: "ask-token", id, ask: { reason: "connect" } });
+        await vi.waitFor(() => expect(asked.at(-1)).toEqual({ ask: "token", id, failed: true }));
+        expect(reported.mock.lastCall).toMatchObject([wrong]);
+      }
+      expect(asked.map(({ ask }) => ask)).not.toContain("authenticate");
+      await sync.authenticate(() => undefined as never);
+      expect(asked.at(-1)).toEqual({ ask: "authenticate", token: undefined });
+      expect(reported).toHaveBeenCalledTimes(4);
+    } finally {
+      vi.unstubAllGlobals();
+    }
+  });
+
+  it("drained() ends with its signal, also while an append of this page is under way", async () => {
+    let resolve = (): void => undefined;
+    const promise = new Promise<void>((done) => (resolve = done));
+    const asked: SyncAsk[] = [];
+    const sync = pageSync({
+      ask: async (ask) => void asked.push(ask),
+      topics: new Map([["a", { drained: () => promise, serializer: "json" }]]),
+      isOver: () => false,
+      tell: () => undefined,
+    });
+    const stop = new AbortController();
+    const waits = sync.drained({ signal: stop.signal });
+    const reason = new Error("enough");
+    stop.abort(reason);
+    await expect(waits).rejects.toBe(reason);
+    await expect(sync.drained({ topic: "a", signal: stop.signal })).rejects.toBe(reason);
+    expect(asked).toEqual([]);
+    const whole = sync.drained({ signal: new AbortController().signal });
+    resolve();
+    await whole;
+    expect(asked).toEqual([{ ask: "wait", until: "drained", topic: undefined }]);
+  });
+
+  it("is idle once the tide has ended, and all who listen hear so; one that never synced says nothing", async () => {
+    const base = { pending: { records: 3, bytes: 9 }, watermark: 5, serializer: "json", hasSynced: true } as const;
+    const topics: SyncStatus["topics"] = {
+      a: { ...base, state: "catching-up", progress: 0.5 },
+      b: { ...base, state: "blocked" },
+      c: { ...base, state: "stopped" },
+    };
+    const { sync, told } = made(() => ({ ...LIVE, nextTryAt: 7, reason: "user", topics }) satisfies SyncStatus);
+    await sync.start({ url: "http://edge", topics: ["a"] });
+    const heard: SyncStatus[] = [];
+    sync.subscribe((status) => heard.push(status));
+    sync.end(new TidemarkError("CLOSED", "the tide is closed", {}));
+    const left = { ...topics, a: { ...base, state: "offline" } };
+    expect(sync.status).toEqual({ state: "idle", connected: false, topics: left });
+    expect(heard).toEqual([sync.status]);
+    expect(told).toEqual([{ type: "status", status: sync.status }]);
+    const other = made();
+    other.sync.end(new TidemarkError("CLOSED", "the tide is closed", {}));
+    expect(other.told).toEqual([]);
+  });
+
+  it("tells another leader that it is hidden, because it did not become so in that leader's time", async () => {
+    const { sync, asked } = made();
+    sync.connected();
+    expect(asked).toEqual([]);
+    vi.stubGlobal("document", { visibilityState: "hidden" });
+    try {
+      sync.connected();
+      expect(asked).toEqual([{ ask: "hint", hint: "hidden" }]);
+    } finally {
+      vi.unstubAllGlobals();
+    }
   });
 
   it("ends promises of places with the tide", async () => {
@@ -300,6 +385,35 @@ describe("the desk of tokens", () => {
       const token = desk.token("connect");
       await vi.advanceTimersByTimeAsync(10_000);
       expect(await token).toBe("t");
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it("asks pages that did not answer last, so that frozen tabs don't hide one that has a token", async () => {
+    vi.useFakeTimers();
+    try {
+      const asked: number[] = [];
+      let answers = (_: number): boolean => false;
+      const pages = [0, 1, 2, 3].map((n) =>
+        page((id) => {
+          asked.push(n);
+          if (n === 3 || answers(n)) desk.answered(id, { token: `t${n}` });
+        }),
+      );
+      const desk: TokenDesk = new TokenDesk(() => pages);
+      void desk.token("connect");
+      await vi.advanceTimersByTimeAsync(30_000);
+      expect(asked.splice(0)).toEqual([0, 1, 2, 3]);
+      expect(await desk.token("connect")).toBe("t3");
+      expect(asked.splice(0)).toEqual([3]);
+      // One that answers again has its place again.
+      answers = (n) => n === 0;
+      const refused = desk.token("refused", "t3");
+      expect(await refused).toBe("t0");
+      expect(asked.splice(0)).toEqual([3, 0]);
+      expect(await desk.token("connect")).toBe("t0");
+      expect(asked).toEqual([0]);
     } finally {
       vi.useRealTimers();
     }

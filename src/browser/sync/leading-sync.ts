@@ -4,7 +4,7 @@ import type { Kernel } from "../../kernel/types.ts";
 import type { Log } from "../../log/log.ts";
 import type { SegmentStore } from "../../store/segment-store.ts";
 import { outboxName } from "../../sync/log-names.ts";
-import { asOutboxNote } from "../../sync/notes.ts";
+import { readableOutboxNote } from "../../sync/notes.ts";
 import { becameSynced } from "../../sync/synced-now.ts";
 import { topicOfOutbox } from "../../sync/places.ts";
 import { checkTopicName } from "../../topic/names.ts";
@@ -72,7 +72,8 @@ export function leadingSync(worker: LeadingWorker): TideSync {
     },
     synced() {
       const topics = store.names().flatMap((name) => topicOfOutbox(name) ?? []);
-      return new Map(topics.map((topic) => [topic, asOutboxNote(store.keptOf(outboxName(topic))?.note)]));
+      // To open one that a later version has written is refused, and that keeps no other topic from its sync.
+      return new Map(topics.map((topic) => [topic, readableOutboxNote(store.keptOf(outboxName(topic))?.note) ?? {}]));
     },
     due: (topic) => worker.due(topic),
     pages: () => worker.pages as Iterable<TokenPage>,

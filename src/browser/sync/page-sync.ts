@@ -13,9 +13,10 @@ import type {
   SyncWaitOptions,
   TokenAsk,
   TokenProvider,
+  TopicSyncStatus,
 } from "../sync-api.ts";
-import { isPageHidden, hintsOfPage } from "./page-hints.ts";
-import { checkChoice, checkSyncedName, checkSync, checkToken, checkWait } from "./sync-checks.ts";
+import { isPageHidden, hintsOfPage, type PageHint } from "./page-hints.ts";
+import { checkChoice, checkGivenToken, checkSyncedName, checkSync, checkToken, checkWait } from "./sync-checks.ts";
 import type { Places, SettledRun, SyncAsk, SyncNews } from "./words.ts";
 import { laterTurn } from "../platform/timing.ts";
 import type { RecordOwner } from "../../record/record-id.ts";
@@ -57,6 +58,26 @@ interface Acked extends Pick<Waiting, "owner" | "at"> {
 
 const IDLE: SyncStatus = { state: "idle", connected: false, topics: {} };
 
+/** The status once the tide has ended: what is here stays as it was, and nothing goes on. */
+function ended({ topics }: SyncStatus): SyncStatus {
+  const left = Object.entries(topics).map(([name, { progress: _, ...topic }]): [string, TopicSyncStatus] => {
+    const isOver = topic.state === "blocked" || topic.state === "stopped";
+    return [name, isOver ? topic : { ...topic, state: "offline" }];
+  });
+  return { ...IDLE, topics: Object.fromEntries(left) };
+}
+
+/** Rejects with the signal's reason if that comes first. */
+async function unlessAborted(work: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
+  signal?.throwIfAborted();
+  let left = (): void => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    left = () => reject(signal!.reason as Error);
+    signal?.addEventListener("abort", left);
+  });
+  await Promise.race([work, aborted]).finally(() => signal?.removeEventListener("abort", left));
+}
+
 export class PageSync implements Sync {
   readonly #host: PageSyncHost;
   #token: TokenProvider | undefined;
@@ -72,10 +93,11 @@ export class PageSync implements Sync {
 
   constructor(host: PageSyncHost) {
     this.#host = host;
-    const end = hintsOfPage((hint) => {
-      if (host.isOver()) return end();
-      host.ask({ ask: "hint", hint }).catch(() => undefined);
-    });
+    const end = hintsOfPage((hint) => (host.isOver() ? end() : this.#hint(hint)));
+  }
+
+  #hint(hint: PageHint): void {
+    this.#host.ask({ ask: "hint", hint }).catch(() => undefined);
   }
 
   get status(): SyncStatus {
@@ -112,7 +134,7 @@ export class PageSync implements Sync {
     checkWait("drained()", options);
     const { topic, signal } = options;
     const topics = [...this.#host.topics].filter(([name]) => topic === undefined || name === topic);
-    await Promise.all(topics.map(([, each]) => each.drained()));
+    await unlessAborted(Promise.all(topics.map(([, each]) => each.drained())), signal);
     await this.#host.ask({ ask: "wait", until: "drained", topic }, signal);
   }
   async caughtUp(options: SyncWaitOptions = {}): Promise<void> {
@@ -130,6 +152,7 @@ export class PageSync implements Sync {
     checkToken(token);
     this.#token = token ?? this.#token;
     const own = await this.#tokenFor({ reason: "connect" }).catch(() => undefined);
+    checkGivenToken(own);
     await this.#host.ask({ ask: "authenticate", token: own });
   }
   async unblock(topic: string, choice: "retry" | "setAside" | "discard"): Promise<void> {
@@ -191,12 +214,16 @@ export class PageSync implements Sync {
   }
 
   async #giveToken(id: number, ask: TokenAsk): Promise<void> {
-    let answer: SyncAsk;
-    try {
-      answer = { ask: "token", id, token: await this.#tokenFor(ask) };
-    } catch {
-      answer = { ask: "token", id, failed: true };
-    }
+    let answer: SyncAsk = { ask: "token", id, failed: true };
+    const given = await this.#tokenFor(ask).then(
+      (token) => ({ token }),
+      () => undefined,
+    );
+    // A rejection means "not now", and what is no token is a mistake in the application.
+    this.#call(() => {
+      checkGivenToken(given?.token);
+      if (given) answer = { ask: "token", id, token: given.token };
+    });
     await this.#host.ask(answer).catch(() => undefined);
   }
 
@@ -225,10 +252,15 @@ export class PageSync implements Sync {
     this.#ended = error;
     for (const waiting of this.#waiting.values()) for (const { reject } of waiting.values()) reject(error);
     this.#waiting.clear();
+    if (this.#status !== IDLE) this.hear({ type: "status", status: ended(this.#status) });
   }
 
-  /** The page has another leader. What the last one has told, and what it had no time to tell, is asked for. */
+  /**
+   * The page has another leader. What the last one has told, and what it had no time to tell, is asked for. A page that
+   * was hidden before says so: nothing changes by which the leader would hear of it.
+   */
   connected(): void {
+    if (isPageHidden()) this.#hint("hidden");
     for (const topic of this.#waiting.keys()) void this.#look(topic);
   }
 

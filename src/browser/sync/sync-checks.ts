@@ -26,23 +26,33 @@ const start: Check = (field, value) => {
   throw refused(field, value, '"earliest", "latest", { last } or { timestamp }, a whole number');
 };
 
+/** An address can't name a part of a path that is "." or "..": it means another address. */
+const DOTS = /(^|\/)\.\.?(\/|$)/;
+
 const path: Check = (field, value) => {
   const isPath =
     typeof value === "string" &&
     value !== "" &&
     isWellFormed(value) &&
     !/[\0-\x1f\x7f]/.test(value) &&
+    !DOTS.test(value) &&
     new TextEncoder().encode(value).length <= PATH_BYTES_MAX;
-  if (!isPath) throw refused(field, value, `a path at the edge: 1 to ${PATH_BYTES_MAX} bytes, no control characters`);
+  if (!isPath)
+    throw refused(
+      field,
+      value,
+      `a path at the edge: 1 to ${PATH_BYTES_MAX} bytes, no control characters, no part that is . or ..`,
+    );
 };
 
 const create: Check = (field, value) => {
   if (value === false) return;
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw refused(field, value, "false, or { retention, compaction }");
-  const { retention, compaction } = value as Exclude<SyncedTopicOptions["create"], false | undefined>;
-  if (retention !== undefined) checkRetention(retention, `${field}.retention`);
-  if (compaction !== undefined) checkCompaction(compaction, `${field}.compaction`);
+  checkOptions(field, value, {
+    retention: (name, given) => checkRetention(given, `${field}.${name}`),
+    compaction: (name, given) => checkCompaction(given, `${field}.${name}`),
+  });
 };
 
 const TOPIC_OPTIONS = {
@@ -56,11 +66,12 @@ const TOPIC_OPTIONS = {
 };
 
 function edgeOf(url: unknown): string {
-  const allowed = "an http or https address without a query";
+  const allowed = "an http or https address without a query, a fragment, a name or a password";
   if (typeof url !== "string" && !(url instanceof URL)) throw refused("url", url, allowed);
   try {
-    const { protocol, href, search, hash, username } = new URL(url);
-    if (/^https?:$/.test(protocol) && search + hash + username === "") return href.replace(/\/+$/, "");
+    const { protocol, href, username, password } = new URL(url);
+    // A mark with nothing behind it is in the address as well, and not in `search` and `hash`.
+    if (/^https?:$/.test(protocol) && username + password === "" && !/[?#]/.test(href)) return href.replace(/\/+$/, "");
   } catch {
     // Refused below.
   }
@@ -82,6 +93,12 @@ export function checkSyncedName(name: unknown): asserts name is string {
 export function checkToken(token: unknown): void {
   if (token !== undefined && typeof token !== "string" && typeof token !== "function")
     throw refused("token", token, "a string or a function");
+}
+
+/** What a page's function has given. undefined counts as a page that has no token. */
+export function checkGivenToken(token: unknown): asserts token is string | null | undefined {
+  if (token !== undefined && token !== null && typeof token !== "string")
+    throw refused("token", token, "a string from the function, or null where nobody is signed in");
 }
 
 /** The topics with the options of each. */

@@ -30,7 +30,7 @@ export const leftTopic = (topic: string): TidemarkError =>
     reason: "left",
   });
 
-export function stateOf(link: LinkState, topics: readonly TopicSyncStatus["state"][]): SyncStatus["state"] {
+function stateOf(link: LinkState, topics: readonly TopicSyncStatus["state"][]): SyncStatus["state"] {
   if (topics.includes("blocked")) return "blocked";
   switch (link.at) {
     case "idle":
@@ -87,8 +87,34 @@ export function topicStatus(
   };
 }
 
+/** What all tabs are told. `links`: undefined while nothing is synced. */
+export function tideStatus(
+  links:
+    | { readonly state: LinkState; readonly nextTryAt: number | undefined; readonly failure: SyncStatus["error"] }
+    | undefined,
+  topics: Readonly<Record<string, TopicSyncStatus>>,
+  sessions: Iterable<Session>,
+): SyncStatus {
+  const link: LinkState = links?.state ?? { at: "idle" };
+  const all = Object.values(topics);
+  const nextTryAt = links?.nextTryAt;
+  const reason = reasonOf(link, all);
+  const error = links?.failure ?? [...sessions].find(({ failure }) => failure)?.failure;
+  return {
+    state: stateOf(
+      link,
+      all.map(({ state }) => state),
+    ),
+    connected: link.at === "live",
+    ...(reason && { reason }),
+    ...(error && { error }),
+    ...(nextTryAt !== undefined && { nextTryAt }),
+    topics,
+  };
+}
+
 /** Why sync is paused or blocked; undefined if it is neither. */
-export function reasonOf(link: LinkState, topics: readonly TopicSyncStatus[]): SyncStatus["reason"] {
+function reasonOf(link: LinkState, topics: readonly TopicSyncStatus[]): SyncStatus["reason"] {
   if (link.at === "paused") return link.why;
   if (topics.some(({ stopped }) => stopped?.code === "OWNER_CHANGED")) return "owner";
   const blocked = topics.find((topic) => topic.blocked)?.blocked;

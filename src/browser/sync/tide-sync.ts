@@ -8,7 +8,6 @@
 import { TidemarkError } from "../../errors.ts";
 import type { Kernel } from "../../kernel/types.ts";
 import { adoptedLook } from "../../sync/adopted.ts";
-import type { LinkState } from "../../sync/link-state.ts";
 import type { Block } from "../../sync/pump.ts";
 import { saveLinkOptions, saveOptions } from "../../sync/save-options.ts";
 import { Session } from "../../sync/session.ts";
@@ -24,7 +23,7 @@ import { Links } from "./links.ts";
 import { makeLog } from "./make-log.ts";
 import type { SyncedLog } from "../../sync/synced-log.ts";
 import { type AskedTopic, notSynced, type SyncedTopic } from "./open-synced.ts";
-import { blockedOf, reasonOf, stateOf, topicStatus } from "./sync-status.ts";
+import { blockedOf, tideStatus, topicStatus } from "./sync-status.ts";
 import { TokenDesk, type TokenPage } from "./token-desk.ts";
 import { TopicWaits } from "./topic-waits.ts";
 import type { Range } from "../../sync/topic-store.ts";
@@ -42,8 +41,8 @@ export interface TideSyncHost extends AnswerHost {
    * Opens a synced topic. If sync() names it, a local topic becomes synced, and a topic that does not exist is made.
    */
   open(topic: string, asked: AskedTopic | undefined): Promise<SyncedTopic>;
-  /** Topics that are synced already, with where their logs are at the edge. */
-  synced(): ReadonlyMap<string, { readonly url: string; readonly link?: LinkWishes | undefined }>;
+  /** Topics that are synced already, with where their logs are at the edge, as far as this version can read that. */
+  synced(): ReadonlyMap<string, { readonly url?: string; readonly link?: LinkWishes | undefined }>;
   /** The replica has grown, or the edge has removed records: what retention removes here is looked for. */
   due(topic: string): void;
   /** The topic is synced no more, and there is none of its name. */
@@ -53,6 +52,8 @@ export interface TideSyncHost extends AnswerHost {
 
 /** The status is told at most this often: once in a frame of the screen. */
 const STATUS_MS = 16;
+/** After this long a topic that could not be opened is tried again. */
+const REOPEN_MS = 30_000;
 /** So many retractions of a topic are remembered for tabs that were not there. */
 const RETRACTED_MAX = 100;
 
@@ -150,8 +151,8 @@ export class TideSync {
   }
 
   async #start({ url, topics, background, hasToken }: Extract<SyncAsk, { ask: "start" }>): Promise<SyncStatus> {
-    const [there] = this.#host.synced().values();
-    const known = this.#url ?? there?.url ?? url;
+    const [there] = [...this.#host.synced().values()].flatMap((note) => note.url ?? []);
+    const known = this.#url ?? there ?? url;
     if (known !== url)
       throw new TidemarkError(
         "INVALID_ARGUMENT",
@@ -159,11 +160,23 @@ export class TideSync {
         { field: "url", url, known },
       );
     this.#url = url;
-    await Promise.all(Object.entries(topics).map(([topic, options]) => this.#wanted(topic, options)));
+    const wanted = Object.entries(topics).map(([topic, options]) => this.#wanted(topic, options));
+    const all = await Promise.allSettled(wanted);
+    // Topics of which one is refused do not keep the others from going on: they are synced now.
     if (background !== undefined) await this.#keepLink({ background });
-    this.#links!.step({ on: "wanted" });
-    if (hasToken) this.#links!.step({ on: "provided" });
+    this.#links?.step({ on: "wanted" });
+    if (hasToken) this.#links?.step({ on: "provided" });
+    this.#letGo();
+    for (const each of all) if (each.status === "rejected") throw each.reason;
     return this.status();
+  }
+
+  /** While nothing is synced there is no link, and sync() may name any edge. */
+  #letGo(): void {
+    if (this.#topics.size > 0 || this.#host.synced().size > 0) return;
+    this.#links?.close();
+    this.#links = this.#url = undefined;
+    this.#linkOptions = {};
   }
 
   /** On a connection the sessions hear of the token when it has reached the edge. */
@@ -175,10 +188,13 @@ export class TideSync {
 
   /** In the link at once, and then in the notes of all topics: any of them is enough to remember a pause. */
   async #pause(paused: boolean): Promise<void> {
-    await this.#opened();
-    if (!this.#links) throw new TidemarkError("INVALID_ARGUMENT", "no topic is synced: sync() begins it", {});
-    this.#links.step(paused ? { on: "pause", why: "user" } : { on: "resume" });
+    const failed = await this.#opened();
+    if (!this.#links && failed.size === 0)
+      throw new TidemarkError("INVALID_ARGUMENT", "no topic is synced: sync() begins it", {});
+    this.#links?.step(paused ? { on: "pause", why: "user" } : { on: "resume" });
     await this.#keepLink({ paused });
+    // Those that are not open don't remember it.
+    for (const thrown of failed.values()) throw thrown;
   }
 
   async #keepLink(change: LinkWishes): Promise<void> {
@@ -186,22 +202,36 @@ export class TideSync {
     for (const { store } of this.#open.values()) await saveLinkOptions(store, this.#linkOptions);
   }
 
-  /** Goes on with the topics that were synced in an earlier opening. */
+  /**
+   * Goes on with the topics that were synced in an earlier opening. One that can't be opened keeps none of the others
+   * from that. It is tried again while that may help, and its error is thrown.
+   */
   async resume(): Promise<void> {
-    await this.#opened();
+    const failed = await this.#opened();
     this.#links?.step({ on: "wanted" });
+    const errors = [...failed.values()].map((thrown) => TidemarkError.from(thrown));
+    if (errors.some(({ kind }) => kind === "retry") && !this.#isClosed)
+      this.#worker.after(REOPEN_MS, () => {
+        if (!this.#isClosed) this.resume().catch((thrown: unknown) => this.#host.failed(TidemarkError.from(thrown)));
+      });
+    for (const error of errors) throw error;
   }
 
-  /** A worker that has just begun to lead is asked before its topics are open: none of them may be left out then. */
-  async #opened(): Promise<void> {
+  /**
+   * A worker that has just begun to lead is asked before its topics are open: none of them may be left out then. Gives
+   * those that can't be opened, with why.
+   */
+  async #opened(): Promise<ReadonlyMap<string, unknown>> {
+    const failed = new Map<string, unknown>();
     const opening = [...this.#host.synced().keys()].map((topic) =>
       this.#topic(topic, undefined).catch((thrown: unknown) => {
         // Its sync had begun to end, and that is done now.
-        if (!TidemarkError.from(thrown).details["deleted"]) throw thrown;
-        this.#host.ended(topic);
+        if (TidemarkError.from(thrown).details["deleted"]) this.#host.ended(topic);
+        else failed.set(topic, thrown);
       }),
     );
     await Promise.all(opening);
+    return failed;
   }
 
   /** The log of a topic that is synced. */
@@ -345,30 +375,15 @@ export class TideSync {
   }
 
   status(): SyncStatus {
-    const link: LinkState = this.#links?.state ?? { at: "idle" };
-    const topics = Object.fromEntries(
-      [...this.#open].map(([topic, each]) => [
-        topic,
-        topicStatus(each.session, contentsOf(each), this.#healer.failureOf(topic)),
-      ]),
+    const topics = [...this.#open].map(
+      ([topic, each]) => [topic, topicStatus(each.session, contentsOf(each), this.#healer.failureOf(topic))] as const,
     );
-    const states = Object.values(topics).map(({ state }) => state);
-    const connected = link.at === "live";
-    const nextTryAt = this.#links?.nextTryAt;
-    const reason = reasonOf(link, Object.values(topics));
-    const error = this.#links?.failure ?? [...this.#sessions].find(({ failure }) => failure)?.failure;
-    return {
-      state: stateOf(link, states),
-      connected,
-      ...(reason && { reason }),
-      ...(error && { error }),
-      ...(nextTryAt !== undefined && { nextTryAt }),
-      topics,
-    };
+    return tideStatus(this.#links, Object.fromEntries(topics), this.#sessions);
   }
 
   async #wait(until: "drained" | "level", topic: string | undefined): Promise<void> {
-    await this.#opened();
+    const failed = await this.#opened();
+    for (const [name, thrown] of failed) if (topic === undefined || name === topic) throw thrown;
     const topics = [...this.#open].filter(([name]) => topic === undefined || name === topic);
     if (topic !== undefined && topics.length === 0)
       throw new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} is not synced`, { topic });
@@ -438,7 +453,11 @@ export class TideSync {
       // An outbox that is made under this name begins anew.
       this.#retracted.delete(topic);
       if (choice !== "detach") await next;
-      else this.#host.ended(topic);
+      else {
+        if (this.#topics.get(topic) === next) this.#topics.delete(topic);
+        this.#host.ended(topic);
+        this.#letGo();
+      }
     } catch (thrown) {
       // It goes on as it is, or as the next opening finds it.
       this.#topic(topic, undefined).catch(() => undefined);

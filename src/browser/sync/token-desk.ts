@@ -1,7 +1,8 @@
 /**
  * Asks pages for a token, the leader's own first, then each other tab in turn, until one says null or gives a
- * token that the edge has not refused. A page that has no provider says so at once; one that does not answer within ten
- * seconds is passed over. All are asked at once whether they are seen.
+ * token that the edge has not refused. A page that has no provider says so at once. One that does not answer within ten
+ * seconds is passed over, and comes last from then on: who asks does not wait for ever, and some frozen tabs would keep
+ * the last one from being asked. All are asked at once whether they are seen.
  *
  *   undefined   no page has a provider: the edge may want no token
  *   null        nobody is signed in
@@ -32,6 +33,8 @@ interface Answer {
 export class TokenDesk {
   readonly #pages: () => Iterable<TokenPage>;
   readonly #waiting = new Map<number, (answer: Answer | undefined) => void>();
+  /** Pages that have not answered when they were asked last. */
+  readonly #silent = new WeakSet<TokenPage>();
   #nextId = 1;
   #said: string | null | undefined;
   #forgetting: ReturnType<typeof setTimeout> | undefined;
@@ -52,8 +55,10 @@ export class TokenDesk {
     if (this.#said !== undefined && this.#said !== refused) return this.#said;
     let isSilent = false;
     let isRefused = false;
-    for (const page of [...this.#pages()]) {
+    const silent = (page: TokenPage): number => Number(this.#silent.has(page));
+    for (const page of [...this.#pages()].sort((a, b) => silent(a) - silent(b))) {
       const answer = await this.#ask(page, reason);
+      this.#silent[answer ? "delete" : "add"](page);
       const { token, failed } = answer ?? { failed: true };
       if (failed) isSilent = true;
       else if (token === refused) isRefused ||= token !== undefined;
