@@ -39,11 +39,15 @@ export function plantedBug({ name, file, find, replace }: PlantedBug) {
   let found = 0;
   return {
     name: "planted-bug",
-    transform(code: string, id: string) {
-      if (path.relative(root, id).replaceAll("\\", "/") !== file) return null;
-      const piece = pieceOf(find);
-      found = [...code.matchAll(piece)].length;
-      return { code: code.replace(piece, () => replace), map: null };
+    transform: {
+      // The bundler itself passes over the other modules.
+      filter: { id: new RegExp(`${path.basename(file).replaceAll(".", "\\.")}$`) },
+      handler(code: string, id: string) {
+        if (path.relative(root, id).replaceAll("\\", "/") !== file) return null;
+        const piece = pieceOf(find);
+        found = [...code.matchAll(piece)].length;
+        return { code: code.replace(piece, () => replace), map: null };
+      },
     },
     check(): void {
       if (found !== 1)

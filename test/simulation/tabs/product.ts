@@ -44,13 +44,16 @@ const GLOBALS = [
   "Math",
 ];
 
-const ADDRESS = /import\.meta\.url/g;
+const ADDRESS = "import.meta.url";
 
 export async function simulatedProduct(bug?: PlantedBug): Promise<Product> {
   const planted = bug && plantedBug(bug);
   const addresses = {
     name: "addresses",
-    transform: (code: string) => ({ code: code.replace(ADDRESS, '"https://simulated/"'), map: null }),
+    transform: {
+      filter: { code: ADDRESS },
+      handler: (code: string) => ({ code: code.replaceAll(ADDRESS, '"https://simulated/"'), map: null }),
+    },
   };
   const bundle = await rolldown({
     input: path.join(root, "test/simulation/tabs/product-entry.ts"),
