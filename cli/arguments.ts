@@ -67,6 +67,12 @@ export function checkedArguments(command: Command, given: readonly string[]): st
   const isOpen = positionals.at(-1)?.[0].endsWith("s") === true;
   const missing = positionals.find(([, { required }], i) => required !== false && rest[i] === undefined);
   if (missing) throw new UsageError(`${missing[0].toUpperCase()} is missing`, name);
+  // As of a variable that is not set: an empty path would be this folder.
+  const empty = rest.indexOf("");
+  if (empty >= 0) {
+    const [of = ""] = positionals[Math.min(empty, positionals.length - 1)] ?? [];
+    throw new UsageError(`${of.toUpperCase()} is empty`, name);
+  }
   if (!isOpen && rest.length > positionals.length)
     throw new UsageError(`${JSON.stringify(rest[positionals.length])} is one argument too many`, name);
   return [...checked, "--", ...rest];

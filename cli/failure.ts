@@ -28,6 +28,8 @@ const ADVICE: { readonly [code in TidemarkError["code"]]?: string } = {
   ALREADY_OPEN: "one process at a time writes to a folder; topics, info, tail and export read beside it",
   UNKNOWN_TOPIC: "append makes a topic",
   CORRUPT_RANGE: "`tidemark verify` shows what is damaged, and --repair saves the rest",
+  NO_STORAGE: "append and import make a folder; an edge's address begins with http:// or https://",
+  INVALID_BATCH: "`tidemark verify` shows what is damaged, and --repair FOLDER takes what is whole",
   CORRUPT_CATALOG: "`tidemark verify` shows what is left, and --repair saves it",
   QUOTA_EXCEEDED: "make room on the disk, and call it again",
   OUTCOME_UNKNOWN: "with --state the same call goes on where it was, and appends nothing twice",

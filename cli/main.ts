@@ -15,6 +15,9 @@ const version = (): string => {
   return version;
 };
 
+/** The command whose help a wrong call names. */
+let called: string | undefined;
+
 async function run(words: readonly string[]): Promise<void> {
   const [first, ...rest] = words;
   if (first === "--version" || first === "-v") return printLine(version());
@@ -27,6 +30,7 @@ async function run(words: readonly string[]): Promise<void> {
       `${name === undefined ? "a command is needed" : `there is no command ${JSON.stringify(name)}`}; there are ` +
         COMMANDS.map(({ meta }) => meta.name).join(", "),
     );
+  called = isHelp ? undefined : name;
   const end = rest.indexOf("--");
   const before = end < 0 ? rest : rest.slice(0, end);
   if (isHelp || before.includes("--help") || before.includes("-h")) return printLine(commandHelp(command));
@@ -39,11 +43,14 @@ async function run(words: readonly string[]): Promise<void> {
   await runCommand(definition, { rawArgs: checkedArguments(command, rest) });
 }
 
-// Who reads stdout has enough (`| head`).
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  // Who reads stdout has enough (`| head`).
   if (error.code === "EPIPE") process.exit(0);
-  throw error;
+  note(`tidemark: stdout can't be written: ${error.message}`);
+  process.exit(1);
 });
+// Notes that nobody can read change nothing of what a command does.
+process.stderr.on("error", () => undefined);
 
 try {
   await run(process.argv.slice(2));
@@ -52,6 +59,7 @@ try {
 } catch (thrown) {
   const isUsage = thrown instanceof UsageError;
   note(`tidemark: ${lineOf(thrown)}`);
-  if (isUsage) note(`(npx tidemark ${thrown.of === undefined ? "" : `${thrown.of} `}--help)`);
+  const of = isUsage ? (thrown.of ?? called) : undefined;
+  if (isUsage) note(`(npx tidemark ${of === undefined ? "" : `${of} `}--help)`);
   process.exitCode = isUsage ? 2 : 1;
 }

@@ -19,6 +19,17 @@ export interface FileBatch {
   readonly bytes: Uint8Array;
 }
 
+/** Bytes of the smallest message of a format before 2, with its offset and length. */
+const OLD_MESSAGE_BYTES_MIN = 26;
+/** The format of a message of formats 0 and 1 that stands there, up to `left` bytes; undefined of a batch. */
+export function oldFormatOf(head: Uint8Array, left: number): number | undefined {
+  if (left < OLD_MESSAGE_BYTES_MIN) return undefined;
+  const length = viewOf(head).getInt32(LENGTH_AT) + LENGTH_OVERHEAD;
+  const format = head[MAGIC_AT]!;
+  return format < MAGIC && length >= OLD_MESSAGE_BYTES_MIN && length <= left ? format : undefined;
+}
+export const OLD_FORMAT = "and only 2 can be read: let a broker of today write the topic anew";
+
 /** Reads a file's batches by their lengths. Ends at zeros, which a broker keeps ahead in its newest segment. */
 export function* batchesOfFile(file: string): Generator<FileBatch> {
   const fd = openSync(file, "r");
@@ -29,15 +40,15 @@ export function* batchesOfFile(file: string): Generator<FileBatch> {
       readSync(fd, head, 0, Math.min(head.length, size - position), position);
       if (size - position >= BATCH_HEADER_BYTES && head.every((byte) => byte === 0)) return;
       const length = viewOf(head).getInt32(LENGTH_AT) + LENGTH_OVERHEAD;
+      const format = oldFormatOf(head, size - position);
+      if (format !== undefined)
+        throw new Failure(`${path.basename(file)}, byte ${position}: message format ${format}, ${OLD_FORMAT}`);
       if (size - position < BATCH_HEADER_BYTES || length < BATCH_HEADER_BYTES || position + length > size)
         throw new Failure(
           `${path.basename(file)}, byte ${position}: no whole batch stands there (tidemark verify tells more)`,
         );
       if (head[MAGIC_AT] !== MAGIC)
-        throw new Failure(
-          `${path.basename(file)}, byte ${position}: message format ${head[MAGIC_AT]}, and only 2 can be read: let a ` +
-            `broker of today write the topic anew`,
-        );
+        throw new Failure(`${path.basename(file)}, byte ${position}: message format ${head[MAGIC_AT]}, ${OLD_FORMAT}`);
       if (length > BATCH_BYTES_MAX)
         throw new Failure(`${path.basename(file)}, byte ${position}: a batch of ${length} bytes`);
       const bytes = new Uint8Array(length);

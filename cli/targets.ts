@@ -2,6 +2,7 @@
  * What a command reads and writes: a folder of tidemark/node, or an edge. Both give records whose values are bytes, and
  * take encoded batches, so that a batch can be sent again unchanged by a later process.
  */
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import type { PlainRecord } from "../src/delivery/read-record.ts";
@@ -33,6 +34,9 @@ export interface TargetOptions extends NewTopic {
 let loaded: Promise<Kernel> | undefined;
 export const ownKernel = (): Promise<Kernel> => (loaded ??= readFile(kernelFile()).then(loadKernel));
 
+/** What is meant for an address, more likely than for a folder: a name, a colon and the number of a port. */
+const HOST_AND_PORT = /^[\w.-]+:\d{1,5}(\/|$)/;
+
 /** True for the address of an edge. */
 export const isEdge = (target: string): boolean => /^https?:\/\//.test(target);
 
@@ -48,6 +52,8 @@ export async function openTarget(
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(target))
     throw new UsageError(`${target}: a TARGET is a folder, or an address that begins with http:// or https://`);
   const folder = path.resolve(target);
+  if (HOST_AND_PORT.test(target) && !existsSync(folder))
+    throw new UsageError(`${target}: an edge's address begins with http:// or https://, and there is no such folder`);
   if (access === "read") return new FolderReader(folder, kernel);
   const mustExist = access === "change";
   return new FolderTarget(await NodeTide.open({ folder, segmentBytes: SEGMENT_BYTES, mustExist, kernel }), kernel);

@@ -6,9 +6,20 @@ import { once } from "node:events";
 
 const { stdout, stderr } = process;
 
+/** A terminal that takes control sequences. */
+const isAble = (stream: NodeJS.WriteStream): boolean => stream.isTTY === true && process.env["TERM"] !== "dumb";
 /** NO_COLOR set to anything but "" means none (no-color.org). */
-const hasColour = (stream: NodeJS.WriteStream): boolean =>
-  stream.isTTY === true && !process.env["NO_COLOR"] && process.env["TERM"] !== "dumb";
+const hasColour = (stream: NodeJS.WriteStream): boolean => isAble(stream) && !process.env["NO_COLOR"];
+
+const CONTROLS = /[\0-\x08\x0b-\x1f\x7f-\x9f]/g;
+/**
+ * A text out of a log for a terminal, which would obey control characters in it: they are shown as \x1b. Lines and tabs
+ * stay. Whatever else reads stdout gets the text unchanged.
+ */
+export const shownText = (text: string): string =>
+  stdout.isTTY === true
+    ? text.replace(CONTROLS, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`)
+    : text;
 
 const paint = (code: number, text: string): string => (hasColour(stdout) ? `\u001b[${code}m${text}\u001b[0m` : text);
 export const dim = (text: string): string => paint(2, text);
@@ -40,9 +51,9 @@ function clear(): void {
   isShown = false;
 }
 
-/** Draws progress over the last one. `total`: a bar and a share of it. Nothing happens where stderr is no terminal. */
+/** Draws progress over the last one. `total`: a bar and a share of it. Nothing happens where stderr is no terminal, or a dumb one. */
 export function progress(what: string, done: number, total?: number): void {
-  if (stderr.isTTY !== true || Date.now() - shownAt < DRAW_MS) return;
+  if (!isAble(stderr) || Date.now() - shownAt < DRAW_MS) return;
   shownAt = Date.now();
   const share = total ? Math.min(1, done / total) : undefined;
   const bar = share === undefined ? "" : `[${"#".repeat(Math.round(share * 20)).padEnd(20, "·")}] `;

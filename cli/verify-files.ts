@@ -20,6 +20,7 @@ import {
   sha256,
 } from "./manifest.ts";
 import type { Range } from "./offset-ranges.ts";
+import { OLD_FORMAT, oldFormatOf } from "./segment-files.ts";
 import type { Checked, Fault } from "./verify-tide.ts";
 
 /** A folder of segments: what to look at, and what is wrong with the folder itself. */
@@ -100,6 +101,11 @@ export async function verifyLog(file: string, kernel: Kernel, before = 0): Promi
   let epoch = 0;
   for (let at = 0; at < bytes.length;) {
     if (bytes.subarray(at).every((byte) => byte === 0)) break;
+    const format = oldFormatOf(bytes.subarray(at), bytes.length - at);
+    if (format !== undefined) {
+      fault(`byte ${at}: message format ${format}, ${OLD_FORMAT}; the rest of the file is not looked at`);
+      break;
+    }
     const header = bytes.length - at < BATCH_HEADER_BYTES ? undefined : readHeader(bytes, at);
     if (!header || header.sizeBytes < BATCH_HEADER_BYTES || at + header.sizeBytes > bytes.length) {
       fault(`byte ${at}: no whole batch stands there; the rest of the file is not looked at`);

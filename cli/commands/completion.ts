@@ -33,6 +33,7 @@ function bash(words: readonly Word[]): string {
   );
   return `_tidemark() {
   local word="\${COMP_WORDS[COMP_CWORD]}" options=""
+  COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ]; then
     COMPREPLY=($(compgen -W "${words.map(({ name }) => name).join(" ")} help --help --version" -- "$word"))
     return
@@ -42,10 +43,11 @@ ${cases.join("\n")}
   esac
   case "$word" in
     -*) COMPREPLY=($(compgen -W "$options" -- "$word")) ;;
-    *) COMPREPLY=($(compgen -f -- "$word")) ;;
+    *) [ "\${COMP_WORDS[1]}" = completion ] && COMPREPLY=($(compgen -W "${SHELLS.join(" ")}" -- "$word")) ;;
   esac
 }
-complete -o filenames -F _tidemark tidemark`;
+# Where it has no words the shell completes files, and knows their spaces.
+complete -o default -F _tidemark tidemark`;
 }
 
 function zsh(words: readonly Word[]): string {
@@ -77,7 +79,12 @@ ${commands.join("\n")}
 ${cases.join("\n")}
   esac
 }
-compdef _tidemark tidemark`;
+# As a file of fpath this is the function's first call; sourced, it is none yet.
+if [[ $funcstack[1] == _tidemark ]]; then
+  _tidemark "$@"
+else
+  compdef _tidemark tidemark
+fi`;
 }
 
 function fish(words: readonly Word[]): string {

@@ -4,7 +4,7 @@ import { UsageError } from "../failure.ts";
 import { stopSignal } from "../interrupt.ts";
 import { type LineRecord, lineOfRecord } from "../lines.ts";
 import { openTarget, placeOf, positionOf } from "../targets.ts";
-import { cyan, dim, print, printLine, timeText } from "../terminal.ts";
+import { cyan, dim, print, printLine, shownText, timeText } from "../terminal.ts";
 import { TOKEN, tokenOf, TOPIC } from "./target-arguments.ts";
 
 interface TailArguments {
@@ -57,9 +57,9 @@ const fieldList = (): string =>
     .join(" ");
 
 function shownLine(record: LineRecord): string {
-  const key = record.keyBytes === null ? "" : ` ${cyan(textOf(record.keyBytes))}`;
-  const value = record.valueBytes === null ? dim("(tombstone)") : textOf(record.valueBytes);
-  const headers = record.rawHeaders.length === 0 ? "" : ` ${dim(headersText(record))}`;
+  const key = record.keyBytes === null ? "" : ` ${cyan(shownText(textOf(record.keyBytes)))}`;
+  const value = record.valueBytes === null ? dim("(tombstone)") : shownText(textOf(record.valueBytes));
+  const headers = record.rawHeaders.length === 0 ? "" : ` ${dim(shownText(headersText(record)))}`;
   return `${dim(`${record.offset} ${timeText(record.timestamp)}`)}${key} ${value}${headers}`;
 }
 

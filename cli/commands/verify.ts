@@ -61,6 +61,8 @@ async function logsFound(
 async function foundIn(given: string, topic: string, only: string, kernel: Kernel): Promise<Found[]> {
   if (!existsSync(given)) throw new Failure(`${given} is not there`);
   if (!statSync(given).isDirectory()) {
+    if (!given.endsWith(".log"))
+      throw new Failure(`${given} is no .log file; of a tide, or of what \`tidemark export\` made, give the folder`);
     // The others of its folder are not asked for.
     const start = existsSync(path.join(path.dirname(given), MANIFEST))
       ? (verifyFolder(path.dirname(given))?.start ?? 0)

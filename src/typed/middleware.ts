@@ -7,6 +7,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import type { ProducerAck } from "../delivery/producer.ts";
+import { viewOfBytes } from "../topic/bytes.ts";
 import { callback, refused } from "../topic/check.ts";
 import type { RecordHeaders } from "./record-headers.ts";
 
@@ -57,6 +58,10 @@ export function checkMiddleware(field: string, use: unknown): readonly Middlewar
 const misused = (topic: string, what: string, hint: string): TidemarkError =>
   new TidemarkError("INVALID_ARGUMENT", `a middleware of the topic ${topic} ${what}: ${hint}`, { field: "use", topic });
 
+/** A key or a value as middleware has left it. INVALID_ARGUMENT for anything but bytes and null. */
+export const bytesOfMiddleware = (field: string, value: unknown): Uint8Array | null =>
+  value === null ? null : viewOfBytes(`${field} of a middleware's record`, value);
+
 /** Runs a step through all of them to `centre`, and gives back what that gave. */
 export async function through<T extends ProducerAck | undefined>(
   uses: readonly Middleware[],
@@ -65,16 +70,22 @@ export async function through<T extends ProducerAck | undefined>(
 ): Promise<T> {
   let reached = 0;
   let result: Promise<T> | undefined;
+  let twice: TidemarkError | undefined;
   const run = async (at: number): Promise<T> => {
-    if (at < reached) throw misused(step.topic, "called next() twice", "call it once");
+    if (at < reached) throw (twice ??= misused(step.topic, "called next() twice", "call it once"));
     reached = at + 1;
     if (at === uses.length) {
       result = centre();
-      // A middleware that does not wait for it may have failed already.
-      result.catch(() => undefined);
       return result;
     }
-    await uses[at]!(step, () => run(at + 1));
+    const next = (): Promise<T> => {
+      const passed = run(at + 1);
+      // A middleware that does not wait for it has other ways to be told, and so has the caller.
+      passed.catch(() => undefined);
+      return passed;
+    };
+    await uses[at]!(step, next);
+    if (twice) throw twice;
     if (!result) throw misused(step.topic, "returned without next()", "throw an error where the records may not pass");
     return result;
   };

@@ -42,12 +42,22 @@ export const mismatch = (message: string, cause?: unknown): Mismatch => ({
   ...(cause !== undefined && { cause }),
 });
 
-const threw = (cause: unknown): Mismatch => mismatch(`the schema threw: ${String(cause)}`, cause);
+/** An error of foreign code as text. It may be anything: an object without a prototype has no text. */
+export function textOfThrown(cause: unknown): string {
+  try {
+    return String(cause);
+  } catch {
+    return "something that has no text";
+  }
+}
+
+const threw = (cause: unknown): Mismatch => mismatch(`the schema threw: ${textOfThrown(cause)}`, cause);
 
 function judgedOf(result: unknown): Judged {
   const { issues } = Object(result) as Partial<SchemaResult<unknown>>;
   if (issues) {
     const all = Array.isArray(issues) ? (issues as unknown[]) : [issues];
+    if (all.length === 0) return mismatch("the schema refused it, and names no issue");
     return { issues: Array.from(all.slice(0, ISSUES_MAX), issueOf), issueCount: all.length };
   }
   if (typeof result === "object" && result !== null && "value" in result) return { value: result.value };

@@ -16,7 +16,7 @@ import {
   textOf,
   valueOf,
 } from "../delivery/read-record.ts";
-import { type Middleware, type MiddlewareRecord, through } from "./middleware.ts";
+import { bytesOfMiddleware, type Middleware, type MiddlewareRecord, through } from "./middleware.ts";
 import { isPromise, type Judged, mismatch, type Mismatch, mismatchError } from "./mismatch.ts";
 import { RecordHeaders } from "./record-headers.ts";
 import type { Typing } from "./typing.ts";
@@ -50,6 +50,16 @@ class ReadDraft implements MiddlewareRecord {
   }
   fail(error: unknown): void {
     this.failure ??= { thrown: error };
+  }
+  /** A record whose key or value middleware has replaced by anything but bytes fails. */
+  check(): void {
+    for (const field of ["keyBytes", "valueBytes"] as const)
+      try {
+        this[field] = bytesOfMiddleware(field, this[field]);
+      } catch (thrown) {
+        this.fail(thrown);
+        this[field] = null;
+      }
   }
 }
 
@@ -140,9 +150,10 @@ export class TypedReader {
     const uses = this.#uses();
     let sources: readonly Source[] = [...batch];
     if (uses.length > 0) {
-      const drafts = [...batch].map((record) => new ReadDraft(record));
+      const drafts = Object.freeze([...batch].map((record) => new ReadDraft(record)));
       const step = { operation: "read", topic: this.#typing.topic, records: drafts } as const;
       await through(uses, step, () => Promise.resolve(undefined));
+      for (const draft of drafts) draft.check();
       sources = drafts;
     }
     const made = sources.map((source) => this.#record(source));
@@ -199,7 +210,12 @@ export class TypedReader {
       Object.defineProperty(record, "value", { value, enumerable: true, configurable: true, writable: true });
       return record;
     };
-    const value = onInvalid(record, found.issues);
-    return isPromise(value) ? Promise.resolve(value).then(fixed) : fixed(value);
+    try {
+      const value = onInvalid(record, found.issues);
+      return isPromise(value) ? Promise.resolve(value).then(fixed) : fixed(value);
+    } catch (thrown) {
+      // It ends the read. As a promise, so that those of records before it are waited for too.
+      return Promise.reject(thrown);
+    }
   }
 }

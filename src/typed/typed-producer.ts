@@ -10,8 +10,8 @@ import { type ErrorDetails, TidemarkError } from "../errors.ts";
 import type { ProducerAck, ProducerBatchAck, ProducerRecord } from "../delivery/producer.ts";
 import type { Deserializer } from "../delivery/read-record.ts";
 import type { Acks } from "../log/types.ts";
-import { type AppendStep, type Middleware, type MiddlewareRecord, through } from "./middleware.ts";
-import { isPromise, type Judged, mismatch, type Mismatch, mismatchError } from "./mismatch.ts";
+import { type AppendStep, bytesOfMiddleware, type Middleware, type MiddlewareRecord, through } from "./middleware.ts";
+import { isPromise, type Judged, mismatch, type Mismatch, mismatchError, textOfThrown } from "./mismatch.ts";
 import { RecordHeaders } from "./record-headers.ts";
 import { Turns } from "./turns.ts";
 import type { Typing } from "./typing.ts";
@@ -47,8 +47,11 @@ class Draft implements MiddlewareRecord {
       field: "use",
     });
   }
+  /** INVALID_ARGUMENT for a key or a value that middleware has replaced by anything but bytes. */
   toRecord(): ProducerRecord {
-    const { keyBytes: key, valueBytes: value, timestamp } = this;
+    const { timestamp } = this;
+    const key = bytesOfMiddleware("keyBytes", this.keyBytes);
+    const value = bytesOfMiddleware("valueBytes", this.valueBytes);
     const headers = [...this.headers];
     return { key, value, timestamp, ...(headers.length > 0 && { headers }) };
   }
@@ -102,6 +105,8 @@ export class TypedProducer<More = number> implements AnyProducer<More> {
       const checked = this.#checked(records, whole);
       if (this.#turns.isEmpty && uses.length === 0 && !isPromise(checked)) return send(checked);
       const bytes = records.reduce((sum, record) => sum + sizeOf(record), 0);
+      // Records that find no room are refused for that. What an asynchronous schema says of them is heard by nobody.
+      if (isPromise(checked)) checked.catch(() => undefined);
       this.#checkRoom(bytes);
       return this.#inTurn(checked, bytes, send, { uses, acks });
     } catch (thrown) {
@@ -138,7 +143,7 @@ export class TypedProducer<More = number> implements AnyProducer<More> {
     try {
       // The first await is here: middleware begins in the order of the calls.
       const records = await checked;
-      const drafts = uses.length === 0 ? undefined : records.map((record) => new Draft(record));
+      const drafts = uses.length === 0 ? undefined : Object.freeze(records.map((record) => new Draft(record)));
       const centre = (): Promise<A> =>
         turn.go(() => {
           const acked = send(drafts ? drafts.map((draft) => draft.toRecord()) : records);
@@ -175,7 +180,7 @@ export class TypedProducer<More = number> implements AnyProducer<More> {
     try {
       read = value === null ? null : serializer.deserialize(value);
     } catch (cause) {
-      return mismatch(`the serializer can't read what it made of the value: ${String(cause)}`, cause);
+      return mismatch(`the serializer can't read what it made of the value: ${textOfThrown(cause)}`, cause);
     }
     return typing.fits(read, headers, value === null);
   }

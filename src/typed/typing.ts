@@ -21,7 +21,7 @@ import {
 } from "../topic/check.ts";
 import type { EventTypes } from "./events.ts";
 import { SCHEMA_HEADER, TYPE_HEADER } from "./header-names-layout.ts";
-import { isPromise, type Judged, judge, mismatch, type Mismatch } from "./mismatch.ts";
+import { isPromise, type Judged, judge, mismatch, type Mismatch, textOfThrown } from "./mismatch.ts";
 import type { StandardSchema } from "./standard-schema.ts";
 import type { SchemaIssue } from "../errors.ts";
 
@@ -90,7 +90,8 @@ const OPTIONS: Readonly<Record<string, Check>> = {
   },
   version,
   upcast(field, value) {
-    if (typeof value !== "object" || value === null) throw refused(field, value, "an object of functions");
+    if (typeof value !== "object" || value === null || Symbol.iterator in value)
+      throw refused(field, value, "an object of functions");
     for (const [from, make] of Object.entries(value)) callback(`${field}.${from}`, make);
   },
   onInvalid(field, value) {
@@ -228,7 +229,7 @@ export class Typing {
           `it is of version ${version}, and there is no upcast from there: give upcast: { ${version}: … }`,
         );
       const failed = (cause: unknown): Mismatch =>
-        mismatch(`the upcast from version ${version} threw: ${String(cause)}`, cause);
+        mismatch(`the upcast from version ${version} threw: ${textOfThrown(cause)}`, cause);
       try {
         now = make(now, record);
       } catch (thrown) {

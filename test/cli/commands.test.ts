@@ -3,16 +3,19 @@ import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { gunzipSync, gzipSync } from "node:zlib";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { tail } from "../../cli/commands/tail.ts";
 import { loadKernel } from "../../src/kernel/load.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { kafkaFetch } from "../golden/kafkajs.ts";
 import { kernelBytes } from "../support/kernels.ts";
+import { told } from "./in-process.ts";
 import { Program } from "./program.ts";
 
 const program = await new Program().build();
 afterAll(() => program.remove());
 
+const BIN = program.path(".package", "bin", "tidemark.mjs");
 const T0 = 1_764_400_000_000;
 const RECORDS = [
   { offset: 0, timestamp: T0, key: "o-17", value: { total: 42 }, headers: { trace: "a1" } },
@@ -50,6 +53,27 @@ beforeAll(() => {
 describe("a record as a line", () => {
   it("comes back without loss: JSON, other text, bytes, tombstones, headers", () => {
     expect(program.good(["tail", "data", "orders", "-o", "earliest", "--json"])).toBe(TEXT);
+  });
+
+  it("is shown on a terminal without its control characters, which that would obey", async () => {
+    program.good(["append", "data", "controls", "-q"], {
+      input: '{"key":"\\u001b]0;k","valueText":"a\\u001b[2J\\tb"}\n',
+    });
+    const shown = async (isTTY: boolean): Promise<string> => {
+      const before = Object.getOwnPropertyDescriptor(process.stdout, "isTTY");
+      Object.defineProperty(process.stdout, "isTTY", { value: isTTY, configurable: true });
+      vi.stubEnv("NO_COLOR", "1");
+      try {
+        const { out, thrown } = await told(tail, [program.path("data"), "controls"], { offset: "earliest" });
+        expect(thrown).toBeUndefined();
+        return out.join("\n");
+      } finally {
+        vi.unstubAllEnvs();
+        Object.defineProperty(process.stdout, "isTTY", before ?? { value: undefined, configurable: true });
+      }
+    };
+    expect(await shown(true)).toMatch(/ \\x1b\]0;k a\\x1b\[2J\tb$/);
+    expect(await shown(false)).toContain("a\u001b[2J\tb");
   });
 
   it("is a value or a text where the caller says so", () => {
@@ -330,6 +354,11 @@ describe("refusals", () => {
     [["tail", "data", "orders", "--grep", "("], 2, /--grep/],
     [["tail", "data", "orders", "--format", "%q"], 2, /no %q/],
     [["tail", "ftp://x", "orders"], 2, /http/],
+    [["append", "localhost:8787", "orders"], 2, /address begins with http.*\n\(npx tidemark append --help\)/],
+    [["tail", "", "orders"], 2, /TARGET is empty/],
+    [["tail", "data", ""], 2, /TOPIC is empty/],
+    [["tail", "data", "orders", "-o", "2.5"], 2, /--offset 2\.5.*\n\(npx tidemark tail --help\)/],
+    [["verify", ".package/package.json"], 1, /is no \.log file/],
     [["trim", "data", "orders"], 2, /--before is missing/],
     [["trim", "data", "orders", "--before", "soon"], 2, /--before soon/],
     [["trim", "nowhere", "orders", "--before", "1"], 1, /no tide in .*nowhere/],
@@ -350,6 +379,26 @@ describe("refusals", () => {
     expect(stderr.trim().split("\n").length).toBe(code === 2 ? 2 : 1);
     expect(existsSync(program.path("nowhere"))).toBe(false);
   });
+
+  it.skipIf(!existsSync("/dev/full"))(
+    "of a full disk behind stdout are one line; behind stderr they change nothing",
+    () => {
+      const into = (redirection: string, ...args: readonly string[]) =>
+        spawnSync("sh", ["-c", `exec "$@" ${redirection}`, "sh", process.execPath, BIN, ...args], {
+          cwd: program.home,
+          input: '{"value":1}\n',
+          encoding: "utf8",
+        });
+      for (const args of [["tail", "data", "orders"], ["export", "data", "orders"], ["--help"]])
+        expect(into("> /dev/full", ...args), args.join(" ")).toMatchObject({
+          status: 1,
+          stderr: expect.stringMatching(/^tidemark: stdout can't be written: ENOSPC.*\n$/),
+        });
+      expect(into("2> /dev/full", "append", "data", "noted").status).toBe(0);
+      expect(into("2> /dev/full", "nothing").status).toBe(2);
+      expect(program.good(["tail", "data", "noted", "--format", "%v"])).toBe("1");
+    },
+  );
 
   it("of a folder that another process has open name it; reading goes on beside it", async () => {
     const holder = program.start(["append", "held", "t", "--as", "text", "--acks"]);
@@ -397,6 +446,9 @@ describe("help and completion", () => {
     }[shell] as [(name: string) => string, (name: string) => string];
     for (const name of names()) expect(script, name).toContain(command(name));
     for (const name of tailOptions()) expect(script, name).toContain(option(name));
+    // zsh runs a file of fpath as the function's first call, which has to complete as well.
+    if (shell === "zsh")
+      expect(script).toMatch(/if \[\[ \$funcstack\[1\] == _tidemark \]\]; then\n {2}_tidemark "\$@"\n/);
     const { error, status, stderr } = spawnSync(shell, ["-n"], { input: script, encoding: "utf8" });
     const isMissing = (error as NodeJS.ErrnoException | undefined)?.code === "ENOENT";
     if (isMissing) return skip(`there is no ${shell} here that could take its script`);
@@ -408,10 +460,14 @@ describe("help and completion", () => {
       "complete.sh",
       `${program.good(["completion", "bash"])}
 COMP_WORDS=(tidemark ta); COMP_CWORD=1; _tidemark; echo "\${COMPREPLY[@]}"
-COMP_WORDS=(tidemark tail --fo); COMP_CWORD=2; _tidemark; echo "\${COMPREPLY[@]}"`,
+COMP_WORDS=(tidemark tail --fo); COMP_CWORD=2; _tidemark; echo "\${COMPREPLY[@]}"
+COMP_WORDS=(tidemark completion z); COMP_CWORD=2; _tidemark; echo "\${COMPREPLY[@]}"
+touch 'spaced x'; COMP_WORDS=(tidemark tail spaced); COMP_CWORD=2; _tidemark; echo "\${COMPREPLY[@]}"
+complete -p tidemark`,
     );
-    const { stdout } = spawnSync("bash", [program.path("complete.sh")], { encoding: "utf8" });
-    expect(stdout).toBe("tail\n--follow --format\n");
+    const { stdout } = spawnSync("bash", [program.path("complete.sh")], { encoding: "utf8", cwd: program.home });
+    // A path is the shell's own to complete: it quotes spaces.
+    expect(stdout).toBe("tail\n--follow --format\nzsh\n\ncomplete -o default -F _tidemark tidemark\n");
   });
 });
 

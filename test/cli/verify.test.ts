@@ -187,4 +187,17 @@ describe("Kafka's files", () => {
     }
     expect(missed, `seed ${SEED}`).toEqual([]);
   });
+
+  it.each([0, 1])("of messages of format %i says so, whatever their size", async (format) => {
+    for (const bytes of [0, 100]) {
+      const message = Buffer.alloc(26 + 8 * format + bytes);
+      message.writeInt32BE(message.length - 12, 8);
+      message[16] = format;
+      const file = program.write("00000000000000000000.log", Buffer.concat([message, message]));
+      expect((await verifyLog(file, kernel)).faults).toMatchObject([
+        { what: expect.stringContaining(`message format ${format},`) },
+      ]);
+      expect(() => [...batchesOfFile(file)]).toThrow(`message format ${format}, and only 2 can be read`);
+    }
+  });
 });

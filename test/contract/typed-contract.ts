@@ -169,6 +169,14 @@ export function typedContract(newHost: () => Promise<TypedHost>): void {
         ["the schema gave neither a value nor issues", () => undefined],
         ["the schema gave neither a value nor issues", () => ({})],
         ["not valid", () => ({ issues: [null] })],
+        ["the schema refused it, and names no issue", () => ({ issues: [] })],
+        ["the schema threw: something that has no text", () => Promise.reject(Object.create(null))],
+        [
+          "the schema threw: something that has no text",
+          () => {
+            throw Object.create(null);
+          },
+        ],
       ];
       for (const [message, answer] of answers) {
         const typed = topic("t", { schema: byHand(answer) });

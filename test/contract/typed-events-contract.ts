@@ -214,6 +214,10 @@ export function typedEventsContract(newHost: () => Promise<TypedHost>): void {
       await fails("RECORD_TOO_LARGE", hiding);
       expect(await with_((_, next) => void next())).toMatchObject({ offset: 1 });
       await fails(
+        "RECORD_TOO_LARGE",
+        with_((_, next) => void next(), tooLarge.text),
+      );
+      await fails(
         "INVALID_ARGUMENT",
         with_((step) => step.records[0]!.headers.set("a", 5 as never)),
       );
@@ -222,6 +226,8 @@ export function typedEventsContract(newHost: () => Promise<TypedHost>): void {
         with_((step) => step.records[0]!.fail(refusal)),
       );
       expect((await all(topic("orders").read())).map(({ offset }) => offset)).toEqual([0, 1]);
+      const atOnce = with_((_, next) => void Promise.all([next(), next()]).catch(() => undefined));
+      expect((await fails("INVALID_ARGUMENT", atOnce)).message).toMatch(/called next\(\) twice/);
       behave = async (step, next) => {
         await next();
         step.records[1]!.fail(refusal);
@@ -231,11 +237,56 @@ export function typedEventsContract(newHost: () => Promise<TypedHost>): void {
         await next();
         if (step.records.length > 1) step.records[1]!.fail(refusal);
       };
-      const [good, bad] = await all(orders.read({ from: 2 }));
+      const [good, bad] = await all(orders.read({ from: 3 }));
       expect(good!.value).toBe(5);
       expect(() => bad!.value).toThrow(refusal);
       behave = () => Promise.reject(refusal);
       await expect(all(orders.read())).rejects.toBe(refusal);
+    });
+  });
+
+  describe("records that middleware spoils", () => {
+    const spoilt: [string, (record: { keyBytes: unknown; valueBytes: unknown }) => void][] = [
+      ["valueBytes", (record) => void (record.valueBytes = "text")],
+      ["valueBytes", (record) => void (record.valueBytes = undefined)],
+      ["valueBytes", (record) => void (record.valueBytes = new Uint16Array(2))],
+      ["keyBytes", (record) => void (record.keyBytes = 5)],
+    ];
+
+    test.each(spoilt)(
+      "%s that is no bytes: the append is refused alone, and a read fails that record",
+      async (field, spoil) => {
+        const { topic } = await newHost();
+        let spoils: "append" | "read" = "append";
+        const use: Middleware = async (step, next) => {
+          if (step.operation === "append" && spoils === "append") spoil(step.records[0]!);
+          await next();
+          if (step.operation === "read" && spoils === "read") spoil(step.records[0]!);
+        };
+        const orders = topic<number>("orders", { use: [use] });
+        const refused = await fails("INVALID_ARGUMENT", orders.append({ value: 1 }));
+        expect(refused.details["field"]).toBe(`${field} of a middleware's record`);
+        spoils = "read";
+        await orders.appendBatch([
+          { key: "a", value: 1 },
+          { key: "b", value: 2 },
+        ]);
+        const [bad, good] = await all(orders.read());
+        expect(() => bad!.value).toThrow(`${field} of a middleware's record must be bytes`);
+        expect(good!.value).toBe(2);
+      },
+    );
+
+    test("the list of a step's records can't be changed", async () => {
+      const { topic } = await newHost();
+      const use: Middleware = (step, next) => {
+        (step.records as unknown[]).length = 0;
+        return next();
+      };
+      const orders = topic<number>("orders", { use: [use] });
+      await expect(orders.append({ value: 1 })).rejects.toThrow(TypeError);
+      await topic<number>("orders").append({ value: 2 });
+      expect((await all(topic<number>("orders").read())).map(({ value }) => value)).toEqual([2]);
     });
   });
 
@@ -251,6 +302,8 @@ export function typedEventsContract(newHost: () => Promise<TypedHost>): void {
       [{ schema, version: "2" }, "version"],
       [{ schema, upcast: { 1: () => 1 } }, "version"],
       [{ schema, version: 2, upcast: 5 }, "upcast"],
+      [{ schema, version: 2, upcast: [] }, "upcast"],
+      [{ schema, version: 2, upcast: new Map([[1, () => 1]]) }, "upcast"],
       [{ schema, version: 2, upcast: { 1: 5 } }, "upcast.1"],
       [{ schema, version: 2, upcast: { 2: () => 1 } }, "upcast.2"],
       [{ schema, version: 2, upcast: { one: () => 1 } }, "upcast.one"],

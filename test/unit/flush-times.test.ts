@@ -5,11 +5,16 @@ import {
   MeterProvider,
   PeriodicExportingMetricReader,
 } from "@opentelemetry/sdk-metrics";
+import { mkdtempSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import type { Tide, TideEvent } from "../../src/browser/api.ts";
 import { endFlushes, nextFlushes } from "../../src/browser/worker/flush-times.ts";
 import { TimedVolume } from "../../src/browser/worker/timed-volume.ts";
 import { TidemarkError } from "../../src/errors.ts";
+import { open } from "../../src/node/index.ts";
 import { flushes, INSTRUMENT, observe } from "../../src/otel/index.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import type { Volume } from "../../src/store/volume.ts";
@@ -153,6 +158,23 @@ describe("observe()", () => {
     await expect.poll(() => isTimed(store), { interval: 1 }).toBe(false);
     stop();
     expect(asked).toEqual([true, false]);
+  });
+
+  test("measures the flushes of a tide in Node, until that is closed", async () => {
+    const folder = mkdtempSync(path.join(os.tmpdir(), "tidemark-observed-"));
+    try {
+      const tide = await open(folder, { segmentBytes: 64 * 1024 });
+      const stop = observe(tide, { meter });
+      const topic = tide.topic<number>("orders");
+      const ofThis = async () =>
+        (await counted()).filter(([attributes]) => isDeepStrictEqual(attributes, { "tidemark.tide": tide.name }));
+      // The first question may come behind the first flush.
+      await expect.poll(async () => (await topic.append({ value: 1 }), ofThis()), { interval: 1 }).not.toEqual([]);
+      await tide.close();
+      stop();
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 
   test("without flushes it asks for none; flushes() measures those of the edge", async () => {

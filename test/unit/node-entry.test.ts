@@ -35,7 +35,7 @@ beforeAll(async () => {
 });
 
 const PROGRAM = `
-import { open, TidemarkError } from "./dist/node.js";
+import { events, open, TidemarkError } from "./dist/node.js";
 const folder = process.argv[2];
 const tide = await open(folder, { segmentBytes: 65536 });
 const topic = tide.topic("numbers");
@@ -46,7 +46,12 @@ const view = topic.view(options);
 await view.ready();
 await view.save();
 const refused = await open(folder).catch((error) => error instanceof TidemarkError && error.code);
-console.log(JSON.stringify({ appended, sum: view.current, refused }));
+const schema = { "~standard": { version: 1, vendor: "test", validate: (value) => ({ value }) } };
+const todos = tide.topic("todos", { schema: events({ added: schema }) });
+await todos.emit("added", "milk");
+let last;
+for await (const { type, value } of todos.read({ from: { last: 1 } })) last = [type, value].join(" ");
+console.log(JSON.stringify({ appended, sum: view.current, refused, last }));
 if (process.argv[3] === "close") await tide.close();
 `;
 
@@ -57,7 +62,12 @@ it.each(nodes())("works, and lets the process end, closed or not: %s", (node) =>
     const folder = path.join(home, `${node.replaceAll(path.sep, "-")}-${i}`);
     const { status, stdout, stderr } = spawnSync(node, [program, folder, how], { encoding: "utf8", timeout: 20_000 });
     expect([status, stderr]).toEqual([0, ""]);
-    expect(JSON.parse(stdout)).toEqual({ appended: 9000, sum: (9000 * 8999) / 2, refused: "ALREADY_OPEN" });
+    expect(JSON.parse(stdout)).toEqual({
+      appended: 9000,
+      sum: (9000 * 8999) / 2,
+      refused: "ALREADY_OPEN",
+      last: "added milk",
+    });
     const again = spawnSync(node, [program, folder, "close"], { encoding: "utf8", timeout: 20_000 });
     expect(JSON.parse(again.stdout)).toMatchObject({ appended: 9000, sum: 9000 * 8999 });
   }
