@@ -51,7 +51,7 @@ function clear(): void {
   isShown = false;
 }
 
-/** Draws progress over the last one. `total`: a bar and a share of it. Nothing happens but on a terminal that is able. */
+/** Draws progress over the last one. `total`: a bar and a share of it. Only on a terminal that takes it. */
 export function progress(what: string, done: number, total?: number): void {
   if (!isAble(stderr) || Date.now() - shownAt < DRAW_MS) return;
   shownAt = Date.now();
