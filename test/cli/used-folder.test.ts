@@ -132,8 +132,8 @@ describe("another program's manifest.json", () => {
     cpSync(inHome("data"), inHome("site"), { recursive: true });
     writeFileSync(inHome("site", "manifest.json"), WEB_APP);
     expect((await told(verify, [inHome("site")])).out.join("\n")).toMatch(/good/);
-    writeFileSync(inHome("site", "lines.txt"), "");
-    await expect(said(verify, [inHome("site", "lines.txt")])).resolves.toBe("");
+    writeFileSync(inHome("site", "one.log"), "");
+    await expect(said(verify, [inHome("site", "one.log")])).resolves.toBe("");
   });
 });
 
