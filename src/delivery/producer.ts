@@ -265,7 +265,8 @@ export class Producer {
         inFlightBytesMax,
       });
     }
-    return bytes;
+    // A record of no bytes is waited for like any other.
+    return bytes || 1;
   }
 
   /** The error for records that fit no batch: the first one is too large, or all together are. */
@@ -388,10 +389,12 @@ export class Producer {
         if (!full) resent = { resentSince: since };
         if (error.code === "OUTCOME_UNKNOWN") unknown = error;
         try {
-          if (full && pause) {
+          if (pause && (full || isLasting(error))) {
+            if (!full && waitMs === FULL_WAIT_MS_MAX) throw error;
             await pause(waitMs);
             waitMs = Math.min(2 * waitMs, FULL_WAIT_MS_MAX);
-          } else await reopened();
+          }
+          if (!full || !pause) await reopened();
         } catch (final) {
           // Any of the tries may have put it into the log: the caller must learn that the outcome is unknown.
           throw unknown ?? final;
@@ -433,6 +436,13 @@ function isNear(bytes: number, { headers }: ProducerRecord, recordBytesMax: numb
   if (headers) for (const [name] of headers) most += HEADER_OVERHEAD_MAX + 2 * name.length;
   return most > recordBytesMax;
 }
+
+/**
+ * True if storage refuses a call and the store works on, so that nothing will be opened again: a file that can't be
+ * read, a slot that can't be made. It may pass, and is told to the caller if it does not.
+ */
+export const isLasting = ({ code, details }: TidemarkError): boolean =>
+  code === "STORAGE_FAILED" && !details["poisoned"];
 
 const isForgotten = ({ code, details }: TidemarkError): boolean =>
   code === "OUT_OF_ORDER_SEQUENCE" && details["forgotten"] !== undefined;

@@ -136,8 +136,7 @@ export function withDefaults(settings: Partial<LogSettings>): LogSettings {
     refuse(
       "recordBytesMax",
       recordBytesMax,
-      `at most ${batchBytesMax - BATCH_HEADER_BYTES}: with a header of ${BATCH_HEADER_BYTES} bytes it ` +
-        "must fit a batch of batchBytesMax",
+      `at most ${batchBytesMax - BATCH_HEADER_BYTES}, to fit a batch of batchBytesMax`,
     );
   }
   if (decompressedBytesMax > KERNEL_BATCH_BYTES_MAX)

@@ -111,16 +111,16 @@ export class ProducerState implements SeenProducers {
       const details = { expected: 0, received, unknownProducer: true, forgotten: this.#forgotten, resentSince };
       throw new TidemarkError(
         "OUT_OF_ORDER_SEQUENCE",
-        "this producer was forgotten, and the log may hold this batch: read from resentSince on",
+        "this producer was forgotten, and the log may hold this batch",
         details,
       );
     }
     if (fromZero && received !== 0) {
-      throw new TidemarkError(
-        "OUT_OF_ORDER_SEQUENCE",
-        `sequence ${received} of an unknown producer that counts from 0`,
-        { expected: 0, received, unknownProducer: true },
-      );
+      throw new TidemarkError("OUT_OF_ORDER_SEQUENCE", `sequence ${received} of an unknown producer`, {
+        expected: 0,
+        received,
+        unknownProducer: true,
+      });
     }
     return undefined;
   }

@@ -286,12 +286,15 @@ export class FileVolume implements Volume {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#adding;
-    for (const { fd, flushes } of this.#open.values()) {
-      await Promise.allSettled(flushes);
-      closeSync(fd);
+    try {
+      for (const { fd, flushes } of this.#open.values()) {
+        await Promise.allSettled(flushes);
+        closeSync(fd);
+      }
+    } finally {
+      this.#open.clear();
+      this.#lock.release();
     }
-    this.#open.clear();
-    this.#lock.release();
   }
 
   /** The slot's file, opened if it is not. */

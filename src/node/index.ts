@@ -7,6 +7,7 @@
  */
 import { readFile } from "node:fs/promises";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { TidemarkError } from "../errors.ts";
 import type { Tide } from "../browser/api.ts";
 import { SEGMENT_BYTES, segmentBytes } from "../browser/page/open-options.ts";
@@ -39,6 +40,15 @@ async function nodeKernel(): Promise<Kernel> {
   return kernel;
 }
 
+/** Undefined for a URL that is no path here: of another machine, or with a slash that is none. */
+function pathOf(url: URL): string | undefined {
+  try {
+    return fileURLToPath(url);
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * Opens the tide in this folder, and makes folder and tide if they are new. One process at a time has a tide open, and
  * in it one call of open(): ALREADY_OPEN for others, until close() or the end of the process, however it ends.
@@ -50,8 +60,7 @@ async function nodeKernel(): Promise<Kernel> {
  * (the system refuses; the message has its words), LOAD_FAILED (the package's kernel.wasm is not beside its node.js).
  */
 export async function open(folder: string | URL, options: NodeOpenOptions = {}): Promise<Tide> {
-  const where =
-    folder instanceof URL && folder.protocol === "file:" ? (await import("node:url")).fileURLToPath(folder) : folder;
+  const where = folder instanceof URL && folder.protocol === "file:" ? pathOf(folder) : folder;
   if (typeof where !== "string" || where === "" || where.includes("\0"))
     throw refused("folder", folder, "a path, or a URL that begins with file:");
   checkOptions("open()", options, { segmentBytes, create: flag, sync: noSync });

@@ -39,6 +39,7 @@ interface OpenStore {
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+const ignore = (): void => undefined;
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Recovery's reports, by topics' names as an app knows them. */
@@ -112,14 +113,16 @@ export class StoredTide {
 
   /** This topic has new records: upkeep follows some time later. */
   appended(topic: string): void {
-    if (!this.ended) this.#upkeep.arm(topic);
+    // What is left to do at the end of the process is left to the next opening.
+    if (!this.ended) (this.#upkeep.arm(topic) as NodeJS.Timeout).unref();
   }
 
   /** A log said CLOSED or worse. If the store has failed and nobody is opening it again, it is opened again. */
   failed(error: TidemarkError): void {
     const now = Date.now();
-    if (this.#reopening || this.ended || (error.code === "QUOTA_EXCEEDED" && now < this.#reopenedAt + FULL_PAUSE_MS))
-      return;
+    // The clock may go back, too.
+    const isSoon = Math.abs(now - this.#reopenedAt) < FULL_PAUSE_MS;
+    if (this.#reopening || this.ended || (error.code === "QUOTA_EXCEEDED" && isSoon)) return;
     this.#reopenedAt = now;
     this.#reopening = true;
     this.#open = this.#reopen(this.#open, error).finally(() => (this.#reopening = false));
@@ -185,12 +188,11 @@ export class StoredTide {
     this.#open.catch(() => undefined);
     this.topics.end(closed);
     const { store, logs } = await open;
-    // A log that could not be opened has nothing to close, and must not keep the others open.
+    // A log that could not be opened has nothing to close. One that can't be closed must not keep the folder locked.
+    const outcomes: PromiseSettledResult<void>[] = [];
     for (const log of logs.values())
-      await log.then(
-        (opened) => opened.close(),
-        () => undefined,
-      );
+      outcomes.push(...(await Promise.allSettled([log.then((opened) => opened.close(), ignore)])));
     await store.close();
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
   }
 }

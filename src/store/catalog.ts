@@ -128,7 +128,7 @@ export class Catalog {
   #encode(state: CatalogState, generation: number): Uint8Array {
     const packed: PackedState = { ...state, logs: state.logs.map(packLog) };
     // A state that a reader would take for damage must not be committed.
-    assert(isPossibleState(packed, this.#volume.slotBytes), "the catalog to be written is valid");
+    assert(isPossibleState(packed, this.#volume.slotBytes), "the catalog is valid");
     const payload = new TextEncoder().encode(JSON.stringify(packed));
     if (CATALOG_PAYLOAD_AT + payload.length > this.#volume.slotBytes) {
       throw new TidemarkError("LIMIT_EXCEEDED", "the catalog is too large for its slot: delete topics, or trim logs", {

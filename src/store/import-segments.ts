@@ -30,8 +30,8 @@ import { BODY_AT } from "./slot-layout.ts";
 
 export type { ImportDamage, ImportOptions, ImportResult, SegmentSource };
 
-/** Holds what is taken in, until all is there. Names of topics that begin so are not shown. */
-export const IMPORT_ASIDE = "__import-0";
+/** Holds what is taken in, until all is there. No topic's log has such a name, and it is not shown as a topic. */
+export const IMPORT_ASIDE = "__import-0.aside";
 
 /** The batches of the files, in order, each checked. Damage is told, or thrown. */
 async function* batchesIn(
@@ -45,7 +45,8 @@ async function* batchesIn(
     for (let [position, wants] = [0, 0]; position < fileBytes;) {
       const most = Math.min(Math.max(wants, WINDOW_BYTES), fileBytes - position);
       const bytes = await read(position, most);
-      if (bytes.length !== most) throw new TidemarkError("STORAGE_FAILED", `${file} is shorter than it was`, { file });
+      if (bytes.length !== most)
+        throw new TidemarkError("INVALID_ARGUMENT", `${file} is shorter than it was`, { field: "files", file });
       ({ position, wants } = yield* scan.batchesIn({ file, fileBytes, position, bytes }));
     }
   }

@@ -1,24 +1,56 @@
 /** The input of importSegments(), as files that are read piece by piece. */
+import { TidemarkError } from "../errors.ts";
 import type { ImportOptions, SegmentSource } from "../store/segment-files.ts";
-import { checkOptions, isObject, oneOf, refused } from "./check.ts";
+import { checkOptions, isObject, oneOf, refused, unreadable } from "./check.ts";
 
 /** A .log file of Kafka: a File or a Blob, which is read piece by piece, bytes, or what exportSegment() gives. */
 export type ImportedFile = Blob | Uint8Array | { readonly name?: string | undefined; readonly log: Blob | Uint8Array };
 
 export const IMPORT_OPTIONS = { damage: oneOf("refuse", "skip") };
 
+/** A File is a promise of a file: that may have been changed or removed since it was chosen. */
+const unreadableFile = (at: number, name: string, cause: unknown): TidemarkError =>
+  new TidemarkError(
+    "INVALID_ARGUMENT",
+    `${name} can't be read: was it changed, moved or removed? Choose it again (${String(cause)})`,
+    { field: `files[${at}]`, file: name },
+    { cause },
+  );
+
+/** One of the files as it may be sent to a worker. INVALID_ARGUMENT names which is wrong. */
+function fileOf(file: unknown, at: number): { readonly name: string; readonly log: Blob | Uint8Array } {
+  const field = `files[${at}]`;
+  try {
+    const { name, log = file } = (isObject(file) ? file : {}) as { name?: unknown; log?: unknown };
+    if (log instanceof Uint8Array || log instanceof Blob) return { name: typeof name === "string" ? name : field, log };
+  } catch (thrown) {
+    throw unreadable(field, thrown);
+  }
+  throw refused(field, file, "a File, a Blob, bytes, or what exportSegment() gives");
+}
+
 function sourceOf(file: unknown, at: number): SegmentSource {
-  const { name = `files[${at}]`, log = file } = (isObject(file) ? file : {}) as { name?: unknown; log?: unknown };
-  const label = String(name);
+  const { name, log } = fileOf(file, at);
   if (log instanceof Uint8Array)
-    return { name: label, bytes: log.length, read: async (from, length) => log.subarray(from, from + length) };
-  if (log instanceof Blob)
-    return {
-      name: label,
-      bytes: log.size,
-      read: async (from, length) => new Uint8Array(await log.slice(from, from + length).arrayBuffer()),
-    };
-  throw refused(`files[${at}]`, file, "a File, a Blob, bytes, or what exportSegment() gives");
+    return { name, bytes: log.length, read: async (from, length) => log.subarray(from, from + length) };
+  return {
+    name,
+    bytes: log.size,
+    async read(from, length) {
+      const bytes = await log
+        .slice(from, from + length)
+        .arrayBuffer()
+        .catch((cause: unknown) => Promise.reject(unreadableFile(at, name, cause)));
+      return new Uint8Array(bytes);
+    },
+  };
+}
+
+/** The files one by one. An iterable may be one that can be walked only once. */
+export function filesIn(files: unknown): ReturnType<typeof fileOf>[] {
+  if (!isObject(files) || !(Symbol.iterator in files) || files instanceof Uint8Array)
+    throw refused("files", files, "an array of files");
+  return [...(files as Iterable<unknown>)].map(fileOf);
 }
 
 /** Checks both arguments of importSegments(). INVALID_ARGUMENT. */
@@ -28,7 +60,5 @@ export function importedFiles(
   checks: Readonly<Record<string, (field: string, value: unknown) => void>> = IMPORT_OPTIONS,
 ): SegmentSource[] {
   checkOptions("importSegments()", options, checks);
-  if (!isObject(files) || !(Symbol.iterator in files) || files instanceof Uint8Array)
-    throw refused("files", files, "an array of files");
-  return [...(files as Iterable<unknown>)].map(sourceOf);
+  return filesIn(files).map(sourceOf);
 }

@@ -80,7 +80,10 @@ export async function uploadSegments(
     const length = Math.min(PIECE_BYTES_MAX, source.bytes - position);
     const bytes = await source.read(position, length);
     if (bytes.length !== length)
-      throw new TidemarkError("STORAGE_FAILED", `${source.name} is shorter than it was`, { file: source.name });
+      throw new TidemarkError("INVALID_ARGUMENT", `${source.name} is shorter than it was`, {
+        field: "files",
+        file: source.name,
+      });
     const query = `?import=${standing.import}&file=${file}&position=${position}`;
     standing = standingIn(await post(PIECE_TYPE, query, bytes), files.length);
     const before = sources.slice(0, standing.file).reduce((sum, each) => sum + each.bytes, 0);

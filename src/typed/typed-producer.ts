@@ -27,7 +27,8 @@ export interface AnyProducer<More = number> {
 type Records = readonly ProducerRecord[];
 type Send<A> = (records: Records) => Promise<A>;
 
-const sizeOf = ({ key, value }: ProducerRecord): number => (key?.length ?? 0) + (value?.length ?? 0);
+/** At least 1: a record of no bytes is waited for like any other. */
+const sizeOf = ({ key, value }: ProducerRecord): number => (key?.length ?? 0) + (value?.length ?? 0) || 1;
 
 class Draft implements MiddlewareRecord {
   readonly offset = undefined;

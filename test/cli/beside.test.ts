@@ -190,7 +190,7 @@ describe("a reader", () => {
 
   it("shows what the writer has not synced only once it has synced it itself", async () => {
     // The writer's upkeep would sync, and say so, two seconds after an append.
-    vi.spyOn(UpkeepTimer.prototype, "arm").mockReturnValue(undefined);
+    vi.spyOn(UpkeepTimer.prototype, "arm").mockImplementation(() => setTimeout(() => undefined, 0));
     const { folder, tide, topic } = await made("unsynced");
     await topic.append({ value: "flushed" });
     const reader = new FolderReader(folder, await ownKernel());

@@ -30,6 +30,9 @@ export async function* exportAll(
   }
 }
 
+const isWalkedOnce = (files: Iterable<ImportedFile>): boolean =>
+  typeof (Object(files) as Partial<Iterator<unknown>>).next === "function" && Symbol.iterator in files;
+
 /**
  * A tab that wrote may have gone with the answer. Then the call is made once more, and finds the topic filled: by this
  * import, or by somebody else.
@@ -39,7 +42,8 @@ export async function importOnce(
   files: Iterable<ImportedFile>,
   options: SegmentImport | undefined,
 ): Promise<SegmentsImported> {
-  const call = counted({ files, options }, "files");
+  // A generator can't be walked again for a second try.
+  const call = counted({ files: isWalkedOnce(files) ? [...files] : files, options }, "files");
   return ask(call.asked).catch((thrown: unknown) => {
     const { details } = TidemarkError.from(thrown);
     throw details["reason"] === "filled" ? call.unlessRepeated(thrown) : thrown;

@@ -44,7 +44,7 @@ export function leadingSync(worker: LeadingWorker): TideSync {
     store,
     kernel,
     breathe: laterTurn,
-    settingsOf: (topic: string): TopicSettings => topics.settings[topic] ?? {},
+    settingsOf: (topic: string): TopicSettings => new Map(Object.entries(topics.settings)).get(topic) ?? {},
     takePlain(topic: string): Promise<Log | undefined> {
       const log = logs.get(topic);
       logs.delete(topic);

@@ -2,12 +2,12 @@
  * Checks what an application gives to upkeep and tools, where it calls them: a value that can't be sent to a worker is
  * refused by its name, too.
  */
-import { type Check, checkOptions, integer, isObject, oneOf, refused } from "../../topic/check.ts";
+import { type Check, checkOptions, integer, isObject, refused } from "../../topic/check.ts";
+import { filesIn, IMPORT_OPTIONS } from "../../topic/imported-files.ts";
 import { finite } from "../../topic/options.ts";
 import { parsedId } from "./find-record.ts";
 
 const anOffset = integer(0);
-const IMPORT_OPTIONS = { damage: oneOf("refuse", "skip") };
 const EXPORT_OPTIONS = { leaderEpoch: integer(0, 2 ** 31 - 1) };
 
 /** A check for { offset } or { timestamp }, which tools pass. */
@@ -38,9 +38,7 @@ const CHECKS: Readonly<Record<string, (given: unknown) => unknown>> = {
   importSegments(given) {
     const { files, options = {} } = given as { files: unknown; options?: unknown };
     checkOptions("importSegments()", options, IMPORT_OPTIONS);
-    if (!isObject(files) || typeof (files as Iterable<unknown>)[Symbol.iterator] !== "function")
-      throw refused("files", files, "an array of files");
-    return { files, options };
+    return { files: filesIn(files), options };
   },
   statusOf: parsedId,
 };

@@ -37,7 +37,8 @@ export class HostControl implements Control {
 
   async state(topic: string, born: number | undefined): Promise<TopicState> {
     const { log } = await this.#readable(topic, born);
-    const settings = this.#topics.settings[topic] ?? {};
+    // A topic may be named like a member that every object has.
+    const settings = new Map(Object.entries(this.#topics.settings)).get(topic) ?? {};
     const { logStartOffset, highWatermark, logEndOffset, leaderEpoch } = log;
     const recovery = { ...log.recovery, log: topic };
     return {

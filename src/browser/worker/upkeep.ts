@@ -29,18 +29,18 @@ export class UpkeepTimer {
     this.#host = host;
   }
 
-  /** This topic has new records, or may have something to remove. */
-  arm(topic: string): void {
+  /** This topic has new records, or may have something to remove. Returns the timer of its upkeep. */
+  arm(topic: string): ReturnType<typeof setTimeout> {
     this.#topics.add(topic);
     const now = Date.now();
     if (now - this.#attachedAt > ATTACHED_CHECK_MS) {
       this.#attachedAt = now;
       void this.#host.checkAttached();
     }
-    this.#timer ??= setTimeout(() => {
+    return (this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       void this.#run();
-    }, DELAY_MS);
+    }, DELAY_MS));
   }
 
   async #run(): Promise<void> {

@@ -243,9 +243,9 @@ export class WorkerHost {
   /** A log said CLOSED or worse. If the store has failed and nobody is reopening it, everything is opened again. */
   #failed(error: TidemarkError): void {
     const now = Date.now();
-    // A full disk opens for reading only. Whether there is room again is not checked at once.
-    if (this.#reopening || this.#ended || (error.code === "QUOTA_EXCEEDED" && now < this.#reopenedAt + QUOTA_PAUSE_MS))
-      return;
+    // A full disk opens for reading only. Whether there is room again is not checked at once. The clock may go back.
+    const isSoon = Math.abs(now - this.#reopenedAt) < QUOTA_PAUSE_MS;
+    if (this.#reopening || this.#ended || (error.code === "QUOTA_EXCEEDED" && isSoon)) return;
     this.#reopenedAt = now;
     this.#reopening = true;
     const before = this.#open;
