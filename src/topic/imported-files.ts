@@ -47,7 +47,7 @@ function sourceOf(file: unknown, at: number): SegmentSource {
 }
 
 /** The files one by one. An iterable may be one that can be walked only once. */
-export function filesIn(files: unknown): ReturnType<typeof fileOf>[] {
+export function listedFiles(files: unknown): ReturnType<typeof fileOf>[] {
   if (!isObject(files) || !(Symbol.iterator in files) || files instanceof Uint8Array)
     throw refused("files", files, "an array of files");
   return [...(files as Iterable<unknown>)].map(fileOf);
@@ -60,5 +60,5 @@ export function importedFiles(
   checks: Readonly<Record<string, (field: string, value: unknown) => void>> = IMPORT_OPTIONS,
 ): SegmentSource[] {
   checkOptions("importSegments()", options, checks);
-  return filesIn(files).map(sourceOf);
+  return listedFiles(files).map(sourceOf);
 }

@@ -3,7 +3,7 @@
  * refused by its name, too.
  */
 import { type Check, checkOptions, integer, isObject, refused } from "../../topic/check.ts";
-import { filesIn, IMPORT_OPTIONS } from "../../topic/imported-files.ts";
+import { listedFiles, IMPORT_OPTIONS } from "../../topic/imported-files.ts";
 import { finite } from "../../topic/options.ts";
 import { parsedId } from "./find-record.ts";
 
@@ -38,7 +38,7 @@ const CHECKS: Readonly<Record<string, (given: unknown) => unknown>> = {
   importSegments(given) {
     const { files, options = {} } = given as { files: unknown; options?: unknown };
     checkOptions("importSegments()", options, IMPORT_OPTIONS);
-    return { files: filesIn(files), options };
+    return { files: listedFiles(files), options };
   },
   statusOf: parsedId,
 };
