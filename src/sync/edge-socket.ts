@@ -221,6 +221,8 @@ export class EdgeLog {
   readonly socket: EdgeSocket;
   readonly channel: number;
   readonly opened: Promise<SocketHello>;
+  /** Resolves with what ended the channel or its connection. Never rejects. */
+  readonly ended: Promise<TidemarkError>;
   readonly #transmit: (frame: Uint8Array<ArrayBuffer>) => void;
   readonly #leave: () => void;
   readonly #requests = new Map<number, Request>();
@@ -229,6 +231,7 @@ export class EdgeLog {
   readonly #waiting: { readonly bytes: number; go(): void; fail(error: TidemarkError): void }[] = [];
   #most = 0;
   #over: TidemarkError | undefined;
+  #hearEnd!: (error: TidemarkError) => void;
   #settle: { resolve(hello: SocketHello): void; reject(error: TidemarkError): void } | undefined;
 
   constructor(
@@ -243,6 +246,7 @@ export class EdgeLog {
     this.#leave = leave;
     this.opened = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
     this.opened.catch(() => undefined);
+    this.ended = new Promise((resolve) => (this.#hearEnd = resolve));
   }
 
   /** Whether the channel or its connection has ended: every call fails from then on. */
@@ -425,5 +429,6 @@ export class EdgeLog {
     for (const request of this.#requests.values()) request.fail(request.writes ? unknown : error);
     this.#requests.clear();
     for (const { fail } of this.#waiting.splice(0)) fail(error);
+    this.#hearEnd(error);
   }
 }

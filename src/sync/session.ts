@@ -315,8 +315,10 @@ export class Session implements Linked {
         talk.isFollowing = false;
         return this.#step({ on: "rejoin" });
       }
-      if (!this.#isBlind(talk, error)) this.#failed(talk, error);
+      if (!this.#isBlind(talk, error)) return this.#failed(talk, error);
     }
+    // The log is closed, or may not be read. It may be deleted all the same, and nothing is asked of the channel now.
+    this.#failed(talk, await talk.log.ended);
   }
 
   /**

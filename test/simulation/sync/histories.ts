@@ -405,6 +405,26 @@ async function fullPlaces(stage: Stage): Promise<void> {
   await stage.end();
 }
 
+/** A closed log is deleted while the socket goes on: with something that waits for a person, or without. */
+async function closedThenDeleted(stage: Stage): Promise<void> {
+  const { edge, random } = stage;
+  await stage.time.until(edge.make());
+  const device = stage.device();
+  await stage.write(device);
+  await stage.level(device);
+  await stage.time.until(edge.close());
+  const state = (): SessionState | undefined => device.opening?.session?.state;
+  if (random.chance(0.5)) {
+    await stage.write(device);
+    await stage.until("nobody is asked", () => state()?.at === "blocked");
+  }
+  await stage.run(SENT_MS);
+  const { socket } = device.opening!;
+  await stage.time.until(edge.remove());
+  await stage.until("it does not stop", () => state()?.at === "stopped");
+  if (!socket?.isOpen) stage.fail("the socket has ended as well");
+}
+
 export const HISTORIES: Readonly<Record<string, History>> = {
   "a look while records settle": lookWhileSettling,
   "an append while an id is left": appendWhileLeaving,
@@ -421,6 +441,7 @@ export const HISTORIES: Readonly<Record<string, History>> = {
   "set aside, and the power goes": asideWithoutPower,
   "a first life that is not written": firstLifeUnwritten,
   "a full edge, and a full device": fullPlaces,
+  "a closed log that is deleted": closedThenDeleted,
   ...LET_GO,
   ...HARD_CASES,
   ...ROUND_TRIPS,

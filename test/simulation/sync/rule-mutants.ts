@@ -354,6 +354,15 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     isQuick: true,
   },
   {
+    name: "nobody hears of a channel whose follow is over",
+    file: SESSION,
+    find: "this.#failed(talk, await talk.log.ended);",
+    replace: "",
+    found: /^liveness: it does not stop/,
+    history: "a closed log that is deleted",
+    isQuick: true,
+  },
+  {
     name: "a first life that could not be written is due",
     file: "worker/stream/lives.ts",
     find: "this.#isDue = this.#before.isDue;",

@@ -199,8 +199,9 @@ export class World {
     });
   }
 
+  /** What ends a shorter absence asks. */
   get isFar(): boolean {
-    return this.#farUntil > this.time.ms;
+    return !this.isHealing && this.#farUntil > this.time.ms;
   }
 
   #pace(): number {
