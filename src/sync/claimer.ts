@@ -106,20 +106,15 @@ async function offerAgain(host: ClaimHost, log: EdgeLog, joined: Joined): Promis
     }
     await host.proveTerm();
     if (host.isOver()) return undefined;
-    try {
-      const pushed = await log.push({ expected: run.at, at: run.at, readTo, previous: 0 }, run.batches);
-      if (host.isOver()) return undefined;
+    const pushed = await pushedTo(log, run, readTo);
+    if (host.isOver()) return undefined;
+    if (!(pushed instanceof TidemarkError)) {
       await offers!.taken(run, pushed.generation);
       host.taken(pushed);
       goal = pushed.lastOffset + 1;
-    } catch (thrown) {
-      const error = TidemarkError.from(thrown);
-      if (host.isOver()) return undefined;
-      if (classOf(edgeCodeOf(error)) === "poison") {
-        offers!.refused(run, Number(error.details["index"] ?? 0));
-        continue;
-      }
-      const end = refused(host, run, error);
+    } else if (classOf(edgeCodeOf(pushed)) === "poison") offers!.refused(run, Number(pushed.details["index"] ?? 0));
+    else {
+      const end = refused(host, run, pushed);
       if (typeof end !== "number") return end;
       goal = Math.max(goal, end);
       await host.pause(host.random() * AGAIN_MS);
@@ -152,20 +147,19 @@ async function firstFrame(
   if (!run) return { then: "join" };
   await host.proveTerm();
   if (host.isOver()) return undefined;
-  try {
-    const pushed = await log.push({ expected: run.at, at: run.at, readTo, previous: 0 }, run.batches);
-    if (host.isOver()) return undefined;
-    const { generation, next, lastOffset } = pushed;
-    await store.granted({ generation, next, lastOffset, lastCrc: run.lastCrc });
-    host.claimed({ generation, found });
-    host.taken(pushed);
-    return { then: "granted", chain: { expected: next, previous: run.lastCrc } };
-  } catch (thrown) {
-    const error = TidemarkError.from(thrown);
-    if (host.isOver()) return undefined;
-    return refused(host, run, error);
-  }
+  const pushed = await pushedTo(log, run, readTo);
+  if (host.isOver()) return undefined;
+  if (pushed instanceof TidemarkError) return refused(host, run, pushed);
+  const { generation, next, lastOffset } = pushed;
+  await store.granted({ generation, next, lastOffset, lastCrc: run.lastCrc });
+  host.claimed({ generation, found });
+  host.taken(pushed);
+  return { then: "granted", chain: { expected: next, previous: run.lastCrc } };
 }
+
+/** The edge's answer. What fails on the device behind it, because that is full, is no answer, and is thrown. */
+const pushedTo = (log: EdgeLog, { at, batches }: OutboxRun, readTo: number): Promise<Pushed | TidemarkError> =>
+  log.push({ expected: at, at, readTo, previous: 0 }, batches).catch((thrown: unknown) => TidemarkError.from(thrown));
 
 function refused(host: ClaimHost, run: OutboxRun, error: TidemarkError): ClaimEnd | number {
   const code = edgeCodeOf(error);

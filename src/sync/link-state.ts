@@ -137,7 +137,7 @@ function whileConnecting(state: Extract<LinkState, { at: "connecting" }>, event:
   if (event.on !== "not-open") return stay(state);
   if (event.status === 401 && token !== undefined) return ask(tries, "refused", token);
   if (event.status === 401) return paused("signed-out");
-  if (event.status === 403) return paused("forbidden");
+  // 403 is of the log that the request was for: this token may not read that one. Sockets are open to all tokens.
   return later(tries, random, undefined, refused, event.floorMs);
 }
 

@@ -371,8 +371,8 @@ export class SyncLink {
 
 /** The codes of a socket that was lost, and of one that was given up. */
 const LOST = new Set([1006, 0]);
-/** What keeps a WebSocket away is a right, or a limit: over HTTP it would be the same. */
-const KEPT_AWAY = new Set([401, 403, 429]);
+/** What keeps a WebSocket away is the token, or a limit: over HTTP it would be the same. */
+const KEPT_AWAY = new Set([401, 429]);
 /** True if the edge, or at least something between, answers requests that are like those of a WebSocket. */
 const isAnswer = (status: number): boolean => status >= 200 && status < 500 && !KEPT_AWAY.has(status);
 

@@ -111,6 +111,15 @@ describe("a link without WebSockets", () => {
     expect(await stage.next()).toEqual(["http"]);
   });
 
+  it("goes over HTTP also where the token may not read the log that the request was for", async () => {
+    const stage = new Stage();
+    stage.status = 403;
+    stage.link.step({ on: "wanted" });
+    expect(await stage.next()).toEqual(["socket", "socket"]);
+    expect(await stage.next()).toEqual(["http"]);
+    expect(stage.link.state.at).toBe("live");
+  });
+
   it("sockets that open and bring nothing are no way, either", async () => {
     const stage = new Stage();
     stage.opens = "open";

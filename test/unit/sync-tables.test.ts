@@ -119,7 +119,7 @@ describe("the link", () => {
     [CONNECTING, { on: "not-open", status: 0 }, "backoff", "wait"],
     [CONNECTING, { on: "not-open", status: 401 }, "token", "ask"],
     [{ ...CONNECTING, token: undefined }, { on: "not-open", status: 401 }, "paused signed-out", "drop"],
-    [CONNECTING, { on: "not-open", status: 403 }, "paused forbidden", "drop"],
+    [CONNECTING, { on: "not-open", status: 403 }, "backoff", "wait"],
     [LIVE, { on: "ended", code: 1006 }, "backoff", "wait"],
     [LIVE, { on: "ended", code: 1012 }, "backoff", "wait"],
     [LIVE, { on: "ended", code: 4400 }, "paused version", "drop"],

@@ -180,6 +180,8 @@ export async function* changesByCut<V>(
   const reader = new ChangeReader<PlainRecord<V>>(isPlace ? from.place : await topic.resolve(from, "committed"), copy);
   for (;;) {
     const cut = await fetches.next(reader, signal);
+    // Where the offset is not in the log, the answer does not say when the topic was made.
+    if (cut.stream === LOCAL && topic.born() === undefined) await topic.resolve("earliest", "committed");
     const stream = nameOf(topic, cut.stream);
     named?.(stream);
     yield reader.take({ ...cut, stream });
