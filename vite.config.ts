@@ -4,7 +4,7 @@
  * Playground (`vite`, `vite build`): root web/, result in .cache/playground. Mode "package" (tools/package/build.mjs):
  * without the data sets, result in dist/playground; `tidemark dev` serves it with data that it makes up.
  *
- * Tests (`vitest`), six projects:
+ * Tests (`vitest`), eight projects:
  *   unit     Node: units, contract suites, simulation, structure
  *   browser  the same contract suites and more inside real Chromium. The profile lies on disk, because an incognito
  *            profile keeps OPFS in memory and its flush does nothing; one file at a time, because the profile is one.
@@ -14,6 +14,7 @@
  *   http     Node speaks HTTP to the worker in local workerd: restarts, the published client
  *   pages    Node drives Chromium from outside: many tabs, kills, the playground
  *   package  the packed package, installed from its tarball into apps outside this repository; real browsers, compilers
+ *   pages-untimed, package-timed  those of their files that judge no times, or that do: fromOutside() below
  *
  * The library itself is bundled by tools/package/build.mjs: Vite's library mode would inline the worker and the kernel.
  */
@@ -105,35 +106,34 @@ const node = { environment: "node" as const, root };
 
 type Projects = NonNullable<NonNullable<ViteUserConfig["test"]>["projects"]>;
 
-/** Node drives browsers; one file at a time, for each takes all cores. */
+/** Files that judge how long a fail-over takes, or at which moment something comes: nothing runs beside them. */
+const TIMED_PACKAGE = ["bindings", "bundlers", "firefox", "plants", "tabs"].map(
+  (name) => `test/package/${name}.test.ts`,
+);
+/** Files of pages that wait for events alone, however long they take. */
+const UNTIMED_PAGES = [
+  "test/{crash,power,client}/*.test.ts",
+  "test/playground/playground.test.ts",
+  "test/sync/{answers,end-to-end,engines,views}.test.ts",
+];
+
+/**
+ * Node drives browsers. Files that judge no times run two at a time, because one often waits for a browser, a server,
+ * an installation or a compiler. When they are through the others run, one at a time.
+ */
 function fromOutside(): Projects {
-  const slow = {
-    fileParallelism: false,
-    testTimeout: 120_000,
-    hookTimeout: 240_000,
-    expect: { poll: { timeout: 20_000 } },
-  };
-  return [
-    {
-      extends: true,
-      test: {
-        ...node,
-        ...slow,
-        name: "pages",
-        include: ["test/{playground,crash,power,tabs,sync,client}/**/*.test.ts"],
-      },
-    },
-    {
-      extends: true,
-      test: {
-        ...node,
-        ...slow,
-        name: "package",
-        include: ["test/package/*.test.ts"],
-        globalSetup: "test/package/global.ts",
-      },
-    },
+  const slow = { ...node, testTimeout: 120_000, hookTimeout: 240_000, expect: { poll: { timeout: 20_000 } } };
+  const two = { ...slow, maxWorkers: 2 };
+  const alone = { ...slow, fileParallelism: false, sequence: { groupOrder: 1 } };
+  const globalSetup = "test/package/global.ts";
+  const pages = ["test/{playground,tabs,sync,crash,power,client}/**/*.test.ts"];
+  const projects = [
+    { ...two, name: "pages-untimed", include: UNTIMED_PAGES },
+    { ...alone, name: "pages", include: pages, exclude: UNTIMED_PAGES },
+    { ...two, name: "package", include: ["test/package/*.test.ts"], exclude: TIMED_PACKAGE, globalSetup },
+    { ...alone, name: "package-timed", include: TIMED_PACKAGE, globalSetup },
   ];
+  return projects.map((test) => ({ extends: true, test }));
 }
 
 async function ofTheEdge(): Promise<Projects> {

@@ -19,7 +19,15 @@ declare module "vitest" {
   }
 }
 
-export default function setup(project: TestProject): () => void {
+interface Packed {
+  readonly folder: string;
+  readonly tarball: string;
+}
+
+/** The projects of a run each load this file, and share what the first one has packed. */
+const shared = globalThis as typeof globalThis & { tidemarkPacked?: Packed };
+
+function pack(): Packed {
   const root = path.join(import.meta.dirname, "../..");
   // What `npm pack` runs first, where it runs scripts.
   for (const task of ["build", "reference"])
@@ -28,10 +36,15 @@ export default function setup(project: TestProject): () => void {
       stdio: ["ignore", "ignore", "inherit"],
     });
   const folder = mkdtempSync(path.join(os.tmpdir(), "tidemark-package-"));
-  project.provide("packageFolder", folder);
   const tarball = packInto(folder);
-  project.provide("tarball", tarball);
   execFileSync("tar", ["-xzf", tarball, "-C", folder]);
+  return { folder, tarball };
+}
+
+export default function setup(project: TestProject): () => void {
+  const { folder, tarball } = (shared.tidemarkPacked ??= pack());
+  project.provide("packageFolder", folder);
+  project.provide("tarball", tarball);
   project.provide("unpacked", path.join(folder, "package"));
   return () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
 }

@@ -41,6 +41,9 @@ const LIMIT_MS = 30 * 60_000;
 /** Tests of the browser that see the public API only: they also run over the built files. */
 const OVER_DIST = ["test/browser/segments.test.ts", "test/browser/typed.test.ts"];
 
+/** Suites that are more than one project of Vitest. */
+const PROJECTS = { pages: "pages*", package: "package*" };
+
 /** `only`: these files of the project. */
 async function vitest(project, how = {}, only = []) {
   const run = async (name, files) => {
@@ -50,7 +53,15 @@ async function vitest(project, how = {}, only = []) {
     const bin = path.join(root, "node_modules", "vitest", "vitest.mjs");
     const reporters = ["default", "json", tool("run/outside-errors.mjs")].map((each) => `--reporter=${each}`);
     const env = { ...(how.env ?? process.env), TIDEMARK_OUTSIDE_ERRORS: errors };
-    const args = [bin, "run", "--project", project, ...reporters, `--outputFile.json=${file}`, ...files];
+    const args = [
+      bin,
+      "run",
+      "--project",
+      PROJECTS[project] ?? project,
+      ...reporters,
+      `--outputFile.json=${file}`,
+      ...files,
+    ];
     const code = await node(args, { ...how, env, limitMs: LIMIT_MS });
     const read = async (from) => (existsSync(from) ? JSON.parse(await readFile(from, "utf8")) : undefined);
     const [report, outside] = [await read(file), await read(errors)];
