@@ -38,7 +38,15 @@ export class EdgePages {
     const { live, asked } = this.#topic;
     const headers = { accept: BATCHES_TYPE };
     const ask = { method: "GET", query, headers, ...(silentMs !== undefined && { silentMs }) };
-    const answer = await live.requests.again((signal) => asked({ ...ask, signal }, 404), { signal: over, ms });
+    const answer = await live.requests.again(
+      async (signal) => {
+        const answer = await asked({ ...ask, signal }, 404);
+        // A read that follows outlasts what answers in the edge's stead, such as a login page of a network.
+        if (ms === Infinity && answer.status < 300) offsetOf(answer, NEXT);
+        return answer;
+      },
+      { signal: over, ms },
+    );
     if (answer.status === 404)
       return { bytes: NOTHING, nextOffset: from, isLevel: true, ended: false, isMissing: true };
     const nextOffset = offsetOf(answer, NEXT);

@@ -20,6 +20,19 @@ function validate(batch: Uint8Array): Status {
   return crc === crc32c(batch.subarray(CRC_FROM)) ? Status.OK : Status.BAD_CRC;
 }
 
+/** As reads do, it says which offsets are lost: those of the answers that hold the damage. `to` is exclusive. */
+function filesFrom(batches: Uint8Array, options: KafkaFilesOptions & { readonly baseOffset: number }, to: number) {
+  try {
+    return filesOfBatches(validate, batches, options);
+  } catch (cause) {
+    const { code, details } = TidemarkError.from(cause);
+    if (code !== "INVALID_BATCH") throw cause;
+    const { baseOffset: from } = options;
+    const message = `what came of the offsets ${from} to ${to} is damaged: try again`;
+    throw new TidemarkError("CORRUPT_RANGE", message, { ...details, from, to }, { cause });
+  }
+}
+
 /** The topic from its start to its end. */
 export async function* exportPages(
   range: Promise<readonly [start: number, end: number]>,
@@ -52,7 +65,7 @@ export async function* exportPages(
     bytes += page.bytes.length;
     offset = page.nextOffset;
     if (bytes < SEGMENT_BYTES && offset < end) continue;
-    if (bytes > 0) yield filesOfBatches(validate, concat(parts), { ...options, baseOffset });
+    if (bytes > 0) yield filesFrom(concat(parts), { ...options, baseOffset }, offset);
     [parts, bytes, baseOffset] = [[], 0, offset];
   }
 }

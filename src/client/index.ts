@@ -97,7 +97,9 @@ function addressOf(url: unknown): string {
 function checkName(name: unknown): void {
   wellFormed("a topic's name", name);
   const bytes = textEncoder.encode(name as string).length;
-  if (bytes < 1 || bytes > NAME_BYTES_MAX) throw refused("a topic's name", name, `1 to ${NAME_BYTES_MAX} bytes`);
+  // Addresses are resolved: what is sent to a/../b would be in b.
+  if (bytes < 1 || bytes > NAME_BYTES_MAX || /(^|\/)\.\.?(\/|$)/.test(name as string))
+    throw refused("a topic's name", name, `1 to ${NAME_BYTES_MAX} bytes, and no part . or ..`);
 }
 
 /** Of any topic, as they come. */

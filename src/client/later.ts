@@ -6,7 +6,7 @@ export const loaded = <T>(part: Promise<T>): Promise<T> =>
   part.catch((cause: unknown) => {
     throw new TidemarkError(
       "LOAD_FAILED",
-      "a file of tidemark/client can't be loaded: try again, perhaps after a reload. In a service worker: " +
+      "a file of tidemark/client can't be loaded: try again, or reload. In a service worker: " +
         "import tidemark/client-whole",
       {},
       { cause },

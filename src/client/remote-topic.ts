@@ -262,25 +262,11 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     checkOptions("appendAll()", options, APPEND_ALL);
     this.#checkOpen();
     // Like an import, it is not downloaded with the rest.
-    const { appendSource } = await loaded(import("../topic/append-all.ts"));
-    const { closing, inFlightBytesMax } = this.#host;
-    return appendSource({
-      records,
-      append: (record) => this.append(record, { signal: options.signal }),
-      producer: this.#used ? { producer: async () => (await this.#typing()).producer() } : this.sender,
-      inFlightBytesMax,
-      tide: {
-        ended: closing.aborted ? (closing.reason as TidemarkError) : undefined,
-        on(_, heard) {
-          const close = (): void => heard({ reason: (closing.reason as Error).message });
-          closing.addEventListener("abort", close);
-          return () => closing.removeEventListener("abort", close);
-        },
-      },
-      options,
-      tellsAcks: true,
-      laterTurn: () => new Promise((resolve) => setTimeout(resolve)),
-    });
+    const { appendAllBy } = await loaded(import("./append-all.ts"));
+    const { signal } = options;
+    const append = (record: RecordInput<V>): Promise<ClientAck> => this.append(record, { signal });
+    const producer = this.#used ? { producer: async () => (await this.#typing()).producer() } : this.sender;
+    return appendAllBy({ records, append, producer, options }, this.#host);
   }
 
   #checkOpen(): void {
@@ -451,7 +437,9 @@ export class RemoteTopic<V> implements ClientTopic<V> {
   }
 
   async create(options: CallOptions = {}): Promise<boolean> {
-    return (await this.#call(options, this.#creation())).status === 201;
+    const answer = await this.#call(options, this.#creation());
+    offsetOf(answer, NEXT);
+    return answer.status === 201;
   }
 
   async importSegments(...given: GivenUpload): Promise<ImportResult> {
@@ -461,16 +449,21 @@ export class RemoteTopic<V> implements ClientTopic<V> {
   }
 
   async end(options: CallOptions = {}): Promise<void> {
-    await this.#call(options, { method: "POST", headers: { [CLOSED]: "true" } });
+    const answer = await this.#call(options, { method: "POST", headers: { [CLOSED]: "true" } });
+    // A redirect that has made a GET of the request has closed nothing.
+    if (!isClosed(answer)) throw notOfTheEdge(answer);
   }
 
   async trim(offset: number, options: CallOptions = {}): Promise<void> {
     READ_OPTIONS.to("offset", offset);
-    await this.#call(options, { method: "POST", headers: { "tidemark-trim-before": formatOffset(offset) } });
+    const headers = { "tidemark-trim-before": formatOffset(offset) };
+    offsetOf(await this.#call(options, { method: "POST", headers }), START);
   }
 
   async delete(options: CallOptions = {}): Promise<boolean> {
-    return (await this.#call(options, { method: "DELETE" }, 404, 410)).status < 300;
+    const answer = await this.#call(options, { method: "DELETE" }, 404, 410);
+    if (answer.status === 200) throw notOfTheEdge(answer);
+    return answer.status < 300;
   }
 }
 

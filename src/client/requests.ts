@@ -11,7 +11,7 @@ import { TidemarkError, type WireError } from "../errors.ts";
 import { pauseMs } from "../log/back-off.ts";
 import { copyOf, textDecoder } from "../record/bytes.ts";
 import { libraryNameOf } from "../sync/edge-codes.ts";
-import { pathInAddress } from "../sync/http-words.ts";
+import { pathInAddress, retryMsOf } from "../sync/http-words.ts";
 import type { TokenReason } from "../sync/sync-host.ts";
 import type { ConnectOptions } from "./api.ts";
 import { pauseFor, within } from "./waiting.ts";
@@ -22,6 +22,8 @@ const SILENT_MS = 15_000;
 const BYTES_PER_MS = 8;
 const BACK_OFF = { minMs: 100, maxMs: 5_000 };
 const TIMEOUT_MS = 30_000;
+/** A longer timer would ring at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 
 export interface EdgeAsk {
   readonly method: string;
@@ -43,30 +45,31 @@ export interface EdgeReply {
 /** True if the same call may succeed later. A closed stream stays closed, though its code has the same kind. */
 export const mayPass = ({ kind, code, details }: TidemarkError): boolean =>
   (kind === "reopen" && details["edge"] !== "STREAM_CLOSED") ||
-  code === "BACKPRESSURE" ||
-  code === "LIMIT_EXCEEDED" ||
-  code === "TIMEOUT" ||
-  Number(details["status"]) === 500;
+  /^(BACKPRESSURE|LIMIT_EXCEEDED|TIMEOUT)$/.test(code) ||
+  details["status"] === 500;
 
 const lost = (message: string, details: TidemarkError["details"], cause?: unknown): TidemarkError =>
   new TidemarkError("CLOSED", message, { reason: "network", ...details }, { cause });
 
-/** The error that an answer without success says. */
+/**
+ * The error that an answer without success says. Each of the edge has its code in a header; a body with an `error` may
+ * be anybody's.
+ */
 export function errorIn({ status, headers, bytes }: EdgeReply): TidemarkError {
   const text = textDecoder.decode(bytes);
+  const edge = headers.get("tidemark-error");
+  const details = { status, retryAfter: retryMsOf(headers.get("retry-after"), Date.now()) / 1000 || undefined };
+  if (!edge) return lost(`status ${status}, and not from an edge: ${text.slice(0, 100)}`, details);
   let wire: Partial<WireError> | undefined;
   try {
     wire = (JSON.parse(text) as { error?: WireError }).error;
   } catch {
-    // HEAD has no body. Others are not of the edge.
+    // HEAD has no body.
   }
-  const edge = wire?.code ?? headers.get("tidemark-error") ?? undefined;
-  if (edge === undefined) return lost(`status ${status}, and not from an edge: ${text.slice(0, 100)}`, { status });
-  const after = headers.get("retry-after");
   return TidemarkError.fromWire({
     code: libraryNameOf(edge),
     message: wire?.message ?? `the edge answered ${status}`,
-    details: { ...wire?.details, edge, status, ...(after !== null && { retryAfter: Number(after) }) },
+    details: { ...wire?.details, edge, ...details },
   });
 }
 
@@ -81,7 +84,7 @@ export class EdgeRequests {
     this.url = url;
     this.#options = options;
     this.#closed = closed;
-    this.timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
+    this.timeoutMs = Math.min(options.timeoutMs ?? TIMEOUT_MS, TIMER_MS_MAX);
   }
 
   /** One token for all requests, until one is refused. */
@@ -108,7 +111,7 @@ export class EdgeRequests {
     if (typeof text === "string" && /^[\x21-\x7e]+$/.test(text)) return text;
     throw new TidemarkError(
       "INVALID_ARGUMENT",
-      "token must be a string in which no space is, or a function that gives one",
+      "token must be a string without a space, or a function that gives one",
       { field: "token" },
     );
   }
@@ -136,11 +139,10 @@ export class EdgeRequests {
   ): Promise<EdgeReply> {
     const { fetch = globalThis.fetch } = this.#options;
     signal.throwIfAborted();
-    const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
     try {
       const response = await fetch(`${this.url}/v1/stream/${pathInAddress(path)}${query}`, {
         method,
-        headers: { ...headers, ...authorization },
+        headers: { ...headers, ...(token && { authorization: `Bearer ${token}` }) },
         signal,
         ...(body && { body }),
       });
@@ -173,7 +175,7 @@ export class EdgeRequests {
     });
     return tries.catch((thrown: unknown) => {
       // What the edge, or the network, said last tells more than that the time is over.
-      if (last && thrown instanceof TidemarkError && thrown.code === "TIMEOUT" && thrown !== last)
+      if (last && thrown !== last && TidemarkError.from(thrown).code === "TIMEOUT")
         throw new TidemarkError(
           "TIMEOUT",
           `tried for ${ms} ms: ${last.message}`,
@@ -187,7 +189,7 @@ export class EdgeRequests {
   /** Before the next try. */
   async pause(error: TidemarkError, failures: number, signal: AbortSignal): Promise<void> {
     const { onRetry } = this.#options;
-    const ms = Math.max(pauseMs(BACK_OFF, failures, Math.random()), 1000 * Number(error.details["retryAfter"] ?? 0));
+    const ms = Math.max(pauseMs(BACK_OFF, failures, Math.random()), 1000 * Number(error.details["retryAfter"] || 0));
     // Its own errors are reported as uncaught, and change nothing here.
     if (onRetry) queueMicrotask(() => onRetry(error, ms));
     await pauseFor(ms, signal);

@@ -150,7 +150,7 @@ export class Sender {
     const { inFlightBytesMax } = this.#host;
     if (bytes > 2 * BATCH_BYTES_MAX) throw tooLarge(records, bytes);
     if (this.#pendingBytes > 0 && this.#pendingBytes + bytes > 2 * inFlightBytesMax)
-      throw new TidemarkError("BACKPRESSURE", `too many bytes wait for their ack: await appends, or use appendAll()`, {
+      throw new TidemarkError("BACKPRESSURE", "too many bytes wait: await appends, or use appendAll()", {
         pendingBytes: this.#pendingBytes,
         inFlightBytesMax,
       });
@@ -186,15 +186,10 @@ export class Sender {
   #late({ batch }: Call): TidemarkError {
     const ms = this.#host.timeoutMs;
     const last = batch?.last;
-    const why = last ? `: ${last.toWire().message}` : "";
-    if (batch?.wasSent)
-      return outcomeUnknown(`the append was sent, and not answered in ${ms} ms${why}`, { ms, ...last?.details }, last);
-    return new TidemarkError(
-      "TIMEOUT",
-      `the append was not sent in ${ms} ms${why}`,
-      { ms, ...last?.details },
-      { cause: last },
-    );
+    const why = `in ${ms} ms${last ? `: ${last.toWire().message}` : ""}`;
+    const details = { ms, ...last?.details };
+    if (batch?.wasSent) return outcomeUnknown(`the append was sent, and not answered ${why}`, details, last);
+    return new TidemarkError("TIMEOUT", `the append was not sent ${why}`, details, { cause: last });
   }
 
   /** Ends all calls with this error, or as OUTCOME_UNKNOWN. No further one is taken. */
@@ -267,11 +262,9 @@ export class Sender {
 
   #newEpoch(): void {
     const { producerId, producerEpoch } = this.#owner;
-    const next = producerEpoch + 1;
-    this.#owner =
-      next > EPOCH_MAX
-        ? { producerId: this.#host.newId(), producerEpoch: 0, baseSequence: 0 }
-        : { producerId, producerEpoch: next, baseSequence: 0 };
+    // Behind the last epoch comes the first one of another producer.
+    const next = (producerEpoch + 1) & EPOCH_MAX;
+    this.#owner = { producerId: next ? producerId : this.#host.newId(), producerEpoch: next, baseSequence: 0 };
   }
 
   /** Sends one batch until its outcome is known. Its calls' own times end it. */

@@ -8,6 +8,10 @@ import { connect } from "../../src/client/index.ts";
 import { decodeFrame, encodeFrame, FrameType, jsonFrame } from "../../src/sync/frames.ts";
 import { formatOffset } from "../../src/sync/http-words.ts";
 
+/** An error as the edge answers it. */
+const answerOf = (error: { readonly code: string }, status: number): Response =>
+  new Response(JSON.stringify({ error }), { status, headers: { "tidemark-error": error.code } });
+
 /** An edge without records, whose log ends at the first of these; each long-poll then finds it as the next one says. */
 function edgeOf(...logs: readonly { readonly start: number; readonly end: number }[]) {
   const [log, ...later] = logs;
@@ -23,7 +27,7 @@ function edgeOf(...logs: readonly { readonly start: number; readonly end: number
     if (offset < start || offset > end) {
       const details = { offset, logStartOffset: start, logEndOffset: end };
       const error = { code: "OFFSET_OUT_OF_RANGE", message: "not there", details };
-      return Promise.resolve(new Response(JSON.stringify({ error }), { status: offset < start ? 410 : 416 }));
+      return Promise.resolve(answerOf(error, offset < start ? 410 : 416));
     }
     const headers = {
       "stream-next-offset": formatOffset(end),
@@ -126,7 +130,7 @@ it("what the edge refuses a view is told by ready() alone", async () => {
   const reported: unknown[] = [];
   vi.stubGlobal("reportError", (thrown: unknown) => reported.push(thrown));
   const error = { code: "FORBIDDEN", message: "not yours" };
-  const fetch = (): Promise<Response> => Promise.resolve(new Response(JSON.stringify({ error }), { status: 403 }));
+  const fetch = (): Promise<Response> => Promise.resolve(answerOf(error, 403));
   const edge = connect("https://edge.example", { fetch, transport: "http" });
   const view = edge.topic("t").view({ name: "v", initial: () => 0, apply: (state: number) => state });
   await expect(view.ready()).rejects.toMatchObject({ details: { edge: "FORBIDDEN" } });

@@ -24,7 +24,7 @@ const CALLS: Readonly<Record<string, readonly [file: string, call: (edge: EdgeCl
         .use((_, next) => next())
         .append({ value: 1 }),
   ],
-  "appendAll()": ["../../src/topic/append-all.ts", (edge) => edge.topic("t").appendAll([])],
+  "appendAll()": ["../../src/client/append-all.ts", (edge) => edge.topic("t").appendAll([])],
   "importSegments()": ["../../src/topic/segment-upload.ts", (edge) => edge.topic("t").importSegments([])],
 };
 

@@ -36,7 +36,7 @@ export const SIDE_ENTRIES = {
       ["src/client/export-topic.ts", "client-export"],
       ["src/typed/typed-topic.ts", "client-typed"],
       ["src/topic/segment-upload.ts", "client-import"],
-      ["src/topic/append-all.ts", "client-append-all"],
+      ["src/client/append-all.ts", "client-append-all"],
     ],
     gzipMax: 11.5 * 1024,
   },
@@ -56,7 +56,7 @@ export const LATER = {
   "client-export": { source: "src/client/export-topic.ts", platform: "neutral" },
   "client-typed": { source: "src/typed/typed-topic.ts", platform: "neutral" },
   "client-import": { source: "src/topic/segment-upload.ts", platform: "neutral" },
-  "client-append-all": { source: "src/topic/append-all.ts", platform: "neutral" },
+  "client-append-all": { source: "src/client/append-all.ts", platform: "neutral" },
   "client-live": { source: "src/client/live-socket.ts", platform: "neutral" },
 };
 

@@ -57,6 +57,9 @@ const QUERY_TOKEN_SECONDS_MAX = 300;
 const CLOCK_TOLERANCE_SECONDS = 5;
 const TOKEN_BYTES_MAX = 8 * 1024;
 const TENANT_CHARS_MAX = 128;
+const IN_SECONDS = "it counts seconds since 1970, not milliseconds";
+/** The year 5138. As milliseconds it is one of 1973. */
+const EXPIRES_MAX = 1e11;
 const encoder = new TextEncoder();
 /** Errors which mean that a fetched key set has no key for the token. */
 const NO_SUCH_KEY = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported];
@@ -78,6 +81,8 @@ export function callerOf(request: Request, env: Env, headers: HeadersOf = reques
 async function callerWith(token: string, isInUrl: boolean, env: Env): Promise<Caller> {
   if (token.length > TOKEN_BYTES_MAX) throw unauthorized(`the token has more than ${TOKEN_BYTES_MAX} characters`);
   const claims = await verify(token, env);
+  // Such a token would never end, and whoever made it believes that it does.
+  if (claims.exp! > EXPIRES_MAX) throw unauthorized(`the token's claim "exp" is ${claims.exp}; ${IN_SECONDS}`);
   if (isInUrl) {
     const { exp = Infinity, iat = -Infinity } = claims;
     // Checked by our clock as well: a token that claims to be issued next year would be valid until then.
@@ -135,6 +140,12 @@ function scopesOf(value: unknown): { action: Action; pattern: string }[] {
   });
 }
 
+function claimFault({ claim, reason }: errors.JWTClaimValidationFailed): string {
+  const what = `the token's claim "${claim}"`;
+  if (reason === "missing") return `${what} is missing`;
+  return claim === "nbf" ? `${what} is later than now; ${IN_SECONDS}` : `${what} is not one that this edge takes`;
+}
+
 async function verify(token: string, env: Env): Promise<JWTPayload> {
   const options: JWTVerifyOptions = {
     requiredClaims: ["exp"],
@@ -151,6 +162,8 @@ async function verify(token: string, env: Env): Promise<JWTPayload> {
   } catch (thrown) {
     if (thrown instanceof EdgeError) throw thrown;
     if (thrown instanceof errors.JWTExpired) throw unauthorized("the token has expired: get a new one");
+    // Its signature is right by then, so its owner may know what is wrong.
+    if (thrown instanceof errors.JWTClaimValidationFailed) throw unauthorized(claimFault(thrown));
     if (thrown instanceof errors.JOSEError || thrown instanceof TypeError)
       throw unauthorized(
         "the token is not valid: its signature, its claims or its issuer are not those that this edge takes",

@@ -33,7 +33,7 @@ import { textField } from "../wire/fields.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 import { refusalIn, wireErrorOf } from "../wire/http.ts";
 import { checkRate } from "./request-limits.ts";
-import { checkPath } from "../wire/paths.ts";
+import { checkPath, isReservedPath } from "../wire/paths.ts";
 import { type Requests, SocketCredits } from "./socket-credits.ts";
 import { refusalOf } from "../telemetry/socket-events.ts";
 import type { Ask } from "../rpc/watch.ts";
@@ -365,7 +365,7 @@ class ClientSocket {
       const path = jsonOf(frame)?.["path"];
       if (this.#isBound) throw badRequest("this socket serves one log only; open others at /v1/socket");
       const checked = checkPath(textField(path, "path", PATH_CHARS_MAX), "path");
-      if (/^__ds(\/|$)/.test(checked)) throw badRequest("path begins with __ds, which is reserved and names no stream");
+      if (isReservedPath(checked)) throw badRequest("path begins with __ds, which is reserved and names no stream");
       await this.open(frame.channel, checked);
     } catch (thrown) {
       this.#refuse(frame, thrown);

@@ -13,7 +13,7 @@ import { stubOf } from "../rpc/stubs.ts";
 import type { Answer } from "../wire/http.ts";
 import { readBody } from "../wire/request-body.ts";
 import type { AskOf } from "./client-socket.ts";
-import { isOverload, lostChange, lostRead } from "./lost.ts";
+import { askedAgain, lostChange } from "./lost.ts";
 import type { Seen } from "./request-limits.ts";
 
 /** The only headers of a client that an object gets. None of them can be mistaken for one that the router sets. */
@@ -66,23 +66,23 @@ export async function forward(
     if (value !== null) headers[name] ??= value;
   }
   const target = new Request(url, { method: request.method, headers, body: bodyIn(request) });
-  try {
-    return await stubOf(env, tenant, path).fetch(target);
-  } catch (thrown) {
-    // The object was reset, moved or replaced. A new stub finds it again, and a read may simply be repeated.
-    if (isReading(request) && !isOverload(thrown))
-      return stubOf(env, tenant, path)
-        .fetch(target)
-        .catch((again: unknown) => Promise.reject(lostRead(again)));
-    throw await lostChange(thrown, () => headOf(env, tenant, path));
-  }
+  const ask = (): Promise<Response> => stubOf(env, tenant, path).fetch(target);
+  // The object was reset, moved or replaced. A new stub finds it again, and a read may simply be repeated.
+  if (isReading(request)) return askedAgain(ask);
+  return ask().catch(async (thrown: unknown) => {
+    throw await lostChange(thrown, () => headOnce(env, tenant, path));
+  });
 }
 
-/** The stream's HEAD. It also shows whether the object answers. */
-export function headOf(env: Env, tenant: string, path: string): Promise<Response> {
+/** A question that shows whether the object answers. */
+function headOnce(env: Env, tenant: string, path: string): Promise<Response> {
   const headers = { [PATH_HEADER]: encodeURIComponent(path), [TENANT_HEADER]: encodeURIComponent(tenant) };
   return stubOf(env, tenant, path).fetch(new Request("https://head.invalid/", { method: "HEAD", headers }));
 }
+
+/** The stream's HEAD; asked again like any read. */
+export const headOf = (env: Env, tenant: string, path: string): Promise<Response> =>
+  askedAgain(() => headOnce(env, tenant, path));
 
 /** A small append is read here and passed to the object whole (http-append.ts). */
 export async function appendByCall(
@@ -97,6 +97,6 @@ export async function appendByCall(
   try {
     return answerInText(await stubOf(env, tenant, path).appendByText(tenant, passed, body));
   } catch (thrown) {
-    throw await lostChange(thrown, () => headOf(env, tenant, path));
+    throw await lostChange(thrown, () => headOnce(env, tenant, path));
   }
 }

@@ -5,7 +5,9 @@
  */
 import { EdgeError } from "../errors.ts";
 
-export const isOverload = (thrown: unknown): boolean => (thrown as { overloaded?: boolean }).overloaded === true;
+const isOverload = (thrown: unknown): boolean => (thrown as { overloaded?: boolean }).overloaded === true;
+const overloaded = (what = "the stream's object"): EdgeError =>
+  new EdgeError("BACKPRESSURE", `${what} has too much to do`);
 const isInternal = (thrown: unknown): boolean => /^internal error/.test((thrown as Partial<Error>).message ?? "");
 
 /**
@@ -21,7 +23,7 @@ const UNOPENED =
  * nothing.
  */
 export async function lostChange(thrown: unknown, ask: () => Promise<unknown>): Promise<EdgeError> {
-  if (isOverload(thrown)) return new EdgeError("BACKPRESSURE", "the stream's object has too much to do");
+  if (isOverload(thrown)) return overloaded();
   if (isInternal(thrown)) {
     const again = await ask().then(() => undefined, isInternal);
     if (again)
@@ -35,8 +37,33 @@ export async function lostChange(thrown: unknown, ask: () => Promise<unknown>): 
   );
 }
 
+/**
+ * Asks an object something that may be asked twice: again, if the first question was lost. A stub that has failed once
+ * may go on failing, so `ask` takes a new one each time.
+ */
+export async function askedAgain<T>(ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (thrown) {
+    if (EdgeError.isOne(thrown)) throw thrown;
+    if (isOverload(thrown)) throw overloaded();
+    return ask().catch((again: unknown) => Promise.reject(lostRead(again)));
+  }
+}
+
+/** The error of a call of a subscription of which nobody knows whether it was done. */
+export const lostCall = (thrown: unknown): EdgeError =>
+  isOverload(thrown)
+    ? overloaded("the subscriptions' object")
+    : new EdgeError(
+        "OUTCOME_UNKNOWN",
+        "the subscriptions' object was reset: GET of the subscription shows what is there",
+      );
+
 /** The error of a read that failed twice. */
-export const lostRead = (thrown: unknown): EdgeError =>
-  isInternal(thrown)
-    ? new EdgeError("CLOSED", UNOPENED, { reason: "unopened" })
-    : new EdgeError("CLOSED", "the stream's object is away for a moment");
+const lostRead = (thrown: unknown): EdgeError =>
+  isOverload(thrown)
+    ? overloaded()
+    : isInternal(thrown)
+      ? new EdgeError("CLOSED", UNOPENED, { reason: "unopened" })
+      : new EdgeError("CLOSED", "the object is away for a moment: ask again");

@@ -22,7 +22,7 @@ import { wireErrorOf } from "../wire/http.ts";
 import { formatOffset, numberedOffset, offsetIn } from "../wire/offsets.ts";
 import { fromOf, isAtTail, isEnded, nextOf } from "../wire/read-answer.ts";
 import { recordLine } from "../wire/record-lines.ts";
-import { namesRecordsQuery, type RecordsAsked, recordsAsked } from "../wire/record-query.ts";
+import { type RecordsAsked, recordsAsked, recordsParameter } from "../wire/record-query.ts";
 import type { Asked } from "../telemetry/events.ts";
 import { readThrough } from "./archived-reads.ts";
 import { askOf, headOf } from "./forward.ts";
@@ -275,10 +275,18 @@ export interface RecordsRequest {
 /** The form that a GET asks for. Its address alone is enough where its Accept header leaves it open, as curl's does. */
 function formOf(accept: string | null, url: URL): "lines" | "events" | undefined {
   if (namesRecords(accept)) return "lines";
-  if (!namesRecordsQuery(url) || url.searchParams.has("live")) return undefined;
+  if (recordsParameter(url) === undefined || url.searchParams.has("live")) return undefined;
   if (accept === null || accepts(accept, RECORDS_TYPE))
     return accept && names(accept, EVENTS_TYPE) ? "events" : "lines";
   return accepts(accept, EVENTS_TYPE) ? "events" : undefined;
+}
+
+/** Without lines such a parameter would count for nothing, and its reader would take all records for some. */
+function checkForm(form: string | undefined, accept: string | null, url: URL): void {
+  const parameter = recordsParameter(url);
+  if (form !== undefined || parameter === undefined || url.searchParams.has("live")) return;
+  const given = `${parameter} is for lines of records, and Accept is ${accept?.slice(0, 256)}`;
+  throw new EdgeError("NOT_ACCEPTABLE", `${given}: accept ${RECORDS_TYPE} or ${EVENTS_TYPE}`, { parameter });
 }
 
 /** The answer to a GET that wants records; undefined if it wants the stream's own type, or if there is no stream. */
@@ -286,17 +294,22 @@ export async function recordsResponse(of: RecordsRequest): Promise<Response | un
   const { request, url, env, tenant, path, told, background } = of;
   const accept = request.headers.get("accept");
   const form = formOf(accept, url);
+  checkForm(form, accept, url);
   if (form === undefined) return undefined;
   const head = await headOf(env, tenant, path);
   if (head.status !== 200) return undefined;
   const type = head.headers.get("content-type") ?? "";
   // A stream may be of this type itself.
-  const isOwn = mediaType(type) === RECORDS_TYPE && !namesRecordsQuery(url);
+  const isOwn = mediaType(type) === RECORDS_TYPE && recordsParameter(url) === undefined;
   const isNamed = mediaType(type) !== RECORDS_TYPE && namesRecords(accept);
-  if (isOwn || (isNamed && dialectOf(accept, type) !== "records")) return undefined;
+  if (isOwn) return undefined;
+  if (isNamed && dialectOf(accept, type) !== "records") {
+    checkForm(undefined, accept, url);
+    return undefined;
+  }
   const ask = askOf(env, url)(tenant, path);
   const sseMs = numberOf(env.TIDEMARK_SSE_MS, 60_000);
-  const asked = recordsAsked(url);
+  const asked = recordsAsked(new URL(request.url));
   return recordsAnswer({
     // An EventSource has no other end than its page's.
     asked: form === "events" ? { ...asked, follow: true } : asked,

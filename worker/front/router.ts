@@ -16,8 +16,8 @@ import { withCommonHeaders, preflight } from "../wire/cors.ts";
 import { mediaType } from "../stream/media-type.ts";
 import { checkBody, checkRate, checkSizes, headersSeen, type Seen } from "./request-limits.ts";
 import { longPoll } from "./live-reads.ts";
-import { forkOf, methodNotAllowed, readRequestOf } from "../wire/durable-streams.ts";
-import { checkPath, decodePath, placeOf, SEGMENT_PREFIX, STREAM_PREFIX } from "../wire/paths.ts";
+import { forkOf, methodNotAllowed, onlyRead, readRequestOf } from "../wire/durable-streams.ts";
+import { checkPath, decodePath, isReservedPath, placeOf, SEGMENT_PREFIX, STREAM_PREFIX } from "../wire/paths.ts";
 import { forgetManifest, readThrough } from "./archived-reads.ts";
 import { upgrade } from "./client-socket.ts";
 import { appendByCall, askOf, forward, isReading } from "./forward.ts";
@@ -30,6 +30,7 @@ import { sse } from "./sse.ts";
 import { welcome, WELCOMES } from "./welcome.ts";
 
 const METRICS_PREFIX = "/v1/metrics/";
+const ONLY_READ = [SEGMENT_PREFIX, METRICS_PREFIX];
 /** The path of sockets that serve many logs. */
 const SOCKET_PATH = "/v1/socket";
 const ACTIONS = new Map<string, Action>([
@@ -81,6 +82,8 @@ async function route(
   }
   if (pathname.startsWith(METRICS_PREFIX) && isReading(request)) return metrics(request, env, asked, pathname);
   if (WELCOMES.has(pathname) && isReading(request)) return welcome(request);
+  if (ONLY_READ.some((prefix) => pathname.startsWith(prefix)) || (WELCOMES.has(pathname) && pathname !== STREAM_PREFIX))
+    throw onlyRead();
   if (!pathname.startsWith(STREAM_PREFIX))
     throw new EdgeError(
       "NOT_FOUND",
@@ -91,7 +94,7 @@ async function route(
   if (action === undefined) throw methodNotAllowed();
   const path = pathOf(pathname, STREAM_PREFIX);
   asked.path = path;
-  if (path === "__ds" || path.startsWith("__ds/")) return subscriptionResponse(request, env, seen, pathname);
+  if (isReservedPath(path)) return subscriptionResponse(request, env, seen, pathname);
   const found = callerOf(request, env, headersSeen(seen));
   const caller = found instanceof Promise ? await found : found;
   asked.tenant = caller.tenant;
@@ -124,7 +127,9 @@ async function metrics(request: Request, env: Env, asked: Asked, pathname: strin
   const { tenant, require } = await callerOf(request, env);
   Object.assign(asked, { tenant, path, source: "metrics" });
   require("admin", path);
-  return forward(new URL(request.url), request, env, tenant, path, { [METRICS_HEADER]: "1" });
+  const url = new URL(request.url);
+  const found = await forward(url, new Request(url), env, tenant, path, { [METRICS_HEADER]: "1" });
+  return request.method === "HEAD" ? new Response(null, found) : found;
 }
 
 /** Begins an import of segments, or brings a piece of one. What Workers know of the stream's segments is old then. */

@@ -6,6 +6,7 @@
 import type { Env } from "../env.ts";
 import { EdgeError } from "../errors.ts";
 import { objectKey, SEGMENT_NAME } from "../store/bucket.ts";
+import { hasTag } from "../wire/http.ts";
 import { type Background, bucketOf, fill, type SegmentBucket } from "./segment-cache.ts";
 
 const missing = (): EdgeError =>
@@ -47,7 +48,7 @@ export async function segmentResponse(
     "content-type": "application/vnd.tidemark.segment",
     "cache-control": "public, max-age=31536000, immutable",
   };
-  if (request.headers.get("if-none-match")?.includes(etag)) return new Response(null, { status: 304, headers });
+  if (hasTag(request, etag)) return new Response(null, { status: 304, headers });
   if (request.method === "HEAD") {
     return new Response(null, {
       status: 200,

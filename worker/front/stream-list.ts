@@ -9,10 +9,12 @@
  */
 import type { Env } from "../env.ts";
 import { subscriptionsOf } from "../rpc/subscription-peer.ts";
-import { parseInteger } from "../wire/durable-streams.ts";
+import { checkOnce, parseInteger } from "../wire/durable-streams.ts";
 import { json } from "../wire/http.ts";
 import { STREAM_PREFIX } from "../wire/paths.ts";
+import { textParameter } from "../wire/record-query.ts";
 import { allows, callerOf } from "./auth.ts";
+import { askedAgain } from "./lost.ts";
 import { checkRate } from "./request-limits.ts";
 
 const LIST_NAME = "__ds/streams";
@@ -22,18 +24,18 @@ const LIMIT_MAX = 1_000;
 const LOOKED_AT_MAX = 10_000;
 
 export async function streamList(request: Request, env: Env): Promise<Response> {
-  const { searchParams } = new URL(request.url);
+  const url = new URL(request.url);
+  checkOnce(url, "limit", "after");
   const caller = await callerOf(request, env);
-  const asked = searchParams.get("limit");
+  const asked = url.searchParams.get("limit");
   const limit = asked === null ? LIMIT_MAX : parseInteger(asked, "limit", { min: 1, max: LIMIT_MAX });
   await checkRate(env, caller.tenant, LIST_NAME);
-  const peer = subscriptionsOf(env, caller.tenant);
   const streams: string[] = [];
-  let after = searchParams.get("after") ?? "";
+  let after = textParameter(url, "after") ?? "";
   // Of a token for everything no path is left out.
   const size = allows(caller, "read", "**") ? limit : LIMIT_MAX;
   for (let looked = 0; looked < LOOKED_AT_MAX; looked += size) {
-    const page = await peer.paths(after, size);
+    const page = await askedAgain(() => subscriptionsOf(env, caller.tenant).paths(after, size));
     for (const path of page) {
       after = path;
       if (allows(caller, "read", path) && streams.push(path) === limit) return answer(streams, after);

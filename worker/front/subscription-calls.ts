@@ -7,6 +7,8 @@ import { TENANT_HEADER } from "../rpc/internal-headers.ts";
 import { subscriptionsOf } from "../rpc/subscription-peer.ts";
 import { isWakes, subscriptionCallOf } from "../subscriptions/calls.ts";
 import { jwksResponse, wakeTenantOf } from "../subscriptions/server-key.ts";
+import { askedAgain, lostCall } from "./lost.ts";
+import { onlyRead } from "../wire/durable-streams.ts";
 import { bearerOf } from "../wire/bearer.ts";
 import { STREAM_PREFIX } from "../wire/paths.ts";
 import { callerOf } from "./auth.ts";
@@ -24,15 +26,17 @@ export async function subscriptionResponse(
   seen: Seen,
   pathname: string,
 ): Promise<Response> {
-  if (isReading(request) && pathname === KEYS_PATH) return jwksResponse(env);
-  if (isReading(request) && pathname === LIST_PATH) return streamList(request, env);
+  if (pathname === KEYS_PATH || pathname === LIST_PATH) {
+    if (!isReading(request)) throw onlyRead();
+    return pathname === LIST_PATH ? streamList(request, env) : askedAgain(() => jwksResponse(env));
+  }
   const call = subscriptionCallOf(request.method, pathname);
   checkBody(seen);
   const headers = new Headers([...request.headers].filter(([name]) => !INTERNAL.test(name)));
   let tenant: string;
   // A worker that was woken has the wake's own token. Its seal by the server is checked here; the object checks that it
   // belongs to the current wake.
-  if (isWakes(call)) tenant = await wakeTenantOf(env, bearerOf(request.headers));
+  if (isWakes(call)) tenant = await tenantOfCall(env, request);
   else {
     const caller = await callerOf(request, env);
     // A pattern may match every stream of the tenant.
@@ -40,7 +44,11 @@ export async function subscriptionResponse(
     tenant = caller.tenant;
     headers.set(TENANT_HEADER, encodeURIComponent(tenant));
   }
-  return subscriptionsOf(env, tenant).fetch(
-    new Request(request.url, { method: request.method, headers, body: bodyIn(request) }),
-  );
+  const asked = new Request(request.url, { method: request.method, headers, body: bodyIn(request) });
+  const ask = (): Promise<Response> => subscriptionsOf(env, tenant).fetch(asked);
+  return call.action === "get" ? askedAgain(ask) : ask().catch((thrown: unknown) => Promise.reject(lostCall(thrown)));
 }
+
+/** The key is in an object of its own, and what a token lacks is told as it is. */
+const tenantOfCall = (env: Env, { headers }: Request): Promise<string> =>
+  askedAgain(() => wakeTenantOf(env, bearerOf(headers)));

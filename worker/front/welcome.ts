@@ -2,7 +2,7 @@
  * The answer to a person who opens the edge's address: what it is, some first requests, and where the documents are. In
  * a browser it is a page, with curl a text, and for a program that accepts JSON the same as an object.
  */
-import { accepts } from "../wire/accept.ts";
+import { namedOf } from "../wire/accept.ts";
 
 export const WELCOMES: ReadonlySet<string> = new Set(["/", "/v1", "/v1/", "/v1/stream", "/v1/stream/"]);
 
@@ -45,14 +45,14 @@ function textOf({ service = "", ...others }: Record<string, string>): string {
 
 /** Only what is named is a page or an object. What curl sends, which accepts all, gets a text. */
 export function welcome(request: Request): Response {
-  const accept = request.headers.get("accept");
-  const isNamed = (type: string): boolean => accept?.includes(type) === true && accepts(accept, type);
+  const named = namedOf(request.headers.get("accept"), ["text/html", "application/json"]);
   const told = toldOf(new URL(request.url).origin);
-  const [type, body] = isNamed("text/html")
-    ? ["text/html; charset=utf-8", pageOf(told)]
-    : isNamed("application/json")
-      ? ["application/json", JSON.stringify(told)]
-      : ["text/plain; charset=utf-8", textOf(told)];
+  const [type, body] =
+    named === "text/html"
+      ? ["text/html; charset=utf-8", pageOf(told)]
+      : named
+        ? [named, JSON.stringify(told)]
+        : ["text/plain; charset=utf-8", textOf(told)];
   const headers = { "content-type": type, "cache-control": "no-store", vary: "accept" };
   return new Response(request.method === "HEAD" ? null : body, { status: 200, headers });
 }

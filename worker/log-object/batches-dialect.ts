@@ -11,9 +11,10 @@ import type { PackingKernel } from "../../src/kernel/types.ts";
 import { BYTES_HEADER, END_HEADER, LIFE_HEADER } from "../../src/sync/http-words.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
+import { badRequest } from "../errors.ts";
 import { type Answer, jsonAnswer } from "../wire/http.ts";
 import { batchesHeaders } from "../wire/read-answer.ts";
-import { H, parseInteger, readRequestOf } from "../wire/durable-streams.ts";
+import { checkOnce, H, parseInteger, readRequestOf } from "../wire/durable-streams.ts";
 import { formatOffset } from "../wire/offsets.ts";
 import type { Stream } from "../stream/stream.ts";
 import { longBody, longRead } from "../stream/streamed-read.ts";
@@ -63,8 +64,11 @@ const tideHeaders = ({ start, tail, outboxes }: Stream, bodyBytes: number): Reco
 });
 
 export async function answerBatches(stream: Stream, url: URL, { until, isLong, wantsTide }: Asked): Promise<Response> {
+  checkOnce(url, "timestamp");
   const timestamp = url.searchParams.get("timestamp");
   const { offset } = readRequestOf(url);
+  if (timestamp !== null && url.searchParams.has("offset"))
+    throw badRequest("timestamp and offset exclude each other: send one of them", { parameter: "timestamp" });
   const from =
     timestamp !== null
       ? await stream.log.resolve({ timestamp: parseTime(timestamp) })

@@ -20,6 +20,7 @@ import type { Stream } from "../stream/stream.ts";
 import { badRequest } from "../errors.ts";
 import { fieldsOf, listField, numberField, objectField, optionalText, quoted, textField } from "../wire/fields.ts";
 import { json } from "../wire/http.ts";
+import { checkOnce, parseInteger } from "../wire/durable-streams.ts";
 import { readBody } from "../wire/request-body.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 
@@ -55,14 +56,10 @@ function requestIn(body: Uint8Array): ImportRequest {
   return { files, damage };
 }
 
-function placeIn({ searchParams }: URL): Omit<ImportPiece, "bytes"> {
-  const number = (name: string): number => {
-    const text = searchParams.get(name);
-    return numberField(text === null || text === "" ? undefined : Number(text), name, {
-      min: 0,
-      max: Number.MAX_SAFE_INTEGER,
-    });
-  };
+function placeIn(url: URL): Omit<ImportPiece, "bytes"> {
+  checkOnce(url, "import", "file", "position");
+  const { searchParams } = url;
+  const number = (name: string): number => parseInteger(searchParams.get(name) ?? "", name);
   return {
     id: textField(searchParams.get("import"), "import", MARK_CHARS_MAX),
     file: number("file"),

@@ -99,6 +99,7 @@ export class LineCutter {
     try {
       parsed = JSON.parse(text);
     } catch {
+      if (text.startsWith("\ufeff")) this.#refuse(undefined, "begins with a byte-order mark: leave it out");
       this.#refuse(undefined, `is not JSON; ${SHAPE}`);
     }
     if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed))

@@ -60,7 +60,10 @@ export function subscriptionCallOf(method: string, pathname: string): Subscripti
   if (name === undefined) action = BY_METHOD.get(method);
   else if (name === "streams" && path !== "") action = method === "DELETE" ? "unlink" : undefined;
   else if (rest.length === 0 && method === "POST") action = name === "streams" ? "link" : BY_NAME.get(name);
-  if (action === undefined) throw new EdgeError("METHOD_NOT_ALLOWED", NO_CALL);
+  if (action === undefined) {
+    const allow = name === undefined ? "PUT, GET, DELETE" : name === "streams" && path !== "" ? "DELETE" : "POST";
+    throw new EdgeError("METHOD_NOT_ALLOWED", NO_CALL, { allow: `${allow}, OPTIONS` });
+  }
   return { id, action, path };
 }
 

@@ -111,6 +111,15 @@ export function dialectOf(accept: string | null | undefined, contentType: string
 const isBetter = (match: Match, than: Match): boolean =>
   (match.quality - than.quality || match.precision - than.precision || than.place - match.place) > 0;
 
+/** The type among these that is named and wanted most. A wildcard names none. */
+export function namedOf(accept: string | null, offered: readonly string[]): string | undefined {
+  const ranges = accept === null ? [] : rangesOf(accept);
+  const found = offered
+    .map((type) => ({ type, match: matchOf(ranges, type) }))
+    .filter(({ match }) => match.precision === 2 && match.quality > 0);
+  return found.sort((a, b) => (isBetter(a.match, b.match) ? -1 : 1))[0]?.type;
+}
+
 /** True if the reader names this type; a wildcard doesn't. */
 export const names = (accept: string, type: string): boolean => {
   const { precision, quality } = matchOf(rangesOf(accept), type);

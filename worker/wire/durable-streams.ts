@@ -163,17 +163,24 @@ export interface ReadRequest {
   readonly cursor: string | undefined;
 }
 
+/** Of a parameter that is given twice, nobody knows which one counts. */
+export function checkOnce({ searchParams }: URL, ...names: readonly string[]): void {
+  for (const name of names) {
+    const { length } = searchParams.getAll(name);
+    if (length > 1) throw badRequest(`${name} is given ${length} times; it must be given once`, { parameter: name });
+  }
+}
+
 export function readRequestOf(url: URL): ReadRequest {
-  const offsets = url.searchParams.getAll("offset");
+  checkOnce(url, "offset", "live", "cursor");
+  const offset = url.searchParams.get("offset");
   const live = url.searchParams.get("live");
-  if (offsets.length > 1) throw badRequest(`offset is given ${offsets.length} times; it must be given once`);
   if (live !== null && live !== "long-poll" && live !== "sse" && live !== "true") {
     throw badRequest(`live is ${quoted(live)}; it must be long-poll or sse`);
   }
-  if (live !== null && offsets.length === 0)
-    throw badRequest("a live read needs an offset: -1 is the start, now the end");
+  if (live !== null && offset === null) throw badRequest("a live read needs an offset: -1 is the start, now the end");
   return {
-    offset: offsets.length === 0 ? "start" : parseOffset(offsets[0]!),
+    offset: offset === null ? "start" : parseOffset(offset),
     live: live === null ? undefined : live === "sse" ? "sse" : "long-poll",
     cursor: url.searchParams.get("cursor") ?? undefined,
   };
@@ -183,3 +190,7 @@ export const methodNotAllowed = (): EdgeError =>
   new EdgeError("METHOD_NOT_ALLOWED", "a stream takes PUT (creates it), POST (appends), GET (reads), HEAD and DELETE", {
     allow: "GET, HEAD, POST, PUT, DELETE, OPTIONS",
   });
+
+/** Of an address that is no stream's. */
+export const onlyRead = (): EdgeError =>
+  new EdgeError("METHOD_NOT_ALLOWED", "this address can only be read: GET or HEAD", { allow: "GET, HEAD, OPTIONS" });

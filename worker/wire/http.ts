@@ -25,6 +25,12 @@ export const responseOf = ({ status, headers, body }: Answer): Response => new R
 export const json = (status: number, body: unknown, headers: Record<string, string> = {}): Response =>
   responseOf(jsonAnswer(status, body, headers));
 
+/** True if the client has what has this ETag already: by If-None-Match, a list, or `*` for anything there is. */
+export function hasTag({ headers }: { readonly headers: Headers }, etag: string): boolean {
+  const known = headers.get("if-none-match");
+  return known !== null && (known.trim() === "*" || known.includes(etag));
+}
+
 /** Anything thrown, in the form that all dialects report. An error that nobody threw on purpose is logged. */
 function edgeErrorOf(thrown: unknown): EdgeError {
   if (!EdgeError.isOne(thrown)) {

@@ -9,11 +9,13 @@ import { quoted } from "./fields.ts";
 export { formatOffset };
 const OFFSET = /^(\d{16})_0{16}$/;
 
+const numberIn = (text: string): number => Number(OFFSET.exec(text)?.[1] ?? NaN);
+
 /** A position that a client names: an offset, the start, or the end. */
 export function parseOffset(text: string, what = "offset"): number | "start" | "now" {
   if (text === "-1") return "start";
   if (text === "now") return "now";
-  const offset = Number(OFFSET.exec(text)?.[1] ?? NaN);
+  const offset = numberIn(text);
   if (Number.isSafeInteger(offset)) return offset;
   const allowed =
     "-1 (the start), now (the end), or an offset as answers give it: that of record 10 is " + `${formatOffset(10)}`;
@@ -22,9 +24,10 @@ export function parseOffset(text: string, what = "offset"): number | "start" | "
 
 /** A position that must be an offset: neither the start nor the end is allowed. */
 export function numberedOffset(text: string, what: string): number {
-  const offset = parseOffset(text, what);
-  if (typeof offset === "number") return offset;
-  throw badRequest(`${what} is ${quoted(text)}; it must be an offset as Stream-Next-Offset gives it`);
+  const offset = numberIn(text);
+  if (Number.isSafeInteger(offset)) return offset;
+  const allowed = `an offset as Stream-Next-Offset gives it: that of record 10 is ${formatOffset(10)}`;
+  throw badRequest(`${what} is ${quoted(text)}; it must be ${allowed}`);
 }
 
 /** The offset in a header of an answer; 0 where it is not there. */

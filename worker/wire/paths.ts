@@ -45,15 +45,28 @@ export function decodePath(path: string): string {
 /** Most bytes of a stream's path in UTF-8. A longer path is refused. */
 export const PATH_BYTES_MAX = 1024;
 
-/** A stream's path in a form that names of objects can hold. `what` is the path's name in the error. */
-export function checkPath(path: string, what: string): string {
-  if (!isWholeText(path)) throw badRequest(`${what} holds half a surrogate pair; it must be text that UTF-8 can hold`);
+/** Every client resolves such parts, encoded or not: what is sent to a/../b would be in b. */
+const DOTS = /(^|\/)\.{1,2}(\/|$)/;
+
+/** What a stream's path must be and is not. Undefined for a good one. */
+export function faultOfPath(path: string): string | undefined {
+  if (!isWholeText(path)) return "must be text that UTF-8 can hold, without half a surrogate pair";
   // A character has at most three bytes, so the bytes are counted only for long paths.
   const isTooLong = path.length * 3 > PATH_BYTES_MAX && new TextEncoder().encode(path).length > PATH_BYTES_MAX;
-  if (path === "" || isTooLong) throw badRequest(`${what} must have 1 to ${PATH_BYTES_MAX} bytes in UTF-8`);
-  if (/[\0-\x1f\x7f]/.test(path)) throw badRequest(`${what} must have no control characters`);
+  if (path === "" || isTooLong) return `must have 1 to ${PATH_BYTES_MAX} bytes in UTF-8`;
+  if (/[\0-\x1f\x7f]/.test(path)) return "must have no control characters";
+  return DOTS.test(path) ? "must have no part that is . or .. because no address can name it" : undefined;
+}
+
+/** A stream's path in a form that names of objects can hold. `what` is the path's name in the error. */
+export function checkPath(path: string, what: string): string {
+  const fault = faultOfPath(path);
+  if (fault !== undefined) throw badRequest(`${what} ${fault}`);
   return path;
 }
+
+/** Paths that name no stream: subscriptions, keys and the list are there. */
+export const isReservedPath = (path: string): boolean => path === "__ds" || path.startsWith("__ds/");
 
 /** The path inside a URL. Every segment is encoded. */
 export const encodePath = (path: string): string => path.split("/").map(encodeURIComponent).join("/");

@@ -7,6 +7,7 @@ import { longBody, type LongRead } from "../stream/streamed-read.ts";
 import { bodyOf } from "../stream/values.ts";
 import { BATCHES_TYPE } from "./accept.ts";
 import { H } from "./durable-streams.ts";
+import { hasTag } from "./http.ts";
 import { formatOffset, offsetIn } from "./offsets.ts";
 
 export const nextOf = (response: Response): number => offsetIn(response, H.next);
@@ -56,7 +57,7 @@ export function readAnswer(
   else {
     headers["etag"] = `"${id}:${found.from}:${found.nextOffset}${found.ended ? ":c" : ""}"`;
     headers["cache-control"] = "public, max-age=60, stale-while-revalidate=300";
-    if (asked.get("if-none-match")?.includes(headers["etag"])) return new Response(null, { status: 304, headers });
+    if (hasTag({ headers: asked }, headers["etag"])) return new Response(null, { status: 304, headers });
   }
   // At the end of a JSON stream an empty array, not an empty body, so that a reader can always parse JSON.
   if (found.rest)

@@ -8,7 +8,7 @@
  */
 import { timeOf } from "../../src/topic/time-text.ts";
 import { badRequest } from "../errors.ts";
-import { parseInteger } from "./durable-streams.ts";
+import { checkOnce, parseInteger } from "./durable-streams.ts";
 import { quoted } from "./fields.ts";
 import { parseOffset } from "./offsets.ts";
 
@@ -28,8 +28,9 @@ const TIME = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+ -]\d{2}:
 const ALLOWED =
   "an offset, earliest, latest, -10 for the last ten, or a time that exists, such as 2027-02-28T00:00:00Z";
 
-/** True if the address names anything that only reads of lines have. */
-export const namesRecordsQuery = ({ searchParams }: URL): boolean => NAMES.some((name) => searchParams.has(name));
+/** The first that the address names of what only reads of lines have. */
+export const recordsParameter = ({ searchParams }: URL): string | undefined =>
+  NAMES.find((name) => searchParams.has(name));
 
 function fromOf(text: string): RecordsFrom {
   if (text === "earliest" || text === "latest") return text;
@@ -50,27 +51,26 @@ function followOf(text: string | null): boolean {
   throw badRequest(`follow is ${quoted(text)}; it stands alone, or is true or false`, { parameter: "follow" });
 }
 
-/** The parser reads bytes that are no UTF-8 as U+FFFD, which is another key. */
-function keyOf({ search, searchParams }: URL): string | undefined {
-  const key = searchParams.get("key") ?? undefined;
+/**
+ * A text parameter. The parser reads bytes that are no UTF-8 as U+FFFD, which is another text. `url` is the request's
+ * own: one whose parameters were changed is encoded anew.
+ */
+export function textParameter({ search, searchParams }: URL, name: string): string | undefined {
+  const text = searchParams.get(name) ?? undefined;
   try {
-    if (key?.includes("\ufffd")) decodeURIComponent(search);
+    if (text?.includes("\ufffd")) decodeURIComponent(search);
   } catch {
-    throw badRequest(
-      "key is not well encoded: encode it as encodeURIComponent does; only keys in UTF-8 can be asked for",
-      { parameter: "key" },
-    );
+    throw badRequest(`${name} is not well encoded: encode it as encodeURIComponent does; it must be text in UTF-8`, {
+      parameter: name,
+    });
   }
-  return key;
+  return text;
 }
 
+/** `url` is the request's own. */
 export function recordsAsked(url: URL): RecordsAsked {
   const { searchParams } = url;
-  for (const name of NAMES)
-    if (searchParams.getAll(name).length > 1)
-      throw badRequest(`${name} is given ${searchParams.getAll(name).length} times; it must be given once`, {
-        parameter: name,
-      });
+  checkOnce(url, ...NAMES);
   for (const name of OTHERS)
     if (searchParams.has(name))
       throw badRequest(`${name} belongs to reads in the stream's own type; lines of records take ${NAMES.join(", ")}`, {
@@ -81,6 +81,6 @@ export function recordsAsked(url: URL): RecordsAsked {
     from: fromOf(searchParams.get("from") ?? "earliest"),
     follow: followOf(searchParams.get("follow")),
     limit: limit === null ? Infinity : parseInteger(limit, "limit", { min: 1 }),
-    key: keyOf(url),
+    key: textParameter(url, "key"),
   };
 }

@@ -1,0 +1,240 @@
+/**
+ * Requests that are nearly right, inside workerd: parameters that are given twice or that the answer would not heed,
+ * methods that an address does not take, paths that no address can name, tokens with wrong times, and objects that are
+ * lost while they are asked.
+ */
+import { env } from "cloudflare:test";
+import { type JWTPayload, SignJWT } from "jose";
+import { describe, expect, it } from "vitest";
+import type { Env } from "../../worker/env.ts";
+import { handle } from "../../worker/front/router.ts";
+
+const ORIGIN = "http://127.0.0.1";
+const open: Env = { ...env, TIDEMARK_OPEN_ACCESS: "loopback" };
+const JSON_TYPE = { "content-type": "application/json" };
+const LINES = "application/x-ndjson";
+
+interface Asked {
+  readonly headers?: Record<string, string>;
+  readonly body?: string;
+  readonly settings?: Env;
+}
+
+const ask = (method: string, path: string, { headers = {}, body, settings = open }: Asked = {}): Promise<Response> =>
+  handle(new Request(ORIGIN + path, { method, headers, ...(body !== undefined && { body }) }), settings);
+
+async function errorIn(response: Response) {
+  const { error } = (await response.json()) as { error: { code: string; message: string; details: object } };
+  return { status: response.status, code: error.code, message: error.message, details: error.details };
+}
+
+let count = 0;
+/** A stream of three JSON messages. */
+async function stream(): Promise<string> {
+  const path = `/v1/stream/odd/${++count}`;
+  expect((await ask("PUT", path, { headers: JSON_TYPE, body: "[1,2,3]" })).status).toBe(201);
+  return path;
+}
+
+describe("parameters", () => {
+  it.each([
+    ["offset=-1&live=sse&live=long-poll", "live"],
+    ["offset=-1&cursor=1&cursor=2", "cursor"],
+    ["offset=-1&offset=-1", "offset"],
+  ])("%s: one that is given twice is refused by name", async (query, parameter) => {
+    const told = await errorIn(await ask("GET", `${await stream()}?${query}`));
+    expect(told).toMatchObject({ status: 400, code: "BAD_REQUEST", details: { parameter } });
+    expect(told.message).toContain(`${parameter} is given 2 times`);
+  });
+
+  it("a time of batches is given once, and not beside an offset", async () => {
+    const path = await stream();
+    const headers = { accept: "application/vnd.tidemark.batches" };
+    for (const query of ["timestamp=1&timestamp=2", "timestamp=1&offset=-1"]) {
+      const told = await errorIn(await ask("GET", `${path}?${query}`, { headers }));
+      expect([query, told]).toMatchObject([query, { status: 400, details: { parameter: "timestamp" } }]);
+    }
+    expect((await ask("GET", `${path}?timestamp=1`, { headers })).status).toBe(200);
+  });
+
+  it.each(["limit=1&limit=2", "after=a&after=b", "after=%ff"])(
+    "of the list of streams: %s is refused",
+    async (query) => {
+      const told = await errorIn(await ask("GET", `/v1/stream/__ds/streams?${query}`));
+      expect(told).toMatchObject({ status: 400, details: { parameter: query.slice(0, 5) } });
+    },
+  );
+
+  it("a key that is no UTF-8 is refused, and U+FFFD itself can be asked for", async () => {
+    const path = await stream();
+    const told = await errorIn(await ask("GET", `${path}?key=%ff`));
+    expect(told).toMatchObject({ status: 400, details: { parameter: "key" } });
+    expect((await ask("GET", `${path}?key=%EF%BF%BD`)).status).toBe(200);
+  });
+
+  it.each(["application/json", `application/json, ${LINES};q=0.1`, "image/png"])(
+    "one of lines that Accept leaves out (%s) is refused, and does not give all records",
+    async (accept) => {
+      const path = await stream();
+      const told = await errorIn(await ask("GET", `${path}?from=2`, { headers: { accept } }));
+      expect(told).toMatchObject({ status: 406, code: "NOT_ACCEPTABLE", details: { parameter: "from" } });
+      expect(told.message).toContain(`accept ${LINES}`);
+    },
+  );
+
+  it.each(["file=0x1&position=0", "file=0&position=1e2", "file=0&position=%201", "file=0&file=1&position=0"])(
+    "of a piece of an import: %s is refused by name",
+    async (query) => {
+      const path = `/v1/stream/odd/${++count}`;
+      await ask("PUT", path, { headers: JSON_TYPE });
+      const headers = { "content-type": "application/vnd.tidemark.import-piece" };
+      const told = await errorIn(await ask("POST", `${path}?import=a&${query}`, { headers, body: "x" }));
+      expect([told.status, told.message]).toEqual([400, expect.stringMatching(/^(file|position) is/)]);
+    },
+  );
+
+  it("the remedy for an offset in a header is one that the header takes", async () => {
+    const headers = { "tidemark-trim-before": "1" };
+    const told = await errorIn(await ask("POST", await stream(), { headers }));
+    expect(told.message).toMatch(/^Tidemark-Trim-Before is "1"; it must be an offset as Stream-Next-Offset gives it/);
+    expect(told.message).not.toContain("now");
+  });
+
+  it("a byte-order mark before the first line is named", async () => {
+    const body = '\ufeff{"value":1}';
+    const told = await errorIn(await ask("POST", await stream(), { headers: { "content-type": LINES }, body }));
+    expect([told.status, told.message]).toEqual([400, "line 1 begins with a byte-order mark: leave it out"]);
+  });
+});
+
+describe("methods and addresses", () => {
+  it.each(["/", "/v1", "/v1/segment/a/b", "/v1/metrics/a", "/v1/stream/__ds/streams", "/v1/stream/__ds/jwks.json"])(
+    "%s can only be read, and says so",
+    async (path) => {
+      for (const method of ["POST", "PUT", "DELETE"]) {
+        const response = await ask(method, path);
+        expect([method, response.status, response.headers.get("allow")]).toEqual([method, 405, "GET, HEAD, OPTIONS"]);
+      }
+    },
+  );
+
+  it("a subscription's addresses say what they take", async () => {
+    const allowed = async (path: string) =>
+      (await ask("PUT", `/v1/stream/__ds/subscriptions/s/${path}`)).headers.get("allow");
+    expect([await allowed("ack"), await allowed("streams/a")]).toEqual(["POST, OPTIONS", "DELETE, OPTIONS"]);
+  });
+
+  it("HEAD of metrics has their type and no body", async () => {
+    const response = await ask("HEAD", (await stream()).replace("/stream/", "/metrics/"));
+    expect([response.status, response.headers.get("content-type"), await response.text()]).toEqual([
+      200,
+      expect.stringContaining("text/plain"),
+      "",
+    ]);
+  });
+
+  it.each(["..%2fa", "a%2F..%2Fb", "a%2f%2e", "%2e%2e%2fa"])(
+    "the path %s is refused: what is sent to it goes elsewhere",
+    async (path) => {
+      const told = await errorIn(await ask("PUT", `/v1/stream/${path}`, { headers: JSON_TYPE }));
+      expect([told.status, told.message]).toEqual([400, expect.stringContaining(". or ..")]);
+    },
+  );
+
+  it("dots inside a part are a name like any other", async () => {
+    for (const path of ["...", "a..b", ".a", "a./..b"])
+      expect((await ask("PUT", `/v1/stream/odd/${path}`, { headers: JSON_TYPE })).status).toBe(201);
+  });
+
+  it.each([
+    ["text/html;q=0.1, application/json", "application/json"],
+    ["TEXT/HTML", "text/html; charset=utf-8"],
+    ["text/html, application/json;q=0.9", "text/html; charset=utf-8"],
+    ["*/*", "text/plain; charset=utf-8"],
+    ["text/html;q=0", "text/plain; charset=utf-8"],
+  ])("GET / with Accept: %s is %s", async (accept, type) => {
+    expect((await ask("GET", "/", { headers: { accept } })).headers.get("content-type")).toBe(type);
+  });
+
+  it("If-None-Match: * is known whatever there is", async () => {
+    const path = await stream();
+    const statusOf = async (tag: string) => (await ask("GET", path, { headers: { "if-none-match": tag } })).status;
+    const etag = (await ask("GET", path)).headers.get("etag")!;
+    expect(await Promise.all(["*", etag, `W/${etag}, "a"`, '"a"'].map(statusOf))).toEqual([304, 304, 304, 200]);
+  });
+});
+
+describe("times in tokens", () => {
+  const SECRET = "a secret of at least thirty-two characters";
+  const closed: Env = { ...env, TIDEMARK_OPEN_ACCESS: "", TIDEMARK_JWT_SECRETS: SECRET, TIDEMARK_JWT_AUDIENCE: "me" };
+  const now = Math.floor(Date.now() / 1000);
+
+  it.each([
+    [{ exp: Date.now() + 60_000 }, /"exp" is \d+; it counts seconds/],
+    [{ nbf: Date.now() }, /"nbf" is later than now; it counts seconds/],
+    [{ aud: "you" }, /"aud" is not one/],
+    [{ aud: undefined }, /"aud" is missing/],
+    [{ exp: undefined }, /"exp" is missing/],
+  ])("%o is refused by the claim's name", async (claims, message) => {
+    const jwt = new SignJWT({ tenant: "t", scope: "read:**", exp: now + 60, aud: "me", ...claims } as JWTPayload);
+    const token = await jwt.setProtectedHeader({ alg: "HS256" }).sign(new TextEncoder().encode(SECRET));
+    const headers = { authorization: `Bearer ${token}` };
+    const told = await errorIn(await ask("GET", "/v1/stream/a", { headers, settings: closed }));
+    expect([told.status, told.message]).toEqual([401, expect.stringMatching(message)]);
+  });
+
+  it("a token of another secret is told nothing of its claims", async () => {
+    const jwt = new SignJWT({ tenant: "t", exp: now + 60, aud: "you" }).setProtectedHeader({ alg: "HS256" });
+    const headers = { authorization: `Bearer ${await jwt.sign(new TextEncoder().encode("x".repeat(40)))}` };
+    const told = await errorIn(await ask("GET", "/v1/stream/a", { headers, settings: closed }));
+    expect([told.status, told.message]).toEqual([401, expect.not.stringContaining('"aud"')]);
+  });
+});
+
+describe("objects that are lost while they are asked", () => {
+  type Namespace = Pick<Env["LOGS"], "idFromName" | "get">;
+  /** The platform's namespace; its first `times` stubs fail as those of an object that is just reset do. */
+  function losing(real: Namespace, times: number): never {
+    const lost = (): Promise<never> => Promise.reject(new Error("Durable Object reset because its code was updated."));
+    const broken = { fetch: lost, paths: lost, signingKey: lost };
+    return {
+      idFromName: (name: string) => real.idFromName(name),
+      get: (id: never): unknown => (times-- > 0 ? broken : real.get(id)),
+    } as never;
+  }
+  const settings = (logs: number, subscriptions: number): Env => ({
+    ...open,
+    LOGS: losing(env.LOGS as Namespace, logs),
+    SUBSCRIPTIONS: losing(env.SUBSCRIPTIONS as Namespace, subscriptions),
+  });
+
+  it.each([
+    ["lines", "?from=0"],
+    ["values", "?offset=-1"],
+  ])("a read of %s asks again, and is CLOSED if that fails as well", async (_, query) => {
+    const path = await stream();
+    expect((await ask("GET", path + query, { settings: settings(1, 0) })).status).toBe(200);
+    const told = await errorIn(await ask("GET", path + query, { settings: settings(9, 0) }));
+    expect(told).toMatchObject({ status: 503, code: "CLOSED" });
+  });
+
+  it.each(["streams", "jwks.json", "subscriptions/there"])("so does a read of __ds/%s", async (name) => {
+    await ask("PUT", "/v1/stream/__ds/subscriptions/there", {
+      headers: JSON_TYPE,
+      body: JSON.stringify({ type: "pull-wake", pattern: "odd/**", wake_stream: "wakes" }),
+    });
+    const path = `/v1/stream/__ds/${name}`;
+    expect((await ask("GET", path, { settings: settings(0, 1) })).status).toBe(200);
+    expect(await errorIn(await ask("GET", path, { settings: settings(0, 9) }))).toMatchObject({
+      status: 503,
+      code: "CLOSED",
+    });
+  });
+
+  it("of a call that changes a subscription nobody knows whether it was done", async () => {
+    const told = await errorIn(
+      await ask("DELETE", "/v1/stream/__ds/subscriptions/there", { settings: settings(0, 1) }),
+    );
+    expect(told).toMatchObject({ status: 503, code: "OUTCOME_UNKNOWN" });
+  });
+});
