@@ -68,8 +68,24 @@ export const HARD_MUTANTS: readonly SyncMutant[] = [
   {
     name: "a channel that has ended is taken for a log that may not be read",
     file: "src/sync/session.ts",
-    find: "!talk.isOver && !talk.log.isOver;",
-    replace: "!talk.isOver;",
+    // And nobody hears of that end: each of the two would do by itself.
+    find: `this.#failed(talk, await talk.log.ended);
+  }
+
+  /**
+   * Whether this says that the token may not read: then it goes on without. A claim must read. A channel that has ended
+   * says nothing of reading: over HTTP it ends when the token may be another owner's.
+   */
+  #isBlind(talk: Conversation, error: TidemarkError): boolean {
+    const isRefused = edgeCodeOf(error) === "FORBIDDEN" && !talk.isOver && !talk.log.isOver;`,
+    replace: `}
+
+  /**
+   * Whether this says that the token may not read: then it goes on without. A claim must read. A channel that has ended
+   * says nothing of reading: over HTTP it ends when the token may be another owner's.
+   */
+  #isBlind(talk: Conversation, error: TidemarkError): boolean {
+    const isRefused = edgeCodeOf(error) === "FORBIDDEN" && !talk.isOver;`,
     found: /^liveness/,
     history: "H23: a token of another owner over HTTP while nothing waits",
     isQuick: true,
