@@ -44,7 +44,7 @@ async function run(words: readonly string[]): Promise<void> {
 }
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  // Who reads stdout has enough (`| head`).
+  // The program that reads stdout wants no more of it, as `head` does.
   if (error.code === "EPIPE") process.exit(0);
   note(`tidemark: stdout can't be written: ${error.message}`);
   process.exit(1);

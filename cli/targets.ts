@@ -34,7 +34,7 @@ export interface TargetOptions extends NewTopic {
 let loaded: Promise<Kernel> | undefined;
 export const ownKernel = (): Promise<Kernel> => (loaded ??= readFile(kernelFile()).then(loadKernel));
 
-/** What is meant for an address, more likely than for a folder: a name, a colon and the number of a port. */
+/** A name, a colon and the number of a port: rather an address without its http:// than a folder. */
 const HOST_AND_PORT = /^[\w.-]+:\d{1,5}(\/|$)/;
 
 /** True for the address of an edge. */

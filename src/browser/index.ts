@@ -133,22 +133,8 @@ export type { Engine } from "../store/volume.ts";
 export type { KafkaFiles } from "../store/kafka-files.ts";
 export type { TopicChange } from "../sync/change-reader.ts";
 export type { ErrorCode, ErrorDetails, ErrorKind, SchemaIssue, WireError } from "../errors.ts";
-export type {
-  EventAppends,
-  EventCalls,
-  EventExtras,
-  EventInput,
-  EventMap,
-  EventRecord,
-  EventTypes,
-  ValueOf,
-} from "../typed/events.ts";
-export type { AppendStep, Middleware, MiddlewareRecord, ReadStep } from "../typed/middleware.ts";
-export type { RecordHeaders } from "../typed/record-headers.ts";
-export type { InferInput, InferOutput, SchemaResult, StandardIssue, StandardSchema } from "../typed/standard-schema.ts";
-export type { OnInvalid, TypedOptions, Upcast } from "../typed/typing.ts";
 
-export { events } from "../typed/events.ts";
+export * from "../typed/public.ts";
 export { isProvisional } from "./platform/provisional.ts";
 
 /** The class of all errors that are thrown here. */

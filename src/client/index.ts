@@ -21,6 +21,7 @@ import type { ClientTopicOptions, ConnectOptions, EdgeClient, WebSocketClass } f
 import type { SocketWay } from "./live.ts";
 import { RemoteTopic } from "./remote-topic.ts";
 import { EdgeRequests } from "./requests.ts";
+import { hasDotPart } from "../topic/dot-parts.ts";
 
 export {
   type ErrorCode,
@@ -35,21 +36,7 @@ export type { TokenReason } from "../sync/sync-host.ts";
 export type { HeadersInput, HeaderValue, RecordInput } from "../topic/input.ts";
 export type { Serializer, SerializerChoice } from "../topic/serializer.ts";
 export type { PlainRecord, RawHeaders, ReadBatch, ShownRecord, TextHeaders } from "../delivery/read-record.ts";
-export { events } from "../typed/events.ts";
-export type {
-  EventAppends,
-  EventCalls,
-  EventExtras,
-  EventInput,
-  EventMap,
-  EventRecord,
-  EventTypes,
-  ValueOf,
-} from "../typed/events.ts";
-export type { AppendStep, Middleware, MiddlewareRecord, ReadStep } from "../typed/middleware.ts";
-export type { RecordHeaders } from "../typed/record-headers.ts";
-export type { InferInput, InferOutput, SchemaResult, StandardIssue, StandardSchema } from "../typed/standard-schema.ts";
-export type { OnInvalid, TypedOptions, Upcast } from "../typed/typing.ts";
+export * from "../typed/public.ts";
 
 const IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024;
 /** As the edge has it: a topic's name is a path there. */
@@ -97,8 +84,7 @@ function addressOf(url: unknown): string {
 function checkName(name: unknown): void {
   wellFormed("a topic's name", name);
   const bytes = textEncoder.encode(name as string).length;
-  // Addresses are resolved: what is sent to a/../b would be in b.
-  if (bytes < 1 || bytes > NAME_BYTES_MAX || /(^|\/)\.\.?(\/|$)/.test(name as string))
+  if (bytes < 1 || bytes > NAME_BYTES_MAX || hasDotPart(name as string))
     throw refused("a topic's name", name, `1 to ${NAME_BYTES_MAX} bytes, and no part . or ..`);
 }
 

@@ -69,7 +69,7 @@ export async function* edgeChanges<V>(
       if (changes.length > 0) yield changes;
     }
   } finally {
-    // Who leaves in the middle leaves the read as well, with its socket or long-poll.
+    // A reader that leaves in the middle ends the read as well, with its socket or long-poll.
     await reading.return();
   }
 }

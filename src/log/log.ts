@@ -292,10 +292,10 @@ export class Log implements LogApi {
     this.#writtenUpTo = 0;
     try {
       const [first, last] = [group[0]!, group.at(-1)!];
-      assert(first.baseOffset === this.#store.logEndOffset, "offsets tile");
+      assert(first.baseOffset === this.#store.logEndOffset, "offsets begin at the store's end");
       await this.#store.append(group.map(({ batch }) => batch));
       const end = last.baseOffset + last.header.recordCount;
-      assert(end === this.#store.logEndOffset, "offsets tile");
+      assert(end === this.#store.logEndOffset, "offsets end at the store's end");
       this.#countWritten();
       this.reads.advanceProvisional(this.#store.logEndOffset);
       if (this.#handedOver.count > 0 || group.some(({ acks }) => acks === "written")) {

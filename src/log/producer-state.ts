@@ -111,7 +111,7 @@ export class ProducerState implements SeenProducers {
       const details = { expected: 0, received, unknownProducer: true, forgotten: this.#forgotten, resentSince };
       throw new TidemarkError(
         "OUT_OF_ORDER_SEQUENCE",
-        "this producer was forgotten, and the log may hold this batch",
+        "this producer was forgotten, and the log may hold this batch: read from resentSince on",
         details,
       );
     }

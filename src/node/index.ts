@@ -100,19 +100,5 @@ export type {
   ViewOptions,
 } from "../browser/api.ts";
 export { type ErrorCode, type ErrorKind, TidemarkError } from "../errors.ts";
-export { events } from "../typed/events.ts";
-export type {
-  EventAppends,
-  EventCalls,
-  EventExtras,
-  EventInput,
-  EventMap,
-  EventRecord,
-  EventTypes,
-  ValueOf,
-} from "../typed/events.ts";
-export type { AppendStep, Middleware, MiddlewareRecord, ReadStep } from "../typed/middleware.ts";
-export type { RecordHeaders } from "../typed/record-headers.ts";
-export type { InferInput, InferOutput, SchemaResult, StandardIssue, StandardSchema } from "../typed/standard-schema.ts";
-export type { OnInvalid, TypedOptions, Upcast } from "../typed/typing.ts";
+export * from "../typed/public.ts";
 export type { EventTopic, TypedTopicOptions } from "../browser/api.ts";

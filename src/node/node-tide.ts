@@ -1,7 +1,8 @@
 /** An open tide in Node, as the application has it. Its topics are a browser's (src/browser/page/browser-topic.ts). */
 import { TidemarkError } from "../errors.ts";
 import type { StorageReport, Tide, TideEvent, Topic, TopicOptions } from "../browser/api.ts";
-import { BrowserTopic, checkTopic, retried, type TopicHost } from "../browser/page/browser-topic.ts";
+import { BrowserTopic, checkTopic, type TopicHost } from "../browser/page/browser-topic.ts";
+import { retried } from "../browser/page/retried.ts";
 import { deleteNamed } from "../browser/page/delete-topic.ts";
 import { Listeners } from "../browser/page/listeners.ts";
 import type { PageSync } from "../browser/sync/page-sync.ts";

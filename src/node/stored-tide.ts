@@ -113,7 +113,7 @@ export class StoredTide {
 
   /** This topic has new records: upkeep follows some time later. */
   appended(topic: string): void {
-    // What is left to do at the end of the process is left to the next opening.
+    // Upkeep does not keep a process alive: the next opening does what this one had no time for.
     if (!this.ended) (this.#upkeep.arm(topic) as NodeJS.Timeout).unref();
   }
 

@@ -227,7 +227,7 @@ export function splitBatches(bytes: Uint8Array): Uint8Array[] {
     // A negative length would walk back and loop for ever.
     const size = left < BATCH_HEADER_BYTES ? 0 : view.getInt32(at + LENGTH_AT) + LENGTH_OVERHEAD;
     if (size < BATCH_HEADER_BYTES || size > left) {
-      throw new TidemarkError("INVALID_BATCH", `no batch at byte ${at}`, { position: at });
+      throw new TidemarkError("INVALID_BATCH", `no whole batch at byte ${at}`, { position: at });
     }
     batches.push(bytes.subarray(at, at + size));
     at += size;

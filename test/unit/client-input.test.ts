@@ -44,6 +44,7 @@ describe("topic()", () => {
     ["a topic's name", "x".repeat(1_025), {}],
     ["a topic's name", 5, {}],
     ["a topic's name", "half \ud800", {}],
+    ["a topic's name", "a/../b", {}],
     ["serializer", "a", { serializer: "xml" }],
     ["serializer", "a", { serializer: { serialize: 1 } }],
     ["create", "a", { create: "no" }],

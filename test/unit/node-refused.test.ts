@@ -1,27 +1,17 @@
 /** What a tide over files does when its file system refuses, and with input that only plain JavaScript gives. */
-import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
-import os from "node:os";
+import { mkdirSync, readdirSync, renameSync, rmdirSync } from "node:fs";
 import path from "node:path";
-import { afterAll, afterEach, expect, it, vi } from "vitest";
-import type { SegmentExport, Topic } from "../../src/browser/api.ts";
+import { afterEach, expect, it, vi } from "vitest";
+import type { SegmentExport } from "../../src/browser/api.ts";
 import type { BrowserTopic } from "../../src/browser/page/browser-topic.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import { FileVolume, slotFile, slotsIn } from "../../src/node/file-volume.ts";
 import { open } from "../../src/node/index.ts";
 import { fails } from "../contract/check.ts";
+import { foldersOf, SMALL, valuesOf } from "../support/node-folders.ts";
 
-const home = mkdtempSync(path.join(os.tmpdir(), "tidemark-refused-"));
-afterAll(() => rmSync(home, { recursive: true, force: true }));
+const { home, newFolder } = foldersOf("refused");
 afterEach(() => void vi.restoreAllMocks());
-let folders = 0;
-const newFolder = (): string => path.join(home, String(folders++));
-const SMALL = { segmentBytes: 64 * 1024 };
-
-async function valuesOf<V>(topic: Topic<V>): Promise<(V | null)[]> {
-  const values: (V | null)[] = [];
-  for await (const { value } of topic.read()) values.push(value);
-  return values;
-}
 
 it("a file that can't be read fails the call that needs it, and is read once it can be", async () => {
   const folder = newFolder();

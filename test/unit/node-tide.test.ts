@@ -1,26 +1,16 @@
 /** `tidemark/node`: the API of a page over a folder. */
-import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import os from "node:os";
+import { cpSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
-import { afterAll, describe, expect, it } from "vitest";
-import type { TideEvent, Topic } from "../../src/browser/api.ts";
+import { describe, expect, it } from "vitest";
+import type { TideEvent } from "../../src/browser/api.ts";
 import { open } from "../../src/node/index.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { fails } from "../contract/check.ts";
 import { releaseKernel } from "../support/kernels.ts";
+import { foldersOf, SMALL, valuesOf } from "../support/node-folders.ts";
 
-const home = mkdtempSync(path.join(os.tmpdir(), "tidemark-node-"));
-afterAll(() => rmSync(home, { recursive: true, force: true }));
-let folders = 0;
-const newFolder = (): string => path.join(home, String(folders++));
-const SMALL = { segmentBytes: 64 * 1024 };
-
-async function valuesOf<V>(topic: Topic<V>): Promise<(V | null)[]> {
-  const values: (V | null)[] = [];
-  for await (const { value } of topic.read()) values.push(value);
-  return values;
-}
+const { newFolder } = foldersOf("node");
 
 describe("records", () => {
   it("appended singly, in batches and in bulk are read after the next opening", async () => {

@@ -145,10 +145,15 @@ async function offeredFrom(since: number, told: Told, isHoleBehind = false): Pro
     isOver: () => false,
     proveTerm: () => Promise.resolve(),
     taken: () => undefined,
-    offered: (what) => (offered = what),
+    offered(what) {
+      offered = what;
+      // A process that ends now offers again, and tells what it comes to.
+      expect(mine.storage.outboxNote.offering).toBeDefined();
+    },
   };
   const log = { push, fetch: async (from) => trimmed.frame(Number(from)).bytes } as Partial<EdgeLog> as EdgeLog;
   expect(await claim(claiming as ClaimHost, log, joined)).toEqual({ then: "join" });
+  expect(mine.storage.outboxNote.offering).toBeUndefined();
   return offered;
 }
 

@@ -57,7 +57,7 @@ import { OPEN_TENANT, streamObject } from "../rpc/stubs.ts";
 import { IMPORT_HEADER, PATH_HEADER, TENANT_HEADER } from "../rpc/internal-headers.ts";
 import { edgeKernel } from "../kernel.ts";
 import { H } from "../wire/durable-streams.ts";
-import { encodePath, PATH_BYTES_MAX, STREAM_PREFIX } from "../wire/paths.ts";
+import { encodePath, faultOfPath, isReservedPath, PATH_BYTES_MAX, STREAM_PREFIX } from "../wire/paths.ts";
 import { wireErrorOf } from "../wire/http.ts";
 import { formatOffset, offsetIn } from "../wire/offsets.ts";
 import { forgetManifest, readThrough } from "../front/archived-reads.ts";
@@ -109,6 +109,9 @@ const OPTIONS = {
   compaction: (field: string, value: unknown) => checkCompaction(value, field),
 };
 
+/** As over HTTP: there a topic of another name could be neither read nor deleted. */
+const NAMES = `1 to ${PATH_BYTES_MAX} bytes without control characters, no part . or .., and not __ds as the first part`;
+
 function checkTopic(env: unknown, name: unknown, options: unknown): void {
   if (typeof (env as Partial<TopicEnv> | undefined)?.LOGS?.idFromName !== "function") {
     throw new TidemarkError("INVALID_ARGUMENT", "openTopic(env, …): env has no binding LOGS of Durable Objects", {
@@ -116,8 +119,8 @@ function checkTopic(env: unknown, name: unknown, options: unknown): void {
     });
   }
   wellFormed("a topic's name", name);
-  const bytes = new TextEncoder().encode(name as string).length;
-  if (bytes < 1 || bytes > PATH_BYTES_MAX) throw refused("a topic's name", name, `1 to ${PATH_BYTES_MAX} bytes`);
+  if (faultOfPath(name as string) !== undefined || isReservedPath(name as string))
+    throw refused("a topic's name", name, NAMES);
   checkOptions("openTopic()", options, OPTIONS);
 }
 

@@ -1,6 +1,7 @@
 /** Paths of streams in URLs: decoding, checking and encoding. */
 import { badRequest } from "../errors.ts";
 import { isWholeText } from "./fields.ts";
+import { hasDotPart } from "../../src/topic/dot-parts.ts";
 
 export const STREAM_PREFIX = "/v1/stream/";
 export const SEGMENT_PREFIX = "/v1/segment/";
@@ -45,9 +46,6 @@ export function decodePath(path: string): string {
 /** Most bytes of a stream's path in UTF-8. A longer path is refused. */
 export const PATH_BYTES_MAX = 1024;
 
-/** Every client resolves such parts, encoded or not: what is sent to a/../b would be in b. */
-const DOTS = /(^|\/)\.{1,2}(\/|$)/;
-
 /** What a stream's path must be and is not. Undefined for a good one. */
 export function faultOfPath(path: string): string | undefined {
   if (!isWholeText(path)) return "must be text that UTF-8 can hold, without half a surrogate pair";
@@ -55,7 +53,7 @@ export function faultOfPath(path: string): string | undefined {
   const isTooLong = path.length * 3 > PATH_BYTES_MAX && new TextEncoder().encode(path).length > PATH_BYTES_MAX;
   if (path === "" || isTooLong) return `must have 1 to ${PATH_BYTES_MAX} bytes in UTF-8`;
   if (/[\0-\x1f\x7f]/.test(path)) return "must have no control characters";
-  return DOTS.test(path) ? "must have no part that is . or .. because no address can name it" : undefined;
+  return hasDotPart(path) ? "must have no part that is . or .. because no address can name it" : undefined;
 }
 
 /** A stream's path in a form that names of objects can hold. `what` is the path's name in the error. */

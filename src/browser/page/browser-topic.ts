@@ -1,6 +1,6 @@
 /** A topic as the application sees it: values in, records out. Batches are made and checked here, in the page. */
 import { TidemarkError } from "../../errors.ts";
-import { isLasting, Producer, type Sent } from "../../delivery/producer.ts";
+import { Producer, type Sent } from "../../delivery/producer.ts";
 import { BatchReading } from "../../delivery/reading.ts";
 import type { Kernel } from "../../kernel/types.ts";
 import { DEFAULT_SETTINGS } from "../../log/limits.ts";
@@ -62,6 +62,7 @@ import { sleep } from "../platform/timing.ts";
 import type { PageSync } from "../sync/page-sync.ts";
 import { deleted } from "../worker/topics.ts";
 import { placedAck } from "./placed-ack.ts";
+import { retried } from "./retried.ts";
 import { SlowAppends } from "./slow-appends.ts";
 import type { ChangingTopic } from "./topic-changes.ts";
 import { typedDoor } from "./typed-door.ts";
@@ -135,30 +136,6 @@ function ownOptions({
 }
 
 type Own = ReturnType<typeof ownOptions>;
-
-/** Pauses before a call that storage refuses is repeated: 10, 20, 40, 80, 160 ms. Then its error is the caller's. */
-const REFUSED_MS = 10;
-const REFUSED_MS_MAX = 160;
-
-/**
- * A call that met a failing store, or a leader that went, is repeated where the logs are open again. `ready` rejects if
- * they never will be.
- */
-export async function retried<T>(tide: TopicHost, call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-  for (let waitMs = REFUSED_MS; ; waitMs *= 2) {
-    try {
-      return await call();
-    } catch (thrown) {
-      // A read that its reader has left ends with the reader's reason, whatever that is.
-      if (signal?.aborted || !(thrown instanceof TidemarkError) || thrown.kind !== "reopen") throw thrown;
-      if (isLasting(thrown)) {
-        if (waitMs > REFUSED_MS_MAX) throw thrown;
-        await sleep(waitMs);
-      }
-      await tide.ready();
-    }
-  }
-}
 
 export class BrowserTopic<V> implements Topic<V> {
   readonly name: string;

@@ -1,6 +1,7 @@
 /** Deletes a topic. Loaded by the first such call, with what the worker needs for it. */
 import { checkTopicName } from "../../topic/names.ts";
-import type { BrowserTopic, retried, TopicHost } from "./browser-topic.ts";
+import type { BrowserTopic, TopicHost } from "./browser-topic.ts";
+import type { retried } from "./retried.ts";
 
 /** `known`: this page's object of the topic. `again` repeats work where the logs are open again. */
 export async function deleteNamed(

@@ -13,6 +13,7 @@ import {
 } from "../../topic/check.ts";
 import { checkTopicName } from "../../topic/names.ts";
 import type { SyncedTopicOptions, SyncOptions } from "../sync-api.ts";
+import { hasDotPart } from "../../topic/dot-parts.ts";
 
 /** The edge's limit of a path, in bytes. */
 const PATH_BYTES_MAX = 1024;
@@ -26,16 +27,13 @@ const start: Check = (field, value) => {
   throw refused(field, value, '"earliest", "latest", { last } or { timestamp }, a whole number');
 };
 
-/** An address can't name a part of a path that is "." or "..": it means another address. */
-const DOTS = /(^|\/)\.\.?(\/|$)/;
-
 const path: Check = (field, value) => {
   const isPath =
     typeof value === "string" &&
     value !== "" &&
     isWellFormed(value) &&
     !/[\0-\x1f\x7f]/.test(value) &&
-    !DOTS.test(value) &&
+    !hasDotPart(value) &&
     new TextEncoder().encode(value).length <= PATH_BYTES_MAX;
   if (!isPath)
     throw refused(
@@ -95,7 +93,7 @@ export function checkToken(token: unknown): void {
     throw refused("token", token, "a string or a function");
 }
 
-/** What a page's function has given. undefined counts as a page that has no token. */
+/** Checks the token that a page's function has given. undefined counts as a page that has no token. */
 export function checkGivenToken(token: unknown): asserts token is string | null | undefined {
   if (token !== undefined && token !== null && typeof token !== "string")
     throw refused("token", token, "a string from the function, or null where nobody is signed in");

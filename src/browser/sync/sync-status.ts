@@ -87,7 +87,7 @@ export function topicStatus(
   };
 }
 
-/** What all tabs are told. `links`: undefined while nothing is synced. */
+/** The status that all tabs are told. `links`: undefined while nothing is synced. */
 export function tideStatus(
   links:
     | { readonly state: LinkState; readonly nextTryAt: number | undefined; readonly failure: SyncStatus["error"] }
