@@ -16,11 +16,16 @@ import { releaseKernel } from "../support/kernels.ts";
 let server: Server;
 afterEach(() => server.close());
 
-/** A site that is no edge; `asked` is called for each request. */
-async function siteOf(status: number, body: string, asked: () => void = () => undefined) {
+/** A site that is no edge, unless its headers say so; `asked` is called for each request. */
+async function siteOf(
+  status: number,
+  body: string,
+  asked: () => void = () => undefined,
+  headers: Readonly<Record<string, string>> = { "content-type": "text/html" },
+) {
   server = createServer((_, response) => {
     asked();
-    response.writeHead(status, { "content-type": "text/html" }).end(body);
+    response.writeHead(status, headers).end(body);
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
   return edgeTarget(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, undefined, await ownKernel());
@@ -77,7 +82,8 @@ it("topics are listed page by page; an edge without a list, and what is no edge,
   expect(await target.topics(1)).toEqual(["a", "b/ü"]);
   await target.close();
   server.close();
-  const earlier = await siteOf(404, '{"error":{"code":"NOT_FOUND","message":"no such resource"}}');
+  const said = '{"error":{"code":"NOT_FOUND","message":"no such resource"}}';
+  const earlier = await siteOf(404, said, undefined, { "tidemark-error": "NOT_FOUND" });
   await expect(earlier.topics()).rejects.toThrow("is of an earlier version and keeps no list");
   await earlier.close();
   server.close();

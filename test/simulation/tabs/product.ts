@@ -44,7 +44,7 @@ const GLOBALS = [
   "Math",
 ];
 
-const ADDRESS = "import.meta.url";
+const ADDRESS = /import\.meta\.url/g;
 
 export async function simulatedProduct(bug?: PlantedBug): Promise<Product> {
   const planted = bug && plantedBug(bug);
@@ -52,7 +52,7 @@ export async function simulatedProduct(bug?: PlantedBug): Promise<Product> {
     name: "addresses",
     transform: {
       filter: { code: ADDRESS },
-      handler: (code: string) => ({ code: code.replaceAll(ADDRESS, '"https://simulated/"'), map: null }),
+      handler: (code: string) => ({ code: code.replace(ADDRESS, '"https://simulated/"'), map: null }),
     },
   };
   const bundle = await rolldown({
