@@ -28,6 +28,8 @@ const PLAYGROUND_PORT = 4173;
 const PORT_MAX = 65_535;
 /** Ports that are looked at, where none is named. */
 const PORTS_TRIED = 20;
+/** So often a port is looked for that nobody takes before it is used. */
+const SERVE_TRIES = 3;
 /** Lines of Wrangler that are shown where it ends before it serves. */
 const LINES_SHOWN = 15;
 /** Old enough for the Wrangler that Node 20 gets; not before 2026-03-03 (docs/example-worker/wrangler.jsonc). */
@@ -68,6 +70,30 @@ export async function portFor(
   }
   for (let port = usual; port < usual + PORTS_TRIED; port++) if (port !== taken && (await isFree(port))) return port;
   throw new Failure(`no port from ${usual} to ${usual + PORTS_TRIED - 1} is free: name one with --${option}`);
+}
+
+interface Wish {
+  readonly option: string;
+  readonly asked: number | undefined;
+  readonly usual: number;
+  /** Used by another part of this command. */
+  readonly taken: number | undefined;
+}
+
+/**
+ * Serves on a port. One that was free, and that another program has taken before it was used, is given up for the next
+ * one, unless it was asked for.
+ */
+async function onPort<T>({ option, asked, usual, taken }: Wish, serve: (port: number) => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    const port = await portFor(option, asked, usual, taken);
+    try {
+      return await serve(port);
+    } catch (thrown) {
+      const isOccupied = /EADDRINUSE|Address already in use/.test((thrown as Error).message);
+      if (!isOccupied || asked !== undefined || tries === SERVE_TRIES) throw thrown;
+    }
+  }
 }
 
 function writeWorker(folder: string): string {
@@ -186,13 +212,13 @@ export const dev: Command = {
     if (asked !== undefined && asked === askedBeside)
       throw new UsageError(`--port and --playground-port are both ${asked}, and must differ`, "dev");
     const wrangler = args.alone ? undefined : wranglerOf(process.cwd());
-    const port = wrangler === undefined ? undefined : await portFor("port", asked, PORT, askedBeside);
     const edge: EdgeAt = wrangler === undefined ? {} : { url: null };
-    const portBeside = await portFor("playground-port", askedBeside, PLAYGROUND_PORT, port);
-    const beside = await servePlayground(portBeside, edge);
+    const ofPlayground = { option: "playground-port", asked: askedBeside, usual: PLAYGROUND_PORT, taken: asked };
+    const beside = await onPort(ofPlayground, (port) => servePlayground(port, edge));
     try {
       if (wrangler === undefined) return await playAlone(beside);
-      await runEdge(wrangler, path.resolve(args.folder), port!, beside, edge);
+      const ofEdge = { option: "port", asked, usual: PORT, taken: askedBeside };
+      await onPort(ofEdge, (port) => runEdge(wrangler, path.resolve(args.folder), port, beside, edge));
     } finally {
       beside.close();
     }

@@ -23,7 +23,14 @@ program.write("node_modules/wrangler/package.json", JSON.stringify({ bin: { wran
 // Tells of an interrupt, and does not end by it.
 program.write(
   "node_modules/wrangler/stand-in.mjs",
-  `import { connect } from "node:net";
+  `import { appendFileSync, readFileSync } from "node:fs";
+import { connect } from "node:net";
+const { OCCUPIED_TIMES = "0", STARTS = "" } = process.env;
+if (STARTS) appendFileSync(STARTS, "x");
+if (STARTS && readFileSync(STARTS).length <= Number(OCCUPIED_TIMES)) {
+  console.error("Address already in use (127.0.0.1:8787).");
+  process.exit(1);
+}
 const socket = connect(Number(process.env.LISTENER), "127.0.0.1", () => console.log("Ready on http://127.0.0.1"));
 process.on("SIGINT", () => socket.write("interrupted"));
 socket.on("close", () => process.exit());
@@ -78,6 +85,33 @@ it("leaves no Wrangler behind when the second interrupt ends it at once", async 
   expect(await ended).toEqual([130, null]);
   wrangler!.resume();
   await gone;
+});
+
+it.each([
+  [2, [], "an edge", 3],
+  [3, [], "Address already in use", 3],
+  [1, ["--port", "0"], "Address already in use", 1],
+])("finds its port taken %i times by the time it is used (%j): %s", async (times, options, said, starts) => {
+  const free = createSocketServer();
+  const named = String(await listening(free));
+  free.close();
+  await once(free, "close");
+  const listener = createSocketServer((socket) => void onTestFinished(() => void socket.destroy()));
+  const file = program.path(`starts-${times}`);
+  const args = options.map((option) => (option === "0" ? named : option));
+  const child = program.start(["dev", "--folder", `taken-${times}`, ...args], {
+    LISTENER: String(await listening(listener)),
+    OCCUPIED_TIMES: String(times),
+    STARTS: file,
+  });
+  let heard = "";
+  for (const stream of [child.stdout!, child.stderr!])
+    stream.on("data", (chunk: Buffer) => (heard += chunk.toString()));
+  const ended = once(child, "close");
+  await expect.poll(() => heard, { timeout: 20_000 }).toContain(said);
+  child.kill("SIGKILL");
+  await ended;
+  expect(readFileSync(file, "utf8").length).toBe(starts);
 });
 
 it("leaves a folder that was there without rules of git", async () => {

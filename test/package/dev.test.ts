@@ -44,12 +44,14 @@ async function statusOf(url: string, wanted: string): Promise<number> {
 /** The addresses that it prints, by what they are. Ends with the line that has this one. */
 async function addresses(child: ChildProcess, last: string): Promise<Record<string, string>> {
   const found: Record<string, string> = {};
+  let said = "";
+  child.stderr!.on("data", (chunk: Buffer) => (said += chunk.toString()));
   for await (const line of createInterface({ input: child.stdout! })) {
     const [, url, what] = /^(http\S+) {3}(the playground|an edge)/.exec(line) ?? [];
     if (what !== undefined) found[what] = url!;
     if (what === last) return found;
   }
-  throw new Error("it ended before it said where it is");
+  throw new Error(`it ended before it said where it is: ${said}`);
 }
 
 async function interrupted(child: ChildProcess): Promise<void> {

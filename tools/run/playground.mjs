@@ -53,6 +53,10 @@ export async function startPlayground({ port = PORT, logLevel = "warn", edge = {
   };
 }
 
+/** So often a port is looked for that nobody takes before it is used. */
+const SERVE_TRIES = 3;
+const isOccupied = (error) => /already in use/i.test(String(error));
+
 /**
  * The port that was named, which must be free, or else the first free one. Prints a line if it is not the usual one.
  */
@@ -65,6 +69,18 @@ async function portFor(what, named, standard) {
   return port;
 }
 
+/** The playground on its port, or on the next one if another program has taken that since it was looked for. */
+async function servePlayground(named, edge) {
+  for (let tries = 1; ; tries++) {
+    const port = await portFor("the playground", named, PORT);
+    try {
+      return await startPlayground({ port, edge });
+    } catch (thrown) {
+      if (!isOccupied(thrown.message) || named !== undefined || tries === SERVE_TRIES) throw thrown;
+    }
+  }
+}
+
 /** Prints commands that talk to the edge and can be pasted. */
 function introduce(origin) {
   const stream = `${origin}/v1/stream/hello`;
@@ -75,36 +91,44 @@ function introduce(origin) {
 }
 
 /**
- * Runs the edge in a child process. If it can't run, a line says why. Resolves when it answers, or when it never will.
+ * Starts the edge in a child process. `found` gets the process, and its address once it answers. A line says why it
+ * can't run.
  */
-async function startEdge(port, state, found) {
+async function startEdge(named, state, found, tries = 1) {
   let binary = process.execPath;
   try {
     if (!runsVitest()) binary = findNode24();
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     console.log(`No edge: it needs Node 22.12 or newer. ${error.message}`);
-    return undefined;
+    return;
   }
+  const port = await portFor("the edge", named, EDGE_PORT);
   const args = [path.join(root, "tools", "run", "edge.mjs"), String(port), ...(state === undefined ? [] : [state])];
   const child = spawn(binary, args, { cwd: root, stdio: ["ignore", "inherit", "inherit", "ipc"] });
   found.url = null;
+  found.child = child;
   const slow = setTimeout(
     () => console.log("The edge does not answer yet; the playground goes on without it."),
     EDGE_WAIT_MS,
   );
   child.on("message", ({ url, error }) => {
     clearTimeout(slow);
+    // Another program has taken the port since it was looked for.
+    if (isOccupied(error) && named === undefined && tries < SERVE_TRIES) {
+      found.child = undefined;
+      return void startEdge(named, state, found, tries + 1);
+    }
     found.url = url;
     if (url) introduce(url);
     else console.log(`The edge did not start: ${error}. The playground goes on.`);
   });
   child.once("exit", (code) => {
     clearTimeout(slow);
+    if (found.child !== child) return;
     found.url = undefined;
     if (code) console.log("The edge has ended; the playground goes on.");
   });
-  return child;
 }
 
 function ended(child) {
@@ -136,20 +160,19 @@ export async function main(args) {
     },
     args,
   );
-  const port = await portFor("the playground", values.port, PORT);
+  // A port that was named is refused before anything is built.
+  if (values.port !== undefined) await portFor("the playground", values.port, PORT);
   const found = {};
-  const edge = values["no-edge"]
-    ? undefined
-    : await startEdge(await portFor("the edge", values["edge-port"], EDGE_PORT), values.state, found);
+  if (!values["no-edge"]) await startEdge(values["edge-port"], values.state, found);
   const started = performance.now();
   console.log("Building the playground …");
-  const { url, close } = await startPlayground({ port, edge: found });
+  const { url, close } = await servePlayground(values.port, found);
   console.log(`Ready in ${((performance.now() - started) / 1000).toFixed(1)} s. Ctrl-C ends it.`);
   console.log(`Tidemark playground: ${url}`);
   // Vite's handler would end this process before the edge has ended.
   process.removeAllListeners("SIGTERM");
   await new Promise((resolve) => process.once("SIGINT", resolve).once("SIGTERM", resolve));
   await close();
-  await ended(edge);
+  await ended(found.child);
   return 0;
 }

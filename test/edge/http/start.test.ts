@@ -37,6 +37,7 @@ async function start(...args: string[]): Promise<Started> {
       const playground = /Tidemark playground: (http:\/\/127\.0\.0\.1:\d+\/)/.exec(said)?.[1];
       // The last line that it prints is the command that reads what was appended.
       const isWhole = /curl '[^']+'/.test(said);
+      if (/The edge did not start/.test(said)) reject(new Error(said));
       if (edge !== undefined && playground !== undefined && isWhole) resolve([edge, playground]);
     };
     child.stdout!.on("data", look);
