@@ -4,4 +4,4 @@
  * True if a part of the path is "." or "..". Everything that takes an address resolves such parts, encoded or not: what
  * is sent to a/../b would be in b.
  */
-export const hasDotPart = (path: string): boolean => /(^|\/)\.\.?(\/|$)/.test(path);
+export const hasDotPart = (path: string): boolean => path.split("/").some((part) => part === "." || part === "..");
