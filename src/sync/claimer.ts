@@ -100,7 +100,7 @@ async function offerAgain(host: ClaimHost, log: EdgeLog, joined: Joined): Promis
     const run = store.outboxNote.outbox === null ? undefined : await offers?.next(look, MOST);
     if (host.isOver()) return undefined;
     if (!run) {
-      // Told first: a process that ends between the two tells it again, and nobody would hear of what is left otherwise.
+      // Told first: a process that ends between the two tells it again. Otherwise nobody would hear of what is left.
       host.offered({ records: offers?.records ?? 0, left: offers?.left ?? 0 });
       await offers?.end();
       return { then: "join" };

@@ -110,7 +110,7 @@ const OPTIONS = {
 };
 
 /** As over HTTP: there a topic of another name could be neither read nor deleted. */
-const NAMES = `1 to ${PATH_BYTES_MAX} bytes without control characters, no part . or .., and not __ds as the first part`;
+const NAMES = `1 to ${PATH_BYTES_MAX} bytes without control characters, no part . or .., not beginning with __ds`;
 
 function checkTopic(env: unknown, name: unknown, options: unknown): void {
   if (typeof (env as Partial<TopicEnv> | undefined)?.LOGS?.idFromName !== "function") {
