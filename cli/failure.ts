@@ -23,13 +23,19 @@ export class Failure extends Error {}
 
 const TOKEN_ADVICE = "give a token that may do this: --token, or TIDEMARK_TOKEN; tidemark token makes one";
 
+/** Of damaged files that were to be taken in. */
+export const ADVICE_ON_DAMAGE = "`tidemark verify` shows what is damaged, and --repair FOLDER takes what is whole";
+
+/** What code does about damaged files, and a person at a terminal can't. */
+const ADVICE_TO_CODE = '; { damage: "skip" } takes what is whole';
+
 /** What a person can do about an error of the library, where its message does not say it. */
 const ADVICE: { readonly [code in TidemarkError["code"]]?: string } = {
   ALREADY_OPEN: "one process at a time writes to a folder; topics, info, tail and export read beside it",
   UNKNOWN_TOPIC: "append makes a topic",
   CORRUPT_RANGE: "`tidemark verify` shows what is damaged, and --repair saves the rest",
   NO_STORAGE: "append and import make a folder; an edge's address begins with http:// or https://",
-  INVALID_BATCH: "`tidemark verify` shows what is damaged, and --repair FOLDER takes what is whole",
+  INVALID_BATCH: ADVICE_ON_DAMAGE,
   CORRUPT_CATALOG: "`tidemark verify` shows what is left, and --repair saves it",
   QUOTA_EXCEEDED: "make room on the disk, and call it again",
   OUTCOME_UNKNOWN: "with --state the same call goes on where it was, and appends nothing twice",
@@ -41,7 +47,8 @@ export function lineOf(thrown: unknown): string {
   if (thrown instanceof TidemarkError) {
     const isRefused = [401, 403].includes(Number(thrown.details["status"]));
     const advice = isRefused ? TOKEN_ADVICE : ADVICE[thrown.code];
-    return advice === undefined ? thrown.message : `${thrown.message} (${advice})`;
+    const message = thrown.message.replace(ADVICE_TO_CODE, "");
+    return advice === undefined ? message : `${message} (${advice})`;
   }
   if (thrown instanceof UsageError || thrown instanceof Failure) return thrown.message;
   const { code, message } = thrown as NodeJS.ErrnoException;

@@ -1,11 +1,12 @@
 /** Kafka's .log files: their batches one by one, and the records of each. A broker's file may be larger than memory. */
 import { closeSync, fstatSync, openAsBlob, openSync, readSync } from "node:fs";
 import path from "node:path";
+import { TidemarkError } from "../src/errors.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import { BATCH_HEADER_BYTES, LENGTH_AT, LENGTH_OVERHEAD, MAGIC, MAGIC_AT } from "../src/record/format.ts";
-import { decodeBatch } from "../src/record/record-batch.ts";
+import { decodeBatch, type RecordBatch } from "../src/record/record-batch.ts";
 import { viewOf } from "../src/record/bytes.ts";
-import { Failure } from "./failure.ts";
+import { ADVICE_ON_DAMAGE, Failure } from "./failure.ts";
 import type { LineInput } from "./lines.ts";
 import { contentTypeOf, startOf } from "./manifest.ts";
 
@@ -152,8 +153,8 @@ export async function* recordsOfSegments(files: readonly string[], kernel: Kerne
     // A name of another kind may be of another topic.
     const folder = SEGMENT_NAME.test(path.basename(file)) ? path.dirname(file) : undefined;
     for (const { bytes, position } of batchesOfFile(file)) {
-      const batch = await decodeBatch(kernel, bytes);
       const where = `${path.basename(file)}, byte ${position}`;
+      const batch = await readIn(where, bytes, kernel);
       if (folder !== undefined) {
         const expected = ends.get(folder) ?? 0;
         if (batch.baseOffset < expected)
@@ -177,6 +178,17 @@ export async function* recordsOfSegments(files: readonly string[], kernel: Kerne
         timestamp: batch.timestampAt(i),
       }));
     }
+  }
+}
+
+/** Failure: the batch is damaged, or can't be read, and says where it stands. */
+async function readIn(where: string, bytes: Uint8Array, kernel: Kernel): Promise<RecordBatch> {
+  try {
+    return await decodeBatch(kernel, bytes);
+  } catch (thrown) {
+    throw new Failure(`${where}: ${TidemarkError.from(thrown).toWire().message} (${ADVICE_ON_DAMAGE})`, {
+      cause: thrown,
+    });
   }
 }
 

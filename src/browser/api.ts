@@ -334,9 +334,9 @@ export interface Topic<V = unknown, I = RecordInput<V>, R = TopicRecord<V>> {
    * Takes Kafka's .log files, or what export() gave, into a topic that is empty or new. Records keep their offsets.
    * Every batch is checked before anything is written, and all become visible at once; after a crash the topic is
    * empty, or has them all. INVALID_ARGUMENT (reason "filled": the topic has had records; reason "synced"),
-   * INVALID_BATCH (damage: file, position, from, to), UNSUPPORTED_FORMAT (a codec but gzip, transactions, message
-   * format 0 or 1), BATCH_TOO_LARGE, QUOTA_EXCEEDED: the topic is as it was. OUTCOME_UNKNOWN: the tab that wrote has
-   * ended, and the topic has records now.
+   * INVALID_BATCH (damage: file, position, from, to, reason), UNSUPPORTED_FORMAT (a codec but gzip, transactions,
+   * message format 0 or 1), BATCH_TOO_LARGE, DECOMPRESSION_LIMIT, QUOTA_EXCEEDED: the topic is as it was.
+   * OUTCOME_UNKNOWN: the tab that wrote has ended, and the topic has records now.
    */
   importSegments(files: Iterable<ImportedFile>, options?: SegmentImport): Promise<SegmentsImported>;
 }

@@ -215,8 +215,9 @@ export interface ClientTopic<V = unknown, I = RecordInput<V>, R = PlainRecord<V>
    * Records keep their offsets. The files go up piece by piece (4 MiB each), and become visible at once when all are
    * there; the same call again goes on where an earlier one ended, and takes nothing twice. Needs the right `admin`.
    * INVALID_ARGUMENT (reason "filled": the topic has had records; "fork"), INVALID_BATCH (damage: file, position, from,
-   * to), UNSUPPORTED_FORMAT (a codec but gzip, transactions, message format 0 or 1), BATCH_TOO_LARGE, QUOTA_EXCEEDED:
-   * the topic is as it was. OFFSET_CONFLICT (reason "replaced"): another import of this topic was begun meanwhile.
+   * to, reason), UNSUPPORTED_FORMAT (a codec but gzip, transactions, message format 0 or 1), BATCH_TOO_LARGE,
+   * DECOMPRESSION_LIMIT, QUOTA_EXCEEDED: the topic is as it was.
+   * OFFSET_CONFLICT (reason "replaced"): another import of this topic was begun meanwhile.
    */
   importSegments(files: Iterable<ImportedFile>, options?: SegmentUpload): Promise<ImportResult>;
   /**

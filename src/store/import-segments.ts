@@ -1,7 +1,7 @@
 /**
  * Takes Kafka's .log files into an empty log; records keep their offsets.
  *
- *   check   every batch of every file, before anything is written
+ *   check   every batch of every file, gzip unpacked, before anything is written
  *   write   segments of a log aside, each sealed, flushed and committed    crash: the log aside is left, and removed by
  *   take    one commit: the log has all of these segments, the log aside      the next import
  *           is gone                                                         crash: the log is empty, or has them all
@@ -27,6 +27,7 @@ import { damageError, type ScannedBatch, SegmentScan, WINDOW_BYTES } from "./seg
 import type { SegmentedLog } from "./segmented-log.ts";
 import type { SegmentStore } from "./segment-store.ts";
 import { BODY_AT } from "./slot-layout.ts";
+import { unreadableIn } from "./unreadable-batch.ts";
 
 export type { ImportDamage, ImportOptions, ImportResult, SegmentSource };
 
@@ -56,9 +57,11 @@ async function* batchesIn(
 interface Checked extends ImportResult {
   /** The files in the order of their offsets. */
   readonly sources: readonly SegmentSource[];
+  /** The batches whose records can't be had, by their number in the files. */
+  readonly unreadable: ReadonlySet<number>;
 }
 
-/** Looks at every batch. INVALID_BATCH, UNSUPPORTED_FORMAT, BATCH_TOO_LARGE. */
+/** Looks at every batch. INVALID_BATCH, UNSUPPORTED_FORMAT, BATCH_TOO_LARGE, DECOMPRESSION_LIMIT. */
 async function check(
   store: SegmentStore,
   given: readonly SegmentSource[],
@@ -72,13 +75,23 @@ async function check(
     damage.push(found);
     if (mode !== "skip") throw damageError(found);
   };
-  for await (const { header } of batchesIn(store, sources, mode, refuse)) {
+  const unreadable = new Set<number>();
+  let number = 0;
+  for await (const batch of batchesIn(store, sources, mode, refuse)) {
+    number++;
+    const found = await unreadableIn(store.kernel, batch);
+    if (found) {
+      refuse(found);
+      unreadable.add(number);
+      continue;
+    }
+    const { header } = batch;
     firstOffset ??= header.baseOffset;
     batches++;
     records += header.recordCount;
     nextOffset = nextOffsetOf(header);
   }
-  return { sources, damage, batches, records, firstOffset: firstOffset ?? 0, nextOffset };
+  return { sources, unreadable, damage, batches, records, firstOffset: firstOffset ?? 0, nextOffset };
 }
 
 /** Batches that fill one slot. */
@@ -134,13 +147,15 @@ const fits = (filling: Filling, header: BatchHeader, slotBytes: number, reserve:
 async function fill(
   store: SegmentStore,
   aside: SegmentedLog,
-  { sources, nextOffset: end, firstOffset }: Checked,
+  { sources, unreadable, nextOffset: end, firstOffset }: Checked,
   producers: Uint8Array,
 ): Promise<void> {
   let filling: Filling | undefined;
   let expected = firstOffset;
   const batches = batchesIn(store, sources, "skip", () => undefined);
+  let number = 0;
   for await (const { header, bytes } of batches) {
+    if (unreadable.has(++number)) continue;
     if (filling && !fits(filling, header, store.volume.slotBytes, producers.length)) {
       // A hole behind its last batch is this segment's: one begins where the other ends.
       filling.hasHoles ||= header.baseOffset !== expected;
@@ -166,8 +181,8 @@ const turns = new WeakMap<SegmentStore, Promise<unknown>>();
 /**
  * Fills `log`, which must be empty and at offset 0, behind imports that were begun before. `taking` runs the last step
  * when nothing else writes to it. `producers`: the log's snapshot of producer states as of that offset.
- * INVALID_ARGUMENT {reason: "filled"}, INVALID_BATCH, UNSUPPORTED_FORMAT, BATCH_TOO_LARGE, QUOTA_EXCEEDED,
- * LIMIT_EXCEEDED: the log is as it was.
+ * INVALID_ARGUMENT {reason: "filled"}, INVALID_BATCH, UNSUPPORTED_FORMAT, BATCH_TOO_LARGE, DECOMPRESSION_LIMIT,
+ * QUOTA_EXCEEDED, LIMIT_EXCEEDED: the log is as it was.
  */
 export function importSegments(store: SegmentStore, ...importing: Importing): Promise<ImportResult> {
   const run = (turns.get(store) ?? Promise.resolve()).then(() => importAlone(store, ...importing));
@@ -192,7 +207,7 @@ async function importAlone(
 ): Promise<ImportResult> {
   refuseFilled(log);
   const checked = await check(store, files, damage);
-  const { sources: _, ...result } = checked;
+  const { sources: _, unreadable: _unreadable, ...result } = checked;
   if (checked.batches === 0) return result;
   const left = await store.find(IMPORT_ASIDE);
   if (left) await (await import("./trim-and-replace.ts")).deleteLog(left);

@@ -37,6 +37,7 @@ export interface FilePiece {
 }
 
 export interface ScannedBatch {
+  readonly file: string;
   readonly position: number;
   readonly header: BatchHeader;
   readonly bytes: Uint8Array;
@@ -193,7 +194,7 @@ export class SegmentScan {
     refuseUnreadable(file, position, header, this.#bounds.batchBytesMax);
     this.#close(header.baseOffset);
     this.#expected = nextOffsetOf(header);
-    return { position, header, bytes };
+    return { file, position, header, bytes };
   }
 
   /** A batch that no piece can hold: its checksum can't be looked at, but all else of its head is as it should be. */

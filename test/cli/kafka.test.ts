@@ -3,10 +3,14 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { exportCommand } from "../../cli/commands/export.ts";
 import { importCommand } from "../../cli/commands/import.ts";
+import { verify } from "../../cli/commands/verify.ts";
+import { Failure, lineOf } from "../../cli/failure.ts";
 import { open } from "../../src/node/index.ts";
 import { stampBaseOffset } from "../../src/record/format.ts";
 import { kafkaFetch, type KafkaRecord, kafkaWrite } from "../golden/kafkajs.ts";
-import { said } from "./in-process.ts";
+import { packedBatches } from "../support/kafka-batches.ts";
+import { releaseKernel } from "../support/kernels.ts";
+import { said, told } from "./in-process.ts";
 import { Program } from "./program.ts";
 
 /** Only for its folder. */
@@ -119,5 +123,32 @@ describe("kafkajs", () => {
     expect(seen).toEqual(expected);
     expect(expected.length).toBeGreaterThan(4);
     expect(expected.length).toBeLessThan(100);
+  });
+});
+
+describe("a batch of gzip whose checksum is right and whose content can't be read", () => {
+  it("is refused by import with its place, also with --append, and verify --repair leaves it out", async () => {
+    const packed = await packedBatches(await releaseKernel(), 0);
+    mkdirSync(program.path("bad"));
+    const file = program.path("bad", `${"0".repeat(20)}.log`);
+    writeFileSync(file, Buffer.concat(packed));
+    const at = `byte ${packed[0]!.length}`;
+    const whole = await told(importCommand, [program.path("bad-whole"), "t", file]);
+    expect(lineOf(whole.thrown)).toMatch(
+      new RegExp(`^INVALID_BATCH: 0+\\.log is damaged at ${at} \\(BAD_GZIP\\), offset 3: nothing was taken \\(`),
+    );
+    const anew = await told(importCommand, [program.path("bad-anew"), "t", file], { append: true });
+    expect([anew.thrown instanceof Failure, lineOf(anew.thrown)]).toEqual([
+      true,
+      expect.stringMatching(new RegExp(`^0+\\.log, ${at}: bad record batch: gzip \\(.*--repair FOLDER`)),
+    ]);
+    const { notes } = await told(verify, [program.path("bad")], { repair: program.path("mended") });
+    expect(notes).toMatch(/lost: 3 to 15$/m);
+    const saved = await open(program.path("mended"));
+    const [topic] = await saved.topics();
+    const offsets: number[] = [];
+    for await (const { offset } of saved.topic(topic!, { serializer: "bytes" }).read()) offsets.push(offset);
+    await saved.close();
+    expect(offsets).toEqual([0, 1, 2, 15, 16, 17]);
   });
 });

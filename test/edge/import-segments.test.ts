@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { PIECE_BYTES_MAX } from "../../src/store/segment-files.ts";
 import { openTopic } from "../../worker/library.ts";
 import { fails } from "../contract/check.ts";
-import { batchAt, flipped, joined, range, timeAt, valueAt } from "../support/kafka-batches.ts";
+import { batchAt, flipped, joined, packedBatches, range, timeAt, valueAt } from "../support/kafka-batches.ts";
 import { call, inside, look, settle } from "./archive-tools.ts";
 import { kernel, fresh, batches, textTopic, offsetsOf, aside, first, second, FILES, piece } from "./import-tools.ts";
 
@@ -117,6 +117,31 @@ describe("damage", () => {
       { file: "b.log", position: 39 * size, bytes: size - 10, reason: "BAD_LENGTH", from: 277 },
     ]);
     expect([records, await offsetsOf(path)]).toEqual([174, [...range(100, 115), ...range(118, 277)]]);
+  });
+
+  it("is a batch of gzip, too, whose checksum is right and whose content can't be read", async () => {
+    const path = fresh();
+    const packed = await packedBatches(kernel, 0);
+    const positions = packed.map((_, i) => joined(packed.slice(0, i)).length);
+    const log = joined(packed);
+    const { details, message } = await fails("INVALID_BATCH", textTopic(path).importSegments([{ name: "a.log", log }]));
+    const bytes = packed[1]!.length;
+    expect(details).toEqual({ file: "a.log", position: positions[1], bytes, reason: "BAD_GZIP", from: 3, to: 6 });
+    expect(message).toContain(`a.log is damaged at byte ${positions[1]} (BAD_GZIP), offset 3: nothing was taken`);
+    expect([await textTopic(path).state(), await aside(path)]).toMatchObject([{ logEndOffset: 0 }, 0]);
+    const { damage, ...taken } = await textTopic(path).importSegments([log, second], { damage: "skip" });
+    expect(taken).toEqual({ batches: 42, records: 126, firstOffset: 0, nextOffset: 280 });
+    expect(damage.map(({ position, from, to }) => [position, from, to])).toEqual(
+      [1, 2, 3, 4].map((i) => [positions[i], 3 * i, 3 * i + 3]),
+    );
+    const there = [0, 1, 2, 15, 16, 17, ...range(160, 280)];
+    expect(await offsetsOf(path)).toEqual(there);
+    await settle(path);
+    expect(await offsetsOf(path)).toEqual(there);
+    const end = fresh();
+    await textTopic(end).importSegments([joined(packed.slice(0, 3))], { damage: "skip" });
+    expect(await textTopic(end).append({ value: valueAt(3, 1000), timestamp: timeAt(3) })).toMatchObject({ offset: 3 });
+    expect(await offsetsOf(end)).toEqual([0, 1, 2, 3]);
   });
 
   it("a length that no piece can hold is damage, or a batch that is too large", async () => {

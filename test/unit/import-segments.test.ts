@@ -8,12 +8,14 @@ import path from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { open, type SegmentExport, type Topic } from "../../src/node/index.ts";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
+import { gzip } from "../../src/record/codec.ts";
 import { stampBaseOffset } from "../../src/record/format.ts";
 import { importSegments, type SegmentSource } from "../../src/store/import-segments.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import type { Volume, VolumeInfo } from "../../src/store/volume.ts";
 import { fails } from "../contract/check.ts";
+import { packedAs, packedBatches } from "../support/kafka-batches.ts";
 import { releaseKernel } from "../support/kernels.ts";
 
 const kernel = await releaseKernel();
@@ -158,6 +160,37 @@ describe("importSegments", () => {
       { file: "b.log", position: 39 * size, bytes: size - 10, reason: "BAD_LENGTH", from: 277, to: undefined },
     ]);
     expect([records, await offsetsOf(topic)]).toEqual([174, [...range(100, 115), ...range(118, 277)]]);
+  });
+
+  it("refuses a batch of gzip whose checksum is right and whose content can't be read, as damage", async () => {
+    await using tide = await newTide();
+    const topic = textTopic(tide);
+    const packed = await packedBatches(kernel, 0);
+    const positions = packed.map((_, i) => joined(packed.slice(0, i)).length);
+    for (const i of [1, 2, 3, 4]) {
+      const files = [{ name: "a.log", log: joined([packed[0]!, packed[i]!]) }];
+      const { details, message } = await fails("INVALID_BATCH", topic.importSegments(files));
+      const reason = i === 4 ? expect.stringMatching(/^BAD_(?!GZIP)/) : "BAD_GZIP";
+      const bytes = packed[i]!.length;
+      expect(details).toEqual({ file: "a.log", position: positions[1], bytes, reason, from: 3 * i, to: 3 * i + 3 });
+      expect(message).toMatch(
+        /^INVALID_BATCH: a\.log is damaged at byte \d+ \(BAD_\w+\), offset \d+: nothing was taken/,
+      );
+      expect((await topic.state()).logEndOffset).toBe(0);
+    }
+    const bomb = packedAs(kernel, batchAt(0), await gzip(new Uint8Array(3 * 1024 * 1024)));
+    const limit = await fails("DECOMPRESSION_LIMIT", topic.importSegments([{ name: "b.log", log: bomb }]));
+    expect([limit.details["file"], limit.details["position"]]).toEqual(["b.log", 0]);
+    const { damage, ...taken } = await topic.importSegments([joined(packed)], { damage: "skip" });
+    expect(taken).toEqual({ batches: 2, records: 6, firstOffset: 0, nextOffset: 18 });
+    expect(damage.map(({ position, from, to }) => [position, from, to])).toEqual(
+      [1, 2, 3, 4].map((i) => [positions[i], 3 * i, 3 * i + 3]),
+    );
+    expect(await offsetsOf(topic)).toEqual([0, 1, 2, 15, 16, 17]);
+    const end = textTopic(tide, "end");
+    expect(await end.importSegments([joined(packed.slice(0, 3))], { damage: "skip" })).toMatchObject({ nextOffset: 3 });
+    expect(await end.append({ value: "3", timestamp: 1003 })).toMatchObject({ offset: 3 });
+    expect(await offsetsOf(end)).toEqual([0, 1, 2, 3]);
   });
 
   it("refuses what can't be read, and arguments that are wrong, by name", async () => {

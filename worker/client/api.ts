@@ -63,9 +63,10 @@ export interface EdgeTopic<V = unknown, I = RecordInput<V>, R = PlainRecord<V>> 
    * Takes Kafka's .log files, or what export() of another host's topic gives, into a log that is empty or new. Records
    * keep their offsets, and become visible at once when all are there; the same call again goes on where an earlier one
    * ended. INVALID_ARGUMENT (reason "filled": the log has had records; "fork"), INVALID_BATCH (damage: file, position,
-   * from, to), UNSUPPORTED_FORMAT (a codec but gzip, transactions, message format 0 or 1), BATCH_TOO_LARGE,
-   * QUOTA_EXCEEDED: the log is as it was. OFFSET_CONFLICT (reason "replaced"): another import of this log was begun.
-   * OUTCOME_UNKNOWN: the object was reset, and the same call goes on.
+   * from, to, reason), UNSUPPORTED_FORMAT (a codec but gzip, transactions, message format 0 or 1), BATCH_TOO_LARGE,
+   * DECOMPRESSION_LIMIT, QUOTA_EXCEEDED: the log is as it was.
+   * OFFSET_CONFLICT (reason "replaced"): another import of this log was begun. OUTCOME_UNKNOWN: the object was reset,
+   * and the same call goes on.
    */
   importSegments(files: Iterable<ImportedFile>, options?: SegmentUpload): Promise<ImportResult>;
   /**

@@ -7,6 +7,7 @@ import type { Sending } from "../../src/log/producer-state.ts";
 import type { PackingKernel } from "../../src/kernel/types.ts";
 import { CODEC_MASK, readHeader } from "../../src/record/format.ts";
 import { decodeBatch, type RecordBatch } from "../../src/record/record-batch.ts";
+import { reasonOf } from "../../src/store/unreadable-batch.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 import { turn } from "./body-encoder.ts";
 import { ENCODE_SLICE_BYTES, RECORDS_MAX } from "./body-limits.ts";
@@ -96,7 +97,8 @@ async function checkBatch(kernel: PackingKernel, bytes: Uint8Array, stream: Chec
     .then(() => decodeBatch(kernel, bytes))
     .catch((thrown: unknown) => {
       const error = TidemarkError.from(thrown, "INVALID_BATCH");
-      throw error.code === "CORRUPT_RANGE" ? new EdgeError("INVALID_BATCH", error.toWire().message) : error;
+      if (error.code !== "CORRUPT_RANGE") throw error;
+      throw new EdgeError("INVALID_BATCH", error.toWire().message, { reason: reasonOf(error) });
     });
   for (let i = 0; i < batch.count; i++) {
     if (!takesReserved && batch.headersAt(i).some(([name]) => isReserved(name)))

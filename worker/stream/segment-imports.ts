@@ -14,7 +14,8 @@ import { SEGMENT_OFFSETS_MAX } from "../../src/kernel/types.ts";
 import { nobodyKnownBelow } from "../../src/log/nobody-known.ts";
 import { nextOffsetOf } from "../../src/record/format.ts";
 import { type ImportDamage, PIECE_BYTES_MAX, refuseFilled } from "../../src/store/segment-files.ts";
-import { damageError, type ScannedBatch, SegmentScan } from "../../src/store/segment-scan.ts";
+import { damageError, type OpenDamage, type ScannedBatch, SegmentScan } from "../../src/store/segment-scan.ts";
+import { damageOfBatch } from "../../src/store/unreadable-batch.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 import { rowsOf } from "../store/chunk-rows.ts";
 import { type ChunkRow, CHUNK_BYTES_MAX, emptySegment, type SegmentRow } from "../store/chunk-tables.ts";
@@ -134,10 +135,11 @@ export async function takePiece(stream: Stream, piece: ImportPiece): Promise<Imp
     throw badRequest(`${name} has ${bytes} bytes: this piece reaches beyond its end`, { file: name, position, left });
   const standing = await ended(stream, tables, async () => {
     refuse(stream);
-    const scanned = scan(stream, request, piece, progress);
+    const damage = new Damage(request, progress);
+    const scanned = scan(stream, request, piece, { progress, damage });
     if ("wants" in scanned) return scanned;
-    const { found, next } = scanned;
-    await check(stream, name, found);
+    const found = await check(stream, name, scanned.found, damage);
+    const next = onBehind(stream, progress, { found, damage, reached: scanned.reached });
     const { segments, rows } = segmentsOf(stream, found, progress);
     tables.stage(segments, rows, next);
     return onward(stream, tables, request, id, next);
@@ -172,29 +174,49 @@ async function ended<T>(stream: Stream, tables: IncomingTables, work: () => Prom
   }
 }
 
+/** The damage of an import, with that of a piece. It throws unless damage is skipped, and once it is too much. */
+class Damage {
+  readonly all: ImportDamage[];
+  readonly skips: boolean;
+
+  constructor({ damage }: ImportRequest, before: ImportProgress) {
+    this.skips = damage === "skip";
+    this.all = [...before.damage];
+  }
+
+  add(each: ImportDamage): void {
+    if (!this.skips) throw damageError(each);
+    this.all.push(each);
+    if (this.all.length > DAMAGE_MAX)
+      throw new TidemarkError("INVALID_BATCH", `the files are damaged in more than ${DAMAGE_MAX} places`, { ...each });
+  }
+}
+
+/** Where a scan has come to. */
+interface Reached {
+  readonly file: number;
+  readonly position: number;
+  /** The next batch has this offset or a later one. */
+  readonly expected: number;
+  readonly open: OpenDamage | undefined;
+}
+
 interface Scanned {
   readonly found: readonly ScannedBatch[];
-  readonly next: ImportProgress;
+  readonly reached: Reached;
 }
 
 /** The piece's batches, or how many bytes it has at least. */
 function scan(
   stream: Stream,
-  { files, damage: mode }: ImportRequest,
+  { files }: ImportRequest,
   piece: ImportPiece,
-  before: ImportProgress,
+  { progress, damage }: { readonly progress: ImportProgress; readonly damage: Damage },
 ): Scanned | { readonly wants: number } {
   const { name: file, bytes: fileBytes } = files[piece.file]!;
-  const damage = [...before.damage];
-  const damaged = (each: ImportDamage): void => {
-    if (mode !== "skip") throw damageError(each);
-    damage.push(each);
-    if (damage.length > DAMAGE_MAX)
-      throw new TidemarkError("INVALID_BATCH", `the files are damaged in more than ${DAMAGE_MAX} places`, { ...each });
-  };
-  const bounds = { batchBytesMax: CHUNK_BYTES_MAX, pieceBytesMax: PIECE_BYTES_MAX, skips: mode === "skip" };
-  const { nextOffset: expected, open } = before;
-  const walk = new SegmentScan(stream.kernel, bounds, damaged, { expected, open });
+  const bounds = { batchBytesMax: CHUNK_BYTES_MAX, pieceBytesMax: PIECE_BYTES_MAX, skips: damage.skips };
+  const { nextOffset: expected, open } = progress;
+  const walk = new SegmentScan(stream.kernel, bounds, (each) => damage.add(each), { expected, open });
   const found: ScannedBatch[] = [];
   const walking = walk.batchesIn({ file, fileBytes, position: piece.position, bytes: piece.bytes });
   let step = walking.next();
@@ -203,25 +225,41 @@ function scan(
   if (position === piece.position && wants > 0) return { wants };
   const place = placeAt(files, piece.file, position);
   if (place.file === files.length) walk.end();
+  return { found, reached: { ...place, ...walk.state } };
+}
+
+/** How far the import is behind a piece of which these batches are taken. */
+function onBehind(
+  stream: Stream,
+  before: ImportProgress,
+  { found, damage, reached }: Scanned & { readonly damage: Damage },
+): ImportProgress {
+  const { expected: _, ...place } = reached;
+  const last = found.at(-1);
   return {
-    found,
-    next: {
-      ...before,
-      ...place,
-      batches: before.batches + found.length,
-      records: found.reduce((sum, { header }) => sum + header.recordCount, before.records),
-      firstOffset: before.firstOffset ?? found[0]?.header.baseOffset,
-      nextOffset: walk.state.expected,
-      damage,
-      open: walk.state.open,
-      heardAt: stream.now(),
-    },
+    ...before,
+    ...place,
+    batches: before.batches + found.length,
+    records: found.reduce((sum, { header }) => sum + header.recordCount, before.records),
+    firstOffset: before.firstOffset ?? found[0]?.header.baseOffset,
+    nextOffset: last ? nextOffsetOf(last.header) : before.nextOffset,
+    damage: damage.all,
+    heardAt: stream.now(),
   };
 }
 
-/** Checks each batch as one that comes to this stream, in groups of as many as one request may have. */
-async function check(stream: Stream, file: string, found: readonly ScannedBatch[]): Promise<void> {
+/**
+ * Checks each batch as one that comes to this stream, in groups of as many as one request may have. Gives those whose
+ * records can be had; the others are damage.
+ */
+async function check(
+  stream: Stream,
+  file: string,
+  found: readonly ScannedBatch[],
+  damage: Damage,
+): Promise<readonly ScannedBatch[]> {
   const { kernel, isJson, judge, config } = stream;
+  const good: ScannedBatch[] = [];
   for (let from = 0, to = 0; from < found.length; from = to) {
     for (let records = 0; to < found.length && to - from < BATCHES_MAX; to++) {
       records += found[to]!.header.recordCount;
@@ -232,15 +270,28 @@ async function check(stream: Stream, file: string, found: readonly ScannedBatch[
       kernel,
       group.map(({ bytes }) => bytes),
       { isJson, judge, config, takesReserved: true },
-    ).catch((thrown: unknown) => {
-      if (!EdgeError.isOne(thrown)) throw thrown;
-      const { code, message, details } = EdgeError.from(thrown);
-      const { batch, ...rest } = details;
-      const { position } = group[Number(batch ?? 0)]!;
-      const told = `${file}, byte ${position}: ${message}; nothing was taken`;
-      throw new EdgeError(code, told, { ...rest, file, position }, { cause: thrown });
-    });
+    ).then(
+      () => good.push(...group),
+      (thrown: unknown) => {
+        if (!EdgeError.isOne(thrown)) throw thrown;
+        const { code, message, details } = EdgeError.from(thrown);
+        const { batch, ...rest } = details;
+        const which = Number(batch ?? 0);
+        const bad = group[which]!;
+        if (code === "INVALID_BATCH") {
+          damage.add(damageOfBatch(bad, String(details["reason"])));
+          good.push(...group.slice(0, which));
+          // What stands behind it has not been looked at.
+          to = from + which + 1;
+          return;
+        }
+        const { position } = bad;
+        const told = `${file}, byte ${position}: ${message}; nothing was taken`;
+        throw new EdgeError(code, told, { ...rest, file, position }, { cause: thrown });
+      },
+    );
   }
+  return good;
 }
 
 /** Batches that may share a segment: its indexes hold offsets from its base on in 32 bits. */
