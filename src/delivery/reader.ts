@@ -57,7 +57,8 @@ export function readBatches<V>(
   // A failure is reported by the first next(). Until then it must not count as unhandled.
   range.catch(() => undefined);
   // A seek takes one round trip: its first piece is asked for before it is known whether the log has that offset.
-  const first = typeof from === "number" && from < (to as number) && from;
+  // Without the plus, a position that is an object and a promise would be compared as texts.
+  const first = +(from as number) < (to as number) && ([from, to] as [number, number]);
   return new BatchReading(fetchAll(source, kernel, serializer, range, first, fetchOptions), ended, { follow, signal });
 }
 
@@ -66,29 +67,30 @@ async function* fetchAll<V>(
   kernel: Kernel | Promise<Kernel>,
   serializer: Deserializer<V>,
   range: Promise<readonly [number, number]>,
-  first: number | false,
+  first: readonly [number, number] | false,
   options: FetchOptions,
 ): AsyncGenerator<AnyBatch<V>, void> {
-  const fetch = (from: number): Promise<Fetched> => {
-    const fetched = source.fetch(from, options);
+  const fetch = (from: number, to?: number): Promise<Fetched> => {
+    // Of a large batch a read that begins may get a part. One that goes on gets whole batches: each is read once.
+    const fetched = source.fetch(from, { ...options, to: options.wait ? undefined : to });
     // A failure is reported when this fetch's turn comes. Until then it must not count as unhandled.
     fetched.catch(() => undefined);
     return fetched;
   };
-  let ahead = first === false ? undefined : fetch(first);
+  let ahead = first && fetch(...first);
   const [from, to] = await range;
   let offset = from;
   while (offset < to) {
-    const fetched = await (ahead ?? fetch(offset));
-    if (fetched.bytes.length === 0 && fetched.nextOffset <= offset) return;
+    const fetched = await (ahead || fetch(offset, offset > from ? undefined : to));
+    if (fetched.nextOffset <= offset) return;
     // The first fetch is alone until its batches are read: a read that needs one batch costs no second fetch.
-    ahead = fetched.nextOffset < to && offset > from ? fetch(fetched.nextOffset) : undefined;
+    ahead = fetched.nextOffset < to && offset > from && fetch(fetched.nextOffset);
     const { batches, nextOffset } = await decodeAll(source, await kernel, fetched, offset, options);
     // A verified answer ends before the damage. Data that was fetched ahead lies behind it and would skip it in
     // silence.
-    if (nextOffset !== fetched.nextOffset) ahead = undefined;
+    if (nextOffset !== fetched.nextOffset) ahead = false;
     for (const batch of batches) {
-      const part = new ReadBatch(batch, offset, to, serializer);
+      const part = new ReadBatch(batch, offset, Math.min(to, nextOffset), serializer);
       // Control batches are for the log, not for its readers.
       if (!batch.isControl && part.count > 0) yield source.typed ? await source.typed(part) : part;
     }

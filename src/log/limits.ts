@@ -57,7 +57,8 @@ const shown = (value: unknown): string =>
 const isPositive = (value: unknown): value is number => typeof value === "number" && value > 0 && value < Infinity;
 const isDelay = (value: unknown): value is number => typeof value === "number" && value >= 0 && value < Infinity;
 
-function refuse(field: string, value: unknown, allowed: string): never {
+/** INVALID_ARGUMENT that names the field, its value and what is allowed. */
+export function refuse(field: string, value: unknown, allowed: string): never {
   throw new TidemarkError("INVALID_ARGUMENT", `${field} is ${shown(value)}; it must be ${allowed}`, { field });
 }
 

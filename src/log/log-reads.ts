@@ -11,6 +11,8 @@
 import { TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import type { LogStore } from "../store/log-store.ts";
+import { LARGE_BATCH_BYTES } from "./few-records-layout.ts";
+import { refuse } from "./limits.ts";
 import type { Fetched, FetchOptions, Isolation, LogSettings, StartPosition } from "./types.ts";
 import { Waiters } from "./waiters.ts";
 
@@ -35,6 +37,8 @@ export class LogReads {
   readonly #store: LogStore;
   readonly #committed: Waiters;
   readonly #provisional: Waiters;
+  /** A read met much at once, so that reads of few records may meet large batches. */
+  #isLarge = false;
 
   constructor(options: LogReadsOptions) {
     this.#options = options;
@@ -52,8 +56,8 @@ export class LogReads {
   /** Moves the high watermark up, and wakes all reads that waited for it. */
   raiseHighWatermark(offset: number): void {
     this.highWatermark = offset;
-    this.#committed.advance(this.highWatermark);
-    this.#provisional.advance(this.highWatermark);
+    this.#committed.advance(offset);
+    this.advanceProvisional(offset);
   }
 
   /** Makes every waiting read fail. */
@@ -63,19 +67,24 @@ export class LogReads {
   }
 
   async fetch(from: number, options: FetchOptions = {}): Promise<Fetched> {
-    const { maxBytes = FETCH_BYTES, isolation = "committed", wait = false, verify = false, signal } = options;
-    if (!Number.isSafeInteger(maxBytes) || maxBytes < 1) {
-      throw new TidemarkError(
-        "INVALID_ARGUMENT",
-        `maxBytes is ${String(maxBytes)}; it must be a whole number of bytes, 1 or more`,
-        { field: "maxBytes" },
-      );
-    }
+    const {
+      maxBytes = FETCH_BYTES,
+      isolation = "committed",
+      wait = false,
+      verify = false,
+      to = Infinity,
+      signal,
+    } = options;
+    if (!Number.isSafeInteger(maxBytes) || maxBytes < 1) refuse("maxBytes", maxBytes, "a whole number from 1");
     for (;;) {
       signal?.throwIfAborted();
       const limit = this.#limit(isolation);
-      const found = await this.#store.read(from, maxBytes, limit, verify);
-      if (found.bytes.length > 0 || found.nextOffset > from || !wait) {
+      const end = Math.min(limit, to);
+      const found = await (this.#isLarge && to < Infinity
+        ? (await import("./few-records.ts")).readFew(this.#options, from, end, maxBytes, verify)
+        : this.#store.read(from, maxBytes, end, verify));
+      this.#isLarge ||= found.bytes.length > LARGE_BATCH_BYTES;
+      if (found.nextOffset > from || !wait) {
         const { logStartOffset, logEndOffset } = this.#store;
         return { ...found, logStartOffset, highWatermark: this.highWatermark, logEndOffset };
       }
@@ -105,15 +114,10 @@ export class LogReads {
     }
     if ("last" in position) {
       if (!(typeof position.last === "number" && position.last >= 0))
-        throw new TidemarkError(
-          "INVALID_ARGUMENT",
-          `last is ${String(position.last)}; it must be a number of offsets, 0 or more`,
-          { field: "last" },
-        );
+        refuse("last", position.last, "a number of offsets, 0 or more");
       return Math.max(logStartOffset, limit - Math.trunc(position.last));
     }
     const { firstAt } = await import("./time-seek.ts");
-    const { store, kernel, settings, breathe } = this.#options;
-    return firstAt({ store, kernel, settings: settings(), breathe }, position.timestamp, limit);
+    return firstAt(this.#options, position.timestamp, limit);
   }
 }

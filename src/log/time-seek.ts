@@ -12,7 +12,7 @@ let spare: Uint8Array | undefined;
 interface Sought {
   readonly store: LogStore;
   readonly kernel: Kernel;
-  readonly settings: LogSettings;
+  readonly settings: () => LogSettings;
   readonly breathe: () => Promise<void>;
 }
 
@@ -41,7 +41,7 @@ export async function firstAt(
     spare = undefined;
     const { bytes, nextOffset } = await store.read(offset, 1, limit, false, memory);
     if (bytes.length === 0) return Math.max(nextOffset, offset);
-    const batch = await decodeBatch(kernel, bytes, { decompressedBytesMax: settings.decompressedBytesMax });
+    const batch = await decodeBatch(kernel, bytes, { decompressedBytesMax: settings().decompressedBytesMax });
     const found = firstIn(batch, offset, timestamp);
     spare = bytes.length > (memory?.length ?? 0) ? bytes : memory;
     if (found !== undefined) return Math.min(found, limit);

@@ -105,6 +105,12 @@ export interface FetchOptions {
   readonly maxBytes?: number | undefined;
   /** Default "committed". */
   readonly isolation?: Isolation | undefined;
+  /**
+   * Records at or behind it are not wanted. A batch that holds more than the wanted records, or more than `maxBytes`,
+   * may come in parts: the answer then ends behind its part. Ignored with `wait` and `verify`. Default: none, and whole
+   * batches.
+   */
+  readonly to?: number | undefined;
   /** Wait for data at the end of the log instead of answering empty. Ends with the signal. Default false. */
   readonly wait?: boolean | undefined;
   /** Check every checksum of the segment first; a reader asks for it after it met a bad batch. Default false. */

@@ -16,6 +16,7 @@ import { environment, median, writeReport } from "../support/figures.mjs";
 import { append } from "./appends.mjs";
 import { bindings } from "./bindings.mjs";
 import { compaction, seek, topics } from "./logs.mjs";
+import { seekShared } from "./seeks.mjs";
 import { views } from "./views.mjs";
 import { browserOf } from "./tab.mjs";
 import { tabs } from "./tabs.mjs";
@@ -33,6 +34,7 @@ const FULL = {
   dexie: 200_000,
   big: [10 << 20, 100 << 20, GIB],
   seeks: 2000,
+  shared: [256 << 20, 400],
   opens: 5,
   topics: [100, GIB],
   manyTopics: [1, 10, 100, 1000],
@@ -56,6 +58,7 @@ const QUICK = {
   dexie: 2000,
   big: [4 << 20, 12 << 20, 20 << 20],
   seeks: 20,
+  shared: [4 << 20, 10],
   opens: 1,
   topics: [3, 12 << 20],
   manyTopics: [1, 4],
@@ -143,6 +146,7 @@ const WORKLOADS = {
   views,
   bindings,
   seek,
+  seek_shared: seekShared,
   topics,
   compaction,
 };

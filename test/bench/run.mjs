@@ -16,7 +16,7 @@ import { ensurePackages, root } from "../../tools/run/setup.mjs";
 import { usePackageFiles } from "../../tools/package/package-files.mjs";
 
 /** Workloads of the browser, in the order in which they run. */
-const NAMES = ["tabs", "append", "replay", "crc", "views", "bindings", "seek", "topics", "compaction"];
+const NAMES = ["tabs", "append", "replay", "crc", "views", "bindings", "seek", "seek_shared", "topics", "compaction"];
 const PEERS = path.join(root, "test/bench/peers");
 
 export async function main(args) {

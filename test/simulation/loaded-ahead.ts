@@ -4,6 +4,7 @@
  * complete. What is bundled (product.ts, the commands) has everything in one file anyway.
  */
 await Promise.all([
+  import("../../src/log/few-records.ts"),
   import("../../src/log/remembering.ts"),
   import("../../src/log/time-seek.ts"),
   import("../../src/log/upkeep.ts"),

@@ -1,4 +1,8 @@
-/** segments.js of the package: sealed segments, and how one comes to be (platform/parts.ts). */
+/**
+ * segments.js of the package: sealed segments, how one comes to be, and reads of few records in large batches
+ * (platform/parts.ts).
+ */
+export { readFew } from "../../log/few-records.ts";
 export { examine, loadIndexes } from "../../store/examine.ts";
 export { roll } from "../../store/roll.ts";
 export { readSections } from "../../store/sections.ts";

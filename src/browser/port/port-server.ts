@@ -134,6 +134,7 @@ const FIELDS = {
   fetch: {
     from: integer(Number.MIN_SAFE_INTEGER),
     maxBytes: READ_OPTIONS.maxBytes,
+    to: offset,
     isolation: READ_OPTIONS.isolation,
     wait: flag,
     verify: flag,

@@ -125,6 +125,7 @@ export interface FetchRequest extends OfTopic {
   readonly op: "fetch";
   readonly from: number;
   readonly maxBytes?: number | undefined;
+  readonly to?: number | undefined;
   readonly isolation?: Isolation | undefined;
   readonly wait?: boolean | undefined;
   readonly verify?: boolean | undefined;

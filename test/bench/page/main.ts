@@ -11,6 +11,7 @@ import { encodedBytes, fresh, ours, perSecond, pipelined, value } from "./common
 import { frames } from "./frames.ts";
 import { logs } from "./logs.ts";
 import { PEERS } from "./peer.ts";
+import { seeks } from "./seeks.ts";
 import { tabs } from "./tabs.ts";
 import { views } from "./views.ts";
 
@@ -41,6 +42,7 @@ const workloads = {
   ...frames,
   ...tabs,
   ...logs,
+  ...seeks,
   async appendOurs(batches: number, count: number, size: number, depth?: number): Promise<number> {
     const records = Array.from({ length: count }, () => ({ value: value(size), timestamp: 1_700_000_000_000 }));
     return ours(async (topic) => {
