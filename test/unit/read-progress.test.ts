@@ -54,7 +54,7 @@ describe("maxBytes", () => {
     for (const maxBytes of [0, -1, 1.5, Number.NaN, Infinity, null, "1", 2 ** 53]) {
       await fails("INVALID_ARGUMENT", log.fetch(0, { maxBytes: maxBytes as never }));
       await expect(log.fetch(0, { maxBytes: maxBytes as never })).rejects.toThrow(
-        `maxBytes is ${String(maxBytes)}; it must be`,
+        `maxBytes is ${typeof maxBytes === "string" ? `"${maxBytes}"` : String(maxBytes)}; it must be`,
       );
     }
     let offset = 0;
