@@ -11,7 +11,7 @@ import type { TopicChange } from "../sync/change-reader.ts";
 import { checkedApply } from "../sync/view-check.ts";
 import { ViewFold } from "../sync/view-fold.ts";
 import { callback, checkOptions, flag, integer, refused, signal } from "../topic/check.ts";
-import { checkTopicName } from "../topic/names.ts";
+import { checkViewName } from "../topic/view-name.ts";
 import type { RunningView, ShownView } from "../topic/shown-view.ts";
 import type { ClientViewOptions } from "./api.ts";
 import type { ReadTopic, Step, stepsOf } from "./read-topic.ts";
@@ -83,7 +83,7 @@ const none = (field: string, value: unknown): void => {
   if (value !== false) throw refused(field, value, "false, or left out: the client stores nothing");
 };
 const VIEW_OPTIONS = {
-  name: (_: string, value: unknown) => checkTopicName(value),
+  name: (_: string, value: unknown) => checkViewName(value),
   initial: callback,
   apply: callback,
   check: flag,
@@ -202,7 +202,7 @@ export function runEdgeView<S, V>(
   closing: AbortSignal,
 ): RunningView {
   checkOptions("view()", options, VIEW_OPTIONS);
-  checkTopicName(options.name);
+  checkViewName(options.name);
   callback("apply", options.apply);
   const { signal: given } = options;
   const { ended } = view;

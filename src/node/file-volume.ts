@@ -32,6 +32,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { TidemarkError } from "../errors.ts";
 import { RecentMap } from "../store/recent-map.ts";
+import { refused } from "../topic/check.ts";
 import { SLOTS_MAX, type Volume, type VolumeInfo } from "../store/volume.ts";
 import { type FolderLock, isSameFile, lockFolder } from "./folder-lock.ts";
 
@@ -82,7 +83,13 @@ async function syncFolder(folder: string): Promise<void> {
 
 /** Makes the folder, and each folder above it that is missing, so that power loss does not take its name. */
 async function makeFolder(folder: string): Promise<void> {
-  const first = mkdirSync(folder, { recursive: true });
+  let first: string | undefined;
+  try {
+    first = mkdirSync(folder, { recursive: true });
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== "EEXIST") throw thrown;
+    throw refused("folder", folder, "the path of a folder, and a file is there");
+  }
   if (first === undefined) return;
   for (let made = folder; ; made = path.dirname(made)) {
     await syncFolder(path.dirname(made));

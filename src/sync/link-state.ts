@@ -30,8 +30,8 @@ export type LinkEvent =
   /** A topic is synced, appended to or read. */
   | { readonly on: "wanted" }
   | { readonly on: "token"; readonly token: string | null | undefined }
-  /** No page answered, or a provider rejected. */
-  | { readonly on: "no-token" }
+  /** No page answered, or a provider rejected: `why`, in words. */
+  | { readonly on: "no-token"; readonly why?: string }
   | { readonly on: "open" }
   /**
    * The socket could not be opened. `status` is that of a request made after it; 0 if the request failed, too. The next

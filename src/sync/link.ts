@@ -8,6 +8,7 @@
  * close, which can take minutes. Where the edge answers requests but WebSockets don't get through, the same frames go
  * over HTTP (http-wire.ts); after ten minutes a WebSocket is tried again.
  */
+import { TidemarkError } from "../errors.ts";
 import { EdgeSocket, type Wire } from "./edge-socket.ts";
 import { CloseCode } from "./frames.ts";
 import { HTTP_WIRE_MS, pathInAddress, retryMsOf, socketProtocols } from "./http-words.ts";
@@ -128,13 +129,13 @@ export class SyncLink {
     const at = this.#host.now();
     if ("floorMs" in event) this.#floorAt = this.#host.monotonic() + (event.floorMs ?? 0);
     if (event.on === "open") this.failure = undefined;
-    else if (event.on === "no-token") this.failure = { code: "TIMEOUT", message: "no page gave a token", at };
+    else if (event.on === "no-token")
+      this.failure = { code: "TIMEOUT", message: event.why ?? "no page gave a token", at };
     else if (event.on === "ended")
       this.failure = { code: "CLOSED", message: `the connection has ended (${event.code})`, at };
     else if (event.on === "not-open") {
       const { status } = event;
-      const message = status === 0 ? "the edge can't be reached" : `no connection: the edge answers ${status}`;
-      this.failure = { code: "CLOSED", message, at };
+      this.failure = { code: "CLOSED", message: unopened(status, this.#options.url), at };
     }
   }
 
@@ -190,9 +191,9 @@ export class SyncLink {
       const token = await this.#host.token(reason, refused);
       cancel();
       if (!signal.aborted) this.step({ on: "token", token });
-    } catch {
+    } catch (thrown) {
       cancel();
-      if (!signal.aborted) this.step({ on: "no-token" });
+      if (!signal.aborted) this.step({ on: "no-token", why: TidemarkError.from(thrown).message });
     }
   }
 
@@ -367,6 +368,13 @@ export class SyncLink {
   close(): void {
     this.step({ on: "close" });
   }
+}
+
+/** Why there is no connection, by the answer to a request. */
+function unopened(status: number, url: string): string {
+  if (status === 0) return `the edge can't be reached at ${url}`;
+  if (status === 401) return "the edge refuses the token (401), or wants one: see the option token of sync";
+  return `no connection: ${url} answers ${status}`;
 }
 
 /** The codes of a socket that was lost, and of one that was given up. */

@@ -8,6 +8,7 @@
  *   any other committed r              apply(C, r)   without r   stale; C where P is empty
  *   retract                                          without it  stale; C where P is empty
  */
+import { TidemarkError } from "../errors.ts";
 import { PROVISIONAL_FROM } from "../log/provisional-layout.ts";
 import { type ChangedRecord, inOrder, type TopicChange } from "./change-reader.ts";
 
@@ -16,6 +17,11 @@ export interface Folding<S, R> {
   readonly apply: (state: S, record: R) => S;
   readonly gap?: ((state: S, gap: { readonly from: number; readonly to: number }) => S | "restart") | undefined;
 }
+
+const asynchronous = (): TidemarkError =>
+  new TidemarkError("INVALID_ARGUMENT", "apply() and initial() must give the state itself, not a Promise of it", {
+    field: "apply",
+  });
 
 export class ViewFold<S, R extends ChangedRecord> {
   committed: S;
@@ -81,6 +87,8 @@ export class ViewFold<S, R extends ChangedRecord> {
         this.offset = change.logStartOffset;
         break;
       case "level":
+        // Looked for here, and not at each record: a fold of a million has no time for it.
+        for (const state of [this.committed, this.current]) if (state instanceof Promise) throw asynchronous();
         this.offset = change.watermark;
     }
     if (this.pending.size === 0) this.refolded(this.committed);

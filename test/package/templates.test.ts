@@ -30,7 +30,9 @@ async function make(name: string): Promise<void> {
   for (const tool of ["vite", "wrangler"])
     symlinkSync(path.join(root, "node_modules", tool), inApp(name, "node_modules", tool));
   const vite = inApp(name, "node_modules/vite/bin/vite.js");
-  await run(process.execPath, [vite, "build", "--logLevel", "warn"], { cwd: inApp(name) });
+  const { stdout, stderr } = await run(process.execPath, [vite, "build", "--logLevel", "warn"], { cwd: inApp(name) });
+  // The first thing that a newcomer sees is no warning.
+  expect(stdout + stderr, name).toBe("");
 }
 
 beforeAll(async () => {
@@ -82,6 +84,7 @@ it("the list of templates is whole, and each names what it needs, of versions th
       const [major, minor] = tested[name as keyof typeof tested]!.split(".");
       expect([`^${major}.0.0`, `^${major}.${minor}.0`], `${app}: ${name}`).toContain(range);
     }
+    expect(Object.keys(scripts), app).toEqual(expect.arrayContaining(["start", "dev", "build"]));
     for (const [program] of [...scripts["start"]!.matchAll(/\b(vite|wrangler)\b/g)])
       expect(Object.keys(named), app).toContain(program);
   }

@@ -126,6 +126,28 @@ it("an error of a view's apply is reported, and ends its follow", async () => {
   await edge.close();
 });
 
+it("a view that is asynchronous, or has no name, is told so by the names of its options", async () => {
+  const reported: unknown[] = [];
+  vi.stubGlobal("reportError", (thrown: unknown) => reported.push(thrown));
+  const { edge } = socketEdge();
+  const wrong = { code: "INVALID_ARGUMENT", message: expect.stringContaining("not a Promise") as string };
+  const later = (): Promise<number> => Promise.resolve(0);
+  for (const [initial, apply] of [[() => 0, later] as const, [later, (state: unknown) => state] as const]) {
+    const view = edge.topic("t").view<unknown>({ name: "v", initial, apply });
+    const isOver = (): Promise<boolean> =>
+      view.ready().then(
+        () => false,
+        () => true,
+      );
+    while (!(await isOver())) await new Promise<unknown>((resolve) => view.subscribe(resolve));
+    await expect(view.ready()).rejects.toMatchObject(wrong);
+  }
+  expect(reported).toMatchObject([wrong, wrong]);
+  const nameless = edge.topic("t").view({ initial: () => 0, apply: (state: number) => state } as never);
+  await expect(nameless.ready()).rejects.toMatchObject({ details: { field: "name" } });
+  await edge.close();
+});
+
 it("what the edge refuses a view is told by ready() alone", async () => {
   const reported: unknown[] = [];
   vi.stubGlobal("reportError", (thrown: unknown) => reported.push(thrown));

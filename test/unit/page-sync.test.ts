@@ -144,7 +144,7 @@ describe("a page in sync", () => {
       expect(answers().slice(1)).toEqual([
         { ask: "token", id: 2, token: "t" },
         { ask: "token", id: 3, token: null },
-        { ask: "token", id: 4, failed: true },
+        { ask: "token", id: 4, failed: "the token function failed: Error: away" },
       ]),
     );
   });
@@ -158,7 +158,9 @@ describe("a page in sync", () => {
       for (const [id, given] of [7, { token: "t" }, () => "t", true].entries()) {
         await expect(sync.authenticate(() => given as never)).rejects.toMatchObject(wrong);
         sync.hear({ type: "ask-token", id, ask: { reason: "connect" } });
-        await vi.waitFor(() => expect(asked.at(-1)).toEqual({ ask: "token", id, failed: true }));
+        await vi.waitFor(() =>
+          expect(asked.at(-1)).toEqual({ ask: "token", id, failed: expect.any(String) as string }),
+        );
         expect(reported.mock.lastCall).toMatchObject([wrong]);
       }
       expect(asked.map(({ ask }) => ask)).not.toContain("authenticate");
@@ -375,7 +377,10 @@ describe("the desk of tokens", () => {
     };
     expect(await deskOf({ token: undefined }).token("connect")).toBeUndefined();
     expect(await deskOf({ token: null }).token("connect")).toBeNull();
-    await expect(deskOf({ failed: true }).token("connect")).rejects.toMatchObject({ code: "TIMEOUT" });
+    const failing = (failed: string | true) => deskOf({ failed }).token("connect");
+    await expect(failing("no login")).rejects.toMatchObject({ code: "TIMEOUT", message: "TIMEOUT: no login" });
+    // Pages of earlier versions.
+    await expect(failing(true)).rejects.toMatchObject({ message: "TIMEOUT: no page gave a token" });
   });
 
   it("passes over a page that does not answer within ten seconds", async () => {

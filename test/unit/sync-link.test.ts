@@ -1,5 +1,7 @@
 /** The link's pings, over a wire and timers of the test. */
 import { expect, test } from "vitest";
+import { makeLog } from "../../src/browser/sync/make-log.ts";
+import { TidemarkError } from "../../src/errors.ts";
 import { SyncLink } from "../../src/sync/link.ts";
 import { World } from "./link-world.ts";
 
@@ -53,6 +55,35 @@ test("signed out, the link asks again when a page returns, at most once a second
   link.hint("returned");
   await world.pass(0);
   expect(link.state.at).toBe("live");
+});
+
+test("the status says why there is no token, and no connection", async () => {
+  const world = new World();
+  const options = { url: "http://edge", sessions: new Set<never>(), changed: () => undefined, token: () => undefined };
+  const linkOf = async (host: object): Promise<SyncLink> => {
+    const link = new SyncLink({ host: { ...world.host, ...host }, ...options });
+    link.step({ on: "wanted" });
+    await world.pass(0);
+    return link;
+  };
+  const down = new TidemarkError("TIMEOUT", "the token function failed: Error: login down");
+  const tokenless = await linkOf({ token: () => Promise.reject(down) });
+  expect(tokenless.failure?.message).toBe(down.message);
+  const connect = (): Promise<never> => Promise.reject(new Error("not open"));
+  const said = async (status: number): Promise<string | undefined> =>
+    (await linkOf({ connect, http: () => Promise.resolve({ status }) })).failure?.message;
+  expect(await said(0)).toBe("the edge can't be reached at http://edge");
+  expect(await said(401)).toContain("the token");
+  expect(await said(404)).toBe("no connection: http://edge answers 404");
+});
+
+test("a log that can't be made is told with the address, and what to do about it", async () => {
+  const made = (status: number): Promise<void> =>
+    makeLog({ http: () => Promise.resolve({ status }) }, "http://edge/foo", { at: "idle" }, "orders", {} as never);
+  await made(409);
+  await expect(made(404)).rejects.toThrow("no log orders can be made at http://edge/foo: nothing is there (404)");
+  await expect(made(403)).rejects.toThrow("the token may not");
+  await expect(made(500)).rejects.toThrow("at http://edge/foo: 500");
 });
 
 test("a hint within a second of a ping that was answered finds out that the socket has died since", async () => {

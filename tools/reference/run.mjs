@@ -14,6 +14,7 @@ import path from "node:path";
 import { node } from "../run/child.mjs";
 import { commandLine } from "../run/command-line.mjs";
 import { ensurePackages, root } from "../run/setup.mjs";
+import { keepNamedAnchors, PREFIX } from "./anchors.mjs";
 import { ENTRIES } from "./entries.mjs";
 
 const here = path.join(root, "tools", "reference");
@@ -55,6 +56,7 @@ const make = (folder) =>
     ...["--tsconfig", path.join(here, "tsconfig.json"), "--plugin", "typedoc-plugin-markdown"],
     ...["--plugin", path.join(here, "entry-names.mjs"), "--router", "module", "--entryFileName", "README"],
     ...["--out", folder, "--readme", "none", "--hideBreadcrumbs", "--hidePageHeader"],
+    ...["--useHTMLAnchors", "--anchorPrefix", PREFIX],
     ...["--name", "Tidemark", "--disableSources", "--treatWarningsAsErrors", "--skipErrorChecking"],
     ...INTERNAL.flatMap((name) => ["--intentionallyNotExported", name]),
     ...Object.values(ENTRIES).map((entry) => path.join(root, entry)),
@@ -69,6 +71,7 @@ export async function main(args) {
     await rm(kept, { recursive: true, force: true });
     const code = await make(path.join(kept, "pages"));
     if (code !== 0) return code;
+    await keepNamedAnchors(path.join(kept, "pages"));
     await writeFile(stamp, now);
   }
   // Whole or not at all: something else may pack dist/ meanwhile.

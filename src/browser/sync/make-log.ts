@@ -5,6 +5,13 @@ import type { LinkState } from "../../sync/link-state.ts";
 import type { SyncHost } from "../../sync/sync-host.ts";
 import { creationHeaders, type KeptOptions } from "../../sync/topic-options.ts";
 
+/** What an answer says of the call that got it. */
+const WHY: Readonly<Record<number, string>> = {
+  401: "the edge refuses the token (401), or wants one",
+  403: "the token may not make it (403)",
+  404: "nothing is there (404): see the option url of sync",
+};
+
 /** `edge`: its address. Resolves where there is a log already (409). Else UNKNOWN_TOPIC, with the Retry-After. */
 export async function makeLog(
   { http }: Pick<SyncHost, "http">,
@@ -17,7 +24,7 @@ export async function makeLog(
   const url = `${edge}/v1/stream/${pathInAddress(path)}`;
   const { status, retryMs } = await http({ method: "PUT", url, token, headers: creationHeaders(kept) });
   if (status >= 300 && status !== 409)
-    throw new TidemarkError("UNKNOWN_TOPIC", `the edge does not make ${path}: ${status}`, {
+    throw new TidemarkError("UNKNOWN_TOPIC", `no log ${path} can be made at ${edge}: ${WHY[status] ?? status}`, {
       edge: status === 429 ? "TOO_MANY_REQUESTS" : "NOT_FOUND",
       status,
       ...(retryMs && { retryAfter: retryMs / 1000 }),

@@ -214,16 +214,18 @@ export class PageSync implements Sync {
   }
 
   async #giveToken(id: number, ask: TokenAsk): Promise<void> {
-    let answer: SyncAsk = { ask: "token", id, failed: true };
-    const given = await this.#tokenFor(ask).then(
-      (token) => ({ token }),
-      () => undefined,
+    // A rejection means "not now".
+    let answer: SyncAsk = await this.#tokenFor(ask).then(
+      (token) => ({ ask: "token", id, token }),
+      (thrown: unknown) => ({ ask: "token", id, failed: `the token function failed: ${String(thrown)}` }),
     );
-    // A rejection means "not now", and what is no token is a mistake in the application.
-    this.#call(() => {
-      checkGivenToken(given?.token);
-      if (given) answer = { ask: "token", id, token: given.token };
-    });
+    try {
+      checkGivenToken(answer.token);
+    } catch (thrown) {
+      // What is no token is a mistake in the application.
+      report(thrown);
+      answer = { ask: "token", id, failed: TidemarkError.from(thrown).message };
+    }
     await this.#host.ask(answer).catch(() => undefined);
   }
 

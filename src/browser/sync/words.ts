@@ -23,7 +23,8 @@ export type SyncAsk =
       readonly ask: "token";
       readonly id: number;
       readonly token?: string | null | undefined;
-      readonly failed?: boolean;
+      /** What the page's function has thrown, if it has failed. Pages of earlier versions say true. */
+      readonly failed?: string | true;
     }
   | { readonly ask: "pause" | "resume" | "status" }
   /** `token` is what the page's provider gives now; undefined if it has none, or it failed. */
