@@ -43,7 +43,8 @@ export interface Appending<I> extends Source<AppendState<I>> {
   readonly calls: AppendCalls<I>;
 }
 
-interface Sent<I> extends PendingAppend<I> {
+interface Sent<I> {
+  readonly record: I;
   readonly options: AppendOptions | undefined;
 }
 
@@ -52,8 +53,8 @@ export const NOTHING_PENDING: AppendState<never> = { pending: [] };
 /** INVALID_ARGUMENT for what is no topic. */
 export function appendingTo<V, I, R>(tide: TideSource, topic: TopicRef<V, I, R>): Appending<I> {
   const definition = definitionOf(topic);
-  /** By a key of the call's own, which keeps its place. */
-  const sent = new Map<object, Sent<I>>();
+  /** By what each call has given, which keeps its place. */
+  const sent = new Map<Sent<I>, PendingAppend<I>>();
   const state = shared<AppendState<I>>(NOTHING_PENDING, () => nothing);
   let isTelling = false;
   /** How many wait for the opening. */
@@ -69,9 +70,8 @@ export function appendingTo<V, I, R>(tide: TideSource, topic: TopicRef<V, I, R>)
     });
   };
   const append: AppendCalls<I>["append"] = (record, options) => {
-    const key = {};
     const one: Sent<I> = { record, options };
-    sent.set(key, one);
+    sent.set(one, one);
     tell();
     const attempt = async (opened: Tide): Promise<Ack> => definition.of(opened).append(record, options);
     const { tide: opened } = tide.current;
@@ -87,15 +87,15 @@ export function appendingTo<V, I, R>(tide: TideSource, topic: TopicRef<V, I, R>)
     return acked
       .then(
         (ack) => {
-          sent.delete(key);
+          sent.delete(one);
           return ack;
         },
-        (thrown: unknown) => void sent.set(key, { ...one, error: TidemarkError.from(thrown) }),
+        (thrown: unknown) => void sent.set(one, { ...one, error: TidemarkError.from(thrown) }),
       )
       .finally(tell);
   };
-  const takeFailed = (isTaken: (error: TidemarkError) => boolean): (readonly [object, Sent<I>])[] => {
-    const failed = [...sent].filter(([key, { error }]) => error && isTaken(error) && sent.delete(key));
+  const takeFailed = (isTaken: (error: TidemarkError) => boolean): (readonly [Sent<I>, PendingAppend<I>])[] => {
+    const failed = [...sent].filter(([one, { error }]) => error && isTaken(error) && sent.delete(one));
     tell();
     return failed;
   };
@@ -103,7 +103,7 @@ export function appendingTo<V, I, R>(tide: TideSource, topic: TopicRef<V, I, R>)
     calls: {
       append,
       retry() {
-        for (const [, { record, options }] of takeFailed(({ code }) => code !== "OUTCOME_UNKNOWN"))
+        for (const [{ record, options }] of takeFailed(({ code }) => code !== "OUTCOME_UNKNOWN"))
           void append(record, options);
       },
       dismiss: () => void takeFailed(() => true),

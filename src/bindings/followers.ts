@@ -83,14 +83,38 @@ export interface Followed<T> extends ViewInfo {
 
 /** What a component shows of a view's state. */
 export interface ViewSelection<S, T> {
-  /** Default: the state itself. */
+  /** Default: the state itself. What else it reads is followed as the framework follows it. */
   readonly select?: ((state: S, info: ViewInfo) => T) | undefined;
-  /** The component is told only of selections that differ. Default Object.is. */
+  /** The component is told only of selections that differ. Default Object.is. INVALID_ARGUMENT for no function. */
   readonly equals?: ((a: T, b: T) => boolean) | undefined;
 }
 
-export const selected = <S, T>(followed: Followed<S>, select: ViewSelection<S, T>["select"]): T =>
-  select ? select(followed.value, followed) : (followed.value as S | T as T);
+/** INVALID_ARGUMENT for what is no function. */
+export function checkFunction(field: string, given: unknown): void {
+  if (typeof given !== "function") throw misused(field, "give a function");
+}
+
+/**
+ * How a component picks what it shows. It gives the last result again where `equals` says that nothing changed. It
+ * selects at each call, because `select` may read more than the state. INVALID_ARGUMENT for options that are none.
+ */
+export function picking<S, T>(
+  options: ViewSelection<S, T> | null | undefined,
+  before?: { readonly result: T },
+): (followed: Followed<S>) => T {
+  const given = options ?? {};
+  // A function in place of options would be ignored, and the whole state shown.
+  if (typeof given !== "object") throw misused("options", "give { select, equals }");
+  const { select = (state: S): T => state as S | T as T, equals = Object.is } = given;
+  checkFunction("select", select);
+  checkFunction("equals", equals);
+  let last = before;
+  return (followed) => {
+    const result = select(followed.value, followed);
+    if (!last || !equals(last.result, result)) last = { result };
+    return last.result;
+  };
+}
 
 const START = { isReady: false, at: { offset: 0, provisional: 0 } };
 /** INVALID_ARGUMENT for what is no topic. */
@@ -268,11 +292,14 @@ async function showNewest<V, I, R extends FollowedRecord>(
   let changes = 0;
   for await (const change of topic.changes({ from: { last }, signal })) {
     const isReady = change.type === "level";
-    if (change.type === "append" && change.record.provisional) own.set(change.record.id, change.record);
-    else if ("record" in change) {
-      own.delete(change.record.id);
-      committed.push(change.record);
-      if (committed.length >= 2 * last) committed = newest(committed, last);
+    if ("record" in change) {
+      const { record } = change;
+      if (record.provisional) own.set(record.id, record);
+      else {
+        own.delete(record.id);
+        committed.push(record);
+        if (committed.length >= 2 * last) committed = newest(committed, last);
+      }
     } else if (change.type === "retract") own.delete(change.id);
     else if (change.type === "reset") {
       committed = [];

@@ -59,12 +59,10 @@ function watch(tide: Tide, set: (next: OpenedStatus) => void, reopen: () => void
   const show = (change?: Partial<OpenedStatus>): void => set((now = { ...now, role: tide.role, ...change }));
   show();
   return tide.on((event) => {
-    if (event.type === "leaderchange") show({ hasLeader: true });
-    else if (event.type === "leaderlost") show({ hasLeader: false });
-    else if (event.type === "closed") {
-      const error = new TidemarkError("CLOSED", event.reason);
-      show({ state: "closed", tide: undefined, error, hasLeader: false });
-    }
+    const hasLeader = event.type === "leaderchange";
+    if (event.type === "closed")
+      show({ state: "closed", tide: undefined, error: new TidemarkError("CLOSED", event.reason), hasLeader });
+    else if (hasLeader || event.type === "leaderlost") show({ hasLeader });
   });
 }
 
@@ -111,32 +109,30 @@ export interface TideSource extends Source<OpenedStatus> {
 /** Of a name, or a tide that the application has opened and will close. INVALID_ARGUMENT for anything else. */
 export function tideSource(tide: string | Tide | undefined, options?: TideOptions): TideSource {
   if (typeof tide !== "string" && !has(tide, "topic")) throw misused("name", "give a tide or its name");
-  const key = tide as string | Tide;
   const self: TideSource = {
-    known: () => pages.get(key),
+    known: () => pages.get(tide as Tide),
     needed() {
-      const page = self.known() ?? made(key, options);
-      pages.set(key, page);
+      const page = self.known() ?? made(tide as Tide, options);
+      pages.set(tide as Tide, page);
       return page;
     },
     get current() {
-      return (self.known() ?? { current: OPENING }).current;
+      return self.known()?.current ?? OPENING;
     },
     subscribe: (listener) => self.needed().subscribe(listener),
-    whenOpen: () =>
-      new Promise((resolve, reject) => {
-        const page = self.needed();
+    whenOpen() {
+      let leave = nothing;
+      const opened = new Promise<Tide>((resolve, reject) => {
         const look = (): void => {
-          const { tide: opened, error } = page.current;
-          if (opened) resolve(opened);
+          const { tide: now, error } = self.current;
+          if (now) resolve(now);
           else if (error) reject(error);
-          else return;
-          // Later, because it may be called while it subscribes.
-          queueMicrotask(() => leave());
         };
-        const leave = page.subscribe(look);
+        leave = self.subscribe(look);
         look();
-      }),
+      });
+      return opened.finally(leave);
+    },
   };
   return self;
 }

@@ -28,10 +28,10 @@ import {
   recordsKey,
   type RecordsOptions,
   recordsSource,
-  selected,
   type FollowedRecord,
   syncSource,
   nameOfTopic,
+  picking,
   type TopicRef,
   type ViewDefinition,
   viewKey,
@@ -47,7 +47,7 @@ import {
   type TideStatus,
   withoutProvider,
 } from "./page-tide.ts";
-import { nothing, selecting } from "./shared.ts";
+import { nothing } from "./shared.ts";
 
 export type TideProviderProps = { readonly children?: ReactNode } & (
   | {
@@ -94,12 +94,15 @@ export function useTide(): Tide | undefined {
 
 export const useTideStatus = (): TideStatus => useStatus();
 
-function useFollowed<S, T>(source: FollowedSource<S>, { select, equals }: ViewSelection<S, T>): T {
+/** Selects once for each value: React asks again and again, and takes another object for a change. */
+function once<S, T>(pick: (value: S) => T): (value: S) => T {
+  let last: { readonly value: S; readonly result: T } | undefined;
+  return (value) => (last?.value === value ? last : (last = { value, result: pick(value) })).result;
+}
+
+function useFollowed<S, T = S>(source: FollowedSource<S>, options?: ViewSelection<S, T>): T {
   const rendered = useRef<{ readonly result: T } | undefined>(undefined);
-  const pick = useMemo(
-    () => selecting((followed: Followed<S>) => selected(followed, select), equals, rendered.current),
-    [source, select, equals],
-  );
+  const pick = useMemo(() => once(picking(options, rendered.current)), [source, options?.select, options?.equals]);
   const read = (followed: Followed<S>): T => {
     if (followed.error) throw followed.error;
     return pick(followed);
@@ -119,7 +122,7 @@ function useFollowed<S, T>(source: FollowedSource<S>, { select, equals }: ViewSe
  */
 export function useView<S, V, I, R, T = S>(
   view: ViewDefinition<S, V, I, R> | View<S>,
-  options: ViewSelection<S, T> = {},
+  options?: ViewSelection<S, T>,
 ): T {
   const tide = useSource();
   const source = useMemo(() => viewSource(tide, view), [tide, viewKey(view)]);
@@ -129,20 +132,17 @@ export function useView<S, V, I, R, T = S>(
 /** The newest records of a topic, own ones without a place at the end. Empty until they are read. */
 export function useRecords<V = unknown, I = RecordInput<V>, R extends FollowedRecord = TopicRecord<V>>(
   topic: TopicRef<V, I, R>,
-  options: RecordsOptions = {},
+  options?: RecordsOptions,
 ): readonly R[] {
   const tide = useSource();
   const source = useMemo(() => recordsSource(tide, topic, options), [tide, recordsKey(topic, options)]);
-  return useFollowed(source, {});
+  return useFollowed(source);
 }
 
 /** "idle" while nothing is synced, and on a server. */
 export function useSyncStatus(): SyncStatus {
   const tide = useSource();
-  return useFollowed(
-    useMemo(() => syncSource(tide), [tide]),
-    {},
-  );
+  return useFollowed(useMemo(() => syncSource(tide), [tide]));
 }
 
 /** Appends to a topic, and what waits for its ack. The functions stay the same; they may be handed to children. */

@@ -31,8 +31,7 @@ export const nothing = (): void => undefined;
 
 /** `over` is called at the end, before what runs is ended: whoever listens from then on makes another. */
 export function shared<T>(initial: T, begin: Begin<T>, over: () => void = nothing): Shared<T> {
-  // A listener may be added twice, so each has an object of its own.
-  const listeners = new Set<{ readonly listener: () => void }>();
+  const listeners = new Set<() => void>();
   let end: (() => void) | undefined;
   const start = (): void => {
     let isOver = false;
@@ -53,14 +52,24 @@ export function shared<T>(initial: T, begin: Begin<T>, over: () => void = nothin
     set(next) {
       if (Object.is(next, self.current)) return;
       self.current = next;
-      for (const { listener } of [...listeners]) listener();
+      for (const tell of [...listeners]) {
+        try {
+          tell();
+        } catch (thrown) {
+          // Its own fault: the others are told, and the page hears of it as of an uncaught error.
+          queueMicrotask(() => {
+            throw thrown;
+          });
+        }
+      }
     },
     subscribe(listener) {
-      const entry = { listener };
-      listeners.add(entry);
+      // A listener may be added twice, so each time it is another function.
+      const tell = (): void => listener();
+      listeners.add(tell);
       if (!end) start();
       return () => {
-        listeners.delete(entry);
+        listeners.delete(tell);
         queueMicrotask(endIfLeft);
       };
     },
@@ -72,22 +81,4 @@ export function shared<T>(initial: T, begin: Begin<T>, over: () => void = nothin
     },
   };
   return self;
-}
-
-/** How a component picks what it shows. It gives the last result again where `equals` says that nothing changed. */
-export function selecting<T, R>(
-  select: (value: T) => R,
-  equals: (a: R, b: R) => boolean = Object.is,
-  before?: { readonly result: R },
-): (value: T) => R {
-  let last = before;
-  let of: { readonly value: T } | undefined;
-  return (value) => {
-    if (!last || !of || !Object.is(of.value, value)) {
-      of = { value };
-      const result = select(value);
-      if (!last || !equals(last.result, result)) last = { result };
-    }
-    return last.result;
-  };
 }

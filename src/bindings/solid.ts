@@ -25,9 +25,9 @@ import { type AppendCalls, type AppendState, NOTHING_PENDING, type PendingAppend
 import {
   type Followed,
   type FollowedSource,
+  picking,
   type RecordsOptions,
   recordsSource,
-  selected,
   type FollowedRecord,
   syncSource,
   type TopicRef,
@@ -44,7 +44,7 @@ import {
   type TideStatus,
   withoutProvider,
 } from "./page-tide.ts";
-import { nothing, selecting, type Source } from "./shared.ts";
+import { nothing, type Source } from "./shared.ts";
 
 export interface TideProviderProps {
   /** Opened by the first component, closed when the last one is gone; providers of one name share it. */
@@ -80,7 +80,7 @@ function useSource(): Accessor<TideSource> {
 
 /** A value, or an accessor of it. */
 export type MaybeAccessor<T> = T | Accessor<T>;
-const valueOf = <T extends object | string>(value: MaybeAccessor<T>): T =>
+const valueOf = <T extends object | string | undefined>(value: MaybeAccessor<T>): T =>
   typeof value === "function" ? value() : value;
 
 function createValue<T>(source: Accessor<Source<T>>, initial: T): Accessor<T> {
@@ -117,12 +117,12 @@ export interface Shown<T> {
   readonly error: TidemarkError | undefined;
 }
 
-function createShown<S, T>(source: Accessor<FollowedSource<S>>, { select, equals }: ViewSelection<S, T>): Shown<T> {
+function createShown<S, T = S>(source: Accessor<FollowedSource<S>>, options?: ViewSelection<S, T>): Shown<T> {
   const followed = createValue<Followed<S>>(source, untrack(source).initial);
-  const pick = selecting((now: Followed<S>) => selected(now, select), equals);
-  const state = createMemo(() => pick(followed()));
-  const error = createMemo(() => followed().error);
-  const loading = createMemo(() => !followed().isReady);
+  const of = <R>(look: (now: Followed<S>) => R): Accessor<R> => createMemo(() => look(followed()));
+  const state = of(picking(options));
+  const error = of((now) => now.error);
+  const loading = of((now) => !now.isReady);
   const shown = (): T => {
     const thrown = error();
     if (thrown) throw thrown;
@@ -151,7 +151,7 @@ export function useView<S, V, I, R, T = S>(
 ): Shown<T>;
 export function useView<S, V, I, R, T = S>(
   view: MaybeAccessor<ViewDefinition<S, V, I, R> | View<S>>,
-  options: ViewSelection<S, T> = {},
+  options?: ViewSelection<S, T>,
 ): Shown<T> {
   const tide = useSource();
   return createShown(
@@ -163,22 +163,16 @@ export function useView<S, V, I, R, T = S>(
 /** The newest records of a topic, own ones without a place at the end. Empty until they are read. */
 export function useRecords<V = unknown, I = RecordInput<V>, R extends FollowedRecord = TopicRecord<V>>(
   topic: MaybeAccessor<TopicRef<V, I, R>>,
-  options: MaybeAccessor<RecordsOptions> = {},
+  options?: MaybeAccessor<RecordsOptions>,
 ): Shown<readonly R[]> {
   const tide = useSource();
-  return createShown(
-    createMemo(() => recordsSource(tide(), valueOf(topic), valueOf(options))),
-    {},
-  );
+  return createShown(createMemo(() => recordsSource(tide(), valueOf(topic), valueOf(options))));
 }
 
 /** "idle" while nothing is synced, and on a server. */
 export function useSyncStatus(): Accessor<SyncStatus> {
   const tide = useSource();
-  return createShown<SyncStatus, SyncStatus>(
-    createMemo(() => syncSource(tide())),
-    {},
-  );
+  return createShown(createMemo(() => syncSource(tide())));
 }
 
 /** Appends to a topic, and what waits for its ack. */

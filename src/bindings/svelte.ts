@@ -10,17 +10,19 @@
  * state. Errors are in `error`; nothing is thrown. Where a rune chooses what is shown, give a function: `useView(() =>
  * listOf(id))`.
  */
-import { getContext, onMount, setContext } from "svelte";
+import { getContext, onMount, setContext, untrack } from "svelte";
 import { createSubscriber } from "svelte/reactivity";
+import { fromStore, toStore } from "svelte/store";
 import type { RecordInput, SyncStatus, Tide, TidemarkError, TopicRecord, View } from "../browser/index.ts";
 import { type AppendCalls, type AppendState, appendingTo } from "./appending.ts";
 import {
+  checkFunction,
   type Followed,
   type FollowedSource,
+  picking,
   recordsKey,
   type RecordsOptions,
   recordsSource,
-  selected,
   type FollowedRecord,
   syncSource,
   type TopicRef,
@@ -30,7 +32,7 @@ import {
   viewSource,
 } from "./followers.ts";
 import { type TideOptions, type TideSource, tideSource, type TideStatus, withoutProvider } from "./page-tide.ts";
-import { nothing, selecting, type Source } from "./shared.ts";
+import { nothing, type Source } from "./shared.ts";
 
 const KEY = Symbol("tidemark");
 
@@ -52,7 +54,7 @@ function useSource(): TideSource {
 
 /** A value, or a function that reads it from runes. */
 export type MaybeGetter<T> = T | (() => T);
-const valueOf = <T extends object | string>(value: MaybeGetter<T>): T =>
+const valueOf = <T extends object | string | undefined>(value: MaybeGetter<T>): T =>
   typeof value === "function" ? value() : value;
 
 /** Reactive in runes by `current`, and a store. */
@@ -70,63 +72,55 @@ export interface Shown<T> extends Readable<T> {
 }
 
 /**
- * Follows the source of the key that is wanted now. `look` is what the component shows of it: effects that have read it
- * run again only when that is another object.
+ * Shows what `look` makes of the source of the key that is wanted now. All three may read runes. While anybody listens,
+ * one effect looks whenever the source or a rune has changed, and tells what differs.
  */
-function tracking<T, L>(keyOf: () => unknown, make: () => Source<T>, look: (now: T) => L) {
-  let made: { readonly key: unknown; readonly source: Source<T>; readonly track: () => void } | undefined;
-  const wanted = () => {
+function tracking<T, L>(make: () => Source<T>, look: (now: T) => L, keyOf: () => unknown = make): Readable<L> {
+  let known: unknown;
+  let source: Source<T>;
+  let track: () => void;
+  const fresh = (): L => {
     const key = keyOf();
-    if (made?.key === key) return made!;
-    const source = make();
-    const track = createSubscriber((update) => changes(source, look, update));
-    return (made = { key, source, track });
+    if (key !== known) {
+      source = make();
+      track = createSubscriber(source.subscribe);
+      known = key;
+    }
+    track();
+    return look(source.current);
   };
+  /** As a store: the value now, and each other one. */
+  const subscribe = (run: (value: L) => void): (() => void) => {
+    checkFunction("run", run);
+    let last: unknown = KEY;
+    const tell = (now: L): void => {
+      if (!Object.is(now, last)) run((last = now));
+    };
+    // Where an effect subscribes, it does not read.
+    return untrack(() => toStore(fresh).subscribe(tell));
+  };
+  const followed = fromStore({ subscribe });
   return {
-    get current(): L {
-      const { source, track } = wanted();
-      track();
-      return look(source.current);
+    get current() {
+      // Whether an effect or a template reads. Only then is anything followed.
+      let isTracked = false;
+      createSubscriber(() => void (isTracked = true))();
+      return isTracked ? followed.current : fresh();
     },
-    /** As a store: the value now, and each other one. */
-    subscribe(run: (value: L) => void): () => void {
-      const { source } = wanted();
-      run(look(source.current));
-      return changes(source, look, run);
-    },
+    subscribe,
   };
 }
 
-/** Listens, and tells what differs from the last. */
-function changes<T, L>(source: Source<T>, look: (now: T) => L, told: (next: L) => void): () => void {
-  let last = look(source.current);
-  const tell = (): void => {
-    const next = look(source.current);
-    if (Object.is(next, last)) return;
-    last = next;
-    told(next);
-  };
-  const leave = source.subscribe(tell);
-  // It may be another as soon as somebody listens.
-  tell();
-  return leave;
-}
-
-const readable = <T, R>(source: Source<T>, look: (now: T) => R): Readable<R> =>
-  tracking(
-    () => source,
-    () => source,
-    look,
-  );
+const readable = <T, R>(source: Source<T>, look: (now: T) => R): Readable<R> => tracking(() => source, look);
 
 /** Undefined while it is being opened, and on a server; what has gone wrong is in useTideStatus(). */
 export const useTide = (): Readable<Tide | undefined> => readable(useSource(), ({ tide }) => tide);
 
 export const useTideStatus = (): Readable<TideStatus> => readable<TideStatus, TideStatus>(useSource(), (now) => now);
 
-function shown<S, T>(keyOf: () => unknown, make: () => FollowedSource<S>, options: ViewSelection<S, T>): Shown<T> {
-  const of = <R>(look: (now: Followed<S>) => R) => tracking(keyOf, make, look);
-  const value = of(selecting((now) => selected(now, options.select), options.equals));
+function shown<S, T = S>(keyOf: () => unknown, make: () => FollowedSource<S>, options?: ViewSelection<S, T>): Shown<T> {
+  const of = <R>(look: (now: Followed<S>) => R) => tracking(make, look, keyOf);
+  const value = of(picking(options));
   const isReady = of((now) => now.isReady);
   const error = of((now) => now.error);
   return {
@@ -163,7 +157,7 @@ export function useView<S, V, I, R, T = S>(
 ): Shown<T>;
 export function useView<S, V, I, R, T = S>(
   view: MaybeGetter<ViewDefinition<S, V, I, R> | View<S>>,
-  options: ViewSelection<S, T> = {},
+  options?: ViewSelection<S, T>,
 ): Shown<T> {
   const tide = useSource();
   return shown(
@@ -176,13 +170,12 @@ export function useView<S, V, I, R, T = S>(
 /** The newest records of a topic, own ones without a place at the end. Empty until they are read. */
 export function useRecords<V = unknown, I = RecordInput<V>, R extends FollowedRecord = TopicRecord<V>>(
   topic: MaybeGetter<TopicRef<V, I, R>>,
-  options: MaybeGetter<RecordsOptions> = {},
+  options?: MaybeGetter<RecordsOptions>,
 ): Shown<readonly R[]> {
   const tide = useSource();
-  return shown<readonly R[], readonly R[]>(
+  return shown<readonly R[]>(
     () => recordsKey(valueOf(topic), valueOf(options)),
     () => recordsSource(tide, valueOf(topic), valueOf(options)),
-    {},
   );
 }
 

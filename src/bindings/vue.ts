@@ -29,9 +29,9 @@ import { type AppendCalls, type AppendState, NOTHING_PENDING, type PendingAppend
 import {
   type Followed,
   type FollowedSource,
+  picking,
   type RecordsOptions,
   recordsSource,
-  selected,
   type FollowedRecord,
   syncSource,
   type TopicRef,
@@ -48,7 +48,7 @@ import {
   type TideStatus,
   withoutProvider,
 } from "./page-tide.ts";
-import { nothing, selecting, type Source } from "./shared.ts";
+import { nothing, type Source } from "./shared.ts";
 
 const KEY: InjectionKey<TideSource> = Symbol("tidemark");
 
@@ -119,14 +119,10 @@ export interface Shown<T> {
   readonly error: ComputedRef<TidemarkError | undefined>;
 }
 
-function useFollowed<S, T>(source: () => FollowedSource<S>, { select, equals }: ViewSelection<S, T>): Shown<T> {
+function useFollowed<S, T = S>(source: () => FollowedSource<S>, options?: ViewSelection<S, T>): Shown<T> {
   const followed = useValue(source, source().initial);
-  const pick = selecting((now: Followed<S>) => selected(now, select), equals);
-  return {
-    state: computed(() => pick(followed.value)),
-    isReady: computed(() => followed.value.isReady),
-    error: computed(() => followed.value.error),
-  };
+  const of = <R>(look: (now: Followed<S>) => R): ComputedRef<R> => computed(() => look(followed.value));
+  return { state: of(picking(options)), isReady: of(({ isReady }) => isReady), error: of(({ error }) => error) };
 }
 
 /**
@@ -149,7 +145,7 @@ export function useView<S, V, I, R, T = S>(
 ): Shown<T>;
 export function useView<S, V, I, R, T = S>(
   view: MaybeRefOrGetter<ViewDefinition<S, V, I, R> | View<S>>,
-  options: ViewSelection<S, T> = {},
+  options?: ViewSelection<S, T>,
 ): Shown<T> {
   const tide = useSource();
   const source = computed(() => viewSource(tide, toValue(view)));
@@ -159,17 +155,17 @@ export function useView<S, V, I, R, T = S>(
 /** The newest records of a topic, own ones without a place at the end. Empty until they are read. */
 export function useRecords<V = unknown, I = RecordInput<V>, R extends FollowedRecord = TopicRecord<V>>(
   topic: MaybeRefOrGetter<TopicRef<V, I, R>>,
-  options: MaybeRefOrGetter<RecordsOptions> = {},
+  options?: MaybeRefOrGetter<RecordsOptions>,
 ): Shown<readonly R[]> {
   const tide = useSource();
   const source = computed(() => recordsSource(tide, toValue(topic), toValue(options)));
-  return useFollowed(() => source.value, {});
+  return useFollowed(() => source.value);
 }
 
 /** "idle" while nothing is synced, and on a server. */
 export function useSyncStatus(): ComputedRef<SyncStatus> {
   const source = syncSource(useSource());
-  return useFollowed<SyncStatus, SyncStatus>(() => source, {}).state;
+  return useFollowed(() => source).state;
 }
 
 /** Appends to a topic, and what waits for its ack. */

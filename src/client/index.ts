@@ -116,8 +116,7 @@ class Client implements EdgeClient {
     const { signal } = options;
     const abort = (): void => this.#end("the client was closed by its signal");
     if (signal?.aborted) abort();
-    signal?.addEventListener("abort", abort);
-    this.#closed.signal.addEventListener("abort", () => signal?.removeEventListener("abort", abort));
+    signal?.addEventListener("abort", abort, { signal: this.#closed.signal });
   }
 
   // What its overloads promise (api.ts) follows from the options.

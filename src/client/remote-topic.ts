@@ -123,9 +123,9 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     this.sender = new Sender({
       timeoutMs: requests.timeoutMs,
       inFlightBytesMax,
-      begin: (over, isMissing) => this.#begin(over, isMissing),
-      post: (batch, asked, over) => this.#post(batch, asked, over),
-      pause: (error, failures, over) => requests.pause(error, failures, over),
+      begin: (...given) => this.#begin(...given),
+      post: (...given) => this.#post(...given),
+      pause: (...given) => requests.pause(...given),
       newId: () => producerIdOf(crypto.getRandomValues(new BigUint64Array(1))),
     });
     this.#plain = plainProducer(this.sender);
@@ -398,10 +398,10 @@ export class RemoteTopic<V> implements ClientTopic<V> {
   }
 
   view<S>(options: ClientViewOptions<S, V>): View<S> {
-    return shownView(options, async (view) => {
-      const { runEdgeView } = await loaded(import("./views.ts"));
-      return runEdgeView(view, options, (over) => this.#changes("earliest", over), this.#host.closing);
-    });
+    const changes = (over: AbortSignal) => this.#changes("earliest", over);
+    return shownView(options, (view) =>
+      loaded(import("./views.ts")).then((views) => views.runEdgeView(view, options, changes, this.#host.closing)),
+    );
   }
 
   async *export(options?: { readonly leaderEpoch?: number | undefined }): AsyncGenerator<KafkaFiles> {

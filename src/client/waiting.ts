@@ -7,14 +7,12 @@ export function anyOf(...signals: readonly (AbortSignal | undefined)[]): {
   free(): void;
 } {
   const controller = new AbortController();
-  const undo: (() => void)[] = [];
+  const abort = (): void => controller.abort(signals.find((signal) => signal?.aborted)!.reason);
   for (const signal of signals) {
-    const abort = (): void => controller.abort(signal!.reason);
     if (signal?.aborted) abort();
     signal?.addEventListener("abort", abort);
-    undo.push(() => signal?.removeEventListener("abort", abort));
   }
-  return { controller, free: () => undo.forEach((each) => each()) };
+  return { controller, free: () => signals.forEach((signal) => signal?.removeEventListener("abort", abort)) };
 }
 
 /** The promise, or the signal's reason once that is aborted. */

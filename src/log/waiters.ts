@@ -38,8 +38,8 @@ export class Waiters {
         resolve: () => (done(), resolve()),
         reject: (reason) => (done(), reject(reason)),
       };
-      if (signal?.aborted) return reject(signal.reason);
-      signal?.addEventListener("abort", abort, { once: true });
+      signal?.throwIfAborted();
+      signal?.addEventListener("abort", abort);
       this.#waiters.add(waiter);
     });
   }

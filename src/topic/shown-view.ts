@@ -60,7 +60,7 @@ export function shownView<S>(
   run: (view: ShownView<S>) => Promise<RunningView>,
 ): ShownView<S> {
   // Other options are checked where they are used; this is called at once.
-  checkOptions("view()", options, { initial: callback }, elsewhere);
+  checkOptions("view()", options, {}, elsewhere);
   callback("initial", options.initial);
   const current = options.initial();
   const listeners = new Set<(current: S) => void>();
@@ -73,6 +73,7 @@ export function shownView<S>(
     ended,
     ready: () => running.then((run) => run.ready()),
     subscribe(listener) {
+      callback("listener", listener);
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
@@ -80,6 +81,7 @@ export function shownView<S>(
     close: () => ended.abort(),
   };
   const running = run(view);
-  running.catch(() => undefined);
+  // What folds tells its own end, but it is not there. Each in a turn of its own, so that one that throws fails alone.
+  running.catch(() => listeners.forEach((tell) => queueMicrotask(() => tell(view.current))));
   return view;
 }

@@ -74,11 +74,13 @@ export async function bindingsApp(name: string, packages?: readonly string[]): P
 interface Walk {
   readonly applied: { times: number };
   readonly evens: number[];
+  readonly pasts: number[];
   readonly pendings: number;
   readonly tide: import("../../src/browser/index.ts").Tide;
   mount(): void;
   unmount(): void;
   many(count: number): void;
+  base(count: number): void;
   fail(): void;
   refuse(isRefusing: boolean): void;
 }

@@ -56,6 +56,13 @@ describe.each(Object.keys(APPS))("%s", (name) => {
       // Drawn again only where the selection differs; StrictMode mounts twice.
       const evens = await tab.call((walk) => walk.evens);
       expect(framework === "react" ? evens.slice(1) : evens).toEqual([0, 2, 4]);
+      // `select` reads the base for the first time at a state that shows the same.
+      for (const base of [3, 5, 4]) {
+        await tab.call((walk, given) => walk.base(given), base);
+        await tab.shows("past", String(5 - base));
+      }
+      const pasts = await tab.call((walk) => walk.pasts);
+      expect(framework === "react" ? pasts.slice(1) : pasts).toEqual([0, 2, 0, 1]);
       await tab.click("bad");
       await tab.shows("failed", "INVALID_ARGUMENT");
       await tab.click("dismiss");

@@ -6,9 +6,9 @@ import { deleted } from "../../src/browser/worker/topics.ts";
 import { describe, expect, it, vi } from "vitest";
 import * as z from "zod";
 import { appendingTo } from "../../src/bindings/appending.ts";
-import { defineTopic, defineView, recordsSource, viewKey, viewSource } from "../../src/bindings/followers.ts";
+import { defineTopic, defineView, picking, recordsSource, viewKey, viewSource } from "../../src/bindings/followers.ts";
 import { tideSource } from "../../src/bindings/page-tide.ts";
-import { selecting, shared } from "../../src/bindings/shared.ts";
+import { shared } from "../../src/bindings/shared.ts";
 import { events } from "../../src/typed/events.ts";
 import type { RecordInput, Tide, TideEvent, Topic, TopicRecord, ViewOptions } from "../../src/browser/index.ts";
 import { changesOf, type ChangingTopic } from "../../src/browser/page/topic-changes.ts";
@@ -163,14 +163,56 @@ describe("what is shared", () => {
     expect(value.current).toBe("new");
   });
 
+  it("a listener that throws fails alone: the others are told, and each error is an uncaught one", async () => {
+    const caught: unknown[] = [];
+    const hear = (thrown: unknown): void => void caught.push(thrown);
+    process.on("uncaughtException", hear);
+    let set: (next: number) => void = () => undefined;
+    const value = shared(0, (given) => ((set = given), () => undefined));
+    const told: number[] = [];
+    for (const name of ["first", "second"]) {
+      value.subscribe(() => {
+        throw new RangeError(name);
+      });
+      value.subscribe(() => told.push(value.current));
+    }
+    set(1);
+    set(2);
+    expect(told).toEqual([1, 1, 2, 2]);
+    await laterTurn();
+    process.off("uncaughtException", hear);
+    expect(caught.map(String)).toEqual([1, 2].flatMap(() => ["RangeError: first", "RangeError: second"]));
+  });
+
   it("a selection that is equal is the same object, also of a render before", () => {
     const equals = (a: readonly number[], b: readonly number[]): boolean => a.join() === b.join();
-    const pick = selecting((all: readonly number[]) => all.filter((n) => n > 1), equals);
-    const first = pick([1, 2]);
-    expect(pick([0, 2])).toBe(first);
-    const anew = selecting((all: readonly number[]) => all.filter((n) => n > 1), equals, { result: first });
-    expect(anew([1, 1, 2])).toBe(first);
-    expect(anew([3])).toEqual([3]);
+    const followed = (...value: readonly number[]) => ({ value, isReady: true, at: { offset: 0, provisional: 0 } });
+    let least = 2;
+    const select = (all: readonly number[]): readonly number[] => all.filter((n) => n >= least);
+    const pick = picking({ select, equals });
+    const first = pick(followed(1, 2));
+    expect(pick(followed(0, 2))).toBe(first);
+    const anew = picking({ select, equals }, { result: first });
+    expect(anew(followed(1, 1, 2))).toBe(first);
+    expect(anew(followed(3))).toEqual([3]);
+    // Of the same value, too: what it reads beside it may be another.
+    const both = followed(1, 2);
+    expect(pick(both)).toEqual([2]);
+    least = 1;
+    expect(pick(both)).toEqual([1, 2]);
+  });
+
+  it("a selection that throws does so each time it is asked, and goes on from the last one", () => {
+    const followed = (value: number) => ({ value, isReady: true, at: { offset: 0, provisional: 0 } });
+    const select = (n: number): readonly number[] => {
+      if (n < 0) throw new RangeError("planted");
+      return [n];
+    };
+    const pick = picking({ select, equals: ([a], [b]) => a === b });
+    const first = pick(followed(1));
+    const bad = followed(-1);
+    for (const _ of [1, 2]) expect(() => pick(bad)).toThrow("planted");
+    expect(pick(followed(1))).toBe(first);
   });
 
   it("components that write the same definition in place share one view; another text or version is another", () => {
@@ -368,6 +410,9 @@ describe("bad input", () => {
     ["topic", () => viewSource(tideSource("x"), { ...list, topic: { name: "t" } as never })],
     ["topic", () => recordsSource(tideSource("x"), undefined as never)],
     ["topic", () => appendingTo(tideSource("x"), (() => words) as never)],
+    ["options", () => picking(((state: unknown) => state) as never)],
+    ["select", () => picking({ select: "length" as never })],
+    ["equals", () => picking({ equals: null as never })],
   ])("%s is named", (field, call) => {
     const refused = expect.objectContaining({ code: "INVALID_ARGUMENT", details: { field } });
     expect(call).toThrow(refused as Error);

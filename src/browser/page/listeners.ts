@@ -1,7 +1,7 @@
 /**
  * The listeners of a tide's events. If one throws, the error is reported as uncaught, and the others are still called.
  */
-import { refused } from "../../topic/check.ts";
+import { callback, refused } from "../../topic/check.ts";
 import type { TideEvent } from "../api.ts";
 import { report } from "../platform/errors.ts";
 
@@ -29,7 +29,7 @@ export class Listeners {
     const [type, listener] = args.length > 1 ? args : [undefined, args[0]];
     if (type !== undefined && !(typeof type === "string" && Object.hasOwn(TYPES, type)))
       throw refused("the type of on(type, listener)", type, `one of ${Object.keys(TYPES).join(", ")}`);
-    if (typeof listener !== "function") throw refused("the listener of on()", listener, "a function");
+    callback("the listener of on()", listener);
     const entry = { type, listener: listener as Listener };
     this.#all.add(entry);
     return () => void this.#all.delete(entry);

@@ -140,7 +140,7 @@ export class PortClient {
       if (this.ended) throw this.ended;
       signal?.throwIfAborted();
       const abort = (): void => this.#cancel(call, signal!.reason);
-      signal?.addEventListener("abort", abort, { once: true });
+      signal?.addEventListener("abort", abort);
       const { observer } = this;
       observer?.began(request);
       const done = (): void => {

@@ -5,6 +5,7 @@
  *   #state      of the tide: "opening", "open leader"
  *   #count      the view: how many records are folded
  *   #even       the view through a selector; walk.evens has what was drawn, one for each time
+ *   #past       records past walk.base(n), by a selector that reads it from the fifth record on; walk.pasts as evens
  *   #last       useRecords(): values of the last three
  *   #sync       state of sync
  *   #add        appends, and adds "optimistic" rows to #pending until the ack
@@ -63,7 +64,7 @@ export const badNote = () => ({ value: 1n });
 
 /** `actions`: mount and unmount of the app; the app itself adds `many`, `fail` and `tide`. */
 export function walkOf(actions) {
-  globalThis.walk = { applied, evens: [], pendings: 0, refuse: (is) => (isRefusing = is), ...actions };
+  globalThis.walk = { applied, evens: [], pasts: [], pendings: 0, refuse: (is) => (isRefusing = is), ...actions };
   new MutationObserver(() => {
     if (document.querySelector("#pending li")) globalThis.walk.pendings++;
   }).observe(document.body, { subtree: true, childList: true });

@@ -62,6 +62,11 @@ const Even = memo(() => {
   useEffect(() => void globalThis.walk.evens.push(even[0]));
   return h("p", { id: "even" }, even[0]);
 });
+function Past({ base }) {
+  const past = useView(count, { select: (n) => [n < 5 ? 0 : n - base], equals: ([a], [b]) => a === b });
+  useEffect(() => void globalThis.walk.pasts.push(past[0]), [past]);
+  return h("p", { id: "past" }, past[0]);
+}
 function Failing() {
   const apply = () => {
     throw new Error("planted");
@@ -87,13 +92,15 @@ function Notes() {
   const [many, setMany] = useState(0);
   const [isFailing, setFailing] = useState(false);
   const fail = () => setFailing(true);
-  useEffect(() => void Object.assign(globalThis.walk, { tide, many: setMany, fail }));
+  const [base, setBase] = useState(5);
+  useEffect(() => void Object.assign(globalThis.walk, { tide, many: setMany, fail, base: setBase }));
   return h(
     "main",
     null,
     h("p", { id: "state" }, `${state} ${role}`.trim()),
     h("p", { id: "count" }, folded),
     h(Even),
+    h(Past, { base }),
     h(
       "ol",
       { id: "last" },

@@ -80,19 +80,23 @@ function Notes() {
   const tide = useTide();
   const folded = useView(count, { select: (n, { isReady }) => (isReady ? `${n} records` : "reading") });
   const even = useView(count, { select: (n) => [n - (n % 2)], equals: ([a], [b]) => a === b });
+  const [base, setBase] = createSignal(5);
+  const past = useView(count, { select: (n) => [n < 5 ? 0 : n - base()], equals: ([a], [b]) => a === b });
   const last = useRecords(topic, { last: 3 });
   const sync = useSyncStatus();
   const { append, pending, error, dismiss } = useAppend(topic);
   const [many, setMany] = createSignal(0);
   const [fails, setFails] = createSignal(false);
-  onMount(() => Object.assign(globalThis.walk, { many: setMany, fail: () => setFails(true) }));
+  onMount(() => Object.assign(globalThis.walk, { many: setMany, fail: () => setFails(true), base: setBase }));
   createEffect(() => globalThis.walk.evens.push(even()[0]));
+  createEffect(() => globalThis.walk.pasts.push(past()[0]));
   createEffect(() => (globalThis.walk.tide = tide()));
   return (
     <main>
       <p id="state">{`${status().state} ${status().role ?? ""}`.trim()}</p>
       <p id="count">{folded()}</p>
       <p id="even">{even()[0]}</p>
+      <p id="past">{past()[0]}</p>
       <ol id="last">
         <For each={last()}>{({ value }) => <li>{value}</li>}</For>
       </ol>
