@@ -16,6 +16,7 @@ declare class TextDecoder {
 }
 
 declare function atob(text: string): string;
+declare function queueMicrotask(work: () => void): void;
 declare function structuredClone<T>(value: T): T;
 
 interface AbortSignal {
