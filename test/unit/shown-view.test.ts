@@ -17,7 +17,7 @@ afterEach(() => void process.off("uncaughtException", hear));
 const unloaded = (): View<number> => shownView(OPTIONS, () => Promise.reject(lost));
 
 describe("a view whose code can't be loaded", () => {
-  it("tells its listeners, as of any other end; one that throws fails alone, one that has left is not told", async () => {
+  it("tells its listeners; one that throws fails alone, and one that has left is not told", async () => {
     const view = unloaded();
     const told: (readonly [string, number])[] = [];
     view.subscribe((current) => void told.push(["first", current]));
