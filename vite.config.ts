@@ -8,6 +8,7 @@
  *   unit     Node: units, contract suites, simulation, structure
  *   browser  the same contract suites and more inside real Chromium. The profile lies on disk, because an incognito
  *            profile keeps OPFS in memory and its flush does nothing; one file at a time, because the profile is one.
+ *            Workers are bundled, because a test starts several.
  *            TIDEMARK_DIST=1: over the package's built files (`npm run build` first), where a suite uses the public
  *            entry
  *   edge     inside real workerd: the store's contract, the Durable Object
@@ -25,6 +26,7 @@ import type { Plugin } from "vite";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
 import { CHROMIUM_ARGS, findChromium } from "./tools/run/setup.mjs";
+import { bundledWorkers } from "./test/support/bundled-workers.ts";
 import { servedPackageFiles } from "./tools/package/package-files.mjs";
 
 const root = import.meta.dirname;
@@ -190,7 +192,7 @@ async function tests(): Promise<ViteUserConfig> {
           extends: true,
           // Known beforehand, so that Vite does not find them during a test and reload the page.
           optimizeDeps: { include: ["comlink", "idb"] },
-          plugins: process.env["TIDEMARK_DIST"] ? [servedPackageFiles()] : [],
+          plugins: [bundledWorkers(), ...(process.env["TIDEMARK_DIST"] ? [servedPackageFiles()] : [])],
           test: {
             name: "browser",
             root,

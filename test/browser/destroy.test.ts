@@ -4,6 +4,7 @@
  */
 import { afterEach, describe, expect, it } from "vitest";
 import { destroy, open, type OpenOptions, type Tide, type TidemarkError } from "../../src/browser/index.ts";
+import { meanwhile } from "./meanwhile.ts";
 
 let names = 0;
 const fresh = () => `destroy-${Date.now()}-${names++}`;
@@ -84,25 +85,23 @@ describe("destroy()", () => {
       await expect(destroy(bad as string)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
   });
 
-  it("is ALREADY_OPEN when the lead is not let go of, and removes nothing then", async () => {
-    const name = fresh();
-    const tide = await tab(name);
+  const held = fresh();
+  const refusedWhileHeld = meanwhile(async () => {
+    const tide = await open(held, { segmentBytes: SEGMENT_BYTES });
     await tide.topic("t").append({ value: "old" });
     await tide.close();
-    let release: () => void = () => undefined;
-    const holding = navigator.locks.request(
-      `tidemark:${name}`,
-      () => new Promise<void>((resolve) => (release = resolve)),
+    return navigator.locks.request(`tidemark:${held}`, () =>
+      destroy(held).then(
+        () => undefined,
+        (thrown: TidemarkError) => thrown,
+      ),
     );
-    const refused = await destroy(name).then(
-      () => undefined,
-      (thrown: TidemarkError) => thrown,
-    );
+  });
+  it("is ALREADY_OPEN when the lead is not let go of, and removes nothing then", async () => {
+    const refused = await refusedWhileHeld();
     expect([refused?.code, refused?.kind]).toEqual(["ALREADY_OPEN", "retry"]);
-    release();
-    await holding;
     const values: unknown[] = [];
-    for await (const { value } of (await tab(name)).topic("t").read()) values.push(value);
+    for await (const { value } of (await tab(held)).topic("t").read()) values.push(value);
     expect(values).toEqual(["old"]);
   });
 

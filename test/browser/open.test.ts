@@ -1,6 +1,7 @@
 /** The public API in a real page: worker, ports, OPFS, all of it. */
 import { describe, expect, it } from "vitest";
 import { open, type Tide, TidemarkError } from "../../src/browser/index.ts";
+import { meanwhile } from "./meanwhile.ts";
 
 let names = 0;
 const fresh = () => `open-${Date.now()}-${names++}`;
@@ -204,11 +205,14 @@ describe("alone, and ends that are ends", () => {
     await again.close();
   });
 
+  const mute = fresh();
+  const muteEnds = meanwhile(() => {
+    const worker = () => new Worker(URL.createObjectURL(new Blob([""], { type: "text/javascript" })));
+    return codeOf(open(mute, { worker }));
+  });
   it("a worker that never says a word ends the open", async () => {
-    const mute = () => new Worker(URL.createObjectURL(new Blob([""], { type: "text/javascript" })));
-    const name = fresh();
-    expect(await codeOf(open(name, { worker: mute }))).toBe("TIMEOUT");
-    expect(await codeOf((async () => (await open(name)).close())())).toBe("no error");
+    expect(await muteEnds()).toBe("TIMEOUT");
+    expect(await codeOf((async () => (await open(mute)).close())())).toBe("no error");
   });
 
   it("a worker that dies while it opens ends the open", async () => {

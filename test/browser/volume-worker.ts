@@ -16,6 +16,7 @@ import { syncedCases } from "../contract/synced-contract.ts";
 import { syncedHealingCases } from "../contract/synced-healing-contract.ts";
 import { syncedReadingCases } from "../contract/synced-reading-contract.ts";
 import { volumeCases, type VolumeHost } from "../contract/volume-contract.ts";
+import { standStill } from "../tabs/stand-still.ts";
 import kernelUrl from "../../.cache/kernel/release.wasm?url";
 
 /** "ahead": OPFS, by a worker that stood by and has opened files ahead. */
@@ -153,7 +154,7 @@ const api = {
   },
   /** The worker hangs first: what happens meanwhile it has not heard of when it flushes. */
   flushAfterHanging(ms: number): Promise<Outcome<unknown>> {
-    for (const until = performance.now() + ms; performance.now() < until;);
+    standStill(ms);
     return outcomeOf(() => (volume as IdbVolume).flush());
   },
   read: (slot: number, position: number, length: number): Promise<Outcome<Uint8Array>> =>

@@ -5,6 +5,7 @@
 import { expect } from "vitest";
 import type { Engine } from "../crash/events.ts";
 import type { Tab, TabsBrowser } from "../tabs/browser.ts";
+import { standStill } from "../tabs/stand-still.ts";
 
 /** The type of `window.tab` in app/main.js. */
 export interface AppPage {
@@ -44,7 +45,7 @@ export const USED = (engine: Engine): unknown => ({
 });
 
 const now = (): number => performance.timeOrigin + performance.now();
-/** The leader's worker is kept busy for this long, which is longer than a leader may be silent. */
+/** The leader's worker stands still for this long, which is longer than a leader may be silent. */
 const HANG_MS = 6_000;
 const SETTLE_MS = 15_000;
 /** The wait for the next ack ends after this time. What is allowed is less; `tooSlow` judges that. */
@@ -73,12 +74,8 @@ const workersOf = (tab: Tab) => tab.page.workers().filter((worker) => !worker.ur
 async function hangWorker(tab: Tab): Promise<void> {
   const workers = workersOf(tab);
   expect(workers.length, "workers of the leading page").toBe(1);
-  // The call returns when the busy time is over; the worker may have been ended before.
-  void workers[0]!
-    .evaluate((ms) => {
-      for (const until = Date.now() + ms; Date.now() < until;);
-    }, HANG_MS)
-    .catch(() => undefined);
+  // The call returns when this time is over; the worker may have been ended before.
+  void workers[0]!.evaluate(standStill, HANG_MS).catch(() => undefined);
 }
 
 /** The end of a worker that the leader had as a follower may be told later. */

@@ -7,6 +7,7 @@ import os from "node:os";
 import path from "node:path";
 import type { Page } from "playwright";
 import { crashRenderer, type Running, startBrowser } from "../support/chromium.ts";
+import { standStill } from "./stand-still.ts";
 
 /** The app. Its pages are driven through `window.app`. */
 export const APP = {
@@ -142,14 +143,9 @@ export class AppTab {
     await this.page.close();
   }
 
-  /** Makes every worker of this tab spin for this time. */
+  /** Makes every worker of this tab stand still for this time. */
   hangWorkers(ms: number): void {
-    for (const worker of this.page.workers()) {
-      const spin = (length: number): void => {
-        for (const until = performance.now() + length; performance.now() < until;);
-      };
-      void worker.evaluate(spin, ms).catch(() => undefined);
-    }
+    for (const worker of this.page.workers()) void worker.evaluate(standStill, ms).catch(() => undefined);
   }
 }
 
