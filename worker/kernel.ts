@@ -7,4 +7,10 @@ import wasm from "../.cache/kernel/release.wasm";
 
 let loading: Promise<PackingKernel> | undefined;
 
-export const edgeKernel = (): Promise<PackingKernel> => (loading ??= loadPackingKernel(wasm));
+export function edgeKernel(): Promise<PackingKernel> {
+  return (loading ??= loadPackingKernel(wasm).catch((thrown: unknown) => {
+    // An isolate whose memory is used up may have some later.
+    loading = undefined;
+    throw thrown;
+  }));
+}

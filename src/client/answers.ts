@@ -4,6 +4,7 @@ import { offsetInHeader } from "../sync/http-words.ts";
 import type { EdgeReply } from "./requests.ts";
 
 export const NEXT = "stream-next-offset";
+export const START = "tidemark-start-offset";
 export const CLOSED = "stream-closed";
 
 export const isClosed = ({ headers }: EdgeReply): boolean => headers.get(CLOSED) === "true";

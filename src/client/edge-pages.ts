@@ -51,7 +51,8 @@ export class EdgePages {
       return { bytes: NOTHING, nextOffset: from, isLevel: true, ended: false, isMissing: true };
     const nextOffset = offsetOf(answer, NEXT);
     const isLevel = answer.headers.get("stream-up-to-date") === "true";
-    return { bytes: answer.bytes, nextOffset, isLevel, ended: isLevel && isClosed(answer) };
+    const log = answer.headers.get("tidemark-log");
+    return { bytes: answer.bytes, nextOffset, isLevel, ended: isLevel && isClosed(answer), log };
   }
 
   /** Pages from the log's end on, as they come. It may end at any time: the reader then asks for pages again. */

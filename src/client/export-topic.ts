@@ -45,10 +45,13 @@ export async function* exportPages(
   let parts: Uint8Array[] = [];
   let bytes = 0;
   let baseOffset = from;
+  let log: string | null | undefined;
   for (let offset = from; offset < end;) {
     const page = await pages.page(offset, over);
     // Less than the topic has would be taken for all of it.
-    if (page.isMissing)
+    // One that was made anew meanwhile is another topic.
+    log ??= page.log;
+    if (page.isMissing || (page.log && page.log !== log))
       throw new TidemarkError("UNKNOWN_TOPIC", "the topic was deleted while it was exported", {
         offset,
         deleted: true,

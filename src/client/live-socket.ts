@@ -195,8 +195,15 @@ export class LiveSocket {
       const fail = (): void => reject(new TidemarkError("CLOSED", "the topic's channel does not open"));
       channel.heard.set(0, { take: () => resolve(), fail });
     });
-    socket.send(jsonFrame({ type: FrameType.OPEN, channel: channel.number }, { path: name }));
-    await within(OPEN_MS, [this.#closed], () => hello);
+    try {
+      socket.send(jsonFrame({ type: FrameType.OPEN, channel: channel.number }, { path: name }));
+      await within(OPEN_MS, [this.#closed], () => hello);
+    } catch (thrown) {
+      // One that waits for a hello for ever would keep the socket, and with it the program, alive.
+      this.#byNumber.delete(channel.number);
+      this.#rest();
+      throw thrown;
+    }
     channel.heard.delete(0);
     this.#ready.set(name, channel);
     this.#rest();

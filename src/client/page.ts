@@ -9,4 +9,6 @@ export interface Page {
   readonly ended: boolean;
   /** True if there is no such topic. */
   readonly isMissing?: boolean;
+  /** The log that it is of, as far as the answer says. A topic that is made again has another. */
+  readonly log?: string | null;
 }

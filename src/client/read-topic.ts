@@ -31,6 +31,8 @@ export interface ReadRange {
   readonly last: number;
   readonly follow: boolean;
   readonly over: AbortSignal;
+  /** The log that is read, once an answer has named it. A reader that begins anew passes it on. */
+  readonly known?: { log?: string };
 }
 
 /** A batch, as it is stored; or how far the log went when the reader had all of it. */
@@ -39,7 +41,7 @@ export type Step<V> = { readonly batch: ReadBatch<V> } | { readonly level: numbe
 /** All steps of a read. It ends behind `last`, at the end of a read that does not follow, and with a closed topic. */
 export async function* stepsOf<V>(
   topic: ReadTopic<V>,
-  { first, last, follow, over }: ReadRange,
+  { first, last, follow, over, known = {} }: ReadRange,
 ): AsyncGenerator<Step<V>, void> {
   const pages = new EdgePages(topic);
   let offset = first;
@@ -63,6 +65,15 @@ export async function* stepsOf<V>(
   function* level(): Generator<Step<V>, void> {
     if (levelAt !== offset) yield { level: (levelAt = offset) };
   }
+  /** Offsets of another log say nothing of this one. */
+  function check({ log }: Page): void {
+    if (!log || (known.log ??= log) === log) return;
+    throw new TidemarkError("UNKNOWN_TOPIC", "the topic was deleted, and made anew, while it was followed", {
+      offset,
+      deleted: true,
+      anew: log,
+    });
+  }
   let wasThere = false;
   while (offset < last) {
     const page = await pages.page(offset, over, follow ? Infinity : undefined);
@@ -78,11 +89,13 @@ export async function* stepsOf<V>(
       continue;
     }
     wasThere = true;
+    check(page);
     yield* read(page);
     if (offset < page.nextOffset || !page.isLevel) continue;
     yield* level();
     if (page.ended || !follow) return;
     for await (const live of pages.live(offset, over)) {
+      check(live);
       yield* read(live);
       // Something is missing: damage, or more than a live page holds.
       if (offset < live.nextOffset) break;

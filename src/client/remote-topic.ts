@@ -20,7 +20,7 @@ import type { Middleware } from "../typed/middleware.ts";
 import type { AnyProducer } from "../typed/typed-producer.ts";
 import type { TypedTopic } from "../typed/typed-topic.ts";
 import type { GivenTyping } from "../typed/typing.ts";
-import { CLOSED, isClosed, NEXT, notOfTheEdge, offsetOf } from "./answers.ts";
+import { CLOSED, isClosed, NEXT, notOfTheEdge, offsetOf, START } from "./answers.ts";
 import type {
   AppendedAll,
   CallOptions,
@@ -45,7 +45,6 @@ import { compactionIn, retentionIn, settingsHeaders } from "./settings-headers.t
 import { anyOf, unlessAborted, within } from "./waiting.ts";
 
 const TYPES = { json: "application/json", text: "text/plain", bytes: "application/octet-stream" } as const;
-const START = "tidemark-start-offset";
 
 const offset = integer(0);
 const CALL = { signal };
@@ -197,8 +196,6 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     checkOptions("appendBatch()", options, APPEND);
     this.#checkOpen();
     const encoded = recordsOf(records, this.#serializer, Date.now).map(keptRecord);
-    if (encoded.length === 0)
-      throw new TidemarkError("INVALID_ARGUMENT", "a batch has at least one record", { field: "records" });
     const acked = this.#through((producer, more) => producer.appendBatch(encoded, "flushed", more), options);
     return acked as Promise<ClientBatchAck>;
   }
@@ -226,6 +223,7 @@ export class RemoteTopic<V> implements ClientTopic<V> {
   }
 
   use(middleware: Middleware): this {
+    callback("use", middleware);
     (this.#used ??= []).push(middleware);
     return this;
   }

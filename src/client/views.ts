@@ -13,6 +13,7 @@ import { ViewFold } from "../sync/view-fold.ts";
 import { callback, checkOptions, flag, integer, refused, signal } from "../topic/check.ts";
 import { checkViewName } from "../topic/view-name.ts";
 import type { RunningView, ShownView } from "../topic/shown-view.ts";
+import { offsetOf, START } from "./answers.ts";
 import type { ClientViewOptions } from "./api.ts";
 import type { ReadTopic, Step, stepsOf } from "./read-topic.ts";
 import { anyOf } from "./waiting.ts";
@@ -25,9 +26,22 @@ async function changesIn<V>(topic: ReadTopic<V>, step: Step<V>): Promise<Changes
   return Array.from({ length: batch.count }, (_, n) => ({ type: "append", record: batch.plain(n) }));
 }
 
-/** Where a reader goes on that stood at an offset which is not in the log. */
-function behind<V>(thrown: unknown, at: number): { readonly first: number; readonly changes: Changes<V> } {
+/** Where a reader goes on that stood at an offset which is not in the log, or in another log than this one. */
+async function behind<V>(
+  thrown: unknown,
+  at: number,
+  topic: ReadTopic<V>,
+  signal: AbortSignal,
+): Promise<{ readonly first: number; readonly changes: Changes<V> }> {
   const { code, details } = TidemarkError.from(thrown);
+  if (details["anew"] !== undefined) {
+    const answer = await topic.live.requests.again((over) => topic.asked({ method: "HEAD", signal: over }), {
+      signal,
+      ms: Infinity,
+    });
+    const first = offsetOf(answer, START);
+    return { first, changes: [{ type: "reset", logStartOffset: first }] };
+  }
   const start = Number(details["logStartOffset"]);
   if (code !== "OFFSET_OUT_OF_RANGE" || !(start >= 0)) throw thrown;
   const isGone = at < start;
@@ -48,7 +62,8 @@ export async function* edgeChanges<V>(
   let at = begin;
   // An offset of the caller's that is not in the log is an error. Later on it is told.
   let isBegun = typeof from !== "number";
-  let reading = steps(topic, { first: at, last: Infinity, follow: true, over });
+  let known = {};
+  let reading = steps(topic, { first: at, last: Infinity, follow: true, over, known });
   try {
     for (;;) {
       let next: IteratorResult<Step<V>, void>;
@@ -56,10 +71,12 @@ export async function* edgeChanges<V>(
         next = await reading.next();
       } catch (thrown) {
         if (!isBegun) throw thrown;
-        const { first, changes } = behind<V>(thrown, at);
+        const { first, changes } = await behind(thrown, at, topic, over);
+        // Another log is the one from here on.
+        if (changes[0]!.type === "reset") known = {};
         yield changes;
         at = first;
-        reading = steps(topic, { first, last: Infinity, follow: true, over });
+        reading = steps(topic, { first, last: Infinity, follow: true, over, known });
         continue;
       }
       isBegun = true;

@@ -201,7 +201,7 @@ export class Producer {
     });
   }
 
-  /** Appends all records or none, with one ack whose offset is the last record's. */
+  /** Appends all records, of which there is at least one, or none, with one ack whose offset is the last record's. */
   appendBatch(records: readonly ProducerRecord[], acks: Acks, ifEnd?: number): Promise<ProducerBatchAck> {
     return new Promise<ProducerBatchAck>((resolve, reject) => {
       const { recordBytesMax } = this.#options;
@@ -212,8 +212,6 @@ export class Producer {
         alone ||= isNear(more, record, recordBytesMax);
         bytes += more;
       }
-      const last = records.at(-1);
-      if (!last) throw new TidemarkError("INVALID_ARGUMENT", "a batch has at least one record");
       let draft = alone ? undefined : this.#gathering(acks, true, bytes);
       if (!draft?.builder.tryAppendAll(records)) {
         // Records that fit no batch must change nothing, neither the batch that waits nor later ones.
@@ -222,7 +220,7 @@ export class Producer {
         this.#waiting.push(draft);
       }
       draft.ends.push(draft.builder.count);
-      this.#join(draft, bytes, last.timestamp, resolve, reject);
+      this.#join(draft, bytes, records.at(-1)!.timestamp, resolve, reject);
     });
   }
 

@@ -79,17 +79,18 @@ function converted<V>(
 }
 
 /**
- * Converts all records of a batch. If one is wrong the whole batch is refused, and the error names that record's index.
+ * Converts all records of a batch, of which there is at least one. If one is wrong the whole batch is refused, and the
+ * error names that record's index.
  */
 export function recordsOf<V>(
   inputs: Iterable<RecordInput<V>>,
   serializer: Serializer<V>,
   now: () => number,
 ): ProducerRecord[] {
-  if (!isObject(inputs) || typeof inputs[Symbol.iterator] !== "function")
-    throw refused("records", inputs, "an array of records");
   const records: ProducerRecord[] = [];
-  for (const input of inputs) records.push(recordOf(input, serializer, now, records.length));
+  if (isObject(inputs) && typeof inputs[Symbol.iterator] === "function")
+    for (const input of inputs) records.push(recordOf(input, serializer, now, records.length));
+  if (records.length === 0) throw refused("records", inputs, "an array with records");
   return records;
 }
 

@@ -81,7 +81,7 @@ function withType(headers: EventExtras["headers"], type: string): readonly Heade
  * topic gets `emit("added", value)`; a record that is read has its `type`. INVALID_ARGUMENT if a type has no schema.
  */
 export function events<const M extends EventMap>(types: M): EventTypes<M> {
-  const names = typeof types === "object" && types !== null ? Object.keys(types) : [];
+  const names = typeof types === "object" && types !== null && !Array.isArray(types) ? Object.keys(types) : [];
   if (names.length === 0)
     throw invalid("events", "events() takes an object with a schema for each type of event: events({ added: Added })");
   for (const name of names)

@@ -29,3 +29,47 @@ it("appends, reads what is packed, follows to the end, and removes", async () =>
   expect(await topic.delete()).toBe(true);
   await edge.close();
 });
+
+it("a topic that is deleted and made anew, and is longer by then, is another log", async () => {
+  let open: (() => void) | undefined;
+  let gate = Promise.resolve();
+  // Long-polls wait until the topic is another one.
+  const fetch = async (url: string, init?: RequestInit): Promise<Response> => {
+    if (url.includes("live=")) await gate;
+    return SELF.fetch(url, init);
+  };
+  const edge = connect("http://127.0.0.1", { fetch, transport: "http" });
+  const topic = edge.topic<number>("client/anew");
+  const made = async (...values: number[]): Promise<void> => {
+    const other = connect("http://127.0.0.1", { fetch: (url, init) => SELF.fetch(url, init), transport: "http" });
+    await other.topic<number>("client/anew").appendBatch(values.map((value) => ({ value })));
+    await other.close();
+  };
+  await made(1, 2);
+  gate = new Promise((resolve) => (open = resolve));
+  const told: string[] = [];
+  const changes = topic.changes();
+  const next = async (until: string): Promise<void> => {
+    for (let found = ""; found !== until;) {
+      const { value: change } = await changes.next();
+      if (change!.type === "append") found = `append ${change!.record.offset}: ${change!.record.value}`;
+      else if (change!.type === "reset") found = `reset ${change!.logStartOffset}`;
+      else found = change!.type;
+      told.push(found);
+    }
+  };
+  const follow = topic.read({ from: "latest", follow: true });
+  const read = follow.next();
+  await next("level");
+  await topic.delete();
+  await made(3, 4, 5, 6);
+  open!();
+  await next("level");
+  expect(told).toEqual([
+    ...["append 0: 1", "append 1: 2", "level"],
+    ...["reset 0", "append 0: 3", "append 1: 4", "append 2: 5", "append 3: 6", "level"],
+  ]);
+  await expect(read).rejects.toMatchObject({ code: "UNKNOWN_TOPIC", details: { deleted: true, offset: 2 } });
+  await changes.return!();
+  await edge.close();
+});

@@ -4,7 +4,7 @@
  */
 import { abortAllDurableObjects, env, SELF } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
-import { openTopic } from "../../worker/library.ts";
+import { openTopic, TidemarkError } from "../../worker/library.ts";
 import { encodePath } from "../../worker/wire/paths.ts";
 import { call, fill, readAll, real } from "./archive-tools.ts";
 
@@ -330,5 +330,141 @@ describe("openTopic", () => {
     const segment = await SELF.fetch(`http://localhost${link}`);
     await segment.arrayBuffer();
     expect(segment.status).toBe(200);
+  });
+});
+
+/** The platform's error for an object that is lost, as a stub rejects. */
+const lost = (message: string, more: object = {}): Error =>
+  Object.assign(new Error(message), { remote: true, ...more });
+const RESET = "Durable Object reset because its code was updated.";
+
+const fetchOf = (id: never, request: Request): Promise<Response> =>
+  bindings.LOGS.get(id).fetch(request as never) as Promise<unknown> as Promise<Response>;
+
+/** The real objects, of which the stubs fail with these errors first, or with one always. `asked` are the methods. */
+function failing(...errors: Error[]) {
+  const asked: string[] = [];
+  const always: { error?: Error | undefined } = {};
+  const LOGS = {
+    idFromName: (name: string) => bindings.LOGS.idFromName(name),
+    get: (id: never) => ({
+      fetch(request: Request): Promise<Response> {
+        asked.push(request.method);
+        const error = errors.shift() ?? always.error;
+        return error ? Promise.reject(error) : fetchOf(id, request);
+      },
+    }),
+  };
+  return { asked, always, env: { LOGS } as never, fail: (...more: Error[]) => void errors.push(...more) };
+}
+
+describe("an object that is lost", () => {
+  it("is asked once more by reads, state() and the making of a log; what stays is CLOSED or BACKPRESSURE", async () => {
+    const { env, asked, always, fail } = failing(lost(RESET));
+    const topic = openTopic<number>(env, fresh());
+    expect([await topic.state(), asked.splice(0)]).toEqual([undefined, ["HEAD", "HEAD"]]);
+    await topic.append({ value: 1 });
+    const calls: (() => Promise<unknown>)[] = [
+      () => topic.state(),
+      () => all(topic.read()),
+      () => all(topic.read({ from: { timestamp: 0 } })),
+      () => topic.export().next(),
+      () => topic.read({ follow: true, from: "latest" }).next(),
+      () => openTopic(env, fresh()).read({ follow: true }).next(),
+    ];
+    for (const call of calls.slice(0, 4)) {
+      fail(lost(RESET));
+      await call();
+    }
+    for (const call of calls) {
+      always.error = lost("Network connection lost.");
+      const reset = await call().catch((thrown: unknown) => thrown);
+      expect(reset).toBeInstanceOf(TidemarkError);
+      expect(reset).toMatchObject({ code: "CLOSED", kind: "reopen", message: expect.stringContaining("ask again") });
+      always.error = lost("Durable Object is overloaded.", { overloaded: true });
+      expect(await call().catch((thrown: unknown) => thrown)).toMatchObject({ code: "BACKPRESSURE", kind: "retry" });
+    }
+  });
+
+  it("leaves the outcome of an append, a trim and an import unknown, and says what to do", async () => {
+    const { env, asked, fail } = failing();
+    const topic = openTopic<number>(env, fresh());
+    await topic.append({ value: 0 });
+    fail(lost(RESET));
+    await expect(topic.append({ value: 1 })).rejects.toMatchObject({
+      code: "OUTCOME_UNKNOWN",
+      message: expect.stringContaining("idempotent"),
+    });
+    fail(lost(RESET));
+    await expect(topic.trim(1)).rejects.toMatchObject({ code: "OUTCOME_UNKNOWN" });
+    fail(lost(RESET));
+    await expect(topic.importSegments([])).rejects.toMatchObject({ code: "OUTCOME_UNKNOWN" });
+    fail(lost("Durable Object is overloaded.", { overloaded: true }));
+    await expect(topic.append({ value: 1 })).rejects.toMatchObject({ code: "BACKPRESSURE" });
+    asked.splice(0);
+    const sure = openTopic<number>(env, topic.name, { idempotent: true });
+    fail(lost(RESET), lost("Durable Object is overloaded.", { overloaded: true }));
+    expect([await sure.append({ value: 1 }), asked]).toMatchObject([{ offset: 1 }, ["POST", "POST", "POST"]]);
+  });
+
+  it("that is lost while its answer comes is one that gave none", async () => {
+    const topic = openTopic<number>(bindings, fresh());
+    await topic.append({ value: 7 });
+    let cut = 0;
+    const LOGS = {
+      idFromName: (name: string) => bindings.LOGS.idFromName(name),
+      get: (id: never) => ({
+        async fetch(request: Request): Promise<Response> {
+          const answer = await fetchOf(id, request);
+          if (request.method !== "GET" || cut++ > 0) return answer;
+          await answer.body?.cancel();
+          const body = new ReadableStream({ pull: (controller) => controller.error(lost(RESET)) });
+          return new Response(body, answer);
+        },
+      }),
+    };
+    expect((await all(openTopic<number>({ LOGS } as never, topic.name).read())).map(({ value }) => value)).toEqual([7]);
+    expect(cut).toBe(2);
+  });
+});
+
+describe("calls of one turn", () => {
+  it("whose records the stream refuses fail alone, in any place; the others are appended in order", async () => {
+    for (const bad of [[0], [7], [3, 4], [0, 5, 9]]) {
+      const { env, asked } = failing();
+      const topic = openTopic<unknown>(env, fresh(), { idempotent: bad.length > 1 });
+      // A text that is no JSON, as a serializer of somebody's own may make it.
+      const raw = openTopic<string>(env, topic.name, { serializer: "text", idempotent: bad.length > 1 });
+      await topic.append({ value: "first" });
+      asked.splice(0);
+      const calls = Array.from({ length: 10 }, (_, i) => {
+        const value = bad.includes(i) ? `no JSON ${i}` : String(i);
+        return i % 4 === 3 ? raw.appendBatch([{ value: "1000" }, { value }]) : raw.append({ value });
+      });
+      const later = Promise.resolve().then(() => raw.append({ value: "10" }));
+      const outcomes = await Promise.allSettled(calls);
+      await later;
+      expect(outcomes.flatMap(({ status }, i) => (status === "rejected" ? [i] : []))).toEqual(bad);
+      for (const outcome of outcomes)
+        if (outcome.status === "rejected") expect(outcome.reason.message).toMatch(/one JSON message/);
+      const read = await all(topic.read({ from: 1 }));
+      expect(read.map(({ value }) => value)).toEqual(
+        Array.from({ length: 11 }, (_, i) => i).flatMap((i) => (bad.includes(i) ? [] : i % 4 === 3 ? [1000, i] : [i])),
+      );
+      for (const [i, outcome] of outcomes.entries())
+        if (outcome.status === "fulfilled")
+          expect(read.find(({ offset }) => offset === outcome.value.offset)!.value).toBe(i);
+      expect(asked.length).toBeLessThanOrEqual(10 * bad.length + 5);
+    }
+  });
+
+  it("beyond what may wait are BACKPRESSURE, and drain", async () => {
+    const topic = openTopic<Uint8Array>(bindings, fresh(), { serializer: "bytes" });
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 20 }, () => topic.append({ value: new Uint8Array(900_000) })),
+    );
+    const codes = outcomes.map((each) => (each.status === "rejected" ? each.reason.code : "ok"));
+    expect([codes.indexOf("BACKPRESSURE"), new Set(codes).size]).toEqual([18, 2]);
+    expect((await topic.state())!.logEndOffset).toBe(18);
   });
 });

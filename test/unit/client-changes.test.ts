@@ -70,10 +70,20 @@ const BATCH = encodeBatch([{ key: null, value: new TextEncoder().encode("1"), ti
   baseSequence: 0,
 });
 
-/** An empty topic and a socket, by which one record comes. `cancelled` resolves once the follow was given up. */
-function socketEdge() {
-  let cancel!: () => void;
-  const cancelled = new Promise<void>((resolve) => (cancel = resolve));
+/** Resolves with a call of the function beside it. */
+function happening(): readonly [Promise<void>, () => void] {
+  let tell!: () => void;
+  return [new Promise<void>((resolve) => (tell = resolve)), () => tell()];
+}
+
+/**
+ * An empty topic and a socket, by which one record comes. `cancelled` resolves once the follow was given up, `asked`
+ * once a channel was asked for, and `closed` once the client has closed the socket. A silent one never says hello.
+ */
+function socketEdge({ isSilent = false } = {}) {
+  const [cancelled, cancel] = happening();
+  const [asked, ask] = happening();
+  const [closed, close] = happening();
   class Socket extends EventTarget {
     binaryType = "";
     constructor() {
@@ -83,7 +93,9 @@ function socketEdge() {
     send(data: unknown): void {
       const frame = decodeFrame(data);
       if (frame?.type === FrameType.CANCEL) cancel();
-      if (frame?.type === FrameType.OPEN) this.#tell(jsonFrame({ type: FrameType.HELLO, channel: frame.channel }, {}));
+      if (frame?.type === FrameType.OPEN) ask();
+      if (frame?.type === FrameType.OPEN && !isSilent)
+        this.#tell(jsonFrame({ type: FrameType.HELLO, channel: frame.channel }, {}));
       if (frame?.type === FrameType.FOLLOW)
         this.#tell(encodeFrame({ type: FrameType.BATCHES, channel: frame.channel, id: frame.id, payload: BATCH }));
     }
@@ -91,6 +103,7 @@ function socketEdge() {
       queueMicrotask(() => this.dispatchEvent(new MessageEvent("message", { data })));
     }
     close(): void {
+      close();
       this.dispatchEvent(Object.assign(new Event("close"), { code: 1000, reason: "" }));
     }
   }
@@ -100,7 +113,7 @@ function socketEdge() {
     "stream-up-to-date": "true",
   };
   const fetch = (): Promise<Response> => Promise.resolve(new Response(null, { headers }));
-  return { edge: connect("https://edge.example", { fetch, WebSocket: Socket as never }), cancelled };
+  return { edge: connect("https://edge.example", { fetch, WebSocket: Socket as never }), cancelled, asked, closed };
 }
 
 it("who leaves changes() in the middle ends its follow", async () => {
@@ -108,6 +121,25 @@ it("who leaves changes() in the middle ends its follow", async () => {
   for await (const { type } of edge.topic("t").changes()) if (type === "append") break;
   await cancelled;
   await edge.close();
+});
+
+it("a channel that opens without a word is given up, and its socket with the last read", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    const { edge, asked, closed } = socketEdge({ isSilent: true });
+    const reading = edge.topic("t").read({ follow: true });
+    const next = reading.next();
+    await asked;
+    // The edge, and this test, know no more than that 5 s have passed.
+    await vi.advanceTimersByTimeAsync(5_000);
+    await closed;
+    await reading.return!();
+    expect(await next).toEqual({ done: true, value: undefined });
+    await edge.close();
+    expect(vi.getTimerCount()).toBe(0);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 it("an error of a view's apply is reported, and ends its follow", async () => {

@@ -54,6 +54,15 @@ describe("topic()", () => {
     );
   });
 
+  it.each([undefined, "audit", {}, [() => 1]])("use(%j) is refused at once, and later appends go on", (middleware) => {
+    expect(() => edge.topic("used").use(wrong(middleware))).toThrow(
+      expect.objectContaining({
+        code: "INVALID_ARGUMENT",
+        details: expect.objectContaining({ field: "use" }) as object,
+      }),
+    );
+  });
+
   it("is one object for a name, and refuses another serializer", () => {
     expect(edge.topic("orders")).toBe(topic);
     expect(() => edge.topic("orders", { serializer: "text" })).toThrow(/another serializer/);

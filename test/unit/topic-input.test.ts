@@ -145,8 +145,11 @@ describe("a record", () => {
       /^records\[1\]\.key must be a string/,
     );
     expect(refusal(() => recordsOf([{ value: () => 1 }], json, () => 7))).toMatch(/^records\[0\]\.value/);
-    for (const none of ["abc", 5, null, undefined, {}, { value: 1 }])
+    for (const none of ["abc", 5, null, undefined, {}, { value: 1 }, []])
       expect(refusal(() => recordsOf(none as never, json, () => 7))).toMatch(/^records(\[0\])? must be /);
+    expect(() => recordsOf([], json, () => 7)).toThrow(
+      expect.objectContaining({ details: expect.objectContaining({ field: "records" }) as object }),
+    );
     expect(recordsOf([{ value: 1 }], json, () => 7)).toHaveLength(1);
   });
 });

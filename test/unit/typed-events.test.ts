@@ -20,6 +20,7 @@ describe("events", () => {
     [undefined, "events"],
     [{}, "events"],
     ["added", "events"],
+    [[z.string()], "events"],
     [{ added: 5 }, "added"],
     [{ added: {} }, "added"],
   ])("events(%j) is refused by name", async (types, field) => {

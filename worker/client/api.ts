@@ -46,13 +46,16 @@ export interface TypedEdgeTopicOptions<S extends StandardSchema | EventTypes>
 /** `I` is what may be appended and `R` a record as read; they differ in a topic with a schema. */
 export interface EdgeTopic<V = unknown, I = RecordInput<V>, R = PlainRecord<V>> {
   readonly name: string;
-  /** Resolves when the record is durable. Un-awaited appends batch themselves. */
+  /**
+   * Resolves when the record is durable. Un-awaited appends batch themselves, and are in the log in the order of the
+   * calls. OUTCOME_UNKNOWN: the log's object was reset meanwhile. BACKPRESSURE: it has too much to do, or more than 16
+   * MiB wait. Any call may be CLOSED: the object is away for a moment.
+   */
   append(record: I, options?: EdgeAppendOptions): Promise<ProducerAck>;
   /**
    * Appends all records or none, in one batch with one ack. Its `offset` is the last record's, its `baseOffset` the
-   * first one's. Calls that are made in one turn may share the batch: what the stream refuses in it, by its schema or
-   * because it is no JSON, refuses each of them, and `details.record` counts from the batch's first record. Where
-   * records may not fit, await a call before the next one, or give the topic its own `schema`.
+   * first one's. Calls that are made in one turn share batches; what the stream refuses, by its schema or because it is
+   * no JSON, refuses the call that it is in alone.
    */
   appendBatch(records: readonly I[], options?: EdgeAppendOptions): Promise<ProducerBatchAck>;
   read(options?: ReaderOptions): AsyncIterableIterator<R>;

@@ -12,9 +12,10 @@
  *
  * One handle belongs to one request, like all I/O of a Worker. If the object is reset during an append, the append is
  * OUTCOME_UNKNOWN. With `idempotent` it is sent again under the same sequence instead. That takes an entry in the log's
- * table of producers (the newest 1,000), so it suits handles that write much, not thousands of short requests.
+ * table of producers (the newest 1,000), so it suits handles that write much, not thousands of short requests. Reads
+ * and state() are asked once more, and are CLOSED if the object is lost again (ask-object.ts).
  */
-import { TidemarkError, type WireError } from "../../src/errors.ts";
+import { TidemarkError } from "../../src/errors.ts";
 import { type ProducerAck, type ProducerBatchAck, Producer } from "../../src/delivery/producer.ts";
 import type { AnyBatch, PlainRecord } from "../../src/delivery/read-record.ts";
 import type { ReaderOptions, ReadSource } from "../../src/delivery/reader.ts";
@@ -39,7 +40,6 @@ import { checkSerializer, type Serializer, serializerOf } from "../../src/topic/
 import type { EventAppends, EventMap, EventTypes } from "../../src/typed/events.ts";
 import type { Middleware } from "../../src/typed/middleware.ts";
 import type { InferInput, InferOutput, StandardSchema } from "../../src/typed/standard-schema.ts";
-import type { AnyProducer } from "../../src/typed/typed-producer.ts";
 import { type TypedTopic, typedTopic } from "../../src/typed/typed-topic.ts";
 import type { GivenTyping } from "../../src/typed/typing.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
@@ -52,16 +52,17 @@ import type { ImportedFile } from "../../src/topic/imported-files.ts";
 import { type SegmentUpload, uploadSegments } from "../../src/topic/segment-upload.ts";
 import { BATCHES_TYPE } from "../wire/accept.ts";
 import { describeCompaction, describeRetention } from "../wire/policies.ts";
-import type { EdgeWireError } from "../errors.ts";
-import { OPEN_TENANT, streamObject } from "../rpc/stubs.ts";
-import { IMPORT_HEADER, PATH_HEADER, TENANT_HEADER } from "../rpc/internal-headers.ts";
+import { OPEN_TENANT } from "../rpc/stubs.ts";
+import { IMPORT_HEADER } from "../rpc/internal-headers.ts";
 import { edgeKernel } from "../kernel.ts";
 import { H } from "../wire/durable-streams.ts";
-import { encodePath, faultOfPath, isReservedPath, PATH_BYTES_MAX, STREAM_PREFIX } from "../wire/paths.ts";
+import { faultOfPath, isReservedPath, PATH_BYTES_MAX } from "../wire/paths.ts";
 import { wireErrorOf } from "../wire/http.ts";
 import { formatOffset, offsetIn } from "../wire/offsets.ts";
 import { forgetManifest, readThrough } from "../front/archived-reads.ts";
 import { Watch } from "../rpc/watch.ts";
+import { AskedObject, errorOf, known } from "./ask-object.ts";
+import { CallGroups } from "./call-groups.ts";
 import type {
   EdgeAppendOptions,
   EdgeEventTopic,
@@ -91,6 +92,11 @@ const IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024;
 const TRIES_MAX = 5;
 const BACK_OFF = { minMs: 100, maxMs: 1_000 };
 const WATCH_MS = 60_000;
+const NOTHING = new Uint8Array(0);
+/** What a caller does if nobody knows what became of a call. */
+const APPENDS_AGAIN = "read the log's end before you append it anew; { idempotent: true } sends it again by itself";
+const IMPORTS_AGAIN = "the same call goes on";
+const TRIMS_AGAIN = "the same call may be made again";
 const { ifEnd } = APPEND_OPTIONS;
 const { codec } = PRODUCER_OPTIONS;
 const tenant: Check = (field, value) => {
@@ -127,10 +133,12 @@ function checkTopic(env: unknown, name: unknown, options: unknown): void {
 class Topic<V> implements EdgeTopic<V> {
   readonly #path: string;
   readonly #tenant: string;
+  readonly #object: AskedObject;
   readonly #serializer: Serializer<V>;
   #producer: Promise<Producer> | undefined;
-  /** The same, once it is there. */
-  #made: Producer | undefined;
+  readonly #calls = new CallGroups(() => this.#opened(), IN_FLIGHT_BYTES_MAX);
+  /** Why the newest batch was not taken, if the log had too much to do. */
+  #busy: TidemarkError | undefined;
   /** With a schema or middleware: what appends and reads go through. */
   #typed: TypedTopic | undefined;
   readonly #used: Middleware[] = [];
@@ -144,6 +152,7 @@ class Topic<V> implements EdgeTopic<V> {
     checkTopic(env, name, options);
     this.#path = name;
     this.#tenant = options.tenant ?? OPEN_TENANT;
+    this.#object = new AskedObject(env, this.#tenant, name);
     this.#serializer = serializerOf<V>(options.serializer);
     const { schema } = options as GivenTyping;
     if (TYPING.some((name) => (options as GivenTyping)[name] !== undefined)) this.#type(options);
@@ -152,20 +161,11 @@ class Topic<V> implements EdgeTopic<V> {
 
   #type(options: GivenTyping): void {
     if (this.#typed) return;
-    const pending = (): number => this.#made?.pendingBytes ?? 0;
-    const plain: AnyProducer = {
-      append: (...given) => this.#opened().then((producer) => producer.append(...given)),
-      appendBatch: (...given) => this.#opened().then((producer) => producer.appendBatch(...given)),
-      drained: (bytes) => this.#opened().then((producer) => producer.drained(bytes)),
-      get pendingBytes() {
-        return pending();
-      },
-    };
     this.#typed = typedTopic({
       name: this.name,
       options,
       serializer: this.#serializer as Serializer<never>,
-      plain,
+      plain: this.#calls,
       used: this.#used,
       inFlightBytesMax: IN_FLIGHT_BYTES_MAX,
     });
@@ -181,18 +181,8 @@ class Topic<V> implements EdgeTopic<V> {
 
   // --- the object --------------------------------------------------------------------------------------------------
 
-  #ask(method: string, query: string, headers: Record<string, string>, body?: Uint8Array): Promise<Response> {
-    const own = {
-      ...headers,
-      [PATH_HEADER]: encodeURIComponent(this.#path),
-      [TENANT_HEADER]: encodeURIComponent(this.#tenant),
-    };
-    const request = new Request(this.#url(query), { method, headers: own, ...(body && { body: body as BodyInit }) });
-    return streamObject(this.env, this.#tenant, this.#path).fetch(request);
-  }
-
-  #url(query: string): string {
-    return `https://tidemark.invalid${STREAM_PREFIX}${encodePath(this.#path)}${query}`;
+  #ask(method: string, query: string, headers: Record<string, string>): Promise<Response> {
+    return this.#object.ask({ method, query, headers });
   }
 
   async #create(): Promise<void> {
@@ -224,36 +214,41 @@ class Topic<V> implements EdgeTopic<V> {
   async append(record: RecordInput<V>, options: EdgeAppendOptions = {}): Promise<ProducerAck> {
     checkOptions("append()", options, { ifEnd });
     const encoded = keptRecord(recordOf(record, this.#serializer, Date.now));
-    return (this.#typed ?? (await this.#opened())).append(encoded, "flushed", options.ifEnd);
+    return (this.#typed ?? this.#calls).append(encoded, "flushed", options.ifEnd);
   }
 
   async appendBatch(records: readonly RecordInput<V>[], options: EdgeAppendOptions = {}): Promise<ProducerBatchAck> {
     checkOptions("appendBatch()", options, { ifEnd });
     const encoded = recordsOf(records, this.#serializer, Date.now).map(keptRecord);
-    return (this.#typed ?? (await this.#opened())).appendBatch(encoded, "flushed", options.ifEnd);
+    return (this.#typed ?? this.#calls).appendBatch(encoded, "flushed", options.ifEnd);
   }
 
   #opened(): Promise<Producer> {
-    return (this.#producer ??= edgeKernel().then(
-      (kernel) =>
-        (this.#made = new Producer({
-          kernel,
-          send: (batch, options) => this.#send(kernel, batch, options),
-          reopened: () => this.#again(),
-          schedule: (work) => queueMicrotask(work),
-          newId: () => producerIdOf(crypto.getRandomValues(new BigUint64Array(1))),
-          codec: this.options.codec ?? "none",
-          batchBytes: BATCH_BYTES,
-          recordBytesMax: DEFAULT_SETTINGS.recordBytesMax,
-          batchBytesMax: DEFAULT_SETTINGS.batchBytesMax,
-          inFlightBytesMax: IN_FLIGHT_BYTES_MAX,
-        })),
-    ));
+    return (this.#producer ??= edgeKernel()
+      .then(
+        (kernel) =>
+          new Producer({
+            kernel,
+            send: (batch, options) => this.#send(kernel, batch, options),
+            reopened: () => this.#again(),
+            schedule: (work) => queueMicrotask(work),
+            newId: () => producerIdOf(crypto.getRandomValues(new BigUint64Array(1))),
+            codec: this.options.codec ?? "none",
+            batchBytes: BATCH_BYTES,
+            recordBytesMax: DEFAULT_SETTINGS.recordBytesMax,
+            batchBytesMax: DEFAULT_SETTINGS.batchBytesMax,
+            inFlightBytesMax: 2 * IN_FLIGHT_BYTES_MAX,
+          }),
+      )
+      .catch((thrown: unknown) => {
+        this.#producer = undefined;
+        throw thrown;
+      }));
   }
 
   async #again(): Promise<void> {
     if (!this.options.idempotent || ++this.#failures >= TRIES_MAX)
-      throw new TidemarkError("CLOSED", "the log's object does not answer; try again later");
+      throw this.#busy ?? new TidemarkError("CLOSED", "the log's object does not answer; try again later");
     await new Promise((resolve) => setTimeout(resolve, pauseMs(BACK_OFF, this.#failures, Math.random())));
   }
 
@@ -264,16 +259,16 @@ class Topic<V> implements EdgeTopic<V> {
       ...(ifEnd !== undefined && { [H.expectedOffset]: formatOffset(ifEnd) }),
       ...sequencesOf(sending),
     };
-    const post = (): Promise<Response> => this.#post("", headers, batch);
-    let response = await post();
-    if (response.status === 404) {
-      await this.#create();
-      response = await post();
+    try {
+      const response = await this.#posted(() => this.#post("", headers, batch, APPENDS_AGAIN));
+      this.#failures = 0;
+      const { appended } = (await response.json()) as { appended: [Omit<AppendResult, "acks">] };
+      return { ...appended[0], acks: "flushed" };
+    } catch (thrown) {
+      const error = TidemarkError.from(thrown);
+      this.#busy = error.code === "BACKPRESSURE" ? error : undefined;
+      throw error;
     }
-    if (!response.ok) throw await errorOf(response);
-    this.#failures = 0;
-    const { appended } = (await response.json()) as { appended: [Omit<AppendResult, "acks">] };
-    return { ...appended[0], acks: "flushed" };
   }
 
   // --- import ------------------------------------------------------------------------------------------------------
@@ -281,13 +276,7 @@ class Topic<V> implements EdgeTopic<V> {
   importSegments(files: Iterable<ImportedFile>, options: SegmentUpload = {}): Promise<ImportResult> {
     return uploadSegments(files, options, async (type, query, body) => {
       const headers = { "content-type": type, [IMPORT_HEADER]: "1" };
-      const post = (): Promise<Response> => this.#post(query, headers, body);
-      let response = await post();
-      if (response.status === 404) {
-        await this.#create();
-        response = await post();
-      }
-      if (!response.ok) throw await errorOf(response);
+      const response = await this.#posted(() => this.#post(query, headers, body, IMPORTS_AGAIN));
       forgetManifest(this.#tenant, this.#path);
       return new Uint8Array(await response.arrayBuffer());
     });
@@ -312,7 +301,7 @@ class Topic<V> implements EdgeTopic<V> {
           const { code, details } = TidemarkError.from(thrown);
           const start = Number(details["logStartOffset"]);
           if (code !== "OFFSET_OUT_OF_RANGE" || !(start > offset)) throw thrown;
-          return { bytes: new Uint8Array(0), nextOffset: start };
+          return { bytes: NOTHING, nextOffset: start };
         });
         if (nextOffset <= offset) throw deleted(this.name);
         return { bytes, nextOffset };
@@ -322,7 +311,7 @@ class Topic<V> implements EdgeTopic<V> {
 
   async trim(offset: number): Promise<void> {
     anOffset("offset", offset);
-    const response = await this.#post("", { [H.trim]: formatOffset(offset) }, new Uint8Array(0));
+    const response = await this.#post("", { [H.trim]: formatOffset(offset) }, NOTHING, TRIMS_AGAIN);
     if (response.status === 404)
       throw new TidemarkError("UNKNOWN_TOPIC", `there is no topic ${this.name}: the first append makes it`, {
         topic: this.name,
@@ -332,10 +321,19 @@ class Topic<V> implements EdgeTopic<V> {
     forgetManifest(this.#tenant, this.#path);
   }
 
-  #post(query: string, headers: Record<string, string>, body: Uint8Array): Promise<Response> {
-    return this.#ask("POST", query, headers, body).catch((thrown: unknown) => {
-      throw new TidemarkError("OUTCOME_UNKNOWN", "the log's object was reset", {}, { cause: thrown });
-    });
+  #post(query: string, headers: Record<string, string>, body: Uint8Array, again: string): Promise<Response> {
+    return this.#object.ask({ method: "POST", query, headers, body, again });
+  }
+
+  /** Of a log that does not exist once more, when it is made. */
+  async #posted(post: () => Promise<Response>): Promise<Response> {
+    let response = await post();
+    if (response.status === 404) {
+      await this.#create();
+      response = await post();
+    }
+    if (!response.ok) throw await errorOf(response);
+    return response;
   }
 
   // --- read --------------------------------------------------------------------------------------------------------
@@ -350,7 +348,7 @@ class Topic<V> implements EdgeTopic<V> {
       signal?.throwIfAborted();
       const response = await this.#batches(`?offset=${formatOffset(from)}`);
       if (response.status === 404) {
-        if (!wait) return fetched(new Uint8Array(0), from);
+        if (!wait) return fetched(NOTHING, from);
         // A read that follows has made the topic, if there was none (#following).
         throw deleted(this.name);
       }
@@ -371,7 +369,7 @@ class Topic<V> implements EdgeTopic<V> {
       env,
       tenant: this.#tenant,
       path: this.#path,
-      url: new URL(this.#url(query)),
+      url: new URL(this.#object.url(query)),
       headers: new Headers(headers),
       background: undefined,
       ask,
@@ -383,7 +381,8 @@ class Topic<V> implements EdgeTopic<V> {
     const watching = Watch.open((query, headers) => this.#ask("GET", query, headers ?? {}), { offset: from });
     const watch = await watching.catch((thrown: unknown) => {
       const wire = wireErrorOf(thrown);
-      throw wire.code === "NOT_FOUND" ? deleted(this.name) : known(wire);
+      if (wire.code === "NOT_FOUND") throw deleted(this.name);
+      throw thrown instanceof TidemarkError ? thrown : known(wire);
     });
     const close = (): void => watch.close();
     if (signal?.aborted) return close();
@@ -458,18 +457,6 @@ function anonymous(kernel: Kernel, batch: Uint8Array): void {
   // Id, epoch and sequence are -1 each.
   batch.fill(0xff, PRODUCER_ID_AT, RECORD_COUNT_AT);
   viewOf(batch).setUint32(CRC_AT, kernel.crc32c(batch.subarray(CRC_FROM)));
-}
-
-async function errorOf(response: Response): Promise<TidemarkError> {
-  const { error } = (await response.json().catch(() => ({}))) as { error?: EdgeWireError };
-  return known(error ?? { code: "INTERNAL", message: `status ${response.status}` }, response.status);
-}
-
-function known(wire: Pick<EdgeWireError, "code" | "message"> & Partial<EdgeWireError>, status?: number): TidemarkError {
-  // A code that the library does not have becomes INTERNAL.
-  const error = TidemarkError.fromWire({ ...(wire as WireError), details: wire.details ?? {} });
-  // The edge's code has no equal in the library. The details name it.
-  return error.code === "INTERNAL" ? error.with({ httpCode: wire.code, status }) : error;
 }
 
 /** Forks keep the log whole: that is about the call, and nothing of the edge's. */

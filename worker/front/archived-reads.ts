@@ -119,6 +119,9 @@ async function fromSegments(
   return isBatches ? batchesFrom(read, archive, manifest, from) : valuesFrom(read, archive, manifest, from);
 }
 
+/** A manifest's id says as well how often compaction has changed the log. */
+const logIn = ({ id }: Manifest): string => id.split(".", 1)[0]!;
+
 async function batchesFrom(
   read: OldRead,
   archive: Archive,
@@ -130,7 +133,7 @@ async function batchesFrom(
   if (!found) return undefined;
   const name = bytes.entry.key.slice(bytes.entry.key.lastIndexOf("/") + 1);
   const headers = {
-    ...batchesHeaders(from, found),
+    ...batchesHeaders(logIn(manifest), from, found),
     link: `<${SEGMENT_PREFIX}${encodePath(read.path)}/${name}>; rel="segment"`,
   };
   return new Response(bytes.bytes as BodyInit, { status: 200, headers });

@@ -18,23 +18,19 @@ const UNOPENED =
   "the stream's object does not open. In a workerd of your own its open files may be used up: each stream in use " +
   "takes three until some 10 s after its last request. Raise the limit (ulimit -n), or use fewer streams at a time";
 
+const AGAIN = "repeat it with the same producer and sequence";
+
 /**
  * The error of a change of which nobody knows whether it was made. `ask` asks the object something that changes
- * nothing.
+ * nothing. `again` says what the caller does about it.
  */
-export async function lostChange(thrown: unknown, ask: () => Promise<unknown>): Promise<EdgeError> {
+export async function lostChange(thrown: unknown, ask: () => Promise<unknown>, again = AGAIN): Promise<EdgeError> {
   if (isOverload(thrown)) return overloaded();
   if (isInternal(thrown)) {
-    const again = await ask().then(() => undefined, isInternal);
-    if (again)
-      return new EdgeError("OUTCOME_UNKNOWN", `${UNOPENED}. Repeat it with the same producer and sequence`, {
-        reason: "unopened",
-      });
+    const isUnopened = await ask().then(() => undefined, isInternal);
+    if (isUnopened) return new EdgeError("OUTCOME_UNKNOWN", `${UNOPENED}; ${again}`, { reason: "unopened" });
   }
-  return new EdgeError(
-    "OUTCOME_UNKNOWN",
-    "the stream's object was reset; repeat it with the same producer and sequence",
-  );
+  return new EdgeError("OUTCOME_UNKNOWN", `the stream's object was reset; ${again}`);
 }
 
 /**

@@ -80,12 +80,13 @@ export async function answerBatches(stream: Stream, url: URL, { until, isLong, w
   stream.touch();
   stream.checkOffset(from);
   const long = isLong && !wantsTide ? longRead(stream, from, "batches") : undefined;
-  if (long) return new Response(longBody(long, false), { status: 200, headers: batchesHeaders(from, long) });
+  if (long)
+    return new Response(longBody(long, false), { status: 200, headers: batchesHeaders(stream.config.id, from, long) });
   const limit = Math.min(stream.tail, until);
   const { bytes, nextOffset } =
     from < limit ? await stream.readBatches(from, limit, READ_BYTES) : { bytes: new Uint8Array(0), nextOffset: from };
   const upToDate = nextOffset >= stream.tail;
-  const headers = batchesHeaders(from, { nextOffset, upToDate, ended: upToDate && stream.closed });
+  const headers = batchesHeaders(stream.config.id, from, { nextOffset, upToDate, ended: upToDate && stream.closed });
   return new Response(bytes as BodyInit, {
     status: 200,
     headers: { ...headers, ...(wantsTide && tideHeaders(stream, bytes.length)) },

@@ -10,7 +10,7 @@ const EXPOSED =
   `Stream-Next-Offset, Stream-Up-To-Date, Stream-Closed, Stream-Cursor, Stream-TTL, Stream-Expires-At, ETag,
   Location, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, Stream-SSE-Data-Encoding,
   Retry-After, Link, Content-Range, Accept-Ranges, Age, Allow, Date, Vary, WWW-Authenticate, X-Accel-Buffering,
-  CF-Ray, Tidemark-Error, Tidemark-Start-Offset, Tidemark-From-Offset, Tidemark-End-Offset,
+  CF-Ray, Tidemark-Error, Tidemark-Start-Offset, Tidemark-From-Offset, Tidemark-End-Offset, Tidemark-Log,
   Tidemark-Life, Tidemark-Body-Bytes, ${SETTINGS}`.replace(/\s+/g, " ");
 const ALLOWED =
   `Authorization, Accept, Content-Type, Range, Last-Event-ID, If-None-Match, Stream-TTL, Stream-Expires-At,

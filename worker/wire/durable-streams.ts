@@ -36,6 +36,8 @@ export const H = {
    */
   start: "Tidemark-Start-Offset",
   from: "Tidemark-From-Offset",
+  /** Of batches: the log that they are of. One that is made again under the same path is another. */
+  log: "Tidemark-Log",
 } as const;
 
 /** A number in decimal digits, without sign, leading zeros, decimals or exponent. */

@@ -40,8 +40,10 @@ const readHeaders = (
   ...(ended && { [H.closed]: "true" }),
 });
 
-export const batchesHeaders = (from: number, read: Read): Record<string, string> => ({
+/** `log`: the id of the stream's creation. */
+export const batchesHeaders = (log: string, from: number, read: Read): Record<string, string> => ({
   ...readHeaders(from, read, BATCHES_TYPE),
+  [H.log]: log,
   "cache-control": "no-store",
 });
 

@@ -319,12 +319,14 @@ export class WorkerHost {
     this.#open.catch(() => undefined);
     this.#topics.end(closed);
     const { store, logs } = await open;
-    // A log that could not be opened has nothing to close, and must not keep the others open.
+    // A log that could not be opened has nothing to close. One that can't be closed must not keep the others open.
+    let failed: unknown;
     for (const log of logs.values())
       await log.then(
-        (opened) => opened.close(),
+        (opened) => opened.close().catch((thrown: unknown) => void (failed ??= thrown)),
         () => undefined,
       );
     await store.close();
+    if (failed) throw failed;
   }
 }

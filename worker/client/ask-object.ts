@@ -1,0 +1,80 @@
+/**
+ * Asks the object of a topic, for code inside a Worker, and says every failure as the library does: what the object
+ * refuses, and what the platform throws for an object that was reset, moved, is overloaded or can't be reached
+ * (front/lost.ts has the words, as for requests from outside).
+ *
+ *   a read, and the making of a log   asked once more by a new stub, then CLOSED or BACKPRESSURE
+ *   a change                          OUTCOME_UNKNOWN, or BACKPRESSURE
+ */
+import { TidemarkError, type WireError } from "../../src/errors.ts";
+import { EdgeError, type EdgeWireError } from "../errors.ts";
+import { askedAgain, lostChange } from "../front/lost.ts";
+import { PATH_HEADER, TENANT_HEADER } from "../rpc/internal-headers.ts";
+import { streamObject } from "../rpc/stubs.ts";
+import { encodePath, STREAM_PREFIX } from "../wire/paths.ts";
+import type { TopicEnv } from "./api.ts";
+
+export interface ObjectAsk {
+  readonly method: string;
+  readonly query?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array;
+  /** Of a change: what its caller does if nobody knows whether it was made. */
+  readonly again?: string;
+}
+
+export class AskedObject {
+  readonly #env: TopicEnv;
+  readonly #tenant: string;
+  readonly #path: string;
+
+  constructor(env: TopicEnv, tenant: string, path: string) {
+    this.#env = env;
+    this.#tenant = tenant;
+    this.#path = path;
+  }
+
+  url(query = ""): string {
+    return `https://tidemark.invalid${STREAM_PREFIX}${encodePath(this.#path)}${query}`;
+  }
+
+  /** The object's answer, with its whole body: an object that is lost while that comes is lost as well. */
+  async ask(asked: ObjectAsk): Promise<Response> {
+    const once = (): Promise<Response> => this.#once(asked);
+    try {
+      if (asked.method !== "POST") return await askedAgain(once);
+      return await once().catch(async (thrown: unknown) => {
+        throw await lostChange(thrown, () => this.#once({ method: "HEAD" }), asked.again);
+      });
+    } catch (thrown) {
+      throw EdgeError.isOne(thrown) ? known(EdgeError.from(thrown).toWire()) : thrown;
+    }
+  }
+
+  async #once({ method, query, headers = {}, body }: ObjectAsk): Promise<Response> {
+    const own = {
+      ...headers,
+      [PATH_HEADER]: encodeURIComponent(this.#path),
+      [TENANT_HEADER]: encodeURIComponent(this.#tenant),
+    };
+    const asked = new Request(this.url(query), { method, headers: own, ...(body && { body: body as BodyInit }) });
+    const response = await streamObject(this.#env, this.#tenant, this.#path).fetch(asked);
+    if (!response.body || "upgrade" in headers) return response;
+    return new Response(await response.arrayBuffer(), response);
+  }
+}
+
+export async function errorOf(response: Response): Promise<TidemarkError> {
+  const { error } = (await response.json().catch(() => ({}))) as { error?: EdgeWireError };
+  return known(error ?? { code: "INTERNAL", message: `status ${response.status}` }, response.status);
+}
+
+export function known(
+  wire: Pick<EdgeWireError, "code" | "message"> & Partial<EdgeWireError>,
+  status?: number,
+): TidemarkError {
+  // A code that the library does not have becomes INTERNAL.
+  const error = TidemarkError.fromWire({ ...(wire as WireError), details: wire.details ?? {} });
+  // The edge's code has no equal in the library. The details name it.
+  return error.code === "INTERNAL" ? error.with({ httpCode: wire.code, status }) : error;
+}

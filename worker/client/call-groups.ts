@@ -1,0 +1,143 @@
+/**
+ * Appends of one topic in a Worker. Calls that wait together share a batch, and one batch is on its way at a time. So
+ * the order of calls is the order in the log. A batch that the stream refuses for what is in it is sent again in
+ * halves, until the call whose records don't fit is alone: the others are appended, and it alone fails.
+ *
+ *   calls ──▶ one group ──▶ Producer ──▶ a batch ──┬─ ack ──▶ calls resolve ──▶ the next group
+ *                ▲                                 └─ refused for its content: each half of the group
+ */
+import type { ProducerAck, ProducerBatchAck, ProducerRecord } from "../../src/delivery/producer.ts";
+import { TidemarkError } from "../../src/errors.ts";
+import { BATCH_BYTES } from "../../src/topic/options.ts";
+import type { AnyProducer } from "../../src/typed/typed-producer.ts";
+
+const GROUP_RECORDS_MAX = 10_000;
+/** Statuses that speak of what a batch holds, for codes of the edge that the library does not have. */
+const ABOUT_CONTENT: ReadonlySet<unknown> = new Set([400, 413, 415, 422]);
+
+type Records = readonly ProducerRecord[];
+type Appending = Pick<AnyProducer, "appendBatch">;
+
+interface Call {
+  readonly records: Records;
+  readonly bytes: number;
+  readonly ifEnd: number | undefined;
+  readonly resolve: (ack: ProducerBatchAck) => void;
+  readonly reject: (thrown: unknown) => void;
+}
+
+/** At least 1: a record of no bytes is waited for like any other. */
+function sizeOf({ key, value, headers = [] }: ProducerRecord): number {
+  const bytes = (key?.length ?? 0) + (value?.length ?? 0);
+  return headers.reduce((sum, [name, text]) => sum + name.length + (text?.length ?? 0), bytes) || 1;
+}
+
+const isAboutContent = (thrown: unknown): boolean => {
+  const { kind, code, details } = TidemarkError.from(thrown);
+  return (kind === "fix" && code !== "UNKNOWN_TOPIC") || ABOUT_CONTENT.has(details["status"]);
+};
+
+export class CallGroups implements AnyProducer {
+  readonly #producer: () => Promise<Appending>;
+  readonly #inFlightBytesMax: number;
+  readonly #queue: Call[] = [];
+  readonly #idle: (() => void)[] = [];
+  #bytes = 0;
+  #isRunning = false;
+
+  /** Beyond twice `inFlightBytesMax` without an ack an append is BACKPRESSURE. */
+  constructor(producer: () => Promise<Appending>, inFlightBytesMax: number) {
+    this.#producer = producer;
+    this.#inFlightBytesMax = inFlightBytesMax;
+  }
+
+  get pendingBytes(): number {
+    return this.#bytes;
+  }
+
+  async drained(bytes = 1): Promise<void> {
+    while (this.#bytes >= bytes) await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+
+  async append(record: ProducerRecord, _: "flushed", ifEnd?: number): Promise<ProducerAck> {
+    const { offset, timestamp, acks, duplicate } = await this.#add([record], ifEnd);
+    return { offset, timestamp, acks, duplicate };
+  }
+
+  appendBatch(records: Records, _: "flushed", ifEnd?: number): Promise<ProducerBatchAck> {
+    return this.#add(records, ifEnd);
+  }
+
+  #add(records: Records, ifEnd: number | undefined): Promise<ProducerBatchAck> {
+    return new Promise((resolve, reject) => {
+      const bytes = records.reduce((sum, record) => sum + sizeOf(record), 0);
+      this.#checkRoom(bytes);
+      this.#bytes += bytes;
+      this.#queue.push({ records, bytes, ifEnd, resolve, reject });
+      if (!this.#isRunning) void this.#run();
+    });
+  }
+
+  #checkRoom(bytes: number): void {
+    const pendingBytes = this.#bytes;
+    const inFlightBytesMax = this.#inFlightBytesMax;
+    if (pendingBytes === 0 || pendingBytes + bytes <= 2 * inFlightBytesMax) return;
+    throw new TidemarkError("BACKPRESSURE", "too many bytes wait for their ack: await appends", {
+      pendingBytes,
+      inFlightBytesMax,
+    });
+  }
+
+  async #run(): Promise<void> {
+    this.#isRunning = true;
+    // Calls of the same turn share the group.
+    await Promise.resolve();
+    for (let calls = this.#take(); calls.length > 0; calls = this.#take()) await this.#deliver(calls);
+    this.#isRunning = false;
+  }
+
+  /** The calls of the next group. One with a condition on the log's end is alone. */
+  #take(): Call[] {
+    const calls: Call[] = [];
+    let [bytes, count] = [0, 0];
+    for (let [call] = this.#queue; call; [call] = this.#queue) {
+      const [first] = calls;
+      const isAlone = first?.ifEnd !== undefined || call.ifEnd !== undefined;
+      const isFull = bytes + call.bytes > BATCH_BYTES || count + call.records.length > GROUP_RECORDS_MAX;
+      if (first && (isAlone || isFull)) break;
+      calls.push(this.#queue.shift()!);
+      bytes += call.bytes;
+      count += call.records.length;
+    }
+    return calls;
+  }
+
+  async #deliver(calls: readonly Call[]): Promise<void> {
+    const outcomes = await this.#sent(calls);
+    const again: Call[] = [];
+    for (const [i, outcome] of outcomes.entries()) {
+      const call = calls[i]!;
+      if (outcome.status === "rejected" && calls.length > 1 && isAboutContent(outcome.reason)) {
+        again.push(call);
+        continue;
+      }
+      if (outcome.status === "fulfilled") call.resolve(outcome.value);
+      else call.reject(outcome.reason);
+      this.#bytes -= call.bytes;
+    }
+    for (const resolve of this.#idle.splice(0)) resolve();
+    const half = (again.length + 1) >> 1;
+    for (const part of [again.slice(0, half), again.slice(half)]) if (part.length > 0) await this.#deliver(part);
+  }
+
+  async #sent(calls: readonly Call[]): Promise<readonly PromiseSettledResult<ProducerBatchAck>[]> {
+    try {
+      const producer = await this.#producer();
+      return await Promise.allSettled(
+        calls.map(({ records, ifEnd }) => producer.appendBatch(records, "flushed", ifEnd)),
+      );
+    } catch (reason) {
+      return calls.map(() => ({ status: "rejected", reason }));
+    }
+  }
+}
