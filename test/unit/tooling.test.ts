@@ -93,17 +93,25 @@ test("what failed is named with its error, and what passed only when run again a
   });
 });
 
-test("steps of plain Node run aside where another step runs", () => {
+test("steps of plain Node run aside where another step runs, browser and edge beside http alone", () => {
   expect(lanes(["kernel", "build", "format", "unit", "http", "size", "pages", "sim", "bench"])).toEqual({
     first: ["kernel", "build"],
-    main: ["http", "pages"],
+    together: ["http"],
     beside: [],
-    aside: ["format", "unit", "size", "sim", "bench"],
+    main: ["pages"],
+    aside: [["unit"], ["format", "size", "sim", "bench"]],
   });
-  expect(lanes(["unit", "edge", "http"])).toMatchObject({ main: ["http"], beside: ["edge"], aside: ["unit"] });
-  expect(lanes(["edge", "pages"])).toMatchObject({ main: ["edge", "pages"], beside: [] });
-  expect(lanes(["kernel", "unit"])).toEqual({ first: ["kernel", "unit"], main: [], beside: [], aside: [] });
-  expect(lanes(["pages"])).toEqual({ first: [], main: ["pages"], beside: [], aside: [] });
+  expect(lanes(["unit", "edge", "http", "browser", "pages", "package"])).toEqual({
+    first: [],
+    together: ["http"],
+    beside: ["edge", "browser"],
+    main: ["pages", "package"],
+    aside: [["unit"]],
+  });
+  const none = { first: [], together: [], beside: [], main: [], aside: [] };
+  expect(lanes(["edge", "browser", "pages"])).toEqual({ ...none, main: ["edge", "browser", "pages"] });
+  expect(lanes(["kernel", "unit"])).toEqual({ ...none, first: ["kernel", "unit"] });
+  expect(lanes(["pages", "sim"])).toEqual({ ...none, main: ["pages"], aside: [["sim"]] });
 });
 
 const skippedTest = (title: string, ...ancestorTitles: string[]) => ({ status: "pending", title, ancestorTitles });

@@ -4,10 +4,11 @@
  * and so does one that was cut short. Lines above it name what was skipped, and what is needed to run it, and each test
  * that failed with the first lines of its error.
  *
- * Suites that start servers or browsers run one after the other: each waits for much, and a part of the processor
- * stays free. Suites of plain Node use that part, and so do `size` and `bench`, which measure no time here. They run
- * aside, at the lowest priority. `edge` and `http` run at the same time. What runs aside or beside another suite prints
- * at the end. The package is built once, before them all.
+ * Suites that start servers or browsers wait for much, and a part of the processor stays free. `edge` and, after it,
+ * `browser` run beside `http`; `pages` and `package` judge times, so they run behind those, one after the other. Suites
+ * of plain Node use what is left of the processor, and so do `size` and `bench`, which measure no time here. They run
+ * aside, at the lowest priority: `unit`, which takes longest, beside the others. What runs aside or beside another
+ * suite prints at the end. The package is built once, before them all.
  *
  *     npm test -- unit browser      only these steps
  *     npm test -- --seeds 20000     a larger share of the simulation
@@ -75,12 +76,6 @@ async function vitest(project, how = {}, only = []) {
   return afterAgain(report, await run(`${project}-again`, files));
 }
 
-/** Runs a suite that needs Chromium. Without it the step fails and says what to do. */
-async function withChromium(suite) {
-  process.env.CHROMIUM_PATH = ensureChromium();
-  return suite();
-}
-
 /**
  * Runs a suite that uses other browsers as well. Tests of a browser that is missing and can't be installed are skipped.
  */
@@ -90,7 +85,7 @@ async function withEngines(suite) {
   return suite();
 }
 
-/** Runs the suites of many tabs and kills over the package's built files. */
+/** Runs the suite of many tabs and kills over the package's built files. */
 async function overPackage(suite) {
   await usePackageFiles();
   return suite().finally(() => delete process.env.TIDEMARK_DIST);
@@ -100,8 +95,18 @@ const quick = async (target, how, only = []) => one(await run("bench", ["--targe
 /** The benchmarks of sync start a dozen browsers, which takes too long: these workloads show that all parts run. */
 const QUICK_SYNC = ["--only", "sync.push,sync.join,sync.reconnect"];
 
-/** Chromium for a step that runs aside: it sets no variable of this process. */
+/**
+ * Chromium for a step that may run beside another: it sets no variable of this process. Without Chromium the step fails
+ * and says what to do.
+ */
 const chromiumFor = (how = {}) => ({ ...how, env: { ...(how.env ?? process.env), CHROMIUM_PATH: ensureChromium() } });
+
+async function browser(_, how) {
+  const own = chromiumFor(how);
+  const sources = await vitest("browser", own);
+  if ((await run("build", [], own)) !== 0) throw new SetupError("The package could not be built.");
+  return sum([sources, await vitest("browser", { ...own, env: { ...own.env, TIDEMARK_DIST: "1" } }, OVER_DIST)]);
+}
 
 /** Steps that may run aside. `how` is what child.mjs takes. */
 const ASIDE = {
@@ -129,14 +134,15 @@ const STEPS = {
   ...ASIDE,
   edge: (_, how) => vitest("edge", how),
   http: () => vitest("http"),
-  browser: () =>
-    withChromium(async () =>
-      sum([await vitest("browser"), await overPackage(() => vitest("browser", undefined, OVER_DIST))]),
-    ),
+  browser,
   pages: () => withEngines(() => overPackage(() => vitest("pages"))),
   package: () => withEngines(() => vitest("package")),
 };
 const FIRST = ["kernel", "build"];
+/** They run beside `http`, in this order. */
+const BESIDE = ["edge", "browser"];
+/** The step aside that takes as long as all others there. */
+const LONGEST = "unit";
 
 async function step(name, options, how) {
   if (!how) console.log(`\n── ${name} ──`);
@@ -173,34 +179,41 @@ async function runKept(names, options, isAside) {
 }
 
 /**
- * The steps that run at the same time. `aside`: those of plain Node, where another step runs meanwhile. `beside`:
- * `edge`, which needs its share of the processor, because its tests measure lives of streams.
+ * The steps that run at the same time. `aside`: lanes of those of plain Node, where another step runs meanwhile.
+ * `beside`: what runs beside `together`: `edge`, which needs its share of the processor, because its tests measure
+ * lives of streams, and then `browser`. `main` comes when both are through.
  */
 export function lanes(names) {
   const others = names.filter((name) => !FIRST.includes(name) && !(name in ASIDE));
-  if (others.length === 0) return { first: names, main: [], beside: [], aside: [] };
-  const beside = others.includes("http") ? others.filter((name) => name === "edge") : [];
+  if (others.length === 0) return { first: names, together: [], beside: [], main: [], aside: [] };
+  const together = others.filter((name) => name === "http");
+  const beside = together.length > 0 ? others.filter((name) => BESIDE.includes(name)) : [];
+  const aside = names.filter((name) => name in ASIDE);
   return {
     first: names.filter((name) => FIRST.includes(name)),
-    main: others.filter((name) => !beside.includes(name)),
+    together,
     beside,
-    aside: names.filter((name) => name in ASIDE),
+    main: others.filter((name) => !together.includes(name) && !beside.includes(name)),
+    aside: [aside.filter((name) => name === LONGEST), aside.filter((name) => name !== LONGEST)].filter(
+      (lane) => lane.length > 0,
+    ),
   };
 }
 
 async function runAll(names, options) {
   await mkdir(results, { recursive: true });
-  const { first, main, beside, aside } = lanes(names);
+  const { first, together, beside, main, aside } = lanes(names);
   const begun = await inOrder(first, options);
-  const kept = [...aside, ...beside];
+  const kept = [...aside.flat(), ...beside];
   if (kept.length > 0) console.log(`\n${kept.join(", ")} run meanwhile; what they print comes at the end`);
-  const [quiet, second, shown] = await Promise.all([
-    runKept(aside, options, true),
-    runKept(beside, options, false),
-    inOrder(main, options),
-  ]);
-  for (const { name, file } of [...quiet, ...second]) console.log(`\n── ${name} ──\n${await readFile(file, "utf8")}`);
-  return [...begun, ...quiet, ...second, ...shown];
+  const shown = async () => {
+    const [servers, second] = await Promise.all([inOrder(together, options), runKept(beside, options, false)]);
+    return [second, [...servers, ...(await inOrder(main, options))]];
+  };
+  const [[second, ours], ...quiet] = await Promise.all([shown(), ...aside.map((lane) => runKept(lane, options, true))]);
+  for (const { name, file } of [...quiet.flat(), ...second])
+    console.log(`\n── ${name} ──\n${await readFile(file, "utf8")}`);
+  return [...begun, ...quiet.flat(), ...second, ...ours];
 }
 
 export async function main(args) {
