@@ -125,12 +125,16 @@ export async function feed(options: FeedOptions): Promise<Fed> {
     return { appended: journal.state.appended - before, before, end: journal.state.end, isWhole };
   } catch (thrown) {
     const appended = journal.state.appended - before;
-    if (!(thrown instanceof Failure) || appended === 0) throw thrown;
+    if (appended === 0 || !(thrown instanceof Failure || isOfSystem(thrown))) throw thrown;
     throw new Failure(`${thrown.message}; the ${appended} records before it are appended`, { cause: thrown });
   } finally {
     void input.end();
   }
 }
+
+/** An error of a file or of its gzip. The library's errors have a code as well, and say themselves what they mean. */
+const isOfSystem = (thrown: unknown): thrown is NodeJS.ErrnoException =>
+  thrown instanceof Error && "code" in thrown && !(thrown instanceof TidemarkError);
 
 /** What the work says, or false once the signal is aborted. */
 function orAborted(work: Promise<boolean>, signal: AbortSignal): Promise<boolean> {

@@ -2,7 +2,7 @@
  * Where records come from: stdin, pipes and files of lines, the same in gzip, folders of Kafka segments. Each gives
  * chunks, so that what comes slowly is appended as it comes.
  */
-import { createReadStream, existsSync, statSync } from "node:fs";
+import { createReadStream, existsSync, fstatSync, statSync } from "node:fs";
 import path from "node:path";
 import { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
@@ -85,12 +85,27 @@ async function* joined(head: readonly Uint8Array[], rest: AsyncIterator<Uint8Arr
   for (let next = await rest.next(); !next.done; next = await rest.next()) yield next.value;
 }
 
+function isFolder(fd: number): boolean {
+  try {
+    return fstatSync(fd).isDirectory();
+  } catch {
+    // It is closed.
+    return false;
+  }
+}
+
+/** Failure: stdin is a folder, which Node gives as if it were empty. `fd` is for tests. */
+export function standardInput(fd = 0): NodeJS.ReadStream {
+  if (isFolder(fd)) throw new Failure("stdin is a folder, and not a file or a pipe: there are no lines in it");
+  return process.stdin;
+}
+
 /**
  * The bytes of a file or, as "-", of stdin; unpacked if they are gzip. That shows in the first two that come: a pipe
  * can't be read at a place.
  */
 export async function* bytesOf(file: string): AsyncGenerator<Uint8Array> {
-  const source = file === "-" ? process.stdin : createReadStream(file);
+  const source = file === "-" ? standardInput() : createReadStream(file);
   try {
     const pieces = source[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
     const head: Uint8Array[] = [];

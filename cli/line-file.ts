@@ -15,6 +15,7 @@ import {
   statSync,
   writeSync,
 } from "node:fs";
+import path from "node:path";
 import { gzipSync } from "node:zlib";
 import { Failure } from "./failure.ts";
 import { identityOf } from "./identity.ts";
@@ -93,6 +94,8 @@ export class LineFile {
     const state = readState(stateFile, asked);
     if (!state) {
       if (existsSync(file)) throw new Failure(`${file} is there already: name another file, or remove it`);
+      const folder = path.dirname(path.resolve(file));
+      if (!existsSync(folder)) throw new Failure(`${file}: there is no folder ${folder}`);
       const { start, end } = await fresh();
       const begun = { ...asked, bytes: 0, nextOffset: start, end, records: 0, missing: [] };
       writeWhole(stateFile, JSON.stringify(begun));

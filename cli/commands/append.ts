@@ -1,7 +1,7 @@
 /** `tidemark append`: appends lines of stdin. */
 import { choiceOf, type Command, numberOf } from "../arguments.ts";
 import { feed } from "../feed.ts";
-import { recordsOfLines } from "../inputs.ts";
+import { recordsOfLines, standardInput } from "../inputs.ts";
 import { stopSignal } from "../interrupt.ts";
 import { LINES_AS } from "../lines.ts";
 import { openTarget } from "../targets.ts";
@@ -58,12 +58,13 @@ export const append: Command = {
   async run({ args }: { readonly args: AppendArguments }) {
     const as = choiceOf("as", args.as, LINES_AS);
     const expect = numberOf("expect", args.expect, 0);
+    const input = standardInput();
     const target = await openTarget(args.target, { access: "create", as, token: tokenOf(args.token) });
     try {
       const { appended, before, end } = await feed({
         target,
         topic: args.topic,
-        input: recordsOfLines(process.stdin, as),
+        input: recordsOfLines(input, as),
         state: args.state,
         expect,
         signal: stopSignal(),

@@ -1,13 +1,18 @@
 /** What becomes of an append's state file when the log refuses, has forgotten the producer, or has lost the topic. */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { importCommand } from "../../cli/commands/import.ts";
+import { lineOf } from "../../cli/failure.ts";
 import { feed } from "../../cli/feed.ts";
+import { standardInput } from "../../cli/inputs.ts";
 import type { LogTarget } from "../../cli/target.ts";
 import { openTarget } from "../../cli/targets.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
+import { told } from "./in-process.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -167,5 +172,23 @@ describe("a topic that is gone, or was put back", () => {
     // A token that may only append is told nothing.
     expect(await fed([["a"], ["b"], ["c"]], { change: { end: async () => undefined } })).toMatchObject({ appended: 1 });
     expect(await stored()).toEqual(["a", "b", "c"]);
+  });
+});
+
+describe("an input that can't be read to its end", () => {
+  it("says how many records before that are appended, and a folder as stdin is refused", async () => {
+    const lines = Array.from({ length: 2000 }, (_, i) => `{"value":${i}}\n`).join("");
+    const file = path.join(home, "cut.gz");
+    writeFileSync(file, gzipSync(lines).subarray(0, 300));
+    await target.close();
+    const { thrown } = await told(importCommand, [path.join(home, "data"), "t", file]);
+    target = await openTarget(path.join(home, "data"), { access: "change" });
+    const found = await stored();
+    expect(found.length).toBeGreaterThan(1);
+    expect(found.length).toBeLessThan(2000);
+    expect(lineOf(thrown)).toBe(`${file}: unexpected end of file; the ${found.length} records before it are appended`);
+    const folder = openSync(home, "r");
+    expect(() => standardInput(folder)).toThrow(/^stdin is a folder/);
+    closeSync(folder);
   });
 });

@@ -21,6 +21,7 @@ import { mediaType } from "../stream/media-type.ts";
 import type { JudgedBody, StreamJudge } from "../stream/batch-check.ts";
 import { LineCutter } from "../stream/line-cutter.ts";
 import { matches } from "../wire/patterns.ts";
+import { inTime } from "./judging-time.ts";
 
 type AnySchema = StandardSchema | EventTypes;
 
@@ -60,13 +61,15 @@ class StreamSchema implements StreamJudge {
     this.#typing = typing;
   }
 
-  /** At once if the schema answers at once. SCHEMA_MISMATCH for the first that does not fit. */
+  /** At once if the schema answers at once. SCHEMA_MISMATCH for the first that does not fit; TIMEOUT. */
   #all(judged: readonly (Judged | Promise<Judged>)[], what: string): void | Promise<void> {
     const taken = (all: readonly Judged[]): void => {
       for (const [record, one] of all.entries())
         if (one.issues) throw mismatchError(all.length === 1 ? `the ${what}` : `${what} ${record}`, one, { record });
     };
-    return judged.some(isPromise) ? Promise.all(judged).then(taken) : taken(judged as Judged[]);
+    return judged.some(isPromise)
+      ? inTime(Promise.all(judged), this.#typing.topic).then(taken)
+      : taken(judged as Judged[]);
   }
 
   /** A record with its headers, as it will be stored. */

@@ -56,6 +56,7 @@ export const STATUS_OF: Readonly<Record<EdgeOwnCode, number> & Partial<Record<Ed
   CLOSED: 503,
   OUTCOME_UNKNOWN: 503,
   STORAGE_FAILED: 503,
+  TIMEOUT: 503,
   QUOTA_EXCEEDED: 507,
 };
 
@@ -107,6 +108,7 @@ export const HEADERS_OF: Partial<Record<EdgeCode, Readonly<Record<string, Says>>
   CLOSED: RETRY,
   OUTCOME_UNKNOWN: RETRY,
   STORAGE_FAILED: RETRY,
+  TIMEOUT: RETRY,
 };
 
 export function statusOf({ code, kind, details }: EdgeError): number {
