@@ -109,13 +109,12 @@ const node = { environment: "node" as const, root };
 type Projects = NonNullable<NonNullable<ViteUserConfig["test"]>["projects"]>;
 
 /** Files that judge how long a fail-over takes, or at which moment something comes: nothing runs beside them. */
-const TIMED_PACKAGE = ["bindings", "bundlers", "firefox", "plants", "tabs"].map(
-  (name) => `test/package/${name}.test.ts`,
-);
+const TIMED_PACKAGE = ["bundlers", "firefox", "plants", "tabs"].map((name) => `test/package/${name}.test.ts`);
 /** Files of pages that wait for events alone, however long they take. */
 const UNTIMED_PAGES = [
   "test/{crash,power,client}/*.test.ts",
   "test/playground/playground.test.ts",
+  "test/tabs/{cleared,imports,packed-faults}.test.ts",
   "test/sync/{answers,end-to-end,engines,views}.test.ts",
 ];
 

@@ -16,6 +16,8 @@ const QUIET_ARGS = [
   "--disable-default-apps",
   "--password-store=basic",
   "--mute-audio",
+  // The address bar's popups are pages of the browser's own: their process takes as long as all else of a start.
+  "--disable-features=WebUIOmniboxAimPopup,WebUIOmniboxPopup",
 ];
 
 export interface Running {
