@@ -11,7 +11,7 @@ import { decodeBatch } from "../src/record/record-batch.ts";
 import { gatheredSegments } from "../src/store/gathered-segments.ts";
 import type { KafkaFiles } from "../src/store/kafka-files.ts";
 import { BATCHES_TYPE, formatOffset, offsetInHeader } from "../src/sync/http-words.ts";
-import { Failure } from "./failure.ts";
+import { Failure, systemWordOf } from "./failure.ts";
 import { isJson, type LinesAs, textOf } from "./lines.ts";
 import { filesOf, typeOfSegments } from "./segment-files.ts";
 import type { Appended, LogTarget, NewTopic, Place, ReadFrom, Sending } from "./target.ts";
@@ -36,7 +36,7 @@ class EdgeTarget implements LogTarget {
   ) {
     let isTold = false;
     const onRetry = (error: Error, pauseMs: number): void => {
-      if (!isTold && pauseMs > 1_000) note(`tidemark: trying again: ${error.message}`);
+      if (!isTold && pauseMs > 1_000) note(`tidemark: trying again: ${error.message}${systemWordOf(error)}`);
       isTold ||= pauseMs > 1_000;
     };
     const options = { ...(token !== undefined && { token }), onRetry };
@@ -50,7 +50,9 @@ class EdgeTarget implements LogTarget {
       const query = `?after=${encodeURIComponent(after)}`;
       const answer = await this.#asked({ method: "GET", path: LIST_PATH, query }).catch((thrown: unknown) => {
         if (!(thrown instanceof TidemarkError) || thrown.code !== "UNKNOWN_TOPIC") throw thrown;
-        throw new Failure(`the edge at ${this.where} is of an earlier version and keeps no list of its topics`);
+        throw new Failure(
+          `the edge at ${this.where} is of an earlier version and keeps no list of its topics, or the address is wrong`,
+        );
       });
       const page = pageIn(answer);
       if (!page) throw this.#foreign(answer);

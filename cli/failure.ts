@@ -42,13 +42,23 @@ const ADVICE: { readonly [code in TidemarkError["code"]]?: string } = {
   TIMEOUT: "is the edge running, and is the address right?",
 };
 
+/** What the system said of a request that failed, in brackets: fetch() says only that it failed. */
+export function systemWordOf(thrown: unknown): string {
+  for (let each = thrown; each instanceof Error; each = each.cause) {
+    const { code } = each as NodeJS.ErrnoException;
+    if (!(each instanceof TidemarkError) && typeof code === "string") return ` (${code})`;
+  }
+  return "";
+}
+
 /** One line that says what went wrong and what to do. */
 export function lineOf(thrown: unknown): string {
   if (thrown instanceof TidemarkError) {
     const isRefused = [401, 403].includes(Number(thrown.details["status"]));
     const advice = isRefused ? TOKEN_ADVICE : ADVICE[thrown.code];
     const message = thrown.message.replace(ADVICE_TO_CODE, "");
-    return advice === undefined ? message : `${message} (${advice})`;
+    const said = `${message}${systemWordOf(thrown)}`;
+    return advice === undefined ? said : `${said} (${advice})`;
   }
   if (thrown instanceof UsageError || thrown instanceof Failure) return thrown.message;
   const { code, message } = thrown as NodeJS.ErrnoException;

@@ -154,7 +154,10 @@ const NAMED_MAX = 20;
 export async function placeOf(target: LogTarget, topic: string, signal?: AbortSignal): Promise<Place> {
   const place = await target.place(topic, signal);
   if (place) return place;
-  const topics = await target.topics(NAMED_MAX).catch(() => []);
-  const names = topics.length === 0 ? "" : `; there are ${topics.slice(0, NAMED_MAX).join(", ")}`;
+  const names = await target.topics(NAMED_MAX).then(
+    (topics) => (topics.length === 0 ? "" : `; there are ${topics.slice(0, NAMED_MAX).join(", ")}`),
+    // An address that has no topics at all is more than a topic that is not made yet.
+    (thrown: unknown) => (thrown instanceof Failure ? `; ${thrown.message}` : ""),
+  );
   throw new Failure(`there is no topic ${topic} in ${target.where}${names}`);
 }

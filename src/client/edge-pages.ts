@@ -1,5 +1,7 @@
 /** Pages of one topic: by requests, and what is live by the socket, or by long-polls while there is none. */
+import { textDecoder } from "../record/bytes.ts";
 import { BATCHES_TYPE, formatOffset } from "../sync/http-words.ts";
+import { refused } from "../topic/check.ts";
 import { isClosed, NEXT, offsetOf } from "./answers.ts";
 import { followOver, type SocketWay } from "./live.ts";
 import type { Page } from "./page.ts";
@@ -13,6 +15,9 @@ interface Patience {
 /** A long-poll is answered in 20 s. */
 const POLL: Patience = { ms: Infinity, silentMs: 35_000 };
 const NOTHING = new Uint8Array(0);
+
+/** True where the address is none of a topic: its url is wrong. A topic that is not made yet has a 404 as well. */
+const isNowhere = ({ bytes }: EdgeReply): boolean => textDecoder.decode(bytes).includes('"reason":"address"');
 
 /** What is needed of a topic. */
 export interface PagedTopic {
@@ -47,6 +52,7 @@ export class EdgePages {
       },
       { signal: over, ms },
     );
+    if (answer.status === 404 && isNowhere(answer)) throw refused("url", live.requests.url, "the edge's own address");
     if (answer.status === 404)
       return { bytes: NOTHING, nextOffset: from, isLevel: true, ended: false, isMissing: true };
     const nextOffset = offsetOf(answer, NEXT);

@@ -117,6 +117,8 @@ export async function* edgeBatches<V>(
       offset: first,
       logEndOffset: last,
     });
+  // A log that ends at 0 may be no log at all, and its address nobody's: HEAD, which gave the end, does not say so.
+  if (last === 0) await new EdgePages(topic).page(0, range.over);
   for await (const step of stepsOf(topic, range))
     if ("batch" in step) yield (await topic.typed(step.batch)) ?? step.batch;
 }

@@ -11,7 +11,7 @@ import type { TopicChange } from "../sync/change-reader.ts";
 import { checkedApply } from "../sync/view-check.ts";
 import { ViewFold } from "../sync/view-fold.ts";
 import { callback, checkOptions, flag, integer, refused, signal } from "../topic/check.ts";
-import { checkViewName } from "../topic/view-name.ts";
+import { checkTopicName } from "../topic/names.ts";
 import type { RunningView, ShownView } from "../topic/shown-view.ts";
 import { offsetOf, START } from "./answers.ts";
 import type { ClientViewOptions } from "./api.ts";
@@ -100,7 +100,7 @@ const none = (field: string, value: unknown): void => {
   if (value !== false) throw refused(field, value, "false, or left out: the client stores nothing");
 };
 const VIEW_OPTIONS = {
-  name: (_: string, value: unknown) => checkViewName(value),
+  name: (_: string, value: unknown) => checkTopicName(value, "a view's name"),
   initial: callback,
   apply: callback,
   check: flag,
@@ -219,7 +219,7 @@ export function runEdgeView<S, V>(
   closing: AbortSignal,
 ): RunningView {
   checkOptions("view()", options, VIEW_OPTIONS);
-  checkViewName(options.name);
+  checkTopicName(options.name, "a view's name");
   callback("apply", options.apply);
   const { signal: given } = options;
   const { ended } = view;

@@ -19,7 +19,7 @@ export interface Folding<S, R> {
 }
 
 const asynchronous = (): TidemarkError =>
-  new TidemarkError("INVALID_ARGUMENT", "apply() and initial() must give the state itself, not a Promise of it", {
+  new TidemarkError("INVALID_ARGUMENT", "a view's state must not be a Promise", {
     field: "apply",
   });
 

@@ -264,6 +264,8 @@ describe("headers", () => {
       await ask("GET", "/nothing"),
       await ask("GET", `/v1/stream/none/${path}?offset=-1`),
     ]) {
+      if (response.url.endsWith("/nothing"))
+        expect(await response.clone().json()).toMatchObject({ error: { details: { reason: "address" } } });
       expect(response.headers.get("content-security-policy")).toBe(
         "default-src 'none'; frame-ancestors 'none'; sandbox",
       );

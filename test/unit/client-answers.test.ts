@@ -104,6 +104,19 @@ describe("ends of what is allowed", () => {
     expect(await topicOf(missing, { timeoutMs, fetch: later }).state()).toBeUndefined();
   });
 
+  it("an address below which there is no edge is no topic that is still to come: a read says so", async () => {
+    const error = { code: "NOT_FOUND", message: "there is nothing", kind: "fix", details: { reason: "address" } };
+    const headers = { "tidemark-error": "NOT_FOUND" };
+    const nowhere = (): Response => Response.json({ error }, { status: 404, headers });
+    const missing = (): Response => Response.json({ error: { ...error, details: {} } }, { status: 404, headers });
+    for (const follow of [false, true])
+      await expect(topicOf(nowhere).read({ follow }).next()).rejects.toMatchObject({
+        code: "INVALID_ARGUMENT",
+        details: { field: "url" },
+      });
+    expect(await topicOf(missing).read().next()).toEqual({ done: true, value: undefined });
+  });
+
   it.each(["..", ".", "a/..", "../a", "a/../b", "a/./b"])(
     "%s is no name: what is sent to it goes elsewhere",
     (name) => {

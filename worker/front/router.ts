@@ -88,6 +88,8 @@ async function route(
     throw new EdgeError(
       "NOT_FOUND",
       "there is nothing at this address: streams are at /v1/stream/<path>; GET / shows more",
+      // A client tells a wrong address by it from a stream that is not made yet.
+      { reason: "address" },
     );
   const isTrim = method === "POST" && seen["tidemark-trim-before"] !== undefined;
   const action = isTrim ? "admin" : ACTIONS.get(method);
