@@ -100,7 +100,7 @@ const none = (field: string, value: unknown): void => {
   if (value !== false) throw refused(field, value, "false, or left out: the client stores nothing");
 };
 const VIEW_OPTIONS = {
-  name: (_: string, value: unknown) => checkTopicName(value, "a view's name"),
+  name: (_: string, value: unknown) => checkTopicName(value),
   initial: callback,
   apply: callback,
   check: flag,
@@ -219,7 +219,7 @@ export function runEdgeView<S, V>(
   closing: AbortSignal,
 ): RunningView {
   checkOptions("view()", options, VIEW_OPTIONS);
-  checkTopicName(options.name, "a view's name");
+  checkTopicName(options.name);
   callback("apply", options.apply);
   const { signal: given } = options;
   const { ended } = view;

@@ -18,7 +18,7 @@ type Methods = Record<keyof Control, (...args: unknown[]) => Promise<unknown>>;
 export const synced = (topic: string): TidemarkError =>
   new TidemarkError(
     "INVALID_ARGUMENT",
-    `the topic ${topic} is synced with an edge; tidemark/node can't read or write such a topic: open it in a browser`,
+    `the topic ${topic} is synced with an edge: open it in a browser, Node has no sync`,
     { topic, reason: "synced" },
   );
 

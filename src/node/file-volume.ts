@@ -88,7 +88,7 @@ async function makeFolder(folder: string): Promise<void> {
     first = mkdirSync(folder, { recursive: true });
   } catch (thrown) {
     if ((thrown as NodeJS.ErrnoException).code !== "EEXIST") throw thrown;
-    throw refused("folder", folder, "a folder, and a file is there");
+    throw refused("folder", folder, "a folder");
   }
   if (first === undefined) return;
   for (let made = folder; ; made = path.dirname(made)) {

@@ -66,7 +66,7 @@ export async function open(folder: string | URL, options: NodeOpenOptions = {}):
   checkOptions("open()", options, { segmentBytes, create: flag, sync: noSync });
   const { segmentBytes: bytes = SEGMENT_BYTES, create = true } = options;
   const loaded = await nodeKernel().catch((cause: unknown) => {
-    const text = `the file kernel.wasm, which belongs beside the package's node.js, can't be read: ${String(cause)}`;
+    const text = `kernel.wasm, which belongs beside node.js, can't be read: ${String(cause)}`;
     throw new TidemarkError("LOAD_FAILED", text, { file: "kernel.wasm" }, { cause });
   });
   return NodeTide.open({ folder: path.resolve(where), segmentBytes: bytes, mustExist: !create, kernel: loaded });

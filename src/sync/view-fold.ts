@@ -18,11 +18,6 @@ export interface Folding<S, R> {
   readonly gap?: ((state: S, gap: { readonly from: number; readonly to: number }) => S | "restart") | undefined;
 }
 
-const asynchronous = (): TidemarkError =>
-  new TidemarkError("INVALID_ARGUMENT", "a view's state must not be a Promise", {
-    field: "apply",
-  });
-
 export class ViewFold<S, R extends ChangedRecord> {
   committed: S;
   current: S;
@@ -88,7 +83,8 @@ export class ViewFold<S, R extends ChangedRecord> {
         break;
       case "level":
         // Looked for here, and not at each record: a fold of a million has no time for it.
-        for (const state of [this.committed, this.current]) if (state instanceof Promise) throw asynchronous();
+        if (this.current instanceof Promise)
+          throw new TidemarkError("INVALID_ARGUMENT", "apply must give a state, not a Promise", { field: "apply" });
         this.offset = change.watermark;
     }
     if (this.pending.size === 0) this.refolded(this.committed);

@@ -162,7 +162,7 @@ it("a view that is asynchronous, or has no name, is told so by the names of its 
   const reported: unknown[] = [];
   vi.stubGlobal("reportError", (thrown: unknown) => reported.push(thrown));
   const { edge } = socketEdge();
-  const wrong = { code: "INVALID_ARGUMENT", message: expect.stringContaining("not be a Promise") as string };
+  const wrong = { code: "INVALID_ARGUMENT", message: expect.stringContaining("not a Promise") as string };
   const later = (): Promise<number> => Promise.resolve(0);
   for (const [initial, apply] of [[() => 0, later] as const, [later, (state: unknown) => state] as const]) {
     const view = edge.topic("t").view<unknown>({ name: "v", initial, apply });
@@ -176,7 +176,7 @@ it("a view that is asynchronous, or has no name, is told so by the names of its 
   }
   expect(reported).toMatchObject([wrong, wrong]);
   const nameless = edge.topic("t").view({ initial: () => 0, apply: (state: number) => state } as never);
-  await expect(nameless.ready()).rejects.toMatchObject({ details: { field: "a view's name" } });
+  await expect(nameless.ready()).rejects.toMatchObject({ details: { field: "name" } });
   await edge.close();
 });
 

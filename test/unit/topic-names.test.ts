@@ -12,10 +12,7 @@ test.each(["a", "a.b", "..a", "...", "orders-0", "A_z-9.", "x".repeat(249)])("%j
 
 test.each(["", ".", "..", "a b", "a/b", "ä", "a\n", "x".repeat(250), 7, null, undefined])("%j is none", (name) => {
   expect(() => checkTopicName(name)).toThrow(
-    expect.objectContaining({
-      code: "INVALID_ARGUMENT",
-      details: expect.objectContaining({ field: "a topic's name" }),
-    }),
+    expect.objectContaining({ code: "INVALID_ARGUMENT", details: expect.objectContaining({ field: "name" }) }),
   );
 });
 

@@ -9,7 +9,7 @@ import type { TopicChange } from "../../sync/change-reader.ts";
 import { checkedApply } from "../../sync/view-check.ts";
 import { type Folding, ViewFold } from "../../sync/view-fold.ts";
 import { callback, checkOptions, flag, integer, refused, signal } from "../../topic/check.ts";
-import { checkViewName } from "../../topic/view-name.ts";
+import { checkTopicName } from "../../topic/names.ts";
 import type { RunningView, ShownView } from "../../topic/shown-view.ts";
 import type { TopicRecord, ViewOptions } from "../api.ts";
 import { report } from "../platform/errors.ts";
@@ -36,7 +36,7 @@ const REFOLD_PENDING_MAX = 100_000;
 const DATED_PENDING_MAX = 1000;
 
 const VIEW_OPTIONS = {
-  name: (_: string, value: unknown) => checkViewName(value),
+  name: (_: string, value: unknown) => checkTopicName(value),
   initial: callback,
   apply: callback,
   check: flag,
@@ -293,7 +293,7 @@ class Run<S, V> implements RunningView {
 
 export function runView<S, V>(view: ShownView<S>, topic: ChangingTopic<V>, options: ViewOptions<S, V>): RunningView {
   checkOptions("view()", options, VIEW_OPTIONS);
-  checkViewName(options.name);
+  checkTopicName(options.name);
   callback("apply", options.apply);
   const run = new Run(view, topic, options);
   void run.run();

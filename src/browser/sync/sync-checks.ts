@@ -83,9 +83,9 @@ const NAME_CHARS_MAX = 243;
 export function checkSyncedName(name: unknown): asserts name is string {
   checkTopicName(name);
   if ((name as string).startsWith("__"))
-    throw refused("a topic's name", name, "one that does not begin with __, as the library's own topics do");
+    throw refused("name", name, "one that does not begin with __, as the library's own topics do");
   if ((name as string).length > NAME_CHARS_MAX)
-    throw refused("a topic's name", name, `at most ${NAME_CHARS_MAX} characters where the topic is synced`);
+    throw refused("name", name, `at most ${NAME_CHARS_MAX} characters where the topic is synced`);
 }
 
 export function checkToken(token: unknown): void {

@@ -335,7 +335,7 @@ describe("changes and views", () => {
     for (const [options, field] of [
       [{ apply: 5 }, "apply"],
       [{ snapshot: {} }, "snapshot"],
-      [{ name: "a/b" }, "a topic's name"],
+      [{ name: "a/b" }, "name"],
     ] as const) {
       const wrong = topic.view({ name: "v", initial: () => 0, apply: () => 0, ...options } as never);
       await expect(wrong.ready()).rejects.toMatchObject({ code: "INVALID_ARGUMENT", details: { field } });
