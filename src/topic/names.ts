@@ -1,4 +1,7 @@
-/** The rule for names of topics in the browser, and for those of views. At the edge a topic's name is a path (worker/wire/paths.ts). */
+/**
+ * The rule for names of topics in the browser, and for those of views. At the edge a topic's name is a path
+ * (worker/wire/paths.ts).
+ */
 import { refused } from "./check.ts";
 
 /** Kafka's rule. */
