@@ -3,7 +3,6 @@
  * state in a directory or in memory. It needs no network and no account.
  */
 import path from "node:path";
-import { unstable_startWorker } from "wrangler";
 
 export interface LocalWorker {
   readonly url: string;
@@ -32,6 +31,8 @@ export async function startWorker({
     WRANGLER_HIDE_BANNER: "true",
     WRANGLER_LOG: "error",
   });
+  // A second of the processor. Programs and files that start none do without.
+  const { unstable_startWorker } = await import("wrangler");
   const worker = await unstable_startWorker({
     config,
     bindings: Object.fromEntries(
