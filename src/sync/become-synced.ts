@@ -7,7 +7,7 @@ import { TidemarkError } from "../errors.ts";
 import type { Log } from "../log/log.ts";
 import { renameLog } from "../store/noted-logs.ts";
 import type { SegmentStore } from "../store/segment-store.ts";
-import { newOutboxNote } from "./notes.ts";
+import { newOutboxNote, type OutboxNote } from "./notes.ts";
 import { stored } from "./outbox.ts";
 import { outboxName, replicaName } from "./log-names.ts";
 import { becameSynced } from "./synced-now.ts";
@@ -20,6 +20,8 @@ export interface BecomeSynced {
   readonly path: string;
   readonly newOutboxId: () => string;
   readonly options?: KeptOptions | undefined;
+  /** What the copy's `anew` begins with, so that its name is none that an earlier copy of the topic had. Default: 0. */
+  readonly anew?: number | undefined;
   /** The topic's log, if it is open. Commits under way in it finish first, and reads that wait in it end. */
   readonly log?: Log | undefined;
 }
@@ -30,12 +32,16 @@ export interface BecomeSynced {
  * as many records as its span.
  */
 export async function becomeSynced(asked: BecomeSynced): Promise<void> {
-  const { topic, store, url, path, newOutboxId, options, log } = asked;
+  const { topic, store, url, path, newOutboxId, options, log, anew } = asked;
+  const noteOf = (outbox: string | null, first: number): OutboxNote => ({
+    ...newOutboxNote({ url, path }, outbox, first, options),
+    ...(anew && { anew }),
+  });
   const name = outboxName(topic);
   if (store.bornOf(name) !== undefined) return;
   const local = await store.find(replicaName(topic));
   if (!local) {
-    await store.log(name, undefined, { note: stored(newOutboxNote({ url, path }, null, 0, options)) });
+    await store.log(name, undefined, { note: stored(noteOf(null, 0)) });
     return;
   }
   const rename = async (): Promise<void> => {
@@ -47,7 +53,7 @@ export async function becomeSynced(asked: BecomeSynced): Promise<void> {
       );
     const { logStartOffset, logEndOffset } = local;
     const outbox = logEndOffset > logStartOffset ? newOutboxId() : null;
-    const note = newOutboxNote({ url, path }, outbox, logStartOffset, options);
+    const note = noteOf(outbox, logStartOffset);
     await renameLog(store, local, name, stored(outbox === null ? note : { ...note, adopted: logEndOffset }));
   };
   if (!log) return rename();

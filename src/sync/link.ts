@@ -13,6 +13,7 @@ import { EdgeSocket, type Wire } from "./edge-socket.ts";
 import { CloseCode } from "./frames.ts";
 import { HTTP_WIRE_MS, pathInAddress, retryMsOf, socketProtocols } from "./http-words.ts";
 import { type LinkAction, type LinkEvent, linkNext, type LinkState } from "./link-state.ts";
+import { isTokenError } from "./opening.ts";
 import type { Failure } from "./session-options.ts";
 import type { SyncHost, TokenReason } from "./sync-host.ts";
 import { RESTORE_MS, WindowBudget } from "./window-budget.ts";
@@ -344,8 +345,9 @@ export class SyncLink {
   async #renewed(signal: AbortSignal, reason: "connect" | "expiring"): Promise<void> {
     const state = this.#state;
     const socket = this.#socket;
+    let token: string | null | undefined;
     try {
-      const token = await this.#host.token(reason, state.at === "live" ? state.token : undefined);
+      token = await this.#host.token(reason, state.at === "live" ? state.token : undefined);
       if (signal.aborted || !socket || state.at !== "live") return;
       if (token === null && reason === "connect") {
         this.#options.token("missing");
@@ -360,8 +362,11 @@ export class SyncLink {
       this.#options.token("renewed");
       for (const session of this.#options.sessions) session.renewed();
       this.#renew(signal);
-    } catch {
-      // The renewal failed: again the edge ends the socket when the old token expires.
+    } catch (thrown) {
+      // The renewal failed: again the edge ends the socket when the old token expires. For a new one that it refuses it
+      // ends the socket at once, and that one must not be sent again.
+      if (!token || signal.aborted || !isTokenError(TidemarkError.from(thrown))) return;
+      if (this.#state.at === "live") this.#state = { ...this.#state, token };
     }
   }
 

@@ -181,6 +181,16 @@ describe("a file of the package that can't be loaded", () => {
     expect(await again.call("tried", name, "4")).toMatchObject(failed);
     site.instead = undefined;
     expect(await again.call("append", name, "4")).toBe(2 ** 52 + 3);
+    await again.leave();
+
+    // What was synced goes on by itself: nobody appends, reads, or calls sync().
+    let refused = 0;
+    site.instead = (pathname) => (lost(pathname) && ++refused ? { status: 404 } : undefined);
+    const silent = await opened(name);
+    await expect.poll(() => refused, { timeout: 10_000 }).toBeGreaterThan(0);
+    expect(await typesOf(silent, name)).not.toContain("sync");
+    site.instead = undefined;
+    await expect.poll(() => typesOf(silent, name), { timeout: 10_000 }).toContain("sync");
   });
 
   it("segments.js: appends fail that need a new segment, and no other; none is lost or doubled", async () => {

@@ -1,11 +1,12 @@
 /** The page's side of sync, and the desk at which the worker asks pages for tokens. */
 import { describe, expect, it, vi } from "vitest";
+import type { Ack } from "../../src/browser/api.ts";
 import { TidemarkError } from "../../src/errors.ts";
-import { type PageSync, pageSync } from "../../src/browser/sync/page-sync.ts";
+import { type PageSync, pageSync, type PageSyncHost } from "../../src/browser/sync/page-sync.ts";
 import { checkSync } from "../../src/browser/sync/sync-checks.ts";
 import { TokenDesk, type TokenPage } from "../../src/browser/sync/token-desk.ts";
 import type { Places, SyncAsk, SyncNews } from "../../src/browser/sync/words.ts";
-import type { SyncEvent, SyncStatus } from "../../src/browser/sync-api.ts";
+import type { SyncEvent, SyncStatus, TopicSyncStatus } from "../../src/browser/sync-api.ts";
 
 const LIVE: SyncStatus = { state: "live", connected: true, topics: {} };
 const P = 2 ** 52;
@@ -13,16 +14,20 @@ const P = 2 ** 52;
 function made(answer: (ask: SyncAsk) => unknown = () => undefined) {
   const asked: SyncAsk[] = [];
   const told: SyncEvent[] = [];
+  const tide: PageSyncHost["tide"] = {
+    ended: undefined,
+    syncing: undefined,
+    tell: ({ event }) => void told.push(event),
+  };
   const sync: PageSync = pageSync({
     ask: async (ask) => {
       asked.push(ask);
       return answer(ask);
     },
     topics: new Map(),
-    isOver: () => false,
-    tell: (event) => told.push(event),
+    tide,
   });
-  return { sync, asked, told };
+  return { sync, tide, asked, told };
 }
 
 const acked = (offset: number) => ({
@@ -172,6 +177,33 @@ describe("a page in sync", () => {
     }
   });
 
+  it("is there for the application once something is synced: not after a refused call, and not by an ack of a local topic", async () => {
+    const one: SyncStatus = { ...LIVE, topics: { a: { state: "joining" } as TopicSyncStatus } };
+    let refused: Record<string, string> | undefined = { topic: "a" };
+    const { sync, tide, asked } = made(({ ask }) => {
+      if (ask === "start" && refused) throw new TidemarkError("INVALID_ARGUMENT", "refused", refused);
+      return one;
+    });
+    const ack = { committed: Promise.resolve({ offset: 1 }) } as Ack;
+    expect(await sync.replicated(Promise.resolve(ack))).toMatchObject({ offset: 1, acks: "replicated" });
+    await expect(sync.start({ url: "http://edge", topics: ["a"], token: "t" })).rejects.toThrow("refused");
+    sync.hear({ type: "status", status: LIVE });
+    expect(tide.syncing).toBeUndefined();
+    // Of several topics one may be refused: the others need the token.
+    sync.hear({ type: "ask-token", id: 1, ask: { reason: "connect" } });
+    await vi.waitFor(() => expect(asked.at(-1)).toEqual({ ask: "token", id: 1, token: "t" }));
+    refused = { field: "url" };
+    await expect(sync.start({ url: "http://other", topics: ["a"], token: "of another" })).rejects.toThrow("refused");
+    sync.hear({ type: "ask-token", id: 2, ask: { reason: "expiring" } });
+    await vi.waitFor(() => expect(asked.at(-1)).toEqual({ ask: "token", id: 2, token: "t" }));
+    refused = undefined;
+    await sync.start({ url: "http://edge", topics: ["a"] });
+    expect(tide.syncing).toBe(sync);
+    const other = made();
+    other.sync.hear({ type: "outboxfull", topic: "a" });
+    expect(other.tide.syncing).toBe(other.sync);
+  });
+
   it("drained() ends with its signal, also while an append of this page is under way", async () => {
     let resolve = (): void => undefined;
     const promise = new Promise<void>((done) => (resolve = done));
@@ -179,8 +211,7 @@ describe("a page in sync", () => {
     const sync = pageSync({
       ask: async (ask) => void asked.push(ask),
       topics: new Map([["a", { drained: () => promise, serializer: "json" }]]),
-      isOver: () => false,
-      tell: () => undefined,
+      tide: { ended: undefined, syncing: undefined, tell: () => undefined },
     });
     const stop = new AbortController();
     const waits = sync.drained({ signal: stop.signal });

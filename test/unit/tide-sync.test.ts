@@ -8,6 +8,7 @@ import type { StoredSettings } from "../../src/store/catalog.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import { saveNotes } from "../../src/store/noted-logs.ts";
 import { outboxName } from "../../src/sync/log-names.ts";
+import { copyName, readableOutboxNote } from "../../src/sync/notes.ts";
 import { SyncDevice } from "../edge/http/sync-device.ts";
 
 const EDGE = "http://edge.example";
@@ -120,4 +121,18 @@ describe("the edge that sync() names", () => {
     await expect(tide.page.pause()).rejects.toThrow("no topic is synced");
     expect(tide.ended).toEqual(["a", "b", "c"]);
   });
+});
+
+it("a topic that is synced once more has a copy of another name, because an edge that was put back has a log of the same id", async () => {
+  const tide = await device();
+  const names: (string | null)[] = [];
+  for (const records of [0, 1]) {
+    if (records > 0) await tide.local("a");
+    await tide.start({ url: EDGE, topics: ["a"] });
+    const note = readableOutboxNote(tide.store.keptOf(outboxName("a"))!.note)!;
+    names.push(copyName({ ...note, stream: "a stream", from: 0, life: null, gaps: [] }));
+    if (records === 0) await tide.page.detach("a");
+  }
+  expect(names).toEqual([expect.stringMatching(/^a stream~\d+$/), expect.stringMatching(/^a stream~\d+$/)]);
+  expect(new Set(names).size).toBe(2);
 });

@@ -76,8 +76,9 @@ export class BrowserTide implements Tide, Member, TopicHost {
   /** Stored settings by topic, for topics that have some. */
   settings = new Map<string, TopicSettings>();
   readonly #topics = new Map<string, BrowserTopic<unknown>>();
+  /** Its part of sync says so itself, once something is synced. */
   syncing: PageSync | undefined;
-  #sync: Promise<unknown> = Promise.resolve();
+  #sync: Promise<PageSync | undefined> = Promise.resolve(undefined);
   readonly #listeners = new Listeners();
   /** The channel on which the tabs of this tide meet. A tab that sends something here has company. */
   lobby: BroadcastChannel;
@@ -351,12 +352,12 @@ export class BrowserTide implements Tide, Member, TopicHost {
   withSync<T>(work: (sync: PageSync) => T | Promise<T>): Promise<T> {
     const sync = this.#sync
       .catch(() => undefined)
-      .then(async () => {
+      .then(async (made) => {
+        if (made) return made;
         const { pageSync } = await import("../sync/page-sync.ts");
         const ask = (asked: object, signal?: AbortSignal): Promise<unknown> =>
           retried(this, () => this.connection!.call<unknown>({ op: "sync", ask: asked }, signal), signal);
-        const tell = (event: SyncEvent): void => this.tell({ type: "sync", event });
-        return (this.syncing ??= pageSync({ ask, tell, topics: this.#topics, isOver: () => !!this.ended }));
+        return pageSync({ ask, tide: this, topics: this.#topics });
       });
     this.#sync = sync;
     return sync.then(work);

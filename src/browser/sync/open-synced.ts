@@ -47,6 +47,12 @@ function newOutboxId(): string {
   }
 }
 
+/**
+ * Of 48 bits. A topic may have been synced before, and its copy was named by the edge log's id: an edge that was put
+ * back has a log of the same id with other records.
+ */
+const randomCount = (): number => parseInt(newOutboxId().slice(4), 16);
+
 /** What a call on the topic finds once its sync has ended. */
 export const notSynced = (topic: string): TidemarkError =>
   new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} is synced no more: its records are in ${topic}.kept`, {
@@ -66,7 +72,8 @@ export async function openSynced(
     const { url, path } = asked;
     const options = optionsAfter({}, asked.options);
     const { becomeSynced } = await import("../../sync/become-synced.ts");
-    await becomeSynced({ topic, store, url, path, options, newOutboxId, log: await volume.takePlain(topic) });
+    const log = await volume.takePlain(topic);
+    await becomeSynced({ topic, store, url, path, options, newOutboxId, log, anew: randomCount() });
   }
   const settings = logSettingsOf(settingsOf(topic));
   const storage = await TopicStorage.open({ topic, store, kernel, clock, newOutboxId, breathe, settings });

@@ -28,12 +28,16 @@ import { PROVISIONAL_FROM } from "../../log/provisional-layout.ts";
 /** What it needs of its tide. */
 export interface PageSyncHost {
   ask(ask: SyncAsk, signal?: AbortSignal): Promise<unknown>;
-  tell(event: SyncEvent): void;
+  readonly tide: {
+    /** Once the tide has ended for this page. */
+    readonly ended: unknown;
+    /** What the application sees: undefined until something is synced. */
+    syncing: PageSync | undefined;
+    tell(event: { readonly type: "sync"; readonly event: SyncEvent }): void;
+  };
   /**
    * This page's topics, by name. `drained` resolves once all that was appended so far is acknowledged or has failed.
    */
-  /** True once the tide has ended for this page. */
-  isOver(): boolean;
   readonly topics: ReadonlyMap<string, { drained(): Promise<void>; readonly serializer: unknown }>;
 }
 
@@ -93,7 +97,7 @@ export class PageSync implements Sync {
 
   constructor(host: PageSyncHost) {
     this.#host = host;
-    const end = hintsOfPage((hint) => (host.isOver() ? end() : this.#hint(hint)));
+    const end = hintsOfPage((hint) => (host.tide.ended ? end() : this.#hint(hint)));
   }
 
   #hint(hint: PageHint): void {
@@ -106,9 +110,16 @@ export class PageSync implements Sync {
 
   async start(options: SyncOptions): Promise<this> {
     const { url, topics, background } = checkSync(options, (topic) => this.#host.topics.get(topic)?.serializer);
-    this.#token = options.token ?? this.#token;
+    const before = this.#token;
+    this.#token = options.token ?? before;
     const hasToken = this.#token !== undefined;
-    this.#become((await this.#host.ask({ ask: "start", url, topics, background, hasToken })) as SyncStatus);
+    try {
+      this.#become((await this.#host.ask({ ask: "start", url, topics, background, hasToken })) as SyncStatus);
+    } catch (thrown) {
+      // A token for another edge than this tide's must not go to this one.
+      if (TidemarkError.from(thrown).details["field"] === "url") this.#token = before;
+      throw thrown;
+    }
     return this;
   }
 
@@ -191,12 +202,14 @@ export class PageSync implements Sync {
     if (news.type === "settled") return this.#settled(news.topic, news.runs);
     if (news.type === "retracted") return this.#retracted(news.topic, news.range);
     if (news.type === "status") this.#become(news.status);
+    else this.#host.tide.syncing = this;
     for (const listener of [...this.#events]) this.#call(() => listener(news));
-    this.#host.tell(news);
+    this.#host.tide.tell({ type: "sync", event: news });
   }
 
   #become(status: SyncStatus): void {
     this.#status = status;
+    if (Object.keys(status.topics).length > 0) this.#host.tide.syncing = this;
     for (const listener of [...this.#listeners]) this.#call(() => listener(status));
   }
 
@@ -236,6 +249,7 @@ export class PageSync implements Sync {
     if (offset < PROVISIONAL_FROM) return Promise.resolve({ offset });
     const committed = new Promise<Committed>((resolve, reject) => {
       if (this.#ended) return reject(this.#ended);
+      this.#host.tide.syncing = this;
       const waiting = this.#waiting.get(topic) ?? new Map<number, Waiting>();
       // One that was appended before may have its place anywhere.
       if (duplicate) this.#since.set(topic, 0);

@@ -40,6 +40,7 @@ const REOPEN_TRIES = 5;
 const REOPEN_PAUSE_MS = 50;
 /** A pause is no longer than 3.2 s. */
 const REOPEN_DOUBLINGS_MAX = 6;
+const pause = (tries: number): Promise<void> => sleep(REOPEN_PAUSE_MS * 2 ** Math.min(tries, REOPEN_DOUBLINGS_MAX));
 const QUOTA_PAUSE_MS = 1_000;
 
 interface OpenStore {
@@ -206,12 +207,19 @@ export class WorkerHost {
     return { log: await (await this.#withSync()).log(topic), born };
   }
 
-  /** What was synced in an earlier opening goes on. */
-  #resumeSync(store: SegmentStore): void {
+  /**
+   * What was synced in an earlier opening goes on. If that part can't be loaded, nobody else may ask for it: it is tried
+   * again with growing pauses.
+   */
+  #resumeSync(store: SegmentStore, tries = 1): void {
     this.#leaveSync(store);
     if (!store.names().some((name) => topicOfOutbox(name) !== undefined)) return;
+    const again = async (): Promise<void> => {
+      await pause(tries);
+      if ((await this.#open).store === store) this.#resumeSync(store, tries + 1);
+    };
     this.#withSync()
-      .then((sync) => sync.resume())
+      .then((sync) => sync.resume(), again)
       .catch((thrown: unknown) => this.#failed(TidemarkError.from(thrown)));
   }
 
@@ -269,7 +277,7 @@ export class WorkerHost {
         // The files of the tide are well, and one of the package's can't be had: until it can, or the tide is closed.
         if (code === "LOAD_FAILED" && !this.#ended) this.#emit({ type: "loadfailed", reason: message });
         else if (tries >= REOPEN_TRIES) throw thrown;
-        await sleep(REOPEN_PAUSE_MS * 2 ** Math.min(tries, REOPEN_DOUBLINGS_MAX));
+        await pause(tries);
       }
     }
   }

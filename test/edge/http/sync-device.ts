@@ -84,9 +84,8 @@ export class SyncDevice {
           this.sync.ask(structuredClone(ask)),
           new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason as Error))),
         ]),
-      tell: (event) => this.#hear(event),
+      tide: { ended: undefined, syncing: undefined, tell: ({ event }) => this.#hear(event) },
       topics: new Map(),
-      isOver: () => false,
     });
   }
 

@@ -76,6 +76,13 @@ export class Opening {
   #asks: readonly number[] = [];
   /** Tokens of which this opening was told that they are refused. */
   readonly #refused = new Set<string>();
+  readonly #token = {
+    given: (text: string | undefined): void => {
+      if (!this.#refused.has(text ?? "")) return;
+      this.#world.fail(`storm: ${this.device.name} sends a refused token again`);
+    },
+    refused: (text: string | undefined): void => void (text !== undefined && this.#refused.add(text)),
+  };
   readonly #world: DeviceWorld;
   readonly #disk: SimDisk;
 
@@ -109,6 +116,7 @@ export class Opening {
       made: world.made,
       windowBytes: world.windowBytes,
       fail: (why) => world.fail(why),
+      token: this.#token,
     };
   }
 
@@ -214,8 +222,7 @@ export class Opening {
       connect: async (_, protocols): Promise<Wire> => {
         await new Promise<void>((resolve) => after(random.int(20), resolve));
         const token = protocols.find((each) => each.startsWith("bearer."))?.slice("bearer.".length);
-        if (token !== undefined && this.#refused.has(token))
-          this.#world.fail(`storm: ${device.name} sends a refused token again`);
+        this.#token.given(token);
         if (device.isBarred) throw new Error("no WebSocket gets through");
         this.judge = new WireJudge(this.#speaking());
         return (this.socket = front.connect({ pass: gate.pass, watcher: this.judge }, token));
@@ -223,7 +230,7 @@ export class Opening {
       overHttp: async (url, token) => this.#overHttp(url, token, after),
       http: async ({ method, url, token }) => {
         const answer = await front.http(method, pathOf(url), token);
-        if (answer.status === 401 && token !== undefined) this.#refused.add(token);
+        if (answer.status === 401) this.#token.refused(token);
         return answer;
       },
       token: async () => {

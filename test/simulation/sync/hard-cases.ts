@@ -361,12 +361,15 @@ async function grantedTo(stage: Stage, copied: ReturnType<typeof profileOf>, wan
 }
 
 /** Tokens that each page gives, one for each call: whose they are, and what they allow. */
-function deskOf({ edge, random, time }: Stage, token: () => Pick<Token, "owner" | "write">): TokenDesk {
+function deskOf(
+  { edge, random, time }: Stage,
+  token: () => Partial<Token> & Pick<Token, "owner" | "write">,
+): TokenDesk {
   const now = (): number => edge.now();
   const host = { random, now, mayFail: () => false, count: () => undefined, sleep: (ms: number) => time.sleep(ms) };
   const desk = new TokenDesk(host);
   let n = 0;
-  desk.token = async () => tokenText({ ...token(), exp: now() / 1000 + 3_600, iat: now() / 1000, n: n++ });
+  desk.token = async () => tokenText({ exp: now() / 1000 + 3_600, iat: now() / 1000, n: n++, ...token() });
   return desk;
 }
 
@@ -394,6 +397,22 @@ async function othersOverHttp(stage: Stage): Promise<void> {
   if (!device.isOverHttp) stage.fail("it was not over HTTP");
   owner = OWNER;
   link!.step({ on: "authenticate" });
+  await stage.end();
+}
+
+/** H23: a token is refused at its renewal, and pages give it again and again until somebody signs in. */
+async function refusedAtRenewal(stage: Stage): Promise<void> {
+  let given: Partial<Token> = {};
+  stage.desk = deskOf(stage, () => ({ owner: OWNER, write: true, ...given }));
+  await stage.time.until(stage.edge.make());
+  const device = stage.device();
+  await stage.write(device);
+  await stage.level(device);
+  given = { exp: 1, iat: 0, n: -1 };
+  device.opening!.link!.step({ on: "authenticate" });
+  await stage.until("it is not refused", () => device.opening!.link!.state.at === "backoff");
+  await stage.write(device);
+  given = {};
   await stage.end();
 }
 
@@ -475,5 +494,6 @@ export const HARD_CASES: Readonly<Record<string, (stage: Stage) => Promise<void>
   "H22: an edge that ends each connection": endedAtOnce,
   "H23: a token of another owner over HTTP": othersOverHttp,
   "H23: a token of another owner over HTTP while nothing waits": othersWhileIdle,
+  "H23: a token that is refused at its renewal": refusedAtRenewal,
   "H29: a full device that follows": fullWhileFollowing,
 };

@@ -2,6 +2,7 @@
  * Histories that are written down of what an edge lets go of, by trims and by compaction, before a device has read it:
  * the device notes the gap, passes the place, and may end in the middle of that; or the edge goes back behind it.
  */
+import type { SessionState } from "../../../src/sync/session-state.ts";
 import type { Device } from "./device.ts";
 import type { NamedRecord } from "./records.ts";
 import type { Stage } from "./stage.ts";
@@ -130,9 +131,39 @@ async function toldUnread(stage: Stage, device: Device, next: number, more?: Par
   return store.firstUnsettled < store.end;
 }
 
+/**
+ * The edge is put back and closed, so that it takes nothing that is offered again. The process of the device ends at
+ * some step of that. Somebody hears all the same that records stay in the kept copy.
+ */
+async function endedAfterOffer(stage: Stage): Promise<void> {
+  const { edge, seed, time } = stage;
+  await time.until(edge.make());
+  const device = stage.device();
+  await stage.write(device);
+  await stage.level(device);
+  const backup = (await time.until(edge.backup()))!;
+  for (let i = 0; i < OTHERS; i++) await stage.write(device);
+  await stage.level(device);
+  await time.until(edge.putBack(backup));
+  await time.until(edge.close());
+  const stopped = (): SessionState | undefined => device.opening?.session?.state;
+  await stage.until("it does not stop", () => stopped()?.at === "stopped");
+  const state = stopped();
+  await time.until(device.opening!.offerAgain(state?.at === "stopped" ? Number(state.details["agreedTo"]) : 0));
+  let isOver = false;
+  const isHeard = (): boolean => (stage.counts["offered"] ?? 0) > 0;
+  const spring = (): void => (device.crash("process"), void (isOver = true));
+  device.disk.trap = { left: seed, spring, isBehind: true };
+  await stage.until("neither offered nor ended", () => isOver || (isHeard() && stage.isLevel(device)));
+  device.disk.trap = undefined;
+  if (isOver) device.open();
+  await stage.end();
+}
+
 export const LET_GO: Readonly<Record<string, (stage: Stage) => Promise<void>>> = {
   "a trim, and nobody writes": trimAlone,
   "a place that compaction took is passed": passedByCompaction,
   "a gap, and the process ends": endedInGap,
+  "an offer that leaves records, and the process ends": endedAfterOffer,
   "gone before it was read, and an edge that goes back": goneBeforeRead,
 };

@@ -149,6 +149,15 @@ export const SYNC_MUTANTS: readonly SyncMutant[] = [
   },
   // The link.
   {
+    name: "a token that the edge refused at its renewal is forgotten",
+    file: LINK,
+    find: 'if (this.#state.at === "live") this.#state = { ...this.#state, token };',
+    replace: "",
+    found: /^storm: .* sends a refused token again/,
+    history: "H23: a token that is refused at its renewal",
+    isQuick: true,
+  },
+  {
     name: "a wait of the link has no timer",
     file: LINK,
     find: 'else if (action.do === "wait") this.#after(action.ms, signal, () => this.step({ on: "timer" }));',

@@ -241,12 +241,18 @@ export class SimSocket implements Wire {
   #renew(frame: Frame): void {
     const text = new TextDecoder().decode(frame.payload);
     const { exp, owner } = tokenOf(text);
-    if (exp * 1000 <= this.#front.now()) return this.end(UNAUTHORIZED);
+    if (exp * 1000 <= this.#front.now()) return this.#refuse(frame);
     const isOthers = owner !== this.owner;
     this.#take(text);
     // What was joined under another owner is joined again.
     if (isOthers) for (const channel of [...this.channels.keys()]) this.endChannel(channel, "FORBIDDEN");
     this.tell(jsonFrame({ type: FrameType.OK, channel: frame.channel, id: frame.id }, { expires: exp }));
+  }
+
+  #refuse({ channel, id }: Frame): void {
+    this.tell(jsonFrame({ type: FrameType.ERROR, channel, id }, { code: "UNAUTHORIZED", message: "it has expired" }));
+    const { time } = this.#front;
+    time.after(Math.max(0, this.#lastDown - time.ms), () => this.end(UNAUTHORIZED));
   }
 
   async #open(channel: number, { path }: Record<string, unknown>): Promise<void> {

@@ -307,6 +307,15 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     having: ["goesBack", "offers"],
   },
   {
+    name: "that an offer is over is noted before it is told",
+    file: "src/sync/claimer.ts",
+    find: "host.offered({ records: offers?.records ?? 0, left: offers?.left ?? 0 }); await offers?.end();",
+    replace: "await offers?.end(); host.offered({ records: offers?.records ?? 0, left: offers?.left ?? 0 });",
+    found: /^lost/,
+    history: "an offer that leaves records, and the process ends",
+    isQuick: true,
+  },
+  {
     name: "an offer trusts what the edge said before it went back further",
     file: "src/sync/offer-again.ts",
     find: "if (!(await this.#agrees(fetched))) {",

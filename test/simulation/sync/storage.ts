@@ -23,8 +23,8 @@ export class SimDisk {
   readonly disk: Disk;
   /** A full disk has no room for another slot. */
   isFull = false;
-  /** The process ends before the next operation but so many. */
-  trap: { left: number; readonly spring: () => void } | undefined;
+  /** The process ends before the next operation but so many, or just when that one is done. */
+  trap: { left: number; readonly spring: () => void; readonly isBehind?: true } | undefined;
   readonly #durable = new Set<number>();
 
   constructor(disk: Disk) {
@@ -75,19 +75,21 @@ export class SimVolume implements Volume {
   }
 
   /**
-   * One operation after the other. A crash comes before an operation, or not at all. Only a write can be cut off in the
-   * middle.
+   * One operation after the other. A crash comes before an operation, or when it is done and nobody has heard of that.
+   * Only a write can be cut off in the middle.
    */
   #do<T>(work: () => T): Promise<T> {
     const done = this.#last.then(async () => {
       await this.#pause();
       const { trap } = this.#sim;
-      if (trap && !this.isDead && --trap.left < 0) {
-        this.#sim.trap = undefined;
-        trap.spring();
-      }
+      const isDue = trap !== undefined && !this.isDead && --trap.left < 0;
+      if (isDue) this.#sim.trap = undefined;
+      if (isDue && !trap.isBehind) trap.spring();
       if (this.isDead) await new Promise<never>(() => undefined);
-      return work();
+      const found = work();
+      if (isDue && trap.isBehind) trap.spring();
+      if (this.isDead) await new Promise<never>(() => undefined);
+      return found;
     });
     this.#last = done.catch(() => undefined);
     return done;

@@ -21,6 +21,8 @@ const FRAME_BATCHES = 1_000;
 const FRAMES_IN_FLIGHT = 8;
 /** A timer that is later than this shows that the device slept (src/sync/link.ts: PONG_MS, LATE). */
 const SLEPT_MS = 20_000;
+/** Of frames that belong to no log. */
+const OF_SOCKET = 0xffff;
 /** Of histories that name no other: so small that a window that creeps is seen. */
 export const WINDOW_BYTES = 64 * 1024;
 
@@ -36,6 +38,8 @@ export interface Speaking {
   /** The largest window of a follow. */
   readonly windowBytes: number;
   fail(why: string): void;
+  /** The device gives the edge a token, or has heard that it is refused. */
+  readonly token: Record<"given" | "refused", (text: string) => void>;
 }
 
 interface Channel {
@@ -53,6 +57,8 @@ interface Channel {
 export class WireJudge {
   readonly #by: Speaking;
   readonly #channels = new Map<number, Channel>();
+  /** Tokens without an answer, by the ids of their frames. */
+  readonly #tokens = new Map<number, string>();
   /** When a socket was closed that had brought something which nobody has heard for so long. */
   unheardAt = -1;
 
@@ -86,6 +92,7 @@ export class WireJudge {
   }
 
   sent(frame: Frame): void {
+    if (frame.type === FrameType.TOKEN) return this.#gives(frame);
     // Numbers of channels come again.
     if (frame.type === FrameType.OPEN) this.#begun(frame.channel, String(jsonOf(frame)?.["path"]));
     const channel = this.#channelOf(frame);
@@ -94,6 +101,12 @@ export class WireJudge {
     else if (frame.type === FrameType.CANCEL) channel.credits.delete(frame.id);
     else if (frame.type === FrameType.CLOSE) channel.credits.clear();
     else if (frame.type === FrameType.FOLLOW || frame.type === FrameType.CREDIT) this.#credits(channel, frame);
+  }
+
+  #gives({ id, payload }: Frame): void {
+    const text = new TextDecoder().decode(payload);
+    this.#tokens.set(id, text);
+    this.#by.token.given(text);
   }
 
   #joins(channel: Channel, frame: Frame): void {
@@ -139,8 +152,10 @@ export class WireJudge {
 
   /** A frame that the device takes now. */
   heard(frame: Frame): void {
-    const channel = this.#channelOf(frame);
     const { type, id, payload } = frame;
+    if (frame.channel === OF_SOCKET && type === FrameType.ERROR) this.#by.token.refused(this.#tokens.get(id)!);
+    if (frame.channel === OF_SOCKET) return;
+    const channel = this.#channelOf(frame);
     if (type === FrameType.BATCHES && channel.credits.has(id))
       channel.credits.set(id, channel.credits.get(id)! - payload.length);
     if (type !== FrameType.JOINED && type !== FrameType.OK && type !== FrameType.ERROR) return;
