@@ -61,9 +61,24 @@ export async function detach(store: SegmentStore, storage: TopicStorage): Promis
   assert(leaving !== undefined, "the note says where the copied batches begin");
   const name = replicaName(keptTopic(topic));
   if (replica) await renameLog(store, replica.log, name, undefined);
-  await copyBehind(storage, await store.log(name), leaving);
+  const kept = await store.log(name);
+  if (!replica) await lookIn(storage, kept, leaving);
+  await copyBehind(storage, kept, leaving);
   const { deleteLog } = await import("../store/trim-and-replace.ts");
   await deleteLog(outbox.segments);
+}
+
+/**
+ * An earlier opening has renamed the copy: own batches that it shows are settled, also those behind one that is not,
+ * which no trim has taken.
+ */
+async function lookIn({ outbox }: TopicStorage, kept: SegmentedLog, end: number): Promise<void> {
+  await outbox.index(Infinity);
+  for await (const header of kept.headers(Math.max(kept.logStartOffset, outbox.note.settledIn))) {
+    if (header.baseOffset >= end) break;
+    const own = outbox.batches.find(header);
+    if (own) outbox.batches.settle(own, header.baseOffset);
+  }
 }
 
 /** Appends the un-settled batches, but for those that are there: `from` is where the first of them stands. */

@@ -133,8 +133,8 @@ export class Synced {
     this.store = await SegmentStore.open({ volume: this.volume, kernel: this.host.kernel, now: clock.now });
   }
 
-  become(): Promise<void> {
-    return becomeSynced({ topic: TOPIC, store: this.store, ...EDGE, newOutboxId: this.newOutboxId });
+  become(topic = TOPIC): Promise<void> {
+    return becomeSynced({ topic, store: this.store, ...EDGE, newOutboxId: this.newOutboxId });
   }
 
   async open(): Promise<void> {

@@ -42,6 +42,15 @@ export const HARD_MUTANTS: readonly SyncMutant[] = [
     history: "H29: a full device that follows",
   },
   {
+    name: "a session that meets a failed store tells nobody",
+    file: "src/sync/session.ts",
+    find: 'if (error.details["poisoned"] || error.code === "STORAGE_FAILED") this.#options.failed(error);',
+    replace: "",
+    found: /^liveness/,
+    history: "H29: a write is refused, and all that come for a while",
+    isQuick: true,
+  },
+  {
     name: "set aside before its record is durable",
     file: "src/sync/set-aside.ts",
     find: "return work;",

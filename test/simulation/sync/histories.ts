@@ -6,6 +6,7 @@ import type { SessionState } from "../../../src/sync/session-state.ts";
 import type { Device } from "./device.ts";
 import { HARD_CASES, HARD_SEEDS } from "./hard-cases.ts";
 import { LET_GO } from "./let-go.ts";
+import { REFUSED_WRITES, WRITE_SEEDS } from "./refused-writes.ts";
 import { ROUND_TRIPS } from "./round-trips.ts";
 import { Stage } from "./stage.ts";
 import { TOPIC_HISTORIES, TOPIC_SEEDS, TOPICS } from "./topic-histories.ts";
@@ -444,12 +445,19 @@ export const HISTORIES: Readonly<Record<string, History>> = {
   "a closed log that is deleted": closedThenDeleted,
   ...LET_GO,
   ...HARD_CASES,
+  ...REFUSED_WRITES,
   ...ROUND_TRIPS,
   ...TOPIC_HISTORIES,
 };
 
 const seedsOf = (name: string): number =>
-  name in HARD_CASES || name in ROUND_TRIPS ? HARD_SEEDS : name in TOPIC_HISTORIES ? TOPIC_SEEDS : SEEDS;
+  name in REFUSED_WRITES
+    ? WRITE_SEEDS
+    : name in HARD_CASES || name in ROUND_TRIPS
+      ? HARD_SEEDS
+      : name in TOPIC_HISTORIES
+        ? TOPIC_SEEDS
+        : SEEDS;
 
 /** Why one of the histories of this name fails, with its seed; undefined: they pass. */
 export async function runHistory(name: string, seeds = seedsOf(name)): Promise<string | undefined> {

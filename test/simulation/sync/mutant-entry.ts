@@ -2,4 +2,5 @@
 export { FRAME_FAULTS, runFrames } from "./each-frame.ts";
 export { floorOf, rareIn } from "./expected.ts";
 export { HISTORIES, runHistory } from "./histories.ts";
+export { runRefusedWrites } from "./refused-writes.ts";
 export { runSync } from "./seeds.ts";

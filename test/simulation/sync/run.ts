@@ -6,7 +6,8 @@
  * (expected.ts): in 2,000 histories of 300 steps each must occur 100 times.
  * With `--planted` each bug of mutants.ts whose name holds one of the words ("all": every bug) is looked for in N
  * histories, and must be found by its check. With `--frames` each message of a session is struck in each way
- * (each-frame.ts), in N timings of it.
+ * (each-frame.ts), in N timings of it. With `--writes` each write of a device's volume is the first that is refused
+ * (refused-writes.ts), in N timings.
  */
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
@@ -16,6 +17,7 @@ import { runFrames } from "./each-frame.ts";
 import { floorOf, rareIn } from "./expected.ts";
 import { SYNC_PLANS, type SyncPlan } from "./kinds.ts";
 import { ALL_MUTANTS, searchPlanted } from "./planted.ts";
+import { runRefusedWrites } from "./refused-writes.ts";
 import { type FailedSeed, fewestSteps, runSync, type SyncRun, type SyncSeeds } from "./seeds.ts";
 
 const FAILURES_SHOWN = 5;
@@ -34,6 +36,19 @@ async function planted(words: string, seeds: number, ops: number): Promise<numbe
     console.log(`${mutant.name}: ${seed === undefined ? "" : `seed ${seed}, `}${how}`);
   }
   return survived === 0 ? 0 : 1;
+}
+
+/** Each write of a device's volume is the first that is refused, in so many timings of a history. */
+async function everyWrite(from: number, seeds: number): Promise<number> {
+  let [refused, failed] = [0, 0];
+  for (let seed = from; seed < from + seeds; seed++) {
+    const { writes, failures } = await runRefusedWrites(seed);
+    refused += writes;
+    failed += failures.length;
+    for (const { write, why } of failures.slice(0, FAILURES_SHOWN)) console.log(`seed ${seed}, write ${write}: ${why}`);
+  }
+  console.log(`${seeds} timings of a history, refused at ${refused} writes; ${failed} failed`);
+  return failed === 0 ? 0 : 1;
 }
 
 /** Each seed is a timing of the session. */
@@ -111,12 +126,14 @@ async function main(): Promise<number> {
       jobs: integer({ default: 1, max: 64, help: "threads" }),
       planted: text({ help: "words of planted bugs, with commas between them, or all" }),
       frames: flag({ help: "each message of a session is struck in each way, in so many timings of it" }),
+      writes: flag({ help: "each write of a device's volume is the first one refused, in so many timings" }),
       json: jsonFile(),
     },
   });
   const { seeds, seed, ops, plan, json } = values;
   if (values.planted !== undefined) return planted(values.planted, seeds, ops);
   if (values.frames) return everyFrame(seed, seeds);
+  if (values.writes) return everyWrite(seed, seeds);
   const run = { seed, seeds, ops, plan };
   const { onSeed, seconds } = progress(run);
   const jobs = Math.min(values.jobs, seeds);

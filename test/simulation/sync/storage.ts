@@ -25,6 +25,10 @@ export class SimDisk {
   isFull = false;
   /** The process ends before the next operation but so many, or just when that one is done. */
   trap: { left: number; readonly spring: () => void; readonly isBehind?: true } | undefined;
+  /** From the next write but so many on, each is refused: there is no room, until this is undefined again. */
+  refusesIn: number | undefined;
+  /** What was refused, by the volume's own words. */
+  readonly refused: string[] = [];
   readonly #durable = new Set<number>();
 
   constructor(disk: Disk) {
@@ -95,24 +99,34 @@ export class SimVolume implements Volume {
     return done;
   }
 
+  /** A copy-on-write file system needs room for each write, not for slots alone. */
+  #takeRoom(what: string): void {
+    const sim = this.#sim;
+    if (sim.refusesIn === undefined || --sim.refusesIn >= 0) return;
+    sim.refused.push(what);
+    throw new TidemarkError("QUOTA_EXCEEDED", `no room: ${what}`, { made: 0 });
+  }
+
   get slotCount(): number {
     return this.#sim.disk.slotCount;
   }
   addSlots(count: number): Promise<void> {
     return this.#do(() => {
+      this.#takeRoom("addSlots");
       for (let made = 0; made < count; made++)
         if (this.#sim.isFull || !this.#sim.disk.addSlot())
           throw new TidemarkError("QUOTA_EXCEEDED", "no room for another slot", { made });
     });
   }
   prepare(): Promise<void> {
-    return this.#do(() => undefined);
+    return this.#do(() => this.#takeRoom("prepare"));
   }
   write(slot: number, position: number, bytes: Uint8Array): Promise<void> {
     const inflight = { slot, position, bytes: bytes.slice() };
     this.inflight.add(inflight);
     return this.#do(() => {
       this.inflight.delete(inflight);
+      this.#takeRoom("write");
       this.#sim.disk.write(slot, position, inflight.bytes);
     });
   }
@@ -120,10 +134,16 @@ export class SimVolume implements Volume {
     return this.#do(() => this.#sim.disk.read(slot, position, target));
   }
   handOver(slots: readonly number[]): Promise<void> {
-    return this.#do(() => slots.forEach((slot) => this.#sim.disk.handOver(slot)));
+    return this.#do(() => {
+      this.#takeRoom("handOver");
+      slots.forEach((slot) => this.#sim.disk.handOver(slot));
+    });
   }
   flush(slots: readonly number[]): Promise<void> {
-    return this.#do(() => slots.forEach((slot) => this.#sim.disk.flush(slot, false)));
+    return this.#do(() => {
+      this.#takeRoom("flush");
+      slots.forEach((slot) => this.#sim.disk.flush(slot, false));
+    });
   }
   async checkAttached(): Promise<boolean> {
     return true;
