@@ -4,6 +4,7 @@
  *
  *   open, join, push, fetch ──▶ POST, one after the other for each log ──▶ the frame in the answer
  *   follow                  ──▶ long-polls, while it has credits         ──▶ batches, passed, tide
+ *   (a follow that has ended: the log is closed) ──▶ HEAD each minute    ──▶ the channel's end, if it was deleted
  *   token                   ──▶ used from the next request on            ──▶ ok; another owner's ends each channel
  *
  * A request that fails ends the wire, as a lost connection ends a socket: the link then joins anew. After HTTP_WIRE_MS
@@ -36,6 +37,9 @@ import { isSameOwner } from "./token-claims.ts";
 
 const LIVE_MAX = 4;
 const POLL_MS = 2_000;
+/** So often a closed log is looked at. */
+const CLOSED_MS = 60_000;
+const GONE: Readonly<Record<number, string>> = { 404: "NOT_FOUND", 410: "GONE" };
 const LOST = 1006;
 const RESTART = 1012;
 const PONG = "pong";
@@ -333,6 +337,25 @@ export class HttpWire implements Wire {
     if (answer.header("Stream-Closed") !== "true") return;
     this.#told(jsonFrame({ type: FrameType.END, ...fields }, { logEndOffset: ends.highWatermark }));
     this.#cancel(channel, follow.id);
+    this.#watchClosed(channel);
+  }
+
+  /** Nothing follows a closed log, and no socket tells that it was deleted. */
+  #watchClosed(channel: Channel): void {
+    const cancel = this.#host.after(CLOSED_MS, () => this.#run(this.#lookClosed(channel)));
+    this.#over.signal.addEventListener("abort", cancel, { once: true });
+  }
+
+  async #lookClosed(channel: Channel): Promise<void> {
+    const { number, url } = channel;
+    const isThere = (): boolean => this.#channels.get(number) === channel;
+    if (!isThere()) return;
+    const { status } = await this.#request("HEAD", url, {}, this.#over.signal);
+    if (!isThere()) return;
+    const code = GONE[status];
+    if (!code) return this.#watchClosed(channel);
+    this.#leave(channel);
+    this.#told(jsonFrame({ type: FrameType.ERROR, channel: number, id: 0 }, { code, message: "the log was deleted" }));
   }
 }
 

@@ -326,6 +326,15 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
   },
   // HTTP.
   {
+    name: "a closed log is not looked at any more over HTTP",
+    file: "src/sync/http-wire.ts",
+    find: "this.#cancel(channel, follow.id); this.#watchClosed(channel);",
+    replace: "this.#cancel(channel, follow.id);",
+    found: /^liveness: it does not stop/,
+    history: "a closed log that is deleted",
+    isQuick: true,
+  },
+  {
     name: "a request over HTTP that fails does not end the wire",
     file: "src/sync/http-wire.ts",
     find: "this.#end(code, reason);",
