@@ -74,6 +74,8 @@ export class Opening {
   #volume: OpenedVolume | undefined;
   /** When tokens were asked for, within a second. */
   #asks: readonly number[] = [];
+  /** How often it has joined. */
+  joins = 0;
   /** Tokens of which this opening was told that they are refused. */
   readonly #refused = new Set<string>();
   readonly #token = {
@@ -116,6 +118,7 @@ export class Opening {
       made: world.made,
       windowBytes: world.windowBytes,
       fail: (why) => world.fail(why),
+      joins: () => void opening.joins++,
       token: this.#token,
     };
   }

@@ -80,4 +80,31 @@ async function backWithoutNews(stage: Stage): Promise<void> {
   await stage.end();
 }
 
-export const ROUND_TRIPS = { "three return at once": threeReturn, "back without news": backWithoutNews };
+/** H3: the leader ends between a push and its answer, three times in a row, and each next one joins once. */
+async function killedInPush(stage: Stage): Promise<void> {
+  const { edge, time } = stage;
+  await time.until(edge.make());
+  const device = stage.device();
+  await stage.write(device);
+  await stage.level(device);
+  for (let killed = 0; killed < 3; killed++) {
+    let isOver = false;
+    edge.onPush = () => void (isOver = true);
+    await stage.write(device);
+    await stage.until("nothing is pushed", () => isOver);
+    edge.onPush = () => undefined;
+    const before = device.opening!;
+    device.crash("process");
+    if (killed > 0 && before.joins > 1) stage.fail(`trips: a leader has joined ${before.joins} times`);
+    device.open();
+  }
+  await stage.level(device);
+  if (device.opening!.joins > 1) stage.fail(`trips: a leader has joined ${device.opening!.joins} times`);
+  await stage.end();
+}
+
+export const ROUND_TRIPS = {
+  "H3: killed between push and ok": killedInPush,
+  "three return at once": threeReturn,
+  "back without news": backWithoutNews,
+};

@@ -38,6 +38,8 @@ export interface Speaking {
   /** The largest window of a follow. */
   readonly windowBytes: number;
   fail(why: string): void;
+  /** The device joins a log. */
+  joins(): void;
   /** The device gives the edge a token, or has heard that it is refused. */
   readonly token: Record<"given" | "refused", (text: string) => void>;
 }
@@ -111,6 +113,7 @@ export class WireJudge {
 
   #joins(channel: Channel, frame: Frame): void {
     this.#checkEarly(channel, "join");
+    this.#by.joins();
     channel.pushes.clear();
     const samples = jsonOf(frame)?.["samples"] as readonly unknown[];
     if (samples.length > SAMPLES_MAX) this.#fail(`bounds: a join with ${samples.length} samples`);
