@@ -350,15 +350,14 @@ export class BrowserTide implements Tide, Member, TopicHost {
 
   /** Its part of the package, and this page's side of it. One after the other, so that news keep their order. */
   withSync<T>(work: (sync: PageSync) => T | Promise<T>): Promise<T> {
+    const ask = (asked: object, signal?: AbortSignal): Promise<unknown> =>
+      retried(this, () => this.connection!.call<unknown>({ op: "sync", ask: asked }, signal), signal);
     const sync = this.#sync
       .catch(() => undefined)
-      .then(async (made) => {
-        if (made) return made;
-        const { pageSync } = await import("../sync/page-sync.ts");
-        const ask = (asked: object, signal?: AbortSignal): Promise<unknown> =>
-          retried(this, () => this.connection!.call<unknown>({ op: "sync", ask: asked }, signal), signal);
-        return pageSync({ ask, tide: this, topics: this.#topics });
-      });
+      .then(
+        async (made) =>
+          made ?? (await import("../sync/page-sync.ts")).pageSync({ ask, tide: this, topics: this.#topics }),
+      );
     this.#sync = sync;
     return sync.then(work);
   }

@@ -213,7 +213,7 @@ export class WorkerHost {
    */
   #resumeSync(store: SegmentStore, tries = 1): void {
     this.#leaveSync(store);
-    if (!store.names().some((name) => topicOfOutbox(name) !== undefined)) return;
+    if (!store.names().some((name) => topicOfOutbox(name))) return;
     const again = async (): Promise<void> => {
       await pause(tries);
       if ((await this.#open).store === store) this.#resumeSync(store, tries + 1);
