@@ -70,8 +70,8 @@ export interface OutboxNote extends EdgeLogNote {
   /** What sync() was told of this topic; absent: nothing but defaults. */
   readonly options?: KeptOptions | undefined;
   /**
-   * What the next copy's `anew` begins with: a random number, and one more where sync began anew. The log there may have
-   * the id of one that had a copy before, and readers must not take this copy for that one. Absent: 0.
+   * What the next copy's `anew` begins with: a random number, and one more where sync began anew. The log there may
+   * have the id of one that had a copy before, and readers must not take this copy for that one. Absent: 0.
    */
   readonly anew?: number | undefined;
   /** Set while sync of the topic ends: the offset in its kept copy at which un-settled batches begin. */

@@ -177,7 +177,7 @@ describe("a page in sync", () => {
     }
   });
 
-  it("is there for the application once something is synced: not after a refused call, and not by an ack of a local topic", async () => {
+  it("is there once something is synced: not after a refused call, and not by an ack of a local topic", async () => {
     const one: SyncStatus = { ...LIVE, topics: { a: { state: "joining" } as TopicSyncStatus } };
     let refused: Record<string, string> | undefined = { topic: "a" };
     const { sync, tide, asked } = made(({ ask }) => {

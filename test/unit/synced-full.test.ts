@@ -1,6 +1,6 @@
 /**
- * Storage without room at each write of a synced topic's storage in turn: slots that can't be made, and writes, hand-overs
- * and flushes that are refused, as IndexedDB and copy-on-write file systems refuse them. The call says so, all that was
+ * Storage without room at each write of a synced topic's storage in turn: slots that can't be made, and writes,
+ * hand-overs and flushes that are refused, as IndexedDB and copy-on-write file systems refuse them. The call says so, all that was
  * acknowledged can be read meanwhile, and once there is room the same call ends as if nothing had happened.
  */
 import { describe, expect, it } from "vitest";

@@ -123,7 +123,7 @@ describe("the edge that sync() names", () => {
   });
 });
 
-it("a topic that is synced once more has a copy of another name, because an edge that was put back has a log of the same id", async () => {
+it("a topic that is synced once more has a copy of another name: an edge may be put back meanwhile", async () => {
   const tide = await device();
   const names: (string | null)[] = [];
   for (const records of [0, 1]) {

@@ -208,8 +208,8 @@ export class WorkerHost {
   }
 
   /**
-   * What was synced in an earlier opening goes on. If that part can't be loaded, nobody else may ask for it: it is tried
-   * again with growing pauses.
+   * What was synced in an earlier opening goes on. If that part can't be loaded it is tried again with growing pauses:
+   * nobody else may ask for it.
    */
   #resumeSync(store: SegmentStore, tries = 1): void {
     this.#leaveSync(store);

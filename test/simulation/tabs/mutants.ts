@@ -219,8 +219,8 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   {
     name: "the next leader does not go on with what was synced",
     file: "src/browser/worker/worker-host.ts",
-    find: "this.#withSync().then((sync) => sync.resume()).catch(",
-    replace: "Promise.resolve().catch(",
+    find: "this.#withSync() .then((sync) => sync.resume(), again)",
+    replace: "Promise.resolve(again)",
     plan: "synced",
   },
   {
