@@ -1,7 +1,8 @@
 /**
  * Storage without room at each write of a synced topic's storage in turn: slots that can't be made, and writes,
- * hand-overs and flushes that are refused, as IndexedDB and copy-on-write file systems refuse them. The call says so, all that was
- * acknowledged can be read meanwhile, and once there is room the same call ends as if nothing had happened.
+ * hand-overs and flushes that are refused, as IndexedDB and copy-on-write file systems refuse them. The call says so,
+ * all that was acknowledged can be read meanwhile, and once there is room the same call ends as if nothing had
+ * happened.
  */
 import { describe, expect, it } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";

@@ -1,7 +1,7 @@
 /**
  * A device whose storage has no room from some write on, whichever that is: an append, the copy of the edge's log, its
- * fillers, a note, a trim, a claim, or an opening. Whoever calls is told so. What was acknowledged stays, and once
- * there is room all goes on by itself: the device's worker opens its store again when it hears that it has failed, as the
+ * fillers, a note, a trim, a claim, or an opening. Whoever calls is told so. What was acknowledged stays. Once there is
+ * room all goes on by itself: the device's worker opens its store again when it hears that it has failed, as the
  * product's does.
  */
 import { TidemarkError } from "../../../src/errors.ts";
