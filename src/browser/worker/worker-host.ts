@@ -40,7 +40,7 @@ const REOPEN_TRIES = 5;
 const REOPEN_PAUSE_MS = 50;
 /** A pause is no longer than 3.2 s. */
 const REOPEN_DOUBLINGS_MAX = 6;
-const pause = (tries: number): Promise<void> => sleep(REOPEN_PAUSE_MS * 2 ** Math.min(tries, REOPEN_DOUBLINGS_MAX));
+/** While the disk is full, or sync's part of the package can't be loaded. */
 const QUOTA_PAUSE_MS = 1_000;
 
 interface OpenStore {
@@ -208,15 +208,15 @@ export class WorkerHost {
   }
 
   /**
-   * What was synced in an earlier opening goes on. If that part can't be loaded it is tried again with growing pauses:
+   * What was synced in an earlier opening goes on. If that part can't be loaded it is tried again each second:
    * nobody else may ask for it.
    */
-  #resumeSync(store: SegmentStore, tries = 1): void {
+  #resumeSync(store: SegmentStore): void {
     this.#leaveSync(store);
     if (!store.names().some((name) => topicOfOutbox(name))) return;
     const again = async (): Promise<void> => {
-      await pause(tries);
-      if ((await this.#open).store === store) this.#resumeSync(store, tries + 1);
+      await sleep(QUOTA_PAUSE_MS);
+      if ((await this.#open).store === store) this.#resumeSync(store);
     };
     this.#withSync()
       .then((sync) => sync.resume(), again)
@@ -277,7 +277,7 @@ export class WorkerHost {
         // The files of the tide are well, and one of the package's can't be had: until it can, or the tide is closed.
         if (code === "LOAD_FAILED" && !this.#ended) this.#emit({ type: "loadfailed", reason: message });
         else if (tries >= REOPEN_TRIES) throw thrown;
-        await pause(tries);
+        await sleep(REOPEN_PAUSE_MS * 2 ** Math.min(tries, REOPEN_DOUBLINGS_MAX));
       }
     }
   }
