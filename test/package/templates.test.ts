@@ -115,6 +115,19 @@ it.each(["vanilla", "react"])("%s: two tabs show the same list, and it is there 
   }
 });
 
+it.each(["vanilla", "worker"])("%s says what keeps the list from being opened", async (name) => {
+  const site = await serveFolder(inApp(name, "dist"));
+  const page = await browser.context.newPage();
+  try {
+    await page.addInitScript(() => Object.defineProperty(globalThis, "isSecureContext", { value: false }));
+    await page.goto(site.url);
+    await expect.poll(() => page.locator("body").innerText()).toMatch(/can't be opened: NO_STORAGE: .*https/);
+  } finally {
+    await page.close();
+    await site.close();
+  }
+});
+
 it("worker: two devices show the same list", async () => {
   const edge = await startWorker({ config: inApp("worker/wrangler.jsonc") });
   try {

@@ -137,4 +137,4 @@ async function start(name: string): Promise<void> {
 
 const name = signedIn();
 if (name === null) askWho(null, () => location.reload());
-else await start(name);
+else await start(name).catch((error: unknown) => (by("status").textContent = String(error)));

@@ -24,6 +24,9 @@ add.onsubmit = async (event) => {
   }
 };
 
+// In a browser without storage for this page, for example. The message says what to do.
+opened.catch((error) => (status.textContent = `The list can't be opened: ${error.message}`));
+
 const view = (await opened).view(list);
 
 function show() {
