@@ -11,9 +11,14 @@
  */
 import type { CollectionConfig, PendingMutation, SyncConfig } from "@tanstack/db";
 import { type Change, type Tide, TidemarkError } from "../browser/index.ts";
-import { definitionOf, type TopicRef } from "./followers.ts";
-import { type TideOptions, tideSource } from "./page-tide.ts";
-import { nothing } from "./shared.ts";
+import { checkFunction, definitionOf, type TopicRef } from "./followers.ts";
+import { misused, type TideOptions, tideSource } from "./page-tide.ts";
+
+/** An error that nobody waits for becomes an uncaught one. Node has no reportError(). */
+const report = (thrown: unknown): void =>
+  queueMicrotask(() => {
+    throw thrown;
+  });
 
 type Key = string | number;
 type SyncParams<T extends object, K extends Key> = Parameters<SyncConfig<T, K>["sync"]>[0];
@@ -70,7 +75,7 @@ class Rows<T extends object, K extends Key> {
       if (key === null || (value !== null && String(this.#getKey(value)) !== key)) return;
     } catch (thrown) {
       // It can't be read, or does not fit the topic's schema. Others can.
-      return reportError(thrown);
+      return report(thrown);
     }
     const row = this.#rows.get(key) ?? this.#made(key, value);
     if (!row) return;
@@ -135,12 +140,19 @@ class Echoes {
   }
 }
 
+interface Following<T> {
+  readonly changesOf: () => Promise<AsyncIterable<Change<T>>>;
+  readonly signal: AbortSignal;
+  /** The tide was opened again after its end. */
+  readonly isAnew: boolean;
+}
+
 /** Writes what the topic has, until it is ended, and begins anew on a topic that was deleted. */
 async function follow<T extends object, K extends Key>(
   { begin, write, commit, truncate, markReady, markError, collection }: SyncParams<T, K>,
   rows: Rows<T, K>,
   echoes: Echoes,
-  { changesOf, signal }: { readonly changesOf: () => Promise<AsyncIterable<Change<T>>>; readonly signal: AbortSignal },
+  { changesOf, signal, isAnew }: Following<T>,
 ): Promise<void> {
   const clear = (): void => {
     rows.clear();
@@ -163,6 +175,7 @@ async function follow<T extends object, K extends Key>(
       }
     }
   };
+  if (isAnew) clear();
   while (!signal.aborted) {
     try {
       return await run();
@@ -175,8 +188,8 @@ async function follow<T extends object, K extends Key>(
       }
       echoes.stop();
       if (collection.status === "loading") markError(error);
-      // What is shown stays; nobody waits who could be told.
-      else reportError(error);
+      // What is shown stays; nobody waits who could be told. The end of the tide is no fault.
+      else if (error.code !== "CLOSED") report(error);
       return;
     }
   }
@@ -189,19 +202,35 @@ async function follow<T extends object, K extends Key>(
 export function tidemarkCollectionOptions<T extends object, K extends Key = string>(
   config: TidemarkCollectionConfig<T, K>,
 ): CollectionConfig<T, K> {
+  if (!config || typeof config !== "object") throw misused("config", "give { tide, topic, getKey }");
   const { tide: given, options, topic, getKey, ...rest } = config;
   const tide = tideSource(given, options);
+  const definition = definitionOf(topic);
+  checkFunction("getKey", getKey);
   const echoes = new Echoes();
   const sync = (params: SyncParams<T, K>): (() => void) => {
-    const left = new AbortController();
-    const { signal } = left;
-    const leave = tide.subscribe(nothing);
-    echoes.isRunning = true;
-    const changesOf = async () =>
-      definitionOf(topic)
-        .of(await tide.whenOpen())
-        .changes({ signal });
-    void follow(params, new Rows<T, K>(getKey), echoes, { changesOf, signal });
+    const rows = new Rows<T, K>(getKey);
+    let left = new AbortController();
+    let followed: Tide | undefined;
+    const begin = (isAnew: boolean): void => {
+      const { signal } = left;
+      echoes.isRunning = true;
+      const changesOf = async () => definition.of(await tide.whenOpen()).changes({ signal });
+      void follow(params, rows, echoes, { changesOf, signal, isAnew });
+    };
+    const look = (): void => {
+      const { tide: opened } = tide.current;
+      if (!opened || opened === followed) return;
+      const isAnew = followed !== undefined;
+      followed = opened;
+      if (!isAnew) return;
+      left.abort();
+      left = new AbortController();
+      begin(true);
+    };
+    const leave = tide.subscribe(look);
+    look();
+    begin(false);
     return () => {
       left.abort();
       echoes.stop();
@@ -214,9 +243,7 @@ export function tidemarkCollectionOptions<T extends object, K extends Key = stri
         key: String(key),
         value: type === "delete" ? null : modified,
       }));
-      return definitionOf(topic)
-        .of(await tide.whenOpen())
-        .appendBatch(records);
+      return definition.of(await tide.whenOpen()).appendBatch(records);
     });
   return {
     ...rest,

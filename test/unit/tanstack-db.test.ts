@@ -4,9 +4,12 @@ import os from "node:os";
 import path from "node:path";
 import { createCollection } from "@tanstack/db";
 import { afterEach, expect, it } from "vitest";
+import { OPENING, type OpenedStatus, type PageTide } from "../../src/bindings/page-tide.ts";
+import { shared } from "../../src/bindings/shared.ts";
 import { tidemarkCollectionOptions } from "../../src/bindings/tanstack-db.ts";
 import type { Tide } from "../../src/browser/index.ts";
 import { open } from "../../src/node/index.ts";
+import { TidemarkError } from "../../src/errors.ts";
 import { Random } from "../simulation/prng.ts";
 
 interface Todo {
@@ -87,6 +90,93 @@ it("a transaction that is refused is rolled back with its error; the next one wo
   expect(rowsOf(todos)).toEqual([]);
   await todos.insert(todo("b")).isPersisted.promise;
   expect(rowsOf(todos)).toEqual([todo("b")]);
+});
+
+it("a refused write is taken back alone: what is written beside it and after it stands", async () => {
+  const tide = await opened();
+  const todos = todosOf(tide);
+  await todos.insert(todo("a")).isPersisted.promise;
+  const refused = todos.update("a", (row) => void Object.assign(row, { text: 1n }));
+  const other = todos.insert(todo("b"));
+  expect(rowsOf(todos)).toEqual([{ ...todo("a"), text: 1n }, todo("b")]);
+  await expect(refused.isPersisted.promise).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  await other.isPersisted.promise;
+  expect(rowsOf(todos)).toEqual([todo("a"), todo("b")]);
+  await todos.update("a", (row) => void Object.assign(row, { done: true })).isPersisted.promise;
+  expect(rowsOf(todos)).toEqual([todo("a", true), todo("b")]);
+});
+
+it("after a cleanup the next subscriber gets what was written meanwhile, and what was under way once", async () => {
+  const tide = await opened();
+  const [todos, others] = [todosOf(tide), todosOf(tide)];
+  await todos.insert(todo("a")).isPersisted.promise;
+  const under = todos.insert(todo("b"));
+  await todos.cleanup();
+  await under.isPersisted.promise;
+  expect(rowsOf(todos)).toEqual([]);
+  await others.update("a", (row) => void Object.assign(row, { done: true })).isPersisted.promise;
+  await others.insert([todo("c"), todo("d")]).isPersisted.promise;
+  await others.delete("c").isPersisted.promise;
+  await todos.preload();
+  expect(rowsOf(todos)).toEqual([todo("a", true), todo("b"), todo("d")]);
+  // Two of one turn, of which only the second lasts.
+  void todos.cleanup();
+  await todos.preload();
+  await todos.insert(todo("e")).isPersisted.promise;
+  await expect.poll(() => rowsOf(others)).toEqual(rowsOf(todos));
+  expect(rowsOf(todos).length).toBe(4);
+});
+
+it("the tide ends while it is shown: rows stay, a write is rolled back, and nothing is thrown", async () => {
+  const caught: unknown[] = [];
+  const hear = (thrown: unknown): void => void caught.push(thrown);
+  process.on("uncaughtException", hear).on("unhandledRejection", hear);
+  ends.push(() => process.off("uncaughtException", hear).off("unhandledRejection", hear));
+  const tide = await opened();
+  const todos = todosOf(tide);
+  await todos.insert(todo("a")).isPersisted.promise;
+  await tide.close();
+  const refused = todos.insert(todo("b"));
+  await expect(refused.isPersisted.promise).rejects.toMatchObject({ code: "CLOSED" });
+  expect([rowsOf(todos), caught]).toEqual([[todo("a")], []]);
+});
+
+it("a tide that is opened again after its end is shown anew", async () => {
+  const [first, second] = [await opened(), await opened()];
+  await second.topic<Todo>("todos").append({ key: "z", value: todo("z") });
+  const open: OpenedStatus = { ...OPENING, state: "open" };
+  const page = Object.assign(
+    shared<OpenedStatus>({ ...open, tide: first }, () => () => undefined),
+    { followers: new Map<string, unknown>() },
+  );
+  // As another tab's destroy() and the status's reopen() leave it.
+  const key = Symbol.for("tidemark.page-tides");
+  const { pages } = (globalThis as unknown as Record<symbol, { readonly pages: Map<string, PageTide> }>)[key]!;
+  pages.set("again", page);
+  ends.push(() => pages.delete("again"));
+  const todos = createCollection(
+    tidemarkCollectionOptions<Todo>({ tide: "again", topic: "todos", getKey: ({ id }) => id, startSync: true }),
+  );
+  ends.push(() => todos.cleanup());
+  await todos.insert(todo("a")).isPersisted.promise;
+  await first.close();
+  page.set({ ...OPENING, state: "closed", error: new TidemarkError("CLOSED", "planted") });
+  page.set(OPENING);
+  page.set({ ...open, tide: second });
+  await expect.poll(() => rowsOf(todos)).toEqual([todo("z")]);
+  await todos.insert(todo("b")).isPersisted.promise;
+  expect(rowsOf(todos)).toEqual([todo("b"), todo("z")]);
+});
+
+it.each([
+  ["config", undefined],
+  ["config", 5],
+  ["name", { topic: "todos", getKey: String }],
+  ["topic", { tide: "x", getKey: String }],
+  ["getKey", { tide: "x", topic: "todos" }],
+])("options that are none are refused at once: %s is named", (field, config) => {
+  const refused = expect.objectContaining({ code: "INVALID_ARGUMENT", details: { field } });
+  expect(() => tidemarkCollectionOptions(config as never)).toThrow(refused as Error);
 });
 
 it("a deleted topic is an empty collection, and is filled anew", async () => {
