@@ -73,10 +73,9 @@ function made(tide: string | Tide, options: TideOptions | undefined): PageTide {
       const left = new AbortController();
       const { signal } = left;
       let unwatch = nothing;
-      const opening =
-        typeof tide === "string"
-          ? Promise.resolve(closings.get(tide)).then(() => open(tide, { ...options, signal }))
-          : Promise.resolve(tide);
+      const opening = Promise.resolve(closings.get(tide as string)).then(() =>
+        typeof tide === "string" ? open(tide, { ...options, signal }) : tide,
+      );
       const reopen = (): void => page.restart(OPENING);
       opening.then(
         (opened) => signal.aborted || (unwatch = watch(opened, set, reopen)),

@@ -106,7 +106,7 @@ export function useTide(): Accessor<Tide | undefined> {
   };
 }
 
-export const useTideStatus = (): Accessor<TideStatus> => useStatus();
+export const useTideStatus: () => Accessor<TideStatus> = useStatus;
 
 /** What a component shows of a topic, as a resource: calling it throws `error`. */
 export interface Shown<T> {

@@ -81,6 +81,12 @@ interface Walk {
   unmount(): void;
   many(count: number): void;
   base(count: number): void;
+  ask(asked?: {
+    readonly last: number;
+    readonly follow?: boolean;
+    readonly isOrders?: boolean;
+    readonly isTwice?: boolean;
+  }): void;
   fail(): void;
   refuse(isRefusing: boolean): void;
 }

@@ -121,6 +121,58 @@ describe.each(Object.keys(APPS))("%s", (name) => {
       await tab.page.close();
     });
 
+    it("asks for other records and another view while it is mounted, and leaves what it had", async () => {
+      const tab = await openTab(framework, fresh(framework), "a");
+      await tab.shows("state", "open leader");
+      for (let i = 0; i < 3; i++) await tab.click("add");
+      await tab.shows("count", "3 records");
+      const alone = await tab.running();
+      await tab.call((walk) => walk.ask({ last: 2 }));
+      await tab.shows("asked", "[1,2] 3");
+      await tab.call((walk) => walk.ask({ last: 1, follow: false }));
+      await tab.shows("asked", "[2] 3");
+      await tab.click("add");
+      await tab.shows("asked", "[2] 4");
+      await tab.call((walk) => walk.ask({ last: 2, isTwice: true }));
+      await tab.shows("asked", "[2,3] 8");
+      await tab.call((walk) => walk.ask({ last: 2, isOrders: true }));
+      await tab.shows("asked", "[] 4");
+      await tab.click("order");
+      await tab.shows("asked", "[0] 4");
+      await tab.call((walk) => walk.ask());
+      await expect.poll(() => tab.running()).toEqual(alone);
+      expect(tab.problems).toEqual([]);
+      await tab.page.close();
+    });
+
+    it("unmounted while it opens, reads or appends: nothing is left, and what was appended is stored", async () => {
+      const tide = fresh(framework);
+      const tab = await openTab(framework, tide, "a");
+      await tab.call(async (walk) => {
+        const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
+        const add = (): HTMLElement | null => document.querySelector("#add");
+        walk.unmount();
+        for (let turns = 0; turns < 24; turns += 3) {
+          walk.mount();
+          for (let i = 0; i < turns; i++) await turn();
+          walk.unmount();
+          if (turns % 2 === 0) await turn();
+        }
+        for (const isOpen of [false, true]) {
+          walk.mount();
+          while (!add() || (isOpen && !document.body.textContent.includes("open leader"))) await turn();
+          add()!.click();
+          walk.unmount();
+        }
+      });
+      await expect.poll(() => tab.locks(tide)).toEqual([]);
+      await expect.poll(() => tab.running()).toEqual({});
+      await tab.call((walk) => walk.mount());
+      await tab.shows("count", "2 records");
+      expect(tab.problems).toEqual([]);
+      await tab.page.close();
+    });
+
     it("a topic with a schema: it is read as the schema makes it, and what failed is appended by retry", async () => {
       const tab = await openTab(framework, fresh(framework), "a");
       await tab.shows("state", "open leader");

@@ -7,6 +7,7 @@
  *   #even       the view through a selector; walk.evens has what was drawn, one for each time
  *   #past       records past walk.base(n), by a selector that reads it from the fifth record on; walk.pasts as evens
  *   #last       useRecords(): values of the last three
+ *   #asked      what walk.ask({ last, follow, isOrders, isTwice }) asks for: offsets of records, and a view
  *   #sync       state of sync
  *   #add        appends, and adds "optimistic" rows to #pending until the ack
  *   #bad        appends what is refused; the code is in #failed, and #dismiss forgets it
@@ -39,7 +40,8 @@ export function notesOf({ defineTopic, defineView }) {
       return count + 1;
     },
   });
-  return { topic, count };
+  const twice = defineView(topic, { name: "twice", initial: () => 0, apply: (count) => count + 2 });
+  return { topic, count, twice };
 }
 
 let isRefusing = false;
@@ -50,6 +52,7 @@ const refusing = (step, next) => {
 /** Written as text, read as a number. */
 const Order = z.object({ total: z.string().transform(Number) });
 export const ordersOf = ({ defineTopic }) => defineTopic("orders", { schema: Order, use: [refusing] });
+export const shownAsked = (records, state) => `[${records.map(({ offset }) => offset).join()}] ${state}`;
 export const shownTotal = ({ value }) => value.total.toFixed(2);
 export const unsentText = ({ record, error }) => `${record.value.total} ${error?.code ?? ""}`;
 

@@ -20,12 +20,13 @@ import {
   notesOf,
   OPTIONS,
   ordersOf,
+  shownAsked,
   shownTotal,
   unsentText,
   wrongOrder,
 } from "./notes.js";
 
-const { topic, count } = notesOf({ defineTopic, defineView });
+const { topic, count, twice } = notesOf({ defineTopic, defineView });
 const orders = ordersOf({ defineTopic });
 
 function Count() {
@@ -67,6 +68,10 @@ function Past({ base }) {
   useEffect(() => void globalThis.walk.pasts.push(past[0]), [past]);
   return h("p", { id: "past" }, past[0]);
 }
+function Asked({ last, follow, isOrders, isTwice }) {
+  const records = useRecords(isOrders ? orders : topic, { last, follow });
+  return h("p", { id: "asked" }, shownAsked(records, useView(isTwice ? twice : count)));
+}
 function Failing() {
   const apply = () => {
     throw new Error("planted");
@@ -93,7 +98,8 @@ function Notes() {
   const [isFailing, setFailing] = useState(false);
   const fail = () => setFailing(true);
   const [base, setBase] = useState(5);
-  useEffect(() => void Object.assign(globalThis.walk, { tide, many: setMany, fail, base: setBase }));
+  const [asked, ask] = useState();
+  useEffect(() => void Object.assign(globalThis.walk, { tide, many: setMany, fail, ask, base: setBase }));
   return h(
     "main",
     null,
@@ -101,6 +107,7 @@ function Notes() {
     h("p", { id: "count" }, folded),
     h(Even),
     h(Past, { base }),
+    asked && h(Asked, asked),
     h(
       "ol",
       { id: "last" },

@@ -20,12 +20,13 @@ import {
   notesOf,
   OPTIONS,
   ordersOf,
+  shownAsked,
   shownTotal,
   unsentText,
   wrongOrder,
 } from "./notes.js";
 
-const { topic, count } = notesOf({ defineTopic, defineView });
+const { topic, count, twice } = notesOf({ defineTopic, defineView });
 const orders = ordersOf({ defineTopic });
 
 function Count() {
@@ -67,6 +68,15 @@ function Orders() {
   );
 }
 
+function Asked(props) {
+  const records = useRecords(
+    () => (props.asked.isOrders ? orders : topic),
+    () => ({ last: props.asked.last, follow: props.asked.follow }),
+  );
+  const shown = useView(() => (props.asked.isTwice ? twice : count));
+  return <p id="asked">{shownAsked(records(), shown())}</p>;
+}
+
 function Failing() {
   const apply = () => {
     throw new Error("planted");
@@ -87,7 +97,8 @@ function Notes() {
   const { append, pending, error, dismiss } = useAppend(topic);
   const [many, setMany] = createSignal(0);
   const [fails, setFails] = createSignal(false);
-  onMount(() => Object.assign(globalThis.walk, { many: setMany, fail: () => setFails(true), base: setBase }));
+  const [asked, ask] = createSignal();
+  onMount(() => Object.assign(globalThis.walk, { many: setMany, fail: () => setFails(true), base: setBase, ask }));
   createEffect(() => globalThis.walk.evens.push(even()[0]));
   createEffect(() => globalThis.walk.pasts.push(past()[0]));
   createEffect(() => (globalThis.walk.tide = tide()));
@@ -97,6 +108,9 @@ function Notes() {
       <p id="count">{folded()}</p>
       <p id="even">{even()[0]}</p>
       <p id="past">{past()[0]}</p>
+      <Show when={asked()}>
+        <Asked asked={asked()} />
+      </Show>
       <ol id="last">
         <For each={last()}>{({ value }) => <li>{value}</li>}</For>
       </ol>

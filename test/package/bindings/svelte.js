@@ -2,5 +2,5 @@
 import { defineTopic, defineView } from "tidemark/svelte";
 import { notesOf, ordersOf } from "./notes.js";
 
-export const { topic, count } = notesOf({ defineTopic, defineView });
+export const { topic, count, twice } = notesOf({ defineTopic, defineView });
 export const orders = ordersOf({ defineTopic });
