@@ -150,8 +150,8 @@ it("a tide that is opened again after its end is shown anew", async () => {
     { followers: new Map<string, unknown>() },
   );
   // As another tab's destroy() and the status's reopen() leave it.
-  const key = Symbol.for("tidemark.page-tides");
-  const { pages } = (globalThis as unknown as Record<symbol, { readonly pages: Map<string, PageTide> }>)[key]!;
+  const registry: unknown = Reflect.get(globalThis, Symbol.for("tidemark.page-tides"));
+  const { pages } = registry as { readonly pages: Map<string, PageTide> };
   pages.set("again", page);
   ends.push(() => pages.delete("again"));
   const todos = createCollection(
