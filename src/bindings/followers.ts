@@ -104,7 +104,7 @@ export function picking<S, T>(
 ): (followed: Followed<S>) => T {
   const given = options ?? {};
   // A function in place of options would be ignored, and the whole state shown.
-  if (typeof given !== "object") throw misused("options", "give { select, equals }");
+  if (typeof given !== "object") throw misused("options", "give an object");
   const { select = (state: S): T => state as S | T as T, equals = Object.is } = given;
   checkFunction("select", select);
   checkFunction("equals", equals);

@@ -29,6 +29,12 @@ export const has = (value: unknown, method: string): boolean =>
 
 export const nothing = (): void => undefined;
 
+/** An error that is one listener's own: the others are told, and the page hears of it as of an uncaught one. */
+export const report = (thrown: unknown): void =>
+  queueMicrotask(() => {
+    throw thrown;
+  });
+
 /** `over` is called at the end, before what runs is ended: whoever listens from then on makes another. */
 export function shared<T>(initial: T, begin: Begin<T>, over: () => void = nothing): Shared<T> {
   const listeners = new Set<() => void>();
@@ -56,10 +62,7 @@ export function shared<T>(initial: T, begin: Begin<T>, over: () => void = nothin
         try {
           tell();
         } catch (thrown) {
-          // Its own fault: the others are told, and the page hears of it as of an uncaught error.
-          queueMicrotask(() => {
-            throw thrown;
-          });
+          report(thrown);
         }
       }
     },

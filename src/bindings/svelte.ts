@@ -16,7 +16,6 @@ import { fromStore, toStore } from "svelte/store";
 import type { RecordInput, SyncStatus, Tide, TidemarkError, TopicRecord, View } from "../browser/index.ts";
 import { type AppendCalls, type AppendState, appendingTo } from "./appending.ts";
 import {
-  checkFunction,
   type Followed,
   type FollowedSource,
   picking,
@@ -32,7 +31,7 @@ import {
   viewSource,
 } from "./followers.ts";
 import { type TideOptions, type TideSource, tideSource, type TideStatus, withoutProvider } from "./page-tide.ts";
-import { nothing, type Source } from "./shared.ts";
+import { nothing, report, type Source } from "./shared.ts";
 
 const KEY = Symbol("tidemark");
 
@@ -91,13 +90,18 @@ function tracking<T, L>(make: () => Source<T>, look: (now: T) => L, keyOf: () =>
   };
   /** As a store: the value now, and each other one. */
   const subscribe = (run: (value: L) => void): (() => void) => {
-    checkFunction("run", run);
     let last: unknown = KEY;
-    const tell = (now: L): void => {
-      if (!Object.is(now, last)) run((last = now));
+    const safe = (): L => {
+      try {
+        return fresh();
+      } catch (thrown) {
+        // It runs among the effects of others, which an error would keep from running.
+        if (last === KEY) throw thrown;
+        return (report(thrown), last) as L;
+      }
     };
-    // Where an effect subscribes, it does not read.
-    return untrack(() => toStore(fresh).subscribe(tell));
+    // Where an effect subscribes, it does not read. A store tells of an object also when it is the same.
+    return untrack(() => toStore(safe).subscribe((now) => now === last || run((last = now))));
   };
   const followed = fromStore({ subscribe });
   return {

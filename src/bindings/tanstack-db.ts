@@ -13,12 +13,7 @@ import type { CollectionConfig, PendingMutation, SyncConfig } from "@tanstack/db
 import { type Change, type Tide, TidemarkError } from "../browser/index.ts";
 import { checkFunction, definitionOf, type TopicRef } from "./followers.ts";
 import { misused, type TideOptions, tideSource } from "./page-tide.ts";
-
-/** An error that nobody waits for becomes an uncaught one. Node has no reportError(). */
-const report = (thrown: unknown): void =>
-  queueMicrotask(() => {
-    throw thrown;
-  });
+import { report } from "./shared.ts";
 
 type Key = string | number;
 type SyncParams<T extends object, K extends Key> = Parameters<SyncConfig<T, K>["sync"]>[0];
