@@ -30,7 +30,7 @@ export const has = (value: unknown, method: string): boolean =>
 export const nothing = (): void => undefined;
 
 /** An error that is one listener's own: the others are told, and the page hears of it as of an uncaught one. */
-export const report = (thrown: unknown): void =>
+export const uncaught = (thrown: unknown): void =>
   queueMicrotask(() => {
     throw thrown;
   });
@@ -62,7 +62,7 @@ export function shared<T>(initial: T, begin: Begin<T>, over: () => void = nothin
         try {
           tell();
         } catch (thrown) {
-          report(thrown);
+          uncaught(thrown);
         }
       }
     },

@@ -31,7 +31,7 @@ import {
   viewSource,
 } from "./followers.ts";
 import { type TideOptions, type TideSource, tideSource, type TideStatus, withoutProvider } from "./page-tide.ts";
-import { nothing, report, type Source } from "./shared.ts";
+import { nothing, uncaught, type Source } from "./shared.ts";
 
 const KEY = Symbol("tidemark");
 
@@ -97,7 +97,7 @@ function tracking<T, L>(make: () => Source<T>, look: (now: T) => L, keyOf: () =>
       } catch (thrown) {
         // It runs among the effects of others, which an error would keep from running.
         if (last === KEY) throw thrown;
-        return (report(thrown), last) as L;
+        return (uncaught(thrown), last) as L;
       }
     };
     // Where an effect subscribes, it does not read. A store tells of an object also when it is the same.

@@ -13,7 +13,7 @@ import type { CollectionConfig, PendingMutation, SyncConfig } from "@tanstack/db
 import { type Change, type Tide, TidemarkError } from "../browser/index.ts";
 import { checkFunction, definitionOf, type TopicRef } from "./followers.ts";
 import { misused, type TideOptions, tideSource } from "./page-tide.ts";
-import { report } from "./shared.ts";
+import { uncaught } from "./shared.ts";
 
 type Key = string | number;
 type SyncParams<T extends object, K extends Key> = Parameters<SyncConfig<T, K>["sync"]>[0];
@@ -70,7 +70,7 @@ class Rows<T extends object, K extends Key> {
       if (key === null || (value !== null && String(this.#getKey(value)) !== key)) return;
     } catch (thrown) {
       // It can't be read, or does not fit the topic's schema. Others can.
-      return report(thrown);
+      return uncaught(thrown);
     }
     const row = this.#rows.get(key) ?? this.#made(key, value);
     if (!row) return;
@@ -184,7 +184,7 @@ async function follow<T extends object, K extends Key>(
       echoes.stop();
       if (collection.status === "loading") markError(error);
       // What is shown stays; nobody waits who could be told. The end of the tide is no fault.
-      else if (error.code !== "CLOSED") report(error);
+      else if (error.code !== "CLOSED") uncaught(error);
       return;
     }
   }
