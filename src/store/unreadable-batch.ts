@@ -36,12 +36,6 @@ export async function unreadableIn(kernel: Kernel, batch: ScannedBatch): Promise
   } catch (thrown) {
     const error = TidemarkError.from(thrown);
     if (error.code === "CORRUPT_RANGE") return damageOfBatch(batch, reasonOf(error));
-    const { code, message, details } = error.toWire();
-    throw new TidemarkError(
-      code,
-      `${file}, byte ${position}: ${message}`,
-      { ...details, file, position },
-      { cause: error },
-    );
+    throw new TidemarkError(error.code, `${file}, byte ${position}: ${error.toWire().message}`, { file, position });
   }
 }
