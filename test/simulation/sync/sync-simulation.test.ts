@@ -28,7 +28,7 @@ describe("histories", () => {
       expect(failures).toEqual([]);
       expect(rareIn(counts, plan, floorOf(SEEDS, STEPS))).toEqual([]);
     },
-    120_000,
+    600_000,
   );
 
   it("what is too rare in a long run is named", () => {
