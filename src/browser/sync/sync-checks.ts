@@ -147,5 +147,9 @@ export function checkChoice(topic: unknown, choice: unknown, ...allowed: readonl
 
 /** The options of waits. */
 export function checkWait(call: string, options: unknown): void {
-  checkOptions(call, options, { topic: (_, value) => checkSyncedName(value), signal });
+  const topic = (field: string, value: unknown): void => {
+    if (typeof value !== "string") throw refused(field, value, "a topic's name");
+    checkSyncedName(value);
+  };
+  checkOptions(call, options, { topic, signal });
 }
