@@ -328,13 +328,13 @@ export function typedEventsContract(newHost: () => Promise<TypedHost>): void {
 
     test("use(): what is no function", async () => {
       const { topic } = await newHost();
-      const error = await fails(
-        "INVALID_ARGUMENT",
+      // Some hosts refuse it at once, where the checks are loaded; a page does when it is needed.
+      const appended = (async () =>
         topic<number>("t")
           .use(5 as never)
-          .append({ value: 1 }),
-      );
-      expect(error.details).toMatchObject({ field: "middleware of use()[0]" });
+          .append({ value: 1 }))();
+      const { details } = await fails("INVALID_ARGUMENT", appended);
+      expect(["use", "middleware of use()[0]"]).toContain(details["field"]);
     });
   });
 }
