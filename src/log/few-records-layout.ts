@@ -1,2 +1,2 @@
 /** Of a batch above this size a reader of few records gets a part (few-records.ts). */
-export const LARGE_BATCH_BYTES = 64 * 1024;
+export const LARGE_BATCH_BYTES = 65_536;
