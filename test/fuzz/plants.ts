@@ -112,7 +112,7 @@ export const PLANTS: readonly FuzzPlant[] = [
     "if (count === 0 || at + producerBytes + count * SNAPSHOT_BATCH_BYTES > end) return false;",
     "",
   ),
-  plant("any maxBytes", "port-server", SERVER, "maxBytes: READ_OPTIONS.maxBytes, ", ""),
+  plant("any end of a fetch", "port-server", SERVER, "to: offset, isolation", "isolation"),
   plant("any acks", "port-server", SERVER, "append: { ...APPEND_OPTIONS, ", "append: { "),
   plant("any position", "port-server", SERVER, "resolve: { position: READ_OPTIONS.from,", "resolve: {"),
   plant(

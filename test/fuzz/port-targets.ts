@@ -125,6 +125,7 @@ class ServerTarget implements Target {
           topic: or("t"),
           from: or(random.chance(0.3) ? end : start + random.int(end - start + 2)),
           ...some("maxBytes", random.int(100_000)),
+          ...some("to", end),
           ...some("isolation", isolation),
           ...some("wait", random.chance(0.5)),
           ...some("verify", random.chance(0.5)),
