@@ -5,7 +5,7 @@
  * without the data sets, result in dist/playground; `tidemark dev` serves it with data that it makes up.
  *
  * Tests (`vitest`), eight projects:
- *   unit     Node: units, contract suites, simulation, structure
+ *   unit     Node: units, contract suites, simulation, structure. Files of `unit-alone` have a process of their own
  *   browser  the same contract suites and more inside real Chromium. The profile lies on disk, because an incognito
  *            profile keeps OPFS in memory and its flush does nothing; one file at a time, because the profile is one.
  *            Workers are bundled, because a test starts several.
@@ -178,6 +178,19 @@ async function ofTheEdge(): Promise<Projects> {
   ];
 }
 
+/**
+ * Files of plain Node with a process of their own: they load modules in another form, replace parts of the platform for
+ * a whole world, measure memory, or start programs.
+ */
+const ALONE = [
+  "test/{cli,simulation}/**/*.test.ts",
+  "test/unit/{client-later,command-line,edge-compaction,fuzz,fuzz-bombs}.test.ts",
+  "test/unit/{kernel-memory,node-kills,node-power,outbox-world,rot,sync-worlds,worlds}.test.ts",
+];
+
+/** `npm test` runs them at the lowest priority, beside browsers; no test measures time. */
+const patient = { testTimeout: 120_000, hookTimeout: 120_000, maxWorkers: "100%" };
+
 async function tests(): Promise<ViteUserConfig> {
   return {
     ...shared,
@@ -190,15 +203,16 @@ async function tests(): Promise<ViteUserConfig> {
           extends: true,
           test: {
             ...node,
+            ...patient,
             name: "unit",
-            include: ["test/{unit,cli,contract,golden,simulation,checker,bench,types}/**/*.test.ts", "test/*.test.ts"],
-            exclude: ["test/bench/peers/**"],
-            // `npm test` runs them at the lowest priority, beside browsers; no test measures time.
-            testTimeout: 120_000,
-            hookTimeout: 120_000,
-            maxWorkers: "100%",
+            include: ["test/{unit,contract,golden,checker,bench,types}/**/*.test.ts", "test/*.test.ts"],
+            exclude: ["test/bench/peers/**", ...ALONE],
+            // What a file has loaded stays there for the next one.
+            isolate: false,
+            setupFiles: ["test/support/leave-nothing.ts"],
           },
         },
+        { extends: true, test: { ...node, ...patient, name: "unit-alone", include: ALONE } },
         {
           extends: true,
           // Known beforehand, so that Vite does not find them during a test and reload the page.

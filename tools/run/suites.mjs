@@ -43,7 +43,7 @@ const LIMIT_MS = 30 * 60_000;
 const OVER_DIST = ["test/browser/segments.test.ts", "test/browser/typed.test.ts"];
 
 /** Suites that are more than one project of Vitest. */
-const PROJECTS = { pages: "pages*", package: "package*" };
+const PROJECTS = { unit: "unit*", pages: "pages*", package: "package*" };
 
 /** `only`: these files of the project. */
 async function vitest(project, how = {}, only = []) {
