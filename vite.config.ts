@@ -207,7 +207,7 @@ async function tests(): Promise<ViteUserConfig> {
             name: "unit",
             include: ["test/{unit,contract,golden,checker,bench,types}/**/*.test.ts", "test/*.test.ts"],
             exclude: ["test/bench/peers/**", ...ALONE],
-            // What a file has loaded stays there for the next one.
+            // Modules that one file has loaded serve the next one.
             isolate: false,
             setupFiles: ["test/support/leave-nothing.ts"],
           },

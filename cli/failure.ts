@@ -26,7 +26,7 @@ const TOKEN_ADVICE = "give a token that may do this: --token, or TIDEMARK_TOKEN;
 /** Of damaged files that were to be taken in. */
 export const ADVICE_ON_DAMAGE = "`tidemark verify` shows what is damaged, and --repair FOLDER takes what is whole";
 
-/** What code does about damaged files, and a person at a terminal can't. */
+/** Advice for code. A person at a terminal can't follow it, so it is taken out of the message. */
 const ADVICE_TO_CODE = '; { damage: "skip" } takes what is whole';
 
 /** What a person can do about an error of the library, where its message does not say it. */
@@ -42,7 +42,7 @@ const ADVICE: { readonly [code in TidemarkError["code"]]?: string } = {
   TIMEOUT: "is the edge running, and is the address right?",
 };
 
-/** What the system said of a request that failed, in brackets: fetch() says only that it failed. */
+/** The system's word for a request that failed, in brackets: fetch() says only that it failed. */
 export function systemWordOf(thrown: unknown): string {
   for (let each = thrown; each instanceof Error; each = each.cause) {
     const { code } = each as NodeJS.ErrnoException;

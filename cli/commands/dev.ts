@@ -28,7 +28,7 @@ const PLAYGROUND_PORT = 4173;
 const PORT_MAX = 65_535;
 /** Ports that are looked at, where none is named. */
 const PORTS_TRIED = 20;
-/** So often a port is looked for that nobody takes before it is used. */
+/** Ports that are tried one after the other, where another program takes each before it is used. */
 const SERVE_TRIES = 3;
 /** Lines of Wrangler that are shown where it ends before it serves. */
 const LINES_SHOWN = 15;

@@ -183,7 +183,7 @@ async function follow<T extends object, K extends Key>(
       }
       echoes.stop();
       if (collection.status === "loading") markError(error);
-      // What is shown stays; nobody waits who could be told. The end of the tide is no fault.
+      // The rows stay, and no call waits that could get the error. The end of the tide is no fault.
       else if (error.code !== "CLOSED") uncaught(error);
       return;
     }

@@ -42,7 +42,7 @@ export async function readFew(
   const { bytes } = found;
   const isLarge = bytes.length > LARGE_BATCH_BYTES;
   const part = isLarge ? partOf(kernel, bytes, from, to, wanted) : { ...found, bytes: bytes.slice() };
-  // What is answered belongs to the reader.
+  // The reader owns the memory of its answer, so no later read may use it.
   if (!part) return found;
   const used = new Uint8Array(bytes.buffer as ArrayBuffer);
   spare = memory && memory.length >= used.length ? memory : used;

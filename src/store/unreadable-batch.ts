@@ -9,7 +9,7 @@ import { decodeBatch } from "../record/record-batch.ts";
 import type { ImportDamage } from "./segment-files.ts";
 import type { ScannedBatch } from "./segment-scan.ts";
 
-/** What is wrong with a batch that is CORRUPT_RANGE, in a word: a status of the kernel's, or BAD_GZIP. */
+/** The fault of a batch that is CORRUPT_RANGE, in a word: a status of the kernel's, or BAD_GZIP. */
 export const reasonOf = ({ details }: TidemarkError): string =>
   typeof details["status"] === "number" ? statusName(details["status"] as Status) : "BAD_GZIP";
 

@@ -37,7 +37,7 @@ import { isSameOwner } from "./token-claims.ts";
 
 const LIVE_MAX = 4;
 const POLL_MS = 2_000;
-/** So often a closed log is looked at. */
+/** The time between two looks at a closed log. */
 const CLOSED_MS = 60_000;
 const GONE: Readonly<Record<number, string>> = { 404: "NOT_FOUND", 410: "GONE" };
 const LOST = 1006;

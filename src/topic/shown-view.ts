@@ -81,7 +81,7 @@ export function shownView<S>(
     close: () => ended.abort(),
   };
   const running = run(view);
-  // What folds tells its own end, but it is not there. Each in a turn of its own, so that one that throws fails alone.
+  // A fold tells its own end, but here none was made. Each is told in a turn of its own: one that throws fails alone.
   running.catch(() => listeners.forEach((tell) => queueMicrotask(() => tell(view.current))));
   return view;
 }

@@ -6,7 +6,7 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 
-/** What no heading gets by itself: a reader of Markdown makes an id of each. */
+/** Readers of Markdown make an id of each heading. None of those begins so. */
 export const PREFIX = "api-";
 const ANCHOR = /<a id="([^"]*)"><\/a>\n*/g;
 const LINK = /\]\(([^)\s]+)\)/g;

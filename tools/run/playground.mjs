@@ -53,7 +53,7 @@ export async function startPlayground({ port = PORT, logLevel = "warn", edge = {
   };
 }
 
-/** So often a port is looked for that nobody takes before it is used. */
+/** Ports that are tried one after the other, where another program takes each before it is used. */
 const SERVE_TRIES = 3;
 const isOccupied = (error) => /already in use/i.test(String(error));
 

@@ -1,7 +1,8 @@
 /**
  * Appends of one topic in a Worker. Calls that wait together share a batch, and one batch is on its way at a time. So
  * the order of calls is the order in the log. A batch that the stream refuses for what is in it is sent again in
- * halves, until the call whose records don't fit is alone: the others are appended, and it alone fails.
+ * halves, until the call whose records don't fit is alone: the others are appended, and it alone fails. Where no call
+ * fits, that takes fewer than two requests for each.
  *
  *   calls ──▶ one group ──▶ Producer ──▶ a batch ──┬─ ack ──▶ calls resolve ──▶ the next group
  *                ▲                                 └─ refused for its content: each half of the group

@@ -93,7 +93,7 @@ const TRIES_MAX = 5;
 const BACK_OFF = { minMs: 100, maxMs: 1_000 };
 const WATCH_MS = 60_000;
 const NOTHING = new Uint8Array(0);
-/** What a caller does if nobody knows what became of a call. */
+/** Advice for OUTCOME_UNKNOWN, by the kind of call. */
 const APPENDS_AGAIN = "read the log's end before you append it anew; { idempotent: true } sends it again by itself";
 const IMPORTS_AGAIN = "the same call goes on";
 const TRIMS_AGAIN = "the same call may be made again";

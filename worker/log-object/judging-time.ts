@@ -6,7 +6,7 @@ import { TidemarkError } from "../../src/errors.ts";
 
 export const JUDGING_MS = 30_000;
 
-/** What the schema says, or TIMEOUT. */
+/** Settles as `judged` does, or rejects with TIMEOUT after JUDGING_MS. */
 export async function inTime<T>(judged: Promise<T>, pattern: string): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const over = new Promise<never>((_, reject) => {

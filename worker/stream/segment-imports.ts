@@ -281,7 +281,7 @@ async function check(
         if (code === "INVALID_BATCH") {
           damage.add(damageOfBatch(bad, String(details["reason"])));
           good.push(...group.slice(0, which));
-          // What stands behind it has not been looked at.
+          // The batches behind it have not been looked at.
           to = from + which + 1;
           return;
         }

@@ -5,7 +5,7 @@ import type { LinkState } from "../../sync/link-state.ts";
 import type { SyncHost } from "../../sync/sync-host.ts";
 import { creationHeaders, type KeptOptions } from "../../sync/topic-options.ts";
 
-/** What an answer says of the call that got it. */
+/** Why the edge did not make a log, by the status of its answer. */
 const WHY: Readonly<Record<number, string>> = {
   401: "the edge refuses the token (401), or wants one",
   403: "the token may not make it (403)",

@@ -31,7 +31,7 @@ export interface PageSyncHost {
   readonly tide: {
     /** Once the tide has ended for this page. */
     readonly ended: unknown;
-    /** What the application sees: undefined until something is synced. */
+    /** The tide's own field, which the application reads: undefined until something is synced. */
     syncing: PageSync | undefined;
     tell(event: { readonly type: "sync"; readonly event: SyncEvent }): void;
   };

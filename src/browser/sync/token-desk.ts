@@ -19,8 +19,6 @@ const SEEN_MS = 1_000;
 /** For this long what a page has said answers all links that ask. */
 const SAID_MS = 1_000;
 
-const SILENT = "no page gave a token";
-
 /** What is needed of a tab's port. */
 export interface TokenPage {
   tell(event: { readonly type: "sync"; readonly event: SyncNews }): void;
@@ -56,20 +54,23 @@ export class TokenDesk {
   /** `refused` is given only if no page has another token. */
   async token(reason: TokenReason, refused?: string): Promise<string | null | undefined> {
     if (this.#said !== undefined && this.#said !== refused) return this.#said;
+    let isSilent = false;
     let why: string | undefined;
     let isRefused = false;
     const silent = (page: TokenPage): number => Number(this.#silent.has(page));
     for (const page of [...this.#pages()].sort((a, b) => silent(a) - silent(b))) {
       const answer = await this.#ask(page, reason);
       this.#silent[answer ? "delete" : "add"](page);
-      const { token, failed } = answer ?? { failed: SILENT };
-      // A page of an earlier version says only that its function has failed.
-      if (failed) why = (why ?? SILENT) === SILENT ? String(failed === true ? SILENT : failed) : why;
-      else if (token === refused) isRefused ||= token !== undefined;
+      const { token, failed } = answer ?? { failed: true };
+      if (failed) {
+        isSilent = true;
+        // A page of an earlier version says only that its function has failed.
+        if (failed !== true) why ??= String(failed);
+      } else if (token === refused) isRefused ||= token !== undefined;
       else if (token !== undefined) return token;
     }
     if (isRefused) return refused;
-    if (why !== undefined) throw new TidemarkError("TIMEOUT", why, { reason });
+    if (isSilent) throw new TidemarkError("TIMEOUT", why ?? "no page gave a token", { reason });
     return undefined;
   }
 
