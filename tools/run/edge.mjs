@@ -24,6 +24,11 @@ function fail(thrown) {
 }
 process.on("unhandledRejection", fail);
 
+/** A signal of the terminal or of the parent. It is listened for before the parent is told that the edge is ready. */
+const stop = new Promise((resolve) => {
+  process.once("SIGINT", resolve).once("SIGTERM", resolve).once("disconnect", resolve);
+});
+
 /** Two workerds over the same databases would corrupt them. A file in the folder names the process that uses it. */
 function keepFolder() {
   const file = path.join(persist, "kept-by");
@@ -50,6 +55,9 @@ try {
 }
 const environment = new DevEnv();
 environment.on("error", fail);
+// Before it is ready nothing of this run could be lost, and a start that hangs must not hold the signal up.
+let isReady = false;
+void stop.then(() => isReady || process.exit(0));
 const worker = await environment.startWorker({
   config: path.join(root, "worker", "wrangler.jsonc"),
   bindings: {
@@ -66,8 +74,9 @@ const worker = await environment.startWorker({
   },
 });
 await worker.ready;
+isReady = true;
 process.send?.({ url: new URL(await worker.url).origin });
-// On a signal of the terminal or of the parent: dispose() lets committed data reach the disk, and ends workerd.
-await new Promise((resolve) => process.once("SIGINT", resolve).once("SIGTERM", resolve).once("disconnect", resolve));
+await stop;
+// dispose() lets committed data reach the disk, and ends workerd.
 await worker.dispose();
 process.exit(0);

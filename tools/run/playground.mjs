@@ -132,10 +132,26 @@ async function startEdge(named, state, found, tries = 1) {
 }
 
 function ended(child) {
-  if (!child || child.exitCode !== null) return undefined;
+  if (!child || child.exitCode !== null || child.signalCode !== null) return undefined;
   const exit = new Promise((resolve) => child.once("exit", resolve));
   child.kill("SIGTERM");
   return exit;
+}
+
+/**
+ * Resolves with "stop" on the first signal to end; a second one ends the process at once. It listens before anything
+ * says that it is ready: who reads that may end it at that moment. Node loses a signal that comes while one listener is
+ * exchanged for another.
+ */
+function firstSignal() {
+  let heard;
+  const stop = new Promise((resolve) => (heard = () => resolve("stop")));
+  process.once("SIGINT", heard).once("SIGTERM", heard);
+  /** Vite's own handler would end this process before the edge has ended. */
+  const alone = () => {
+    for (const other of process.listeners("SIGTERM")) if (other !== heard) process.off("SIGTERM", other);
+  };
+  return { stop, alone };
 }
 
 export async function main(args) {
@@ -162,17 +178,21 @@ export async function main(args) {
   );
   // A port that was named is refused before anything is built.
   if (values.port !== undefined) await portFor("the playground", values.port, PORT);
+  const { stop, alone } = firstSignal();
   const found = {};
   if (!values["no-edge"]) await startEdge(values["edge-port"], values.state, found);
   const started = performance.now();
   console.log("Building the playground …");
-  const { url, close } = await servePlayground(values.port, found);
-  console.log(`Ready in ${((performance.now() - started) / 1000).toFixed(1)} s. Ctrl-C ends it.`);
-  console.log(`Tidemark playground: ${url}`);
-  // Vite's handler would end this process before the edge has ended.
-  process.removeAllListeners("SIGTERM");
-  await new Promise((resolve) => process.once("SIGINT", resolve).once("SIGTERM", resolve));
-  await close();
+  const served = await Promise.race([servePlayground(values.port, found), stop]);
+  alone();
+  if (served !== "stop") {
+    console.log(`Ready in ${((performance.now() - started) / 1000).toFixed(1)} s. Ctrl-C ends it.`);
+    console.log(`Tidemark playground: ${served.url}`);
+    await stop;
+    await served.close();
+  }
   await ended(found.child);
+  // A build that is still under way is not waited for.
+  if (served === "stop") process.exit(0);
   return 0;
 }

@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import os from "node:os";
 import path from "node:path";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, expect, onTestFinished, test } from "vitest";
 
 const root = process.cwd();
 const state = mkdtempSync(path.join(os.tmpdir(), "tidemark-start-"));
@@ -21,14 +21,17 @@ interface Started {
   stop(): Promise<number | null>;
 }
 
-const run = (...args: string[]): ChildProcess =>
-  spawn(process.execPath, [path.join(root, "tools/run/run.mjs"), "start", "--state", state, ...args], {
-    cwd: root,
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+/** `npm start` with these arguments; `options` are Node's. */
+function run(args: readonly string[], options: readonly string[] = []): ChildProcess {
+  const command = [...options, path.join(root, "tools/run/run.mjs"), "start", "--state", state, ...args];
+  const child = spawn(process.execPath, command, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+  // One that a failed test leaves.
+  onTestFinished(() => void child.kill("SIGKILL"));
+  return child;
+}
 
 async function start(...args: string[]): Promise<Started> {
-  const child = run(...args);
+  const child = run(args);
   let said = "";
   const found = await new Promise<[string, string]>((resolve, reject) => {
     const look = (chunk: Buffer): void => {
@@ -68,6 +71,24 @@ test("start, append by HTTP, stop, start, read", async () => {
   expect(await second.stop()).toBe(0);
 }, 120_000);
 
+/** Ends the process by a signal while it prints this line. */
+const endsAt = (line: string): string[] => [
+  "--import",
+  `data:text/javascript,const log = console.log; console.log = (...said) => {
+     log(...said);
+     if (String(said[0]).startsWith(${JSON.stringify(line)})) process.kill(process.pid, "SIGTERM");
+   };`.replaceAll("\n", ""),
+];
+
+test.each(["Building", "Tidemark playground:"])(
+  "a signal at the moment of “%s …” ends it",
+  async (line) => {
+    const child = run(["--no-edge", "--port", "0"], endsAt(line));
+    expect(await new Promise((resolve) => child.once("exit", resolve))).toBe(0);
+  },
+  120_000,
+);
+
 /** Occupies a port. Undefined when another program has it already, which serves as well. */
 const take = (port: number): Promise<Server | undefined> =>
   new Promise((resolve) => {
@@ -100,7 +121,7 @@ test("when its ports are occupied it says which it uses instead, and the printed
     const read = await fetch(url!, { headers: { origin } });
     expect(read.headers.get("access-control-allow-origin")).toMatch(new RegExp(`^(\\*|${origin})$`));
     // A second start at the same time, over the same folder.
-    const second = run("--port", "0", "--edge-port", "0");
+    const second = run(["--port", "0", "--edge-port", "0"]);
     let refusal = "";
     await new Promise<void>((resolve) => {
       const look = (chunk: Buffer): void => {
@@ -126,7 +147,7 @@ test("a port that was named and is occupied is refused, and the message names th
     made.listen(0, "127.0.0.1", () => resolve(made));
   });
   const { port } = server.address() as { port: number };
-  const child = run("--no-edge", "--port", String(port));
+  const child = run(["--no-edge", "--port", String(port)]);
   let said = "";
   child.stderr!.on("data", (chunk: Buffer) => (said += chunk.toString()));
   const code = await new Promise((resolve) => child.once("close", resolve));
