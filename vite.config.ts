@@ -106,6 +106,12 @@ function freshProfile(): string {
 
 const node = { environment: "node" as const, root };
 
+/**
+ * Tests that drive browsers, servers and processes. They wait for events, on machines that may be slow and busy: these
+ * limits end what hangs, and judge nothing.
+ */
+const LIMITS = { testTimeout: 240_000, hookTimeout: 240_000, expect: { poll: { timeout: 60_000 } } };
+
 type Projects = NonNullable<NonNullable<ViteUserConfig["test"]>["projects"]>;
 
 /** Files that judge how long a fail-over takes, or at which moment something comes: nothing runs beside them. */
@@ -123,9 +129,8 @@ const UNTIMED_PAGES = [
  * an installation or a compiler. When they are through the others run, one at a time.
  */
 function fromOutside(): Projects {
-  const slow = { ...node, testTimeout: 120_000, hookTimeout: 240_000, expect: { poll: { timeout: 20_000 } } };
-  const two = { ...slow, maxWorkers: 2 };
-  const alone = { ...slow, fileParallelism: false, sequence: { groupOrder: 1 } };
+  const two = { ...node, ...LIMITS, maxWorkers: 2 };
+  const alone = { ...node, ...LIMITS, fileParallelism: false, sequence: { groupOrder: 1 } };
   const globalSetup = "test/package/global.ts";
   const pages = ["test/{playground,tabs,sync,crash,power,client}/**/*.test.ts"];
   const projects = [
@@ -159,7 +164,7 @@ async function ofTheEdge(): Promise<Projects> {
         // Else Vitest sends printed lines itself, and waits at a file's end for all: for ever for one that a log
         // object prints at that moment (test/edge/late-lines.test.ts).
         disableConsoleIntercept: true,
-        testTimeout: 30_000,
+        testTimeout: 120_000,
         maxWorkers: "100%",
       },
     },
@@ -171,8 +176,6 @@ async function ofTheEdge(): Promise<Projects> {
         include: ["test/edge/http/*.test.ts"],
         // Each file has a worker of its own, on a port of its own, and much of the time waits for it.
         maxWorkers: 2,
-        testTimeout: 60_000,
-        hookTimeout: 60_000,
       },
     },
   ];
@@ -189,7 +192,7 @@ const ALONE = [
 ];
 
 /** `npm test` runs them at the lowest priority, beside browsers; no test measures time. */
-const patient = { testTimeout: 120_000, hookTimeout: 120_000, maxWorkers: "100%" };
+const patient = { testTimeout: 240_000, hookTimeout: 240_000, maxWorkers: "100%" };
 
 async function tests(): Promise<ViteUserConfig> {
   return {
@@ -224,7 +227,7 @@ async function tests(): Promise<ViteUserConfig> {
             include: ["test/browser/**/*.test.ts"],
             setupFiles: ["test/browser/setup.ts"],
             fileParallelism: false,
-            testTimeout: 30_000,
+            testTimeout: 120_000,
             browser: {
               enabled: true,
               headless: true,

@@ -116,7 +116,7 @@ describe("a new stream at the path of an old one", () => {
     for (const { ask } of both) expect((await ask(path)).status).toBe(404);
     expect((await call(path, "PUT", TEXT, "NEW")).status).toBe(201);
     await expectNew(path, etag);
-  }, 40_000);
+  });
 
   it("also when it is a fork, and when the old one was kept for a fork of it", async () => {
     const { path, etag } = await archived();

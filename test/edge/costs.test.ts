@@ -234,7 +234,7 @@ it("rows and requests per million records, at batch 1, 100 and 1,000", async () 
   // Moving a segment deletes its rows, which is billed like writing them, and writes rows about the segment.
   expect(rowsOf(1_000, 1, true)).toBeLessThanOrEqual(2_400);
   expect(rowsOf(1, 64, true)).toBeLessThanOrEqual(70_000);
-}, 60_000);
+});
 
 it("rows per million records of a compacted log whose keys repeat", async () => {
   const found = [
@@ -250,4 +250,4 @@ it("rows per million records of a compacted log whose keys repeat", async () => 
   expect(alone.compaction).toBeLessThanOrEqual(1_030_000);
   expect(batched.compaction).toBeLessThanOrEqual(10_600);
   expect(archived.rows).toBeLessThanOrEqual(22_000);
-}, 60_000);
+});

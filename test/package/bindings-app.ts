@@ -140,7 +140,7 @@ export class Tab {
     return this.page.locator(`#${id}`).innerText();
   }
   async shows(id: string, text: string | RegExp): Promise<void> {
-    const found = expect.poll(() => this.text(id), { timeout: 15_000 });
+    const found = expect.poll(() => this.text(id));
     await (typeof text === "string" ? found.toBe(text) : found.toMatch(text));
   }
   /** Also in a tab behind another one, which draws nothing. */

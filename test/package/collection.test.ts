@@ -48,7 +48,7 @@ beforeAll(async () => {
   await run(process.execPath, [vite, "build", "--target", "es2022", "--logLevel", "warn"], { cwd: app });
   site = await serveFolder(path.join(app, "dist"));
   browser = await startBrowser(path.join(inject("packageFolder"), "collection-profile"));
-}, 120_000);
+});
 afterAll(async () => {
   if (browser) process.kill(-browser.child.pid!, "SIGKILL");
   await site?.close();

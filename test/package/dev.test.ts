@@ -106,7 +106,7 @@ describe("the playground of the package", () => {
       await appendsAndSees(page);
     });
     await interrupted(child);
-  }, 120_000);
+  });
 
   it("stands beside the edge: its panels know the edge, and two devices sync over it", async () => {
     symlinkSync(path.join(import.meta.dirname, "../../node_modules/wrangler"), path.join(app, "node_modules/wrangler"));
@@ -129,5 +129,5 @@ describe("the playground of the package", () => {
       await expect.poll(() => text(page, "sync-verdict")).toMatch(/^Level: .* the same 2 records in the same order/);
     });
     await interrupted(child);
-  }, 120_000);
+  });
 });

@@ -69,7 +69,7 @@ export default { plugins: [{ React: [], Vue: vue, Svelte: svelte, Solid: solid }
     await run(process.execPath, args, { cwd: folder, env: { ...process.env, REPOSITORY: root, FRAMEWORK: framework } });
   }
   browser = await startBrowser(path.join(inject("packageFolder"), "documents-profile"));
-}, 120_000);
+});
 afterAll(() => {
   if (browser) process.kill(-browser.child.pid!, "SIGKILL");
 });
@@ -91,7 +91,7 @@ it.each(FRAMEWORKS)("the component of %s shows a note in both tabs, and again af
     return page;
   };
   const shows = (page: Page, ...texts: string[]): Promise<void> =>
-    expect.poll(() => page.locator("li").allTextContents(), { timeout: 15_000 }).toEqual(texts);
+    expect.poll(() => page.locator("li").allTextContents()).toEqual(texts);
   try {
     const [first, second] = [await tab(), await tab()];
     await first.bringToFront();

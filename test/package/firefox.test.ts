@@ -47,9 +47,9 @@ describe.skipIf(!firefox)("Firefox: the package in an app built by Vite", () => 
           const roles = await Promise.all(live().map((tab) => appPage(tab).call("state")));
           return live().filter((_, i) => roles[i]!.role === "leader");
         };
-        await expect.poll(async () => (await leads()).length, { timeout: 15_000 }).toBe(1);
+        await expect.poll(async () => (await leads()).length).toBe(1);
         await expect
-          .poll(() => appPage(live()[0]!).call("standBys"), { timeout: 15_000, message: "no standby worker is ready" })
+          .poll(() => appPage(live()[0]!).call("standBys"), { message: "no standby worker is ready" })
           .toBeGreaterThan(0);
         return (await leads())[0]!;
       };
@@ -61,9 +61,7 @@ describe.skipIf(!firefox)("Firefox: the package in an app built by Vite", () => 
         await (strike === "close()" ? appPage(struck).call("close") : struck.close());
         const acks = (): Promise<(number | undefined)[]> =>
           Promise.all(live().map((tab) => appPage(tab).call("ackAfter", at)));
-        await expect
-          .poll(async () => (await acks()).some((ack) => ack !== undefined), { timeout: 15_000, interval: 20 })
-          .toBe(true);
+        await expect.poll(async () => (await acks()).some((ack) => ack !== undefined), { interval: 20 }).toBe(true);
         const took = Math.round(Math.min(...(await acks()).filter((ack) => ack !== undefined)) - at);
         console.log(`${browser.version}, ${engine}, ${strike}: ${took} ms to the next ack`);
         expect(took).toBeLessThan(ALLOWED_MS);

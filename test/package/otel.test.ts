@@ -57,7 +57,7 @@ beforeAll(async () => {
   site = await serveFolder(path.join(app, "dist"));
   edge = await startWorker();
   browser = await startBrowser(path.join(inject("packageFolder"), "otel-profile"));
-}, 120_000);
+});
 afterAll(async () => {
   if (browser) process.kill(-browser.child.pid!, "SIGKILL");
   await edge?.stop();
@@ -100,7 +100,7 @@ it("a trace goes from a page over the edge to another device and a client; the l
   expect((await histogramsOf(phone))["tidemark.sync.lag"]).toBeUndefined();
   // The laptop's own tide was flushed; how long that took came from its worker.
   await expect
-    .poll(async () => (await histogramsOf(laptop))["tidemark.flush.duration"]?.[0]?.attributes, { timeout: 10_000 })
+    .poll(async () => (await histogramsOf(laptop))["tidemark.flush.duration"]?.[0]?.attributes)
     .toEqual({ "tidemark.tide": "laptop" });
   await Promise.all([laptop.close(), phone.close()]);
 });
@@ -124,9 +124,7 @@ it("a fail-over is measured by the tab that leads next", async () => {
   const flushed = async (): Promise<number> =>
     (await histogramsOf(second))["tidemark.flush.duration"]?.reduce((sum, { count }) => sum + count, 0) ?? 0;
   const before = await flushed();
-  await expect
-    .poll(async () => (await second.evaluate(() => walk.append(3)), await flushed()), { timeout: 10_000 })
-    .toBeGreaterThan(before);
+  await expect.poll(async () => (await second.evaluate(() => walk.append(3)), await flushed())).toBeGreaterThan(before);
   expect(problems).toEqual([]);
   await second.close();
 });

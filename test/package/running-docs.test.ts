@@ -53,7 +53,7 @@ beforeAll(async () => {
   token = await app.runShell("npx tidemark token");
   const blocks = Object.entries(OF_PAGES).map(([name, [document, n]]) => [name, atEdge(blockOf(document, n).code)]);
   site = await app.buildPage(Object.fromEntries(blocks) as Record<string, string>);
-}, 120_000);
+});
 afterAll(async () => {
   if (browser) process.kill(-browser.child.pid!, "SIGKILL");
   await edge?.stop();
@@ -120,7 +120,7 @@ describe("in a page", () => {
     await inPage(1, async (page) => {
       await runIn(page, "readme-sync");
       expect((await said(page)).shown).toContain(42);
-      await expect.poll(async () => (await said(page)).told.at(-1), { timeout: 15_000 }).toEqual(["live", 0]);
+      await expect.poll(async () => (await said(page)).told.at(-1)).toEqual(["live", 0]);
     });
   });
 

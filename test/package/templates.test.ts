@@ -39,7 +39,7 @@ beforeAll(async () => {
   folder = path.join(inject("packageFolder"), "templates");
   await Promise.all(TEMPLATES.map(make));
   browser = await startBrowser(path.join(inject("packageFolder"), "templates-profile"));
-}, 120_000);
+});
 afterAll(() => {
   if (browser) process.kill(-browser.child.pid!, "SIGKILL");
 });
@@ -60,7 +60,7 @@ class Notes {
   }
   async shows(...texts: string[]): Promise<void> {
     const items = this.page.locator("#notes li");
-    await expect.poll(() => items.allTextContents(), { timeout: 15_000 }).toEqual(texts);
+    await expect.poll(() => items.allTextContents()).toEqual(texts);
   }
 }
 

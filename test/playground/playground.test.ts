@@ -176,7 +176,7 @@ describe("playground", () => {
     const second = await context.newPage();
     await second.goto(url);
     const told = (id: string) => second.locator(`#${id}`).innerText();
-    await expect.poll(() => told("role"), { timeout: 20_000 }).toContain("Another tab writes");
+    await expect.poll(() => told("role")).toContain("Another tab writes");
     // Each page shows the other's writes without a click.
     await page.click("#single");
     const endOf = (figures: string): string => /log end offset\s+([\d,]+)/i.exec(figures)![1]!;
@@ -289,9 +289,7 @@ describe("playground in a private window", () => {
     try {
       const incognito = await (await browser.newContext()).newPage();
       await incognito.goto(url);
-      await expect
-        .poll(() => incognito.locator("#storage").innerText(), { timeout: 20_000 })
-        .toContain("An ack ends with this window");
+      await expect.poll(() => incognito.locator("#storage").innerText()).toContain("An ack ends with this window");
       expect(await incognito.locator("#storage").innerText()).toContain("origin private file system");
       expect(await textOf("storage"), "and on disk that it is").toContain("flushed to the device");
     } finally {

@@ -50,7 +50,7 @@ async function settled(device: Device, values: readonly string[]): Promise<void>
   // Also in a tab that hung while it was told where its records are.
   const unplaced = async (): Promise<number[]> =>
     (await Promise.all(device.tabs.map((tab) => tab.call("brief")))).map((brief) => brief.unplaced);
-  await expect.poll(unplaced, { timeout: 10_000 }).toEqual(device.tabs.map(() => 0));
+  await expect.poll(unplaced).toEqual(device.tabs.map(() => 0));
 }
 
 it("H3: the leader is killed between push and ok, three times in a row", async () => {
@@ -68,7 +68,7 @@ it("H3: the leader is killed between push and ok, three times in a row", async (
     await writer!.call("write", `h3-${round}`, 0, 5);
     values.push(...Array.from({ length: 5 }, (_, i) => `h3-${round}-${i}`));
     // The edge has taken the push, and its answer is lost.
-    await expect.poll(endNow, { timeout: 10_000 }).toBe(before + 5);
+    await expect.poll(endNow).toBe(before + 5);
     await device.crashTab(leader);
     network.heal();
     await device.open();
@@ -97,7 +97,7 @@ it.each([
   process.kill(pid, "SIGSTOP");
   try {
     await follower!.call("write", "next", 0, 3);
-    await expect.poll(endNow, { timeout: 20_000 }).toBe(6);
+    await expect.poll(endNow).toBe(6);
     expect((await follower!.call("brief")).role).toBe("leader");
     // The late frame is there by now, too.
     await sleep(Math.max(0, wroteAt + latencyMs + 500 - performance.now()));
@@ -113,7 +113,7 @@ it("H25: the leader has no token function, and is given the token of another tab
   const device = await deviceWith(0);
   const leader = await device.open({ tokens: undefined });
   await leader.call("write", "h25", 0, 2);
-  await expect.poll(async () => (await leader.call("status"))?.reason, { timeout: 10_000 }).toBe("signed-out");
+  await expect.poll(async () => (await leader.call("status"))?.reason).toBe("signed-out");
   await device.open();
   await leader.page.bringToFront();
   await settled(device, ["h25-0", "h25-1"]);
@@ -136,12 +136,12 @@ it("H26: a page that was hidden and frozen is shown, and leaves a dead socket th
   network.swallow("up", "down");
   const other = await fleet.add("ben", { config: { path, leaderTimeoutMs: 1_500 } });
   await (await other.open()).call("write", "meanwhile", 0, 1);
-  await expect.poll(endNow, { timeout: 10_000 }).toBe(2);
+  await expect.poll(endNow).toBe(2);
   // If all of this took long, it was left by now: for a minute's silence, or because nobody saw the page.
   await tab!.thaw();
   await tab!.show();
   // By its silence alone it would be left after a minute.
-  await expect.poll(async () => (await tab!.call("status"))?.connected, { timeout: 20_000 }).toBe(false);
+  await expect.poll(async () => (await tab!.call("status"))?.connected).toBe(false);
   network.heal();
   await settled(device, ["before-0", "meanwhile-0"]);
 });
@@ -158,7 +158,7 @@ it("H26: a page that leads comes back from the cache of pages, and what waited g
   const other = await fleet.add("ben", { config: { path, leaderTimeoutMs: 1_500 } });
   await (await other.open()).call("write", "meanwhile", 0, 1);
   network.heal();
-  await expect.poll(endNow, { timeout: 10_000 }).toBe(2);
+  await expect.poll(endNow).toBe(2);
   // No event tells when Chromium has put the page into its cache. Going back sooner would reload it.
   await sleep(500);
   await tab.page.goBack({ waitUntil: "commit" });
@@ -180,7 +180,7 @@ it("H37: site data is cleared under an open leader; a new outbox, and nothing tw
   await leader.session.send("Storage.clearDataForOrigin", { origin, storageTypes: "all" });
   const closed = async (): Promise<(string | undefined)[]> =>
     (await Promise.all(device.tabs.map((tab) => tab.call("brief")))).map((brief) => brief.closed);
-  await expect.poll(closed, { timeout: 40_000 }).toEqual(Array(2).fill(expect.stringMatching(/cleared|gone/)));
+  await expect.poll(closed).toEqual(Array(2).fill(expect.stringMatching(/cleared|gone/)));
   fleet.networkOf(device).heal();
   for (const tab of [...device.tabs]) {
     const again = await device.reload(tab);

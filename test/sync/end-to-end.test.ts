@@ -56,4 +56,4 @@ it("two devices write offline, one is loaded anew, and both become equal; nothin
   expect((await tab.call("read")).map(([, value]) => value)).toEqual([...values, "through"]);
   expect(await tab.call("topics")).toEqual(["orders"]);
   expect(fleet.devices.flatMap(({ errors }) => errors)).toEqual([]);
-}, 120_000);
+});

@@ -30,7 +30,7 @@ const written: string[] = [];
 beforeAll(async () => {
   fleet = await Fleet.start();
   network = await new FaultProxy(fleet.edge.port).start();
-}, 120_000);
+});
 afterAll(async () => {
   await network?.stop();
   await fleet?.end();

@@ -61,4 +61,4 @@ it("last writer, counter and set: each device shows its own at once, and both th
   await fresh.call("shows", last);
   expect(await fresh.call("settled")).toEqual(await second.call("settled"));
   expect(fleet.devices.flatMap(({ errors }) => errors)).toEqual([]);
-}, 120_000);
+});

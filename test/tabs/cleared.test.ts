@@ -37,9 +37,7 @@ async function works(tabs: readonly Tab[]): Promise<void> {
   ledger.clear();
   const before = await acked(tabs);
   for (const tab of tabs) await tab.call("work");
-  await expect
-    .poll(async () => (await acked(tabs)).every((count, i) => count > before[i]! + 10), { timeout: 20_000 })
-    .toBe(true);
+  await expect.poll(async () => (await acked(tabs)).every((count, i) => count > before[i]! + 10)).toBe(true);
   await Promise.all(tabs.map((tab) => tab.call("rest")));
   await Promise.all(tabs.map((tab) => tab.call("caughtUp")));
   expect(await tabs[0]!.call("readAll")).toBeGreaterThan(0);
@@ -102,12 +100,10 @@ it.each([
   const tabs: Tab[] = [];
   for (let i = 0; i < 3; i++) tabs.push(await browser.open(config));
   for (const tab of tabs) await tab.call("work");
-  await expect.poll(async () => Math.min(...(await acked(tabs))), { timeout: 20_000 }).toBeGreaterThan(10);
+  await expect.poll(async () => Math.min(...(await acked(tabs)))).toBeGreaterThan(10);
   await tabs[0]!.session.send("Storage.clearDataForOrigin", { origin: new URL(stage.url).origin, storageTypes });
   const before = await acked(tabs);
-  await expect
-    .poll(async () => (await acked(tabs)).every((count, i) => count > before[i]! + 100), { timeout: 20_000 })
-    .toBe(true);
+  await expect.poll(async () => (await acked(tabs)).every((count, i) => count > before[i]! + 100)).toBe(true);
   expect((await Promise.all(tabs.map((tab) => tab.state()))).map(({ closed }) => closed)).toEqual([
     undefined,
     undefined,

@@ -138,7 +138,7 @@ async function hung(browser: EngineBrowser, engine: Engine): Promise<void> {
   goOn();
   const { acked } = await leader.call("brief");
   if (isQuiet) await leader.call("write");
-  await expect.poll(async () => (await leader.call("brief")).acked, { timeout: 10_000 }).toBeGreaterThan(acked);
+  await expect.poll(async () => (await leader.call("brief")).acked).toBeGreaterThan(acked);
   await oneLeads(tabs);
   await settle(tabs);
 }

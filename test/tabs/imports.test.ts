@@ -31,7 +31,7 @@ async function twoTabs(open: Opens): Promise<readonly [StruckTab, StruckTab]> {
   const config = { name: `imports-${names++}`, engine: "opfs", noSharedWorker: false, pauseMs: 0 } as const;
   const tabs = [await open(config), await open(config)] as const;
   const roles = async () => Promise.all(tabs.map(async (tab) => (await tab.call("brief")).role));
-  await expect.poll(async () => (await roles()).sort(), { timeout: 15_000 }).toEqual(["follower", "leader"]);
+  await expect.poll(async () => (await roles()).sort()).toEqual(["follower", "leader"]);
   return (await roles())[0] === "leader" ? tabs : [tabs[1], tabs[0]];
 }
 
@@ -66,7 +66,7 @@ async function leaderKilled(open: Opens): Promise<void> {
   await other.call("makeSegments", SEGMENTS);
   await inTheMiddle(leader, other);
   await leader.crash();
-  await expect.poll(async () => (await other.call("brief")).role, { timeout: 15_000 }).toBe("leader");
+  await expect.poll(async () => (await other.call("brief")).role).toBe("leader");
   await importsOnce(other);
 }
 
@@ -123,5 +123,5 @@ describe.skipIf(!firefox)("Firefox", () => {
   });
   afterAll(() => browser?.end());
   // The others differ in what survives, which is the library's part and not the engine's.
-  it("leaderKilled", () => leaderKilled((config) => browser.open(config)), 60_000);
+  it("leaderKilled", () => leaderKilled((config) => browser.open(config)));
 });

@@ -88,7 +88,7 @@ describe("a follower whose next leader is of another version", () => {
       const tide = config(`next-${name}`);
       const follower = await browser.openIn(await browser.newPage(ours), tide);
       const leader = await browser.openIn(await browser.newPage(ours), tide);
-      await expect.poll(async () => (await leader.state()).role, { timeout: 10_000 }).toBe("leader");
+      await expect.poll(async () => (await leader.state()).role).toBe("leader");
       expect(await follower.call("append", 1)).toBe(0);
       await follower.freeze();
       const page = await browser.newPage(theirs);
@@ -96,7 +96,7 @@ describe("a follower whose next leader is of another version", () => {
       const stranger = await browser.openIn(page, tide);
       expect((await stranger.state()).role).toBe("leader");
       await follower.thaw();
-      await expect.poll(async () => (await follower.state()).closed, { timeout: 10_000 }).toMatch(/another version/);
+      await expect.poll(async () => (await follower.state()).closed).toMatch(/another version/);
       expect((await follower.state()).versions).toEqual([met]);
       await expect(follower.call("append", 2)).rejects.toThrow(/UNSUPPORTED_FORMAT/);
       await expect.poll(async () => (await stranger.state()).versions).toEqual([[...met].reverse()]);
@@ -116,14 +116,13 @@ describe("a leader that hangs while it alone is seen", () => {
     const tide = { ...config(`unseen-${leaderTimeoutMs}`), leaderTimeoutMs };
     const tabs = [await browser.open(tide), await browser.open(tide), await browser.open(tide)];
     const leader = tabs[2]!;
-    await expect.poll(async () => (await leader.state()).role, { timeout: 15_000 }).toBe("leader");
+    await expect.poll(async () => (await leader.state()).role).toBe("leader");
     for (const tab of tabs) await tab.call("work");
     const pid = await leader.process(browser.pid);
     process.kill(pid, "SIGSTOP");
     await expect
-      .poll(
-        async () => (await Promise.all([tabs[0]!, tabs[1]!].map((tab) => tab.state()))).map(({ role }) => role).sort(),
-        { timeout: 8_000 },
+      .poll(async () =>
+        (await Promise.all([tabs[0]!, tabs[1]!].map((tab) => tab.state()))).map(({ role }) => role).sort(),
       )
       .toEqual(["follower", "leader"]);
     process.kill(pid, "SIGCONT");
@@ -142,7 +141,7 @@ describe("the back-forward cache", () => {
     const tide = { ...config("way-back"), noSharedWorker: true };
     const tabs = [await browser.open(tide), await browser.open(tide)];
     const follower = tabs[0]!;
-    await expect.poll(async () => (await follower.state()).role, { timeout: 10_000 }).toBe("follower");
+    await expect.poll(async () => (await follower.state()).role).toBe("follower");
     await follower.page.goto("about:blank");
     // No event tells when Chromium has put the page into its cache. Going back sooner would reload it.
     await new Promise((resolve) => setTimeout(resolve, 500));
@@ -176,7 +175,7 @@ describe("incognito windows", () => {
       ),
     ).toEqual(["leader opfs none", "follower opfs none"]);
     await first.crash();
-    await expect.poll(async () => (await second.state()).role, { timeout: 10_000 }).toBe("leader");
+    await expect.poll(async () => (await second.state()).role).toBe("leader");
     expect(await second.call("append", 4)).toBe(2);
     expect(await second.state()).toMatchObject({ durability: "none" });
     await context.close();

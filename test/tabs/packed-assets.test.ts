@@ -25,6 +25,8 @@ const FILES = [
   "typed.js",
   "views.js",
 ];
+/** core.js as bundlers leave it that take it for a script of nobody: it runs, and exports nothing. */
+const BARE = "globalThis.bare = true;";
 const FAIL_OVER_MS = 1_500;
 const page = (script: string): string =>
   `<!doctype html><meta charset="utf-8"><title>app</title><script type="module" src="${script}"></script>`;
@@ -43,7 +45,8 @@ const cli = (...args: readonly string[]) =>
   });
 
 beforeAll(async () => {
-  app = await PackedApp.make({ ...APP, "out/index.html": page("/main.js"), "out/classic.html": page("/classic.js") });
+  const pages = { "out/index.html": page("/main.js"), "out/classic.html": page("/classic.js") };
+  app = await PackedApp.make({ ...APP, ...pages, "out/bare/core.js": BARE });
   const esbuild = path.join(root as string, "node_modules/esbuild/bin/esbuild");
   for (const [file, format] of [
     ["main", "esm"],
@@ -128,6 +131,15 @@ describe("a bundle of esbuild", () => {
     expect(refused).toMatchObject({ typed: true, code: "LOAD_FAILED", details: { file: "core.js" } });
     expect(refused!.message).toContain("npx tidemark assets");
     expect(refused!.message).toContain("assets:");
+  });
+
+  it("a file without its exports is told from one that is not there", async () => {
+    const tab = await browser.open(site.url);
+    const refused = await tab.call("refused", fresh(), { assets: "/bare" });
+    expect(refused).toMatchObject({ typed: true, code: "LOAD_FAILED", details: { file: "core.js" } });
+    expect(refused!.message).toMatch(
+      /core\.js can't be loaded from .*: a bundler left its exports out\. .*npx tidemark assets/,
+    );
   });
 
   it.each([[5], [{}], ["http://"]])("assets: %j is refused by name", async (assets) => {

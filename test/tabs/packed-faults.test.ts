@@ -68,7 +68,7 @@ describe("a lone tab that leads, and hears of a second one too late", () => {
     const second = await opened(name);
     expect(await second.call("append", name, "2")).toBe(1);
     const waits = first.call("append", name, "3");
-    await expect.poll(() => typesOf(first, name), { timeout: 20_000 }).toContain("leaderlost");
+    await expect.poll(() => typesOf(first, name)).toContain("leaderlost");
     expect(await typesOf(first, name)).toContain("loadfailed");
     const asked = first.page.waitForRequest(/\/tabs-[^/]*\.js\?\d+$/);
     await first.page.unroute(/\/tabs-[^/]*\.js/);
@@ -85,7 +85,7 @@ describe("a lone tab that leads, and hears of a second one too late", () => {
     await first.call("append", name, "1");
     const second = await opened(name);
     await second.call("append", name, "2");
-    await expect.poll(() => typesOf(first, name), { timeout: 20_000 }).toContain("leaderlost");
+    await expect.poll(() => typesOf(first, name)).toContain("leaderlost");
     const waits = first.call("append", name, "3");
     await second.leave();
     expect(await waits).toBe(2);
@@ -187,10 +187,10 @@ describe("a file of the package that can't be loaded", () => {
     let refused = 0;
     site.instead = (pathname) => (lost(pathname) && ++refused ? { status: 404 } : undefined);
     const silent = await opened(name);
-    await expect.poll(() => refused, { timeout: 10_000 }).toBeGreaterThan(0);
+    await expect.poll(() => refused).toBeGreaterThan(0);
     expect(await typesOf(silent, name)).not.toContain("sync");
     site.instead = undefined;
-    await expect.poll(() => typesOf(silent, name), { timeout: 10_000 }).toContain("sync");
+    await expect.poll(() => typesOf(silent, name)).toContain("sync");
   });
 
   it("segments.js: appends fail that need a new segment, and no other; none is lost or doubled", async () => {
@@ -248,7 +248,7 @@ describe("a file of the package that can't be loaded", () => {
       page.route(/\/tabs-[^/]*\.js/, (route) => (++asked > 1 ? missing(route) : route.continue())),
     );
     await third.call("append", name, "2");
-    await expect.poll(() => asked, { timeout: 10_000 }).toBeGreaterThan(1);
+    await expect.poll(() => asked).toBeGreaterThan(1);
     await third.page.unroute(/\/tabs-[^/]*\.js/);
     await first.leave();
     await second.leave();

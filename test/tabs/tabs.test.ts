@@ -143,9 +143,9 @@ describe("tabs of one browser", () => {
     const tabs = [await browser.open(config), await browser.open(config)];
     for (const tab of tabs) await tab.call("work");
     await tabs[1]!.show();
-    await expect.poll(async () => (await tabs[1]!.state()).role, { timeout: 10_000 }).toBe("leader");
+    await expect.poll(async () => (await tabs[1]!.state()).role).toBe("leader");
     await tabs[0]!.show();
-    await expect.poll(async () => (await tabs[0]!.state()).role, { timeout: 10_000 }).toBe("leader");
+    await expect.poll(async () => (await tabs[0]!.state()).role).toBe("leader");
     await settle(tabs);
   });
 
@@ -154,7 +154,7 @@ describe("tabs of one browser", () => {
     const tabs = [await browser.open(config), await browser.open(config)];
     for (const tab of tabs) await tab.call("work");
     await tabs[0]!.show();
-    await expect.poll(async () => (await tabs[0]!.state()).role, { timeout: 10_000 }).toBe("leader");
+    await expect.poll(async () => (await tabs[0]!.state()).role).toBe("leader");
     await tabs[1]!.show();
     const struckAt = now();
     await tabs[0]!.freeze();

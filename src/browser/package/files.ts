@@ -14,7 +14,8 @@ interface Addresses extends Required<Omit<Parts, "words">> {
   readonly kernel: string;
 }
 interface CoreFile extends Core {
-  use(handed: Handed, addresses: Parts): void;
+  /** Absent where a bundler has made the file anew and left its exports out, as Parcel does. */
+  use?(handed: Handed, addresses: Parts): void;
 }
 
 /**
@@ -76,6 +77,7 @@ export function filesIn(assets: string | URL | undefined): Files {
     addresses: [core, kernel, ...Object.values(parts)],
     async core() {
       const file = (await importFile("core.js", core)) as CoreFile;
+      if (!file.use) throw loadFailed("core.js", core, "a bundler left its exports out");
       file.use(
         { TidemarkError, assert, importFile, loadFailed },
         { ...parts, words: { kinds: KIND_OF, help: LOAD_HELP } },

@@ -27,7 +27,7 @@ beforeAll(async () => {
   await program.build();
   worker = await startWorker({ settings: { TIDEMARK_JWT_SECRETS: SECRET } });
   env = { TIDEMARK_TOKEN: program.good(["token", "--secret", SECRET]).trim() };
-}, 60_000);
+});
 afterAll(async () => {
   await worker.stop();
   program.remove();

@@ -22,7 +22,7 @@ const clients: EdgeClient[] = [];
 beforeAll(async () => {
   [worker, guarded] = [await startWorker(), await startWorker({ settings: { TIDEMARK_JWT_SECRETS: SECRET } })];
   proxy = await new FaultProxy(Number(new URL(worker.url).port)).start();
-}, 60_000);
+});
 afterAll(async () => {
   for (const client of clients) await client.close();
   await proxy.stop();
@@ -246,7 +246,7 @@ it("a program that follows, breaks and closes ends, also if nothing of its close
   expect(await ended).toEqual([0, null]);
   expect(said).toEqual(["follows", "closed"]);
   proxy.heal();
-}, 15_000);
+});
 
 describe("changes and views", () => {
   const numbers = (edge = client()) => edge.topic<number>(fresh());

@@ -21,7 +21,7 @@ const clients: EdgeClient[] = [];
 beforeAll(async () => {
   worker = await startWorker();
   proxy = await new FaultProxy(Number(new URL(worker.url).port)).start();
-}, 60_000);
+});
 afterAll(async () => {
   for (const client of clients) await client.close();
   await proxy.stop();

@@ -18,7 +18,7 @@ beforeAll(async () => {
   worker = await startWorker({
     settings: { TIDEMARK_OPEN_ACCESS: "loopback", TIDEMARK_SSE_MS: "1500", TIDEMARK_SSE_HEARTBEAT_MS: "200" },
   });
-}, 60_000);
+});
 afterAll(() => worker.stop());
 
 let made = 0;

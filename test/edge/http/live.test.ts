@@ -216,7 +216,7 @@ describe("a client that vanishes", () => {
     expect(await places(name, "watchers")).toBe(1);
     for (const client of clients) client.destroy();
     await until(name, "watchers", 0);
-  }, 20_000);
+  });
 
   it("WebSocket: at once", async () => {
     const name = await make("x");
@@ -224,7 +224,7 @@ describe("a client that vanishes", () => {
     await until(name, "sockets", 5);
     for (const client of clients) client.destroy();
     await until(name, "sockets", 0);
-  }, 20_000);
+  });
 
   it("WebSocket whose connection still stands: once it has answered no ping", async () => {
     const name = await make("x");
@@ -244,7 +244,7 @@ describe("a client that vanishes", () => {
     answering.close();
     await until(name, "sockets", 0);
     silent.destroy();
-  }, 20_000);
+  });
 
   it("WebSocket that its client closes: it gets the answer that ends its own side, too", async () => {
     const address = at(await make("x"));
@@ -256,7 +256,7 @@ describe("a client that vanishes", () => {
       expect(await closed).toMatchObject({ wasClean: true });
       expect(socket.readyState).toBe(WebSocket.CLOSED);
     }
-  }, 20_000);
+  });
 });
 
 describe("a client that stays and does not read", () => {
@@ -270,5 +270,5 @@ describe("a client that stays and does not read", () => {
     await until(name, "watchers", 0);
     await post(name, "still there");
     for (const client of clients) client.destroy();
-  }, 30_000);
+  });
 });

@@ -48,4 +48,4 @@ it("a stream too many is refused by the limit's name, the others go on, and late
     expect([201, 503]).toContain(status);
   }
   for (let n = 0; n < made; n += 7) expect(await (await ask(n, "GET")).text()).toBe(n === 0 ? "onetwo" : "one");
-}, 60_000);
+});

@@ -119,7 +119,7 @@ test("kill -9 under pushes of several rows: each is there whole or not at all, o
   await worker.kill();
   expect(text.match(/\d+ /g)?.map(Number)).toEqual(batches.map((_, i) => i));
   expect(unanswered).toBeGreaterThan(2);
-}, 120_000);
+});
 
 test("TIDEMARK_SYNC=off: hello names no feature, joins and pushes are refused, all else goes on", async () => {
   const worker = await workerOf({ TIDEMARK_OPEN_ACCESS: "loopback", TIDEMARK_SYNC: "off" });
@@ -132,7 +132,7 @@ test("TIDEMARK_SYNC=off: hello names no feature, joins and pushes are refused, a
   expect((await device.ask(FrameType.CANCEL, new Uint8Array(0))).frame.type).toBe(FrameType.OK);
   expect(device.frames.some(({ id, type }) => id === follow && type === FrameType.TIDE)).toBe(false);
   await worker.kill();
-}, 60_000);
+});
 
 /** Each function returns whether the promise was kept. */
 const PROMISES: Readonly<Record<string, (edge: Edge) => Promise<boolean>>> = {
@@ -234,13 +234,12 @@ async function keeps(plants: readonly PlantedBug[], promises: readonly string[])
   return kept;
 }
 
-test("every promise of the sockets is kept", { timeout: 60_000 }, async () => {
+test("every promise of the sockets is kept", async () => {
   const kept = await keeps([], Object.keys(PROMISES));
   expect(kept).toEqual(Object.fromEntries(Object.keys(PROMISES).map((promise) => [promise, true])));
 });
 
 test.each(PLANTS.map((plant) => [plant.name, plant] as const))(
   "planted bug is found: %s",
-  { timeout: 60_000 },
   async (_, { breaks, ...plant }) => expect(await keeps([plant], [breaks])).toEqual({ [breaks]: false }),
 );

@@ -16,7 +16,7 @@ let worker: LocalWorker;
 
 beforeAll(async () => {
   worker = await startWorker({ config: path.join(process.cwd(), "test/edge/http/schemas/wrangler.jsonc") });
-}, 60_000);
+});
 afterAll(() => worker.stop());
 
 const at = (stream: string): string => `${worker.url}/v1/stream/${stream}`;
@@ -219,5 +219,5 @@ describe("a stream with a schema", () => {
       { id: "c", total: 3 },
     ]);
     await device.close();
-  }, 60_000);
+  });
 });

@@ -69,7 +69,7 @@ test("start, append by HTTP, stop, start, read", async () => {
   const second = await start("--port", "0", "--edge-port", "0");
   expect(await (await fetch(`${url(second.edge)}?offset=-1`)).text()).toBe("still here");
   expect(await second.stop()).toBe(0);
-}, 120_000);
+});
 
 /** Ends the process by a signal while it prints this line. */
 const endsAt = (line: string): string[] => [
@@ -139,7 +139,7 @@ test("when its ports are occupied it says which it uses instead, and the printed
   } finally {
     for (const server of taken) server?.close();
   }
-}, 120_000);
+});
 
 test("a port that was named and is occupied is refused, and the message names the next free one", async () => {
   const server = await new Promise<Server>((resolve) => {

@@ -13,7 +13,7 @@ const open: SyncDevice[] = [];
 
 beforeAll(async () => {
   worker = await startWorker();
-}, 60_000);
+});
 afterAll(async () => {
   for (const device of open) await device.close();
   await worker.stop();
@@ -85,7 +85,7 @@ describe("a blocked topic", () => {
     expect(device.status).toMatchObject({ state: "live", topics: { orders: { pending: { records: 0 } } } });
     await expect(device.page.unblock("orders", "retry")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
     await expect(device.page.unblock("others", "retry")).rejects.toMatchObject({ code: "UNKNOWN_TOPIC" });
-  }, 60_000);
+  });
 
   it("poison is discarded while offline: its promise says RETRACTED, a reload brings nothing back (H21)", async () => {
     const device = await deviceAt(paths());
@@ -100,7 +100,7 @@ describe("a blocked topic", () => {
     await device.page.resume();
     await device.level();
     expect(await device.committed()).toEqual(json(["b"]));
-  }, 60_000);
+  });
 
   it("retry of what is still refused blocks again; a discard of each leads on, in order (H20)", async () => {
     const device = await deviceAt(paths());
@@ -118,7 +118,7 @@ describe("a blocked topic", () => {
     }
     await device.level();
     expect(await device.committed()).toEqual(json(["a", "b"]));
-  }, 60_000);
+  });
 
   it("closed at the edge: the copy is complete, and what was not sent is set aside (H16)", async () => {
     const path = paths();
@@ -145,7 +145,7 @@ describe("a blocked topic", () => {
     expect(device.of().pending.records).toBe(0);
     await device.page.drained();
     await device.until(() => device.of().state === "live");
-  }, 60_000);
+  });
 });
 
 describe("records that a topic had before it became synced", () => {
@@ -176,5 +176,5 @@ describe("records that a topic had before it became synced", () => {
     await device.level();
     expect(await device.committed()).toEqual(json(["a", "c", "d", "f"]));
     expect((await asideOf(device)).map(({ value }) => value)).toEqual(json(["b", "e"]));
-  }, 60_000);
+  });
 });

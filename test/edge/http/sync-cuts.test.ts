@@ -11,7 +11,7 @@ import { SyncDevice } from "./sync-device.ts";
 const STEP = 16;
 
 let worker: LocalWorker;
-beforeAll(async () => void (worker = await startWorker()), 60_000);
+beforeAll(async () => void (worker = await startWorker()));
 afterAll(() => worker.stop());
 
 /** What a deployment ends, and over how long they come back (docs/sync.md, "Link"). */

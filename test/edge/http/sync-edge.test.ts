@@ -14,7 +14,7 @@ const open: SyncDevice[] = [];
 beforeAll(async () => {
   worker = await RawWorkerd.create({ directory: state });
   await worker.start();
-}, 30_000);
+});
 afterAll(async () => {
   for (const device of open) await device.close();
   await worker.kill();
@@ -106,7 +106,7 @@ describe("resolve offerAgain, after an edge was put back", () => {
     for (const device of [a, b, fresh]) await device.until(() => device.of().watermark === all.length + 2);
     for (const device of [a, b]) expect(await device.committed()).toEqual(await fresh.committed());
     await expect(a.page.resolve("orders", "offerAgain")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
-  }, 60_000);
+  });
 
   it("a crash at any write of it, and copies of the profile that offer the same, leave each record once", async () => {
     const at = paths();
@@ -141,7 +141,7 @@ describe("resolve offerAgain, after an edge was put back", () => {
       await again.close();
     }
     expect([...left].sort()).toEqual(["live", "stopped"]);
-  }, 60_000);
+  });
 });
 
 describe("resolve offerAgain at a log that was closed", () => {
@@ -164,7 +164,7 @@ describe("resolve offerAgain at a log that was closed", () => {
     await device.level();
     expect(offered(device)).toMatchObject({ topic: "orders", records: 0, left: 2 });
     expect(await device.committed()).toEqual(json(["a"]));
-  }, 60_000);
+  });
 });
 
 describe("an edge that was put back to an earlier state", () => {

@@ -33,7 +33,7 @@ beforeAll(async () => {
   const settings = { TIDEMARK_JWT_SECRETS: SECRET };
   worker = await RawWorkerd.create({ directory: folder, plants: [small], settings });
   await worker.start();
-}, 60_000);
+});
 afterAll(async () => {
   for (const device of open) await device.close();
   await worker.kill();
@@ -86,7 +86,7 @@ describe("a token with half of the rights (H24)", () => {
     await device.until(() => !device.of().blocked);
     await device.level();
     expect(await device.committed()).toEqual(json(["a", "b", "mine"]));
-  }, 60_000);
+  });
 
   it("that may not write: a discard ends the block, until the next append", async () => {
     const at = paths();
@@ -104,7 +104,7 @@ describe("a token with half of the rights (H24)", () => {
     await device.write("third");
     await device.level();
     expect(await device.committed()).toEqual(json(["third"]));
-  }, 60_000);
+  });
 
   it("that may not read: own records go out, what it lacks is unknown, another token brings it", async () => {
     const at = paths();
@@ -128,7 +128,7 @@ describe("a token with half of the rights (H24)", () => {
     await device.level();
     expect(await device.committed()).toEqual(json(["a", "mine", "more"]));
     expect(device.of()).toMatchObject({ pending: { records: 0 }, behind: { records: 0 }, watermark: 3 });
-  }, 60_000);
+  });
 });
 
 describe("the largest batches (H30)", () => {
@@ -176,7 +176,7 @@ describe("the largest batches (H30)", () => {
     await log.append(batchOf([text(3)], 65_538));
     await device.level();
     expect(device.of()).toMatchObject({ state: "live", watermark: 65_538, pending: { records: 0 } });
-  }, 60_000);
+  });
 });
 
 describe("late records and retention by age (H28)", () => {
@@ -200,7 +200,7 @@ describe("late records and retention by age (H28)", () => {
     expect(performance.now() - pushed).toBeGreaterThanOrEqual(AGE_MS);
     await device.sync.clean("orders");
     expect((await device.committed()).length).toBe(41);
-  }, 60_000);
+  });
 });
 
 describe("edges of other versions (H38)", () => {
@@ -246,7 +246,7 @@ describe("edges of other versions (H38)", () => {
     await first.page.authenticate(await tokenOf(ALL));
     await first.level();
     expect(await first.committed()).toEqual(json(["a", "b"]));
-  }, 60_000);
+  });
 
   it("a newer one with features, fields and frames that nobody here knows changes nothing", async () => {
     const at = paths();
@@ -274,5 +274,5 @@ describe("edges of other versions (H38)", () => {
     expect(unknown).toBeGreaterThan(1);
     expect(await device.committed()).toEqual(await other.committed());
     expect(device.of()).toMatchObject({ state: "live", pending: { records: 0 } });
-  }, 60_000);
+  });
 });

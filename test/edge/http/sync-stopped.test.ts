@@ -8,7 +8,7 @@ const open: SyncDevice[] = [];
 
 beforeAll(async () => {
   worker = await startWorker();
-}, 60_000);
+});
 afterAll(async () => {
   for (const device of open) await device.close();
   await worker.stop();
@@ -73,7 +73,7 @@ describe("a log that is not at the edge any more (H15)", () => {
     await device.reopen();
     await device.until(() => device.of().state === "stopped");
     expect(device.of().pending.records).toBe(2);
-  }, 60_000);
+  });
 
   it("restart: the copy stays as <name>.kept, and what was not at the edge goes to the new log, once", async () => {
     const path = paths();
@@ -97,7 +97,7 @@ describe("a log that is not at the edge any more (H15)", () => {
     expect(await fresh.committed()).toEqual(json(["c", "d", "e"]));
     expect(await localTexts(device, "orders.kept")).toEqual(json(["a", "b"]));
     await expect(device.page.resolve("orders", "restart")).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
-  }, 60_000);
+  });
 
   it("two tabs that answer at once: one answer counts, and the other one hears so", async () => {
     const path = paths();
@@ -115,7 +115,7 @@ describe("a log that is not at the edge any more (H15)", () => {
     const other = await stopped(paths());
     await twice(() => other.device.page.detach("orders", { force: true }));
     expect(await localTexts(other.device, "orders.kept")).toEqual(json(["a", "b", "c"]));
-  }, 60_000);
+  });
 
   it("detach: copy and un-synced records are <name>.kept, and the topic's name is free", async () => {
     const { device, offset } = await stopped(paths());
@@ -131,7 +131,7 @@ describe("a log that is not at the edge any more (H15)", () => {
     expect(await localTexts(device, "orders.kept")).toEqual(json(["a", "b", "c"]));
     const kept = await device.local("orders.kept");
     expect((await kept.clean()).rolled).toBe(false);
-  }, 60_000);
+  });
 });
 
 describe("detach()", () => {
@@ -159,7 +159,7 @@ describe("detach()", () => {
     await device.write("still in sync");
     await device.level();
     expect(await device.committed()).toEqual(json(["a", "still in sync"]));
-  }, 60_000);
+  });
 
   it("of a topic that never reached the edge keeps all of it", async () => {
     const device = await SyncDevice.open();
@@ -168,7 +168,7 @@ describe("detach()", () => {
     await device.write("a", "b");
     await device.page.detach("orders", { force: true });
     expect(await localTexts(device, "orders.kept")).toEqual(json(["a", "b"]));
-  }, 60_000);
+  });
 
   it("goes on in the next opening after a crash in the middle, and copies nothing twice", async () => {
     const path = paths();
@@ -194,5 +194,5 @@ describe("detach()", () => {
       await again.close();
     }
     expect([...seen].sort()).toEqual(["false", "true"]);
-  }, 60_000);
+  });
 });

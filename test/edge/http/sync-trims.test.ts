@@ -22,7 +22,7 @@ beforeAll(async () => {
   };
   worker = await RawWorkerd.create({ directory: state, plants: [small] });
   await worker.start();
-}, 30_000);
+});
 afterAll(async () => {
   for (const device of open) await device.close();
   await worker.kill();
@@ -87,7 +87,7 @@ describe("an edge that lets records go", () => {
     await late.until(() => late.of().watermark === end + 1);
     expect((await late.committed()).at(-1)).toBe(JSON.stringify("own"));
     expect((await late.sync.log("orders")).storage.replicaNote!.gaps[0]!.slice(0, 2)).toEqual([gap.from, gap.to]);
-  }, 30_000);
+  });
 
   it('H17: "stop": the topic stops and asks; told to skip, it goes on', async () => {
     const at = paths();
@@ -102,7 +102,7 @@ describe("an edge that lets records go", () => {
     await late.start({ url: worker.url, topics: { orders: { onTrimmed: "skip" } } });
     await late.level();
     await late.until(() => late.of().watermark === end + 1);
-  }, 30_000);
+  });
 
   it("what the edge let go leaves a device that had it, too, unless keep says otherwise", async () => {
     const at = paths();
@@ -120,7 +120,7 @@ describe("an edge that lets records go", () => {
     }
     expect((await device.sync.log("orders")).logStartOffset).toBe(device.sync.edgeStartOf("orders"));
     expect((await keeper.sync.log("orders")).logStartOffset).toBe(0);
-  }, 30_000);
+  });
 
   it("a trim that somebody asked for is told to devices at once, in the middle of a segment", async () => {
     const at = paths();
@@ -137,5 +137,5 @@ describe("an edge that lets records go", () => {
     await device.write("more");
     await device.level();
     expect((await device.committed()).at(-1)).toBe(JSON.stringify("more"));
-  }, 30_000);
+  });
 });

@@ -15,7 +15,7 @@ const open: SyncDevice[] = [];
 beforeAll(async () => {
   worker = await startWorker();
   network = await new FaultProxy(Number(new URL(worker.url).port)).start();
-}, 60_000);
+});
 afterAll(async () => {
   for (const device of open) await device.close();
   await network.stop();
@@ -55,7 +55,7 @@ describe("tides in sync", () => {
     expect(one).toEqual(other);
     expect(one.filter((value) => value.startsWith('"a'))).toEqual(json(["a0", "a1", "a2", "a3"]));
     expect(one.filter((value) => value.startsWith('"b'))).toEqual(json(["b0", "b1", "b2"]));
-  }, 60_000);
+  });
 
   it("status says what waits, whether the edge is there, and that a pause is a person's", async () => {
     const device = await deviceAt(paths());
@@ -81,7 +81,7 @@ describe("tides in sync", () => {
       code: "INVALID_ARGUMENT",
       details: { field: "url" },
     });
-  }, 60_000);
+  });
 
   it("a copy of a device claims: what both share is at the edge once, and what each wrote since, too", async () => {
     const path = paths();
@@ -101,7 +101,7 @@ describe("tides in sync", () => {
     expect([...found].sort()).toEqual(json(["copy", "original", "shared"]));
     expect(await copy.committed()).toEqual(found);
     expect(copy.events.some(({ type }) => type === "claimed")).toBe(true);
-  }, 60_000);
+  });
 
   it("a batch that the edge refuses blocks what is behind it, until it is discarded", async () => {
     const device = await deviceAt(paths());
@@ -116,7 +116,7 @@ describe("tides in sync", () => {
     await device.page.unblock("orders", "discard");
     await device.level();
     expect(await device.committed()).toEqual(json(["good", "behind"]));
-  }, 60_000);
+  });
 });
 
 describe("a person who signs in elsewhere", () => {
@@ -135,7 +135,7 @@ describe("a person who signs in elsewhere", () => {
     const again = setInterval(() => void device.sync.ask({ ask: "hint", hint: "seen" }), 200);
     await device.level().finally(() => clearInterval(again));
     expect(await device.committed()).toEqual(json(["out"]));
-  }, 60_000);
+  });
 });
 
 describe("caughtUp()", () => {
@@ -162,7 +162,7 @@ describe("caughtUp()", () => {
     network.cut();
     await told;
     expect(far.of().watermark).toBe(3);
-  }, 60_000);
+  });
 
   it("ends when the topic is synced no more", async () => {
     const device = await deviceAt(paths());
@@ -174,7 +174,7 @@ describe("caughtUp()", () => {
     await device.page.detach("orders", { force: true });
     await Promise.all(over);
     await expect(waits[0]).rejects.toMatchObject({ code: "CLOSED", details: { topic: "orders", reason: "left" } });
-  }, 60_000);
+  });
 });
 
 describe("places that a page was not told of", () => {
@@ -191,7 +191,7 @@ describe("places that a page was not told of", () => {
     const isOver = (): boolean => ann.of().pending.records === 0 && ann.of().watermark === 4;
     await ann.away(async () => {
       network.heal();
-      await expect.poll(isOver, { timeout: 20_000 }).toBe(true);
+      await expect.poll(isOver).toBe(true);
     });
     expect(await Promise.all(places)).toEqual([{ offset: 1 }, { offset: 2 }, { offset: 3 }]);
     // The same over an opening, which finds what it has settled by itself.
@@ -201,19 +201,19 @@ describe("places that a page was not told of", () => {
     await ann.away(async () => {
       await ann.succeed();
       network.heal();
-      await expect.poll(() => ann.of().watermark, { timeout: 20_000 }).toBe(5);
+      await expect.poll(() => ann.of().watermark).toBe(5);
     });
     expect(await late).toEqual({ offset: 4 });
     // An ack that comes once more, of a record whose place was told before.
     expect(await ann.placeOf(offsets[1]!, true)).toEqual({ offset: 2 });
     // Also beside one that was appended now, whose place is not told to the page.
-    await expect.poll(() => ann.page.status.topics["orders"]?.watermark, { timeout: 20_000 }).toBe(5);
+    await expect.poll(() => ann.page.status.topics["orders"]?.watermark).toBe(5);
     network.refuse();
     const [next] = await ann.write("e");
     const waits = ann.placeOf(next!);
     await ann.away(async () => {
       network.heal();
-      await expect.poll(() => ann.of().watermark, { timeout: 20_000 }).toBe(6);
+      await expect.poll(() => ann.of().watermark).toBe(6);
       expect(await ann.placeOf(offsets[1]!, true)).toEqual({ offset: 2 });
     });
     expect(await waits).toEqual({ offset: 5 });
@@ -224,7 +224,7 @@ describe("places that a page was not told of", () => {
     const { storage } = await ann.sync.log("orders");
     await ann.away(() => storage.retract(gone! - 2 ** 52, gone! - 2 ** 52 + 1, "discarded"));
     await expect(never).rejects.toMatchObject({ code: "RETRACTED" });
-  }, 60_000);
+  });
 });
 
 describe("what sync() was told", () => {
@@ -265,7 +265,7 @@ describe("what sync() was told", () => {
       code: "INVALID_ARGUMENT",
       details: { field: "path", topic: "orders" },
     });
-  }, 60_000);
+  });
 
   it("makes the log for the topic's values, and blocks before anything is sent if they don't fit (H31)", async () => {
     const [bytes, text, wrong] = [paths(), paths(), paths()];
@@ -296,7 +296,7 @@ describe("what sync() was told", () => {
     // A later call that says what the values really are lets them go.
     await device.start({ url: edge(), topics: { wrong: { serializer: "json" } } });
     await device.until(() => device.of("wrong").blocked?.records === 1);
-  }, 60_000);
+  });
 
   it("an edge's log that nobody may make is waited for", async () => {
     const path = paths();
@@ -309,7 +309,7 @@ describe("what sync() was told", () => {
     await fetch(`${worker.url}/v1/stream/${path}`, { method: "PUT", headers: { "content-type": "application/json" } });
     await device.level();
     expect(await device.committed()).toEqual(json(["early"]));
-  }, 60_000);
+  });
 
   it("keep removes committed records from this device only", async () => {
     const path = paths();
@@ -327,7 +327,7 @@ describe("what sync() was told", () => {
     const fresh = await deviceAt(path);
     await fresh.level();
     expect((await fresh.committed()).length).toBe(200);
-  }, 60_000);
+  });
 });
 
 describe("a network without WebSockets", () => {
@@ -355,7 +355,7 @@ describe("a network without WebSockets", () => {
     await late.write("late");
     await Promise.all([ann, ben, late].map((device) => device.until(() => device.of().watermark === 6)));
     expect(await late.committed()).toEqual([...found, ...json(["late"])]);
-  }, 60_000);
+  });
 });
 
 describe("a link that rests", () => {
@@ -379,7 +379,7 @@ describe("a link that rests", () => {
     await device.reopen();
     await device.level();
     expect(device.status.state).toBe("live");
-  }, 60_000);
+  });
 
   it("a wait and a pause that are asked for before the topics are open again count for all of them", async () => {
     const device = await deviceAt(paths());
@@ -402,7 +402,7 @@ describe("a link that rests", () => {
     ).answer;
     expect(device.status).toMatchObject({ state: "paused", reason: "user" });
     await device.page.resume();
-  }, 60_000);
+  });
 
   it("a page that is seen again has news within three seconds, though its socket is dead (H26)", async () => {
     const path = paths();
@@ -422,7 +422,7 @@ describe("a link that rests", () => {
     network.heal();
     await ann.until(() => ann.of().watermark === 1);
     expect(performance.now() - from).toBeLessThan(3_000);
-  }, 60_000);
+  });
 });
 
 describe("a damaged copy", () => {
@@ -455,5 +455,5 @@ describe("a damaged copy", () => {
     expect(await device.committed()).toEqual(whole);
     await device.reopen();
     expect(await device.committed()).toEqual(whole);
-  }, 60_000);
+  });
 });
