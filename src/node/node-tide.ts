@@ -3,6 +3,7 @@ import { TidemarkError } from "../errors.ts";
 import type { StorageReport, Tide, TideEvent, Topic, TopicOptions } from "../browser/api.ts";
 import { BrowserTopic, checkTopic, type TopicHost } from "../browser/page/browser-topic.ts";
 import { retried } from "../browser/page/retried.ts";
+import { sleep } from "../browser/platform/timing.ts";
 import { deleteNamed } from "../browser/page/delete-topic.ts";
 import { Listeners } from "../browser/page/listeners.ts";
 import type { PageSync } from "../browser/sync/page-sync.ts";
@@ -120,7 +121,7 @@ export class NodeTide implements Tide, TopicHost {
   async #close(): Promise<void> {
     if (this.ended) return;
     try {
-      await Promise.allSettled([...this.#topics.values()].map((topic) => topic.drained()));
+      await Promise.allSettled([...this.#topics.values()].map((topic) => topic.drained(sleep)));
       await this.#stored.close();
     } catch (thrown) {
       // Its store ended meanwhile. Everything acked is stored, and nothing is left to close.

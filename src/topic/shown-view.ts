@@ -35,7 +35,7 @@ export interface View<S> {
   subscribe(listener: (current: S) => void): () => void;
   /** Writes a snapshot now; durable when it resolves. INVALID_ARGUMENT without the option `snapshot`. */
   save(): Promise<void>;
-  /** Nothing is folded any more; what is shown stays. */
+  /** Nothing is folded any more, and no listener is called; what is shown stays. */
   close(): void;
 }
 
@@ -78,7 +78,10 @@ export function shownView<S>(
       return () => listeners.delete(listener);
     },
     save: () => running.then((run) => run.save()),
-    close: () => ended.abort(),
+    close() {
+      ended.abort();
+      listeners.clear();
+    },
   };
   const running = run(view);
   // A fold tells its own end, but here none was made. Each is told in a turn of its own: one that throws fails alone.

@@ -86,7 +86,7 @@ export async function through<T extends ProducerAck | undefined>(
     };
     await uses[at]!(step, next);
     if (twice) throw twice;
-    if (!result) throw misused(step.topic, "returned without next()", "throw an error where the records may not pass");
+    if (!result) throw misused(step.topic, "returned without next()", "throw where they may not pass");
     return result;
   };
   return run(0);

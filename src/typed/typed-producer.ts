@@ -13,7 +13,7 @@ import type { Acks } from "../log/types.ts";
 import { type AppendStep, bytesOfMiddleware, type Middleware, type MiddlewareRecord, through } from "./middleware.ts";
 import { isPromise, type Judged, mismatch, type Mismatch, mismatchError, textOfThrown } from "./mismatch.ts";
 import { RecordHeaders } from "./record-headers.ts";
-import { Turns } from "./turns.ts";
+import { JUDGING_MS, Turns } from "./turns.ts";
 import type { Typing } from "./typing.ts";
 
 /** What is used of a producer. What it takes beside the records is passed on: `ifEnd`, or a client's options. */
@@ -21,8 +21,15 @@ export interface AnyProducer<More = number> {
   readonly pendingBytes: number;
   append(record: ProducerRecord, acks: Acks, more?: More): Promise<ProducerAck>;
   appendBatch(records: readonly ProducerRecord[], acks: Acks, more?: More): Promise<ProducerBatchAck>;
-  drained(bytes?: number): Promise<void>;
+  /**
+   * `pause` waits so many milliseconds. Who closes gives it: what no schema or middleware has let pass after JUDGING_MS
+   * is CLOSED, as is all that must be judged from then on.
+   */
+  drained(bytes?: number, pause?: (ms: number) => Promise<void>): Promise<void>;
 }
+
+/** Of close(): the first pause before it looks again whether something is still judged. */
+const PAUSE_MS = 250;
 
 type Records = readonly ProducerRecord[];
 type Send<A> = (records: Records) => Promise<A>;
@@ -85,11 +92,21 @@ export class TypedProducer<More = number> implements AnyProducer<More> {
     return this.#bytes + this.#plain.pendingBytes;
   }
 
-  async drained(bytes = 1): Promise<void> {
+  async drained(bytes = 1, pause?: (ms: number) => Promise<void>): Promise<void> {
+    if (pause) void this.#end(pause);
     while (this.pendingBytes >= bytes) {
       if (this.#plain.pendingBytes >= bytes) await this.#plain.drained(bytes);
       else await new Promise<void>((resolve) => this.#idle.push(resolve));
     }
+  }
+
+  async #end(pause: (ms: number) => Promise<void>): Promise<void> {
+    // In pauses that double, a little more than JUDGING_MS together: one alone would keep a process alive that has
+    // nothing left to wait for, and timers of a hidden page may be a minute late each.
+    for (let ms = PAUSE_MS; ms < JUDGING_MS && this.#bytes > 0; ms *= 2) await pause(ms);
+    const { topic } = this.#host.typing;
+    const message = "closed before schema or middleware let this append pass";
+    this.#turns.end(new TidemarkError("CLOSED", message, { topic, reason: "closed" }));
   }
 
   append(record: ProducerRecord, acks: Acks, more?: More): Promise<ProducerAck> {
@@ -143,7 +160,7 @@ export class TypedProducer<More = number> implements AnyProducer<More> {
     };
     try {
       // The first await is here: middleware begins in the order of the calls.
-      const records = await checked;
+      const records = await Promise.race([checked, turn.ended]);
       const drafts = uses.length === 0 ? undefined : Object.freeze(records.map((record) => new Draft(record)));
       const centre = (): Promise<A> =>
         turn.go(() => {
@@ -153,7 +170,7 @@ export class TypedProducer<More = number> implements AnyProducer<More> {
         });
       if (!drafts) return await centre();
       const step: AppendStep = { operation: "append", topic: this.#host.typing.topic, records: drafts, acks };
-      return await through(uses, step, centre);
+      return await Promise.race([through(uses, step, centre), turn.ended]);
     } finally {
       turn.leave();
       passed();

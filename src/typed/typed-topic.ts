@@ -15,7 +15,7 @@ export interface TypedTopicHost<More = number> {
   /** The producer that is used once a record fits. */
   readonly plain: AnyProducer<More>;
   /** Middleware of topic.use(), which counts behind that of the options. It may grow. */
-  readonly used: readonly unknown[];
+  readonly used: readonly Middleware[];
   readonly inFlightBytesMax: number;
 }
 
@@ -33,14 +33,13 @@ export function typedTopic<More = number>(host: TypedTopicHost<More>): TypedTopi
   const { name, options, serializer, plain, used, inFlightBytesMax } = host;
   const typing = new Typing(name, options);
   const first = checkMiddleware("use", options.use);
-  const uses = (): readonly Middleware[] =>
-    used.length === 0 ? first : [...first, ...checkMiddleware("middleware of use()", used)];
+  const uses = (): readonly Middleware[] => [...first, ...used];
   const producer = new TypedProducer(plain, { typing, serializer, uses, inFlightBytesMax });
   const reader = new TypedReader(typing, serializer, uses);
   const topic: TypedTopic<More> = {
     append: (...record) => producer.append(...record),
     appendBatch: (...records) => producer.appendBatch(...records),
-    drained: (bytes) => producer.drained(bytes),
+    drained: (...how) => producer.drained(...how),
     batch: <V>(batch: ReadBatch<V>) => reader.batch(batch) as Promise<AnyBatch<V>>,
     producer: () => producer,
   };

@@ -72,6 +72,52 @@ describe("a file that can't be loaded", () => {
   });
 });
 
+describe("the file of the client's socket", () => {
+  afterEach(() => void vi.restoreAllMocks());
+
+  it("that can't be loaded is asked for again behind a long-poll, and not in each of a row", async () => {
+    const file = `${CLIENT}/live-socket.ts`;
+    let loads = 0;
+    vi.doMock(file, () => {
+      loads++;
+      throw new Error("no such file");
+    });
+    const { connect } = await import("../../src/client/index.ts");
+    const polls: (() => void)[] = [];
+    const headers = { "stream-next-offset": "0000000000000000_0000000000000000", "stream-up-to-date": "true" };
+    const fetch = async (url: string): Promise<Response> => {
+      if (url.endsWith("live=long-poll")) await new Promise<void>((resolve) => polls.push(resolve));
+      return new Response(null, { headers });
+    };
+    let opened!: () => void;
+    const open = new Promise<void>((resolve) => (opened = resolve));
+    class Socket extends EventTarget {
+      binaryType = "";
+      constructor() {
+        super();
+        opened();
+      }
+      send(): void {}
+      close(): void {}
+    }
+    const edge = connect("https://edge.example", { fetch, WebSocket: Socket as never });
+    const stop = new AbortController();
+    const read = edge.topic("t").read({ from: 0, follow: true, signal: stop.signal }).next();
+    await vi.waitFor(() => expect(polls).toHaveLength(1));
+    polls.shift()!();
+    await vi.waitFor(() => expect(polls).toHaveLength(1));
+    expect(loads).toBe(1);
+    vi.doUnmock(file);
+    const now = performance.now.bind(performance);
+    vi.spyOn(performance, "now").mockImplementation(() => now() + 10_000);
+    polls.shift()!();
+    await open;
+    stop.abort(new Error("enough"));
+    await expect(read).rejects.toThrow("enough");
+    await edge.close();
+  });
+});
+
 describe("while a file is being loaded", () => {
   const heldBack = (file: string) => {
     let come!: () => void;

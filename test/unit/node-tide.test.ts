@@ -2,10 +2,11 @@
 import { cpSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { TideEvent } from "../../src/browser/api.ts";
-import { open } from "../../src/node/index.ts";
+import { open, type StandardSchema } from "../../src/node/index.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
+import { JUDGING_MS } from "../../src/typed/turns.ts";
 import { fails } from "../contract/check.ts";
 import { releaseKernel } from "../support/kernels.ts";
 import { foldersOf, SMALL, valuesOf } from "../support/node-folders.ts";
@@ -35,6 +36,37 @@ describe("records", () => {
     const state = await again.topic("orders").state();
     expect([state.logEndOffset, state.recovery.cleanShutdown, state.segments.length > 1]).toEqual([10_005, true, true]);
     await again.close();
+  });
+
+  it("that a schema never answers for are refused by close(), which ends, and those around them are kept", async () => {
+    const folder = newFolder();
+    const tide = await open(folder);
+    const schema: StandardSchema<string, string> = {
+      "~standard": {
+        version: 1,
+        vendor: "test",
+        validate: (value) => (value === "open" ? new Promise(() => undefined) : { value: value as string }),
+      },
+    };
+    const topic = tide.topic("t", { schema });
+    await topic.append({ value: "a" });
+    const waiting = Promise.allSettled(["b", "open", "c"].map((value) => topic.append({ value })));
+    vi.useFakeTimers({ toFake: ["setTimeout"] });
+    try {
+      const closed = tide.close();
+      await vi.advanceTimersByTimeAsync(2 * JUDGING_MS);
+      vi.useRealTimers();
+      await closed;
+    } finally {
+      vi.useRealTimers();
+    }
+    expect((await waiting).map((one) => (one.status === "fulfilled" ? one.value.offset : one.reason.code))).toEqual([
+      1,
+      "CLOSED",
+      2,
+    ]);
+    await using again = await open(folder);
+    expect(await valuesOf(again.topic<string>("t"))).toEqual(["a", "b", "c"]);
   });
 
   it("reach a reader that follows, until it is aborted, and changes", async () => {

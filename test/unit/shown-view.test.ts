@@ -35,6 +35,14 @@ describe("a view whose code can't be loaded", () => {
     expect(caught).toEqual(["RangeError: planted"]);
   });
 
+  it("a view that was closed before tells nobody, nor does one whose change waits to be told", async () => {
+    const view = unloaded();
+    view.subscribe(() => caught.push("told"));
+    view.close();
+    await laterTurn();
+    expect(caught).toEqual([]);
+  });
+
   it("nobody listens: ready() alone rejects", async () => {
     const view = unloaded();
     await laterTurn();

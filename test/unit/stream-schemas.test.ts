@@ -1,6 +1,6 @@
 /** A stream's schema that never answers holds up the appends behind it for a bounded time. */
 import { afterEach, expect, it, vi } from "vitest";
-import { JUDGING_MS } from "../../worker/log-object/judging-time.ts";
+import { JUDGING_MS } from "../../src/typed/turns.ts";
 import { StreamSchemas } from "../../worker/log-object/stream-schemas.ts";
 
 afterEach(() => void vi.useRealTimers());

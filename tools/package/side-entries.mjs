@@ -14,6 +14,7 @@ const IN_NODE = [
   ["src/browser/platform/timing.ts", "src/node/package/timing.ts"],
   ["src/browser/platform/idle.ts", "src/node/package/idle.ts"],
   ["src/browser/platform/locks.ts", "src/node/package/locks.ts"],
+  ["src/browser/page/slow-appends.ts", "src/node/package/slow-appends.ts"],
   ["src/node/kernel-file.ts", "src/node/package/kernel-file.ts"],
 ];
 

@@ -3,8 +3,7 @@
  * stream's later appends for ever.
  */
 import { TidemarkError } from "../../src/errors.ts";
-
-export const JUDGING_MS = 30_000;
+import { JUDGING_MS } from "../../src/typed/turns.ts";
 
 /** Settles as `judged` does, or rejects with TIMEOUT after JUDGING_MS. */
 export async function inTime<T>(judged: Promise<T>, pattern: string): Promise<T> {

@@ -403,7 +403,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
   async #close(): Promise<void> {
     if (this.ended) return;
     try {
-      await Promise.allSettled([...this.#topics.values()].map((topic) => topic.drained()));
+      await Promise.allSettled([...this.#topics.values()].map((topic) => topic.drained(sleep)));
       if (this.role === "leader") await this.connection!.call({ op: "close" });
     } catch (thrown) {
       // Its worker ended meanwhile, or gave up the lead. Everything acked is stored, and nothing is left to close.

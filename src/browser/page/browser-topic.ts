@@ -6,7 +6,7 @@ import type { Kernel } from "../../kernel/types.ts";
 import { DEFAULT_SETTINGS } from "../../log/limits.ts";
 import type { CleanResult, Fetched, FetchOptions, Isolation, StartPosition } from "../../log/types.ts";
 import type { LogRecovery } from "../../store/log-store.ts";
-import { type Check, checkOptions, oneOf } from "../../topic/check.ts";
+import { type Check, callback, checkOptions, oneOf } from "../../topic/check.ts";
 import { type RecordInput, recordOf, recordsOf } from "../../topic/input.ts";
 import { checkTopicName } from "../../topic/names.ts";
 import {
@@ -30,6 +30,7 @@ import {
 import { shownView } from "../../topic/shown-view.ts";
 import type { EventAppends, EventTypes } from "../../typed/events.ts";
 import type { Middleware } from "../../typed/middleware.ts";
+import type { AnyProducer } from "../../typed/typed-producer.ts";
 import type { TypedOptions } from "../../typed/typing.ts";
 import type { Acks } from "../../log/types.ts";
 import type {
@@ -152,7 +153,7 @@ export class BrowserTopic<V> implements Topic<V> {
   readonly #serializer: Serializer<V>;
   #producer: Producer | ReturnType<typeof typedDoor>;
   /** Middleware of use(). Undefined until the topic has any, or a schema. */
-  #used: unknown[] | undefined;
+  #used: Middleware[] | undefined;
   readonly #source: ChangingTopic<V> & { typed?: ChangingTopic<V>["typed"] };
   /** The connection on which the topic is open. */
   #port: TopicCalls | undefined;
@@ -208,7 +209,7 @@ export class BrowserTopic<V> implements Topic<V> {
   }
 
   /** From now on appends and reads go through schema and middleware. */
-  #type(options: object): unknown[] {
+  #type(options: object): Middleware[] {
     if (!this.#used) {
       this.#used = [];
       const door = typedDoor({
@@ -226,6 +227,7 @@ export class BrowserTopic<V> implements Topic<V> {
   }
 
   use(middleware: Middleware): this {
+    callback("use", middleware);
     this.#type({}).push(middleware);
     return this;
   }
@@ -368,9 +370,12 @@ export class BrowserTopic<V> implements Topic<V> {
     });
   }
 
-  /** Resolves when everything appended so far is acked or has failed. */
-  drained(): Promise<void> {
-    return this.#producer.drained();
+  /**
+   * Resolves when everything appended so far is acked or has failed. `pause` is given by close(), which waits 30 s for
+   * schemas and middleware: what they have not let pass by then is CLOSED.
+   */
+  drained(pause?: typeof sleep): Promise<void> {
+    return (this.#producer as Pick<AnyProducer, "drained">).drained(1, pause);
   }
 
   // --- reading -----------------------------------------------------------------------------------------------------
