@@ -78,7 +78,7 @@ export class NodeTide implements Tide, TopicHost {
   async withSync(_: (sync: PageSync) => unknown): Promise<never> {
     throw new TidemarkError(
       "INVALID_ARGUMENT",
-      'a tide in Node has no sync: acks are at most "flushed"; to write to an edge use tidemark/client',
+      'a tide in Node has no sync: acks are at most "flushed"; for an edge use tidemark/client',
       { reason: "sync" },
     );
   }

@@ -11,10 +11,13 @@ class Place {
   isOver = false;
   end!: (error: unknown) => void;
   readonly ended = new Promise<never>((_, reject) => (this.end = reject));
+  ready(work: () => void): void {
+    this.work ??= work;
+  }
 }
 
 export interface Turn {
-  /** Rejects with the error of end(), if this turn was not ready by then. Where end() is called it must be listened to. */
+  /** Rejects with the error of end(), if this turn was not ready by then. Who calls end() listens to all of them. */
   readonly ended: Promise<never>;
   /** Runs `work` once it is its turn; never, if it was ended. */
   go<T>(work: () => Promise<T>): Promise<T>;
@@ -40,7 +43,7 @@ export class Turns {
         place.work
           ? place.ended
           : new Promise((resolve, reject) => {
-              place.work = () => void work().then(resolve, reject);
+              place.ready(() => work().then(resolve, reject));
               this.#next();
             }),
       leave: () => {
@@ -53,7 +56,7 @@ export class Turns {
   /** Ends all turns that are not ready, and refuses later ones. Those that are ready go on, in their order. */
   end(error: unknown): void {
     this.#error = error;
-    for (const place of this.#places) place.work ??= () => place.end(error);
+    for (const place of this.#places) place.ready(() => place.end(error));
     this.#next();
   }
 

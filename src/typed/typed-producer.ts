@@ -51,9 +51,7 @@ class Draft implements MiddlewareRecord {
     this.timestamp = timestamp;
   }
   fail(): void {
-    throw new TidemarkError("INVALID_ARGUMENT", "fail() is for records that are read: throw an error instead", {
-      field: "use",
-    });
+    throw new TidemarkError("INVALID_ARGUMENT", "fail() is for records that are read: throw instead", { field: "use" });
   }
   /** INVALID_ARGUMENT for a key or a value that middleware has replaced by anything but bytes. */
   toRecord(): ProducerRecord {
