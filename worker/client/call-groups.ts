@@ -1,11 +1,14 @@
 /**
  * Appends of one topic in a Worker. Calls that wait together share a batch, and one batch is on its way at a time. So
- * the order of calls is the order in the log. A batch that the stream refuses for what is in it is sent again in
- * halves, until the call whose records don't fit is alone: the others are appended, and it alone fails. Where no call
- * fits, that takes fewer than two requests for each.
+ * the order of calls is the order in the log. A batch that the stream refuses for what is in it is sent again without
+ * the call whose record the refusal names, and that call alone fails. So there is one request more for each call that
+ * does not fit, and at least one for the others: a request to a Worker may make only so many of its own. A refusal that
+ * names no record (of a whole batch that can't be taken) is followed by halves of the group: fewer than two requests
+ * for each call, where none fits.
  *
  *   calls ──▶ one group ──▶ Producer ──▶ a batch ──┬─ ack ──▶ calls resolve ──▶ the next group
- *                ▲                                 └─ refused for its content: each half of the group
+ *                ▲                                 ├─ refused for a record: the group without its call
+ *                └─────────────────────────────────┴─ refused for its content: each half of the group
  */
 import type { ProducerAck, ProducerBatchAck, ProducerRecord } from "../../src/delivery/producer.ts";
 import { TidemarkError } from "../../src/errors.ts";
@@ -17,6 +20,7 @@ const GROUP_RECORDS_MAX = 10_000;
 const ABOUT_CONTENT: ReadonlySet<unknown> = new Set([400, 413, 415, 422]);
 
 type Records = readonly ProducerRecord[];
+type Outcomes = readonly PromiseSettledResult<ProducerBatchAck>[];
 type Appending = Pick<AnyProducer, "appendBatch">;
 
 interface Call {
@@ -37,6 +41,34 @@ const isAboutContent = (thrown: unknown): boolean => {
   const { kind, code, details } = TidemarkError.from(thrown);
   return (kind === "fix" && code !== "UNKNOWN_TOPIC") || ABOUT_CONTENT.has(details["status"]);
 };
+
+/** The error as if the call had been sent alone: it counts records from the call's first one, `first`. */
+function ofCall(error: TidemarkError, { records }: Call, first: number): TidemarkError {
+  const { message, details } = error.toWire();
+  const record = Number(details["record"]) - first;
+  const named = records.length === 1 ? "the record" : `record ${record}`;
+  return new TidemarkError(error.code, message.replace(/^record \d+/, named), { ...details, record }, { cause: error });
+}
+
+/**
+ * The calls whose record a refusal names, with their errors. The records are counted in the batch, whose calls, next to
+ * each other, were refused with the same object.
+ */
+function named(calls: readonly Call[], outcomes: Outcomes): ReadonlyMap<Call, TidemarkError> {
+  const found = new Map<Call, TidemarkError>();
+  let [refusal, first]: [unknown, number] = [undefined, 0];
+  for (const [i, call] of calls.entries()) {
+    const outcome = outcomes[i]!;
+    const reason: unknown = outcome.status === "rejected" ? outcome.reason : undefined;
+    if (reason !== refusal) [refusal, first] = [reason, 0];
+    if (!(reason instanceof TidemarkError)) continue;
+    const record = reason.details["record"];
+    const isNamed = typeof record === "number" && record >= first && record < first + call.records.length;
+    if (isNamed) found.set(call, ofCall(reason, call, first));
+    first += call.records.length;
+  }
+  return found;
+}
 
 export class CallGroups implements AnyProducer {
   readonly #producer: () => Promise<Appending>;
@@ -115,23 +147,25 @@ export class CallGroups implements AnyProducer {
 
   async #deliver(calls: readonly Call[]): Promise<void> {
     const outcomes = await this.#sent(calls);
+    const refusals = named(calls, outcomes);
     const again: Call[] = [];
     for (const [i, outcome] of outcomes.entries()) {
       const call = calls[i]!;
-      if (outcome.status === "rejected" && calls.length > 1 && isAboutContent(outcome.reason)) {
+      const refusal = refusals.get(call);
+      if (!refusal && outcome.status === "rejected" && calls.length > 1 && isAboutContent(outcome.reason)) {
         again.push(call);
         continue;
       }
       if (outcome.status === "fulfilled") call.resolve(outcome.value);
-      else call.reject(outcome.reason);
+      else call.reject(refusal ?? outcome.reason);
       this.#bytes -= call.bytes;
     }
     for (const resolve of this.#idle.splice(0)) resolve();
-    const half = (again.length + 1) >> 1;
+    const half = refusals.size > 0 ? again.length : (again.length + 1) >> 1;
     for (const part of [again.slice(0, half), again.slice(half)]) if (part.length > 0) await this.#deliver(part);
   }
 
-  async #sent(calls: readonly Call[]): Promise<readonly PromiseSettledResult<ProducerBatchAck>[]> {
+  async #sent(calls: readonly Call[]): Promise<Outcomes> {
     try {
       const producer = await this.#producer();
       return await Promise.allSettled(

@@ -102,10 +102,12 @@ async function checkBatch(kernel: PackingKernel, bytes: Uint8Array, stream: Chec
     });
   for (let i = 0; i < batch.count; i++) {
     if (!takesReserved && batch.headersAt(i).some(([name]) => isReserved(name)))
-      throw badRequest("the record headers ds.producer and ds.seq are the server's: choose another name");
+      throw badRequest("the record headers ds.producer and ds.seq are the server's: choose another name", {
+        record: i,
+      });
     const value = batch.valueAt(i);
     if (isJson && value !== null && !kernel.isJson(value))
-      throw badRequest("a record of this stream is one JSON message");
+      throw badRequest("a record of this stream is one JSON message", { record: i });
   }
   if (judge && !batch.isControl) await judge.batch(batch, config.contentType);
 }
