@@ -3,7 +3,7 @@ import { env } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import * as z from "zod";
 import { fits, typedValues, VALIBOT, ZOD, ZOD_ASYNC } from "../contract/typed-values.ts";
-import { events, type Middleware, openTopic, TidemarkError, withSchemas } from "../../worker/library.ts";
+import { events, LogObject, type Middleware, openTopic, TidemarkError, withSchemas } from "../../worker/library.ts";
 
 let topics = 0;
 const fresh = (): string => `typed/${++topics}`;
@@ -113,6 +113,11 @@ describe("openTopic with a schema", () => {
     expect((await refused(() => openTopic(env, fresh()).use(5 as never))).details).toMatchObject({ field: "use" });
     for (const [map, field] of [
       [5, "schemas"],
+      [null, "schemas"],
+      [LogObject, "schemas"],
+      [[Order], "schemas"],
+      [new Map([["a/*", Order]]), "schemas"],
+      [Order, "schemas"],
       [{ "a/*": 5 }, "schema"],
       [{ "a/*": undefined }, "schema"],
       [{ "a/*": { schema: Order, version: 0 } }, "version"],

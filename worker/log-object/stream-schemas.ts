@@ -123,7 +123,9 @@ export class StreamSchemas {
 
   /** INVALID_ARGUMENT that names the pattern and the wrong option. */
   constructor(map: StreamSchemaMap) {
-    if (!isObject(map)) throw refused("schemas", map, "an object of schemas, by pattern of the stream's path");
+    // A Map, a list, a class or one schema alone has no patterns: no stream would be judged, in silence.
+    if (typeof map !== "object" || map === null || Symbol.iterator in map || "~standard" in map)
+      throw refused("schemas", map, "an object of schemas, by pattern of the stream's path");
     this.#schemas = Object.entries(map).map(([pattern, given]) => {
       if (pattern === "") throw refused("a pattern", pattern, "a path, in which * and ** may stand for segments");
       const isOptions = isObject(given) && "schema" in given && !("~standard" in given);
