@@ -6,9 +6,7 @@
  *     node tools/run/run-ts.mjs test/edge/outgrow.ts --megabytes 256 --json FILE
  */
 import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import os from "node:os";
-import path from "node:path";
+import { writeFileSync } from "node:fs";
 import { Random } from "../simulation/prng.ts";
 import { commandLine, integer, jsonFile, seedNumber } from "../../tools/run/command-line.mjs";
 import { startWorker } from "./local-worker.ts";
@@ -55,9 +53,8 @@ async function digestOf(url: string): Promise<{ digest: string; bytes: number; s
 }
 
 export async function outgrow({ megabytes, seed, log = () => {} }: OutgrowOptions): Promise<OutgrowFigures> {
-  const state = mkdtempSync(path.join(os.tmpdir(), "tidemark-outgrow-"));
-  let worker = await startWorker({ state });
-  let url = `${worker.url}/v1/stream/outgrow/${seed}`;
+  const worker = await startWorker();
+  const url = `${worker.url}/v1/stream/outgrow/${seed}`;
   try {
     await fetch(url, { method: "PUT", headers: { "content-type": "application/octet-stream" } });
     const random = new Random(seed);
@@ -85,9 +82,7 @@ export async function outgrow({ megabytes, seed, log = () => {} }: OutgrowOption
     const expected = hash.digest("hex");
     const first = await digestOf(url);
     const objects = await metric(url, "objects");
-    await worker.stop();
-    worker = await startWorker({ state });
-    url = `${worker.url}/v1/stream/outgrow/${seed}`;
+    await worker.restart();
     const second = await digestOf(url);
     const mib = (seconds: number): number => Math.round((megabytes * BODY_BYTES) / 1024 / 1024 / seconds);
     return {
@@ -103,7 +98,6 @@ export async function outgrow({ megabytes, seed, log = () => {} }: OutgrowOption
     };
   } finally {
     await worker.stop();
-    rmSync(state, { recursive: true, force: true });
   }
 }
 

@@ -5,6 +5,7 @@
  *   put     arrived ── checked, stored ── answered          if the sender dies before it is stored,
  *                                                           it may be stored or not
  *   get     a whole object or a range
+ *   head    what is known of an object
  *   delete  keys
  *
  * The protocol: a request is JSON, either in a header or in the first bytes of the body; in that case a header gives
@@ -86,11 +87,11 @@ export class R2Server {
     for await (const part of request) parts.push(part as Buffer);
     const body = Buffer.concat(parts);
     const size = Number(request.headers[SIZE] ?? 0);
-    const asked = JSON.parse(
-      size > 0 ? body.subarray(0, size).toString() : String(request.headers["cf-r2-request"]),
-    ) as Asked;
+    // Node reads headers as Latin-1, but names are UTF-8.
+    const inHeader = Buffer.from(String(request.headers["cf-r2-request"]), "latin1");
+    const asked = JSON.parse((size > 0 ? body.subarray(0, size) : inHeader).toString()) as Asked;
     if (asked.method === "put") return this.#put(asked, body.subarray(size), response, () => isGone);
-    if (asked.method === "get") return this.#get(asked, response);
+    if (asked.method === "get" || asked.method === "head") return this.#get(asked, response);
     if (asked.method !== "delete") return refuse(response, 400, 10_001, `no ${asked.method} here`);
     for (const key of asked.objects ?? [asked.object!]) this.objects.delete(key);
     this.count("delete");
@@ -125,15 +126,16 @@ export class R2Server {
     this.underWay.delete(key!);
   }
 
-  #get({ object: key, range }: Asked, response: ServerResponse): void {
+  #get({ method, object: key, range }: Asked, response: ServerResponse): void {
     const found = this.objects.get(key!);
     if (!found) return refuse(response, 404, 10_007, "no such key");
     const offset = Number(range?.offset ?? 0);
     const length = Math.min(Number(range?.length ?? found.length), found.length - offset);
     const text = JSON.stringify({ ...described(key!, found), ...(range && { range: { offset, length } }) });
     response.writeHead(200, { [SIZE]: String(Buffer.byteLength(text)) });
-    response.end(Buffer.concat([Buffer.from(text), found.subarray(offset, offset + length)]));
-    this.count("get");
+    const value = found.subarray(offset, method === "head" ? offset : offset + length);
+    response.end(Buffer.concat([Buffer.from(text), value]));
+    this.count(method);
   }
 }
 

@@ -7,10 +7,13 @@ import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { createRequire } from "node:module";
 import path from "node:path";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
 import { rolldown } from "rolldown";
 import { plantedBug, type PlantedBug } from "../support/planted-bug.ts";
 
 const root = process.cwd();
+const START_MS = 30_000;
 
 export interface RawOptions {
   /** The directory for the bundle, the configuration and the state. */
@@ -67,13 +70,14 @@ export class RawWorkerd {
     const { default: program } = createRequire(binary)("workerd") as { default: string };
     const inspector = this.inspectorPort === undefined ? [] : [`--inspector-addr=127.0.0.1:${this.inspectorPort}`];
     const limit = this.filesMax === undefined ? "" : `ulimit -n ${this.filesMax};`;
-    const command = ["serve", ...inspector, path.join(this.directory, "config.capnp")];
+    // It tells on the fourth of its files that it listens.
+    const command = ["serve", "--control-fd=3", ...inspector, path.join(this.directory, "config.capnp")];
     this.#child = spawn("sh", ["-c", `${limit} exec "$0" "$@"`, program, ...command], {
-      stdio: ["ignore", "ignore", "ignore"],
+      stdio: ["ignore", "ignore", "ignore", "pipe"],
       detached: true,
     });
     process.once("exit", this.#end);
-    await this.#answers();
+    await this.#listens(this.#child);
   }
 
   /** Kills the whole process group at once. */
@@ -115,17 +119,23 @@ export class RawWorkerd {
     return (usedSize + embedderHeapUsedSize + backingStorageSize) / 1024 / 1024;
   }
 
-  async #answers(): Promise<void> {
-    for (let tries = 0; tries < 500; tries++) {
-      const isUp = await fetch(`${this.url}/`, { signal: AbortSignal.timeout(1_000) }).then(
-        async (response) => (await response.arrayBuffer(), true),
-        () => false,
-      );
-      if (isUp) return;
-      // There is no event that says when workerd listens.
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    throw new Error("workerd does not answer");
+  /** Resolves when it takes connections. The first answer then waits for the worker to be loaded. */
+  async #listens(child: ChildProcess): Promise<void> {
+    const told = createInterface({ input: child.stdio[3] as Readable });
+    await new Promise<void>((resolve, reject) => {
+      const fail = (what: string): void => reject(new Error(`workerd ${what} on port ${this.port}`));
+      const timer = setTimeout(() => fail("does not listen"), START_MS);
+      told.on("line", (line) => {
+        if ((JSON.parse(line) as { socket?: string }).socket !== "http") return;
+        clearTimeout(timer);
+        resolve();
+      });
+      told.once("close", () => {
+        clearTimeout(timer);
+        fail("ended at its start");
+      });
+    });
+    await (await fetch(`${this.url}/`)).arrayBuffer();
   }
 
   /** kill -9. Resolves when the process has ended. */

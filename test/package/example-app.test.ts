@@ -7,7 +7,7 @@ import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } f
 import path from "node:path";
 import type { Page } from "playwright";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { type LocalWorker, startWorker } from "../edge/local-worker.ts";
+import { type LocalWorker, startDevServer } from "../edge/local-worker.ts";
 import { type Running, startBrowser } from "../support/chromium.ts";
 import { install } from "./apps.ts";
 
@@ -37,7 +37,7 @@ beforeAll(async () => {
   symlinkSync(path.join(root, types), path.join(app, types));
   const vite = path.join(app, "node_modules/vite/bin/vite.js");
   execFileSync(process.execPath, [vite, "build", "--logLevel", "warn"], { cwd: app, stdio: "pipe" });
-  edge = await startWorker({ config: path.join(app, "wrangler.jsonc"), settings: { TIDEMARK_JWT_SECRETS: SECRET } });
+  edge = await startDevServer({ config: path.join(app, "wrangler.jsonc"), settings: { TIDEMARK_JWT_SECRETS: SECRET } });
   browser = await startBrowser(path.join(inject("packageFolder"), "example-profile"));
 });
 afterAll(async () => {

@@ -8,7 +8,7 @@ import type { AddressInfo } from "node:net";
 import path from "node:path";
 import type { Page } from "playwright";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { type LocalWorker, startWorker } from "../edge/local-worker.ts";
+import { type LocalWorker, startDevServer } from "../edge/local-worker.ts";
 import { type Running, startBrowser } from "../support/chromium.ts";
 import { blocksOf, readDoc } from "../support/doc-blocks.ts";
 import { DOCUMENTS } from "../support/doc-programs.ts";
@@ -46,7 +46,7 @@ beforeAll(async () => {
   });
   const settings = { TIDEMARK_OPEN_ACCESS: "loopback", TIDEMARK_JWT_SECRETS: SECRET };
   [edge, browser] = await Promise.all([
-    startWorker({ config, settings }),
+    startDevServer({ config, settings }),
     startBrowser(path.join(inject("packageFolder"), "running-docs-profile")),
   ]);
   app.write(".dev.vars", `TIDEMARK_JWT_SECRETS="${SECRET}"\n`);

@@ -8,7 +8,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 import type { Page } from "playwright";
 import { afterAll, beforeAll, expect, inject, it } from "vitest";
-import { startWorker } from "../edge/local-worker.ts";
+import { startDevServer } from "../edge/local-worker.ts";
 import { type Running, startBrowser } from "../support/chromium.ts";
 import { serveFolder } from "../support/packed.ts";
 import { install } from "./apps.ts";
@@ -129,7 +129,7 @@ it.each(["vanilla", "worker"])("%s says what keeps the list from being opened", 
 });
 
 it("worker: two devices show the same list", async () => {
-  const edge = await startWorker({ config: inApp("worker/wrangler.jsonc") });
+  const edge = await startDevServer({ config: inApp("worker/wrangler.jsonc") });
   try {
     const laptop = await Notes.open(`${edge.url}/?device=laptop`);
     await laptop.add("milk");

@@ -2,15 +2,9 @@
  * The published Durable Streams client, unmodified, over HTTP against the worker in local workerd: it follows a stream
  * while the producer, and then the whole server, restarts.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import os from "node:os";
-import path from "node:path";
 import { DurableStream, IdempotentProducer, stream } from "@durable-streams/client";
-import { afterAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { startWorker } from "../local-worker.ts";
-
-const state = mkdtempSync(path.join(os.tmpdir(), "tidemark-edge-"));
-afterAll(() => rmSync(state, { recursive: true, force: true }));
 
 test("the published client tails without loss or repetition while its producer restarts", async () => {
   const worker = await startWorker();
@@ -38,15 +32,14 @@ test("the published client tails without loss or repetition while its producer r
 });
 
 test("state on disk survives the server's restart, and a reader goes on where it was", async () => {
-  let worker = await startWorker({ state });
+  const worker = await startWorker();
   const at = (server: { url: string }) => `${server.url}/v1/stream/client/restart`;
   const first = await DurableStream.create({ url: at(worker), contentType: "text/plain" });
   await first.append("before ");
   const found = await stream({ url: at(worker), offset: "-1", live: false });
   expect(await found.text()).toBe("before ");
   const { offset } = found;
-  await worker.stop();
-  worker = await startWorker({ state });
+  await worker.restart();
   const again = await DurableStream.connect({ url: at(worker), contentType: "text/plain" });
   await again.append("after");
   expect(await (await stream({ url: at(worker), offset, live: false })).text()).toBe("after");

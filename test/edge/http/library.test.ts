@@ -7,7 +7,7 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, syml
 import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { startWorker } from "../local-worker.ts";
+import { startDevServer } from "../local-worker.ts";
 
 const root = process.cwd();
 const app = mkdtempSync(path.join(os.tmpdir(), "tidemark-library-"));
@@ -69,7 +69,7 @@ test("Wrangler bundles the example for a deployment, the kernel as a module", ()
 });
 
 test("in local workerd it appends and reads, and the same log is there from outside", async () => {
-  const worker = await startWorker({ config });
+  const worker = await startDevServer({ config });
   const post = async (key: string, total: number) =>
     (await fetch(`${worker.url}/${key}`, { method: "POST", body: JSON.stringify({ total }) })).json();
   expect([await post("o-17", 42), await post("o-18", 7)]).toEqual([{ offset: 0 }, { offset: 1 }]);
@@ -91,7 +91,7 @@ test("without a setting errors say how to get access; with a secret, the package
     cwd: app,
     encoding: "utf8",
   }).trim();
-  const worker = await startWorker({ config, settings: { TIDEMARK_JWT_SECRETS: secret } });
+  const worker = await startDevServer({ config, settings: { TIDEMARK_JWT_SECRETS: secret } });
   const url = `${worker.url}/v1/stream/tokens`;
   const refused = await fetch(url);
   expect([refused.status, await refused.text()]).toEqual([401, expect.stringContaining("npx tidemark token")]);

@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodeFrame, encodeFrame, FrameType, jsonFrame, jsonOf } from "../../../src/sync/frames.ts";
 import { BatchBuilder } from "../../../src/record/batch-builder.ts";
 import { releaseKernel } from "../../support/kernels.ts";
-import { type LocalWorker, startWorker } from "../local-worker.ts";
+import { type LocalWorker, startDevServer } from "../local-worker.ts";
 import { RawWorkerd } from "../raw-workerd.ts";
 
 const directory = mkdtempSync(path.join(os.tmpdir(), "tidemark-requests-"));
@@ -19,7 +19,7 @@ let raw: RawWorkerd;
 let dev: LocalWorker;
 
 beforeAll(async () => {
-  [raw, dev] = await Promise.all([RawWorkerd.create({ directory }), startWorker()]);
+  [raw, dev] = await Promise.all([RawWorkerd.create({ directory }), startDevServer()]);
   await raw.start();
 });
 afterAll(async () => {
@@ -124,6 +124,20 @@ describe.each(HOSTS)("%s", (host) => {
     );
     expect(answers.map(([status]) => status)).toEqual([404, 404, 404, 426, 404, expect.toBeOneOf([200, 404])]);
   });
+});
+
+test("a key that is not well encoded is refused, and named; plain workerd mends addresses before its worker", async () => {
+  const url = `${dev.url}/v1/stream/odd-key`;
+  await fetch(url, { method: "PUT", headers: { "content-type": "application/json" } });
+  const answer = await fetch(`${url}?key=a%FF`, { headers: { accept: "application/x-ndjson" } });
+  const { error } = (await answer.json()) as { error: object };
+  expect([answer.status, error]).toEqual([
+    400,
+    expect.objectContaining({
+      message: expect.stringContaining("key is not well encoded") as string,
+      details: { parameter: "key" },
+    }),
+  ]);
 });
 
 describe("what a body costs", () => {

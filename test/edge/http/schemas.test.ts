@@ -6,7 +6,7 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { BatchBuilder, type Header } from "../../../src/record/batch-builder.ts";
 import { releaseKernel } from "../../support/kernels.ts";
-import { type LocalWorker, startWorker } from "../local-worker.ts";
+import { type LocalWorker, startDevServer } from "../local-worker.ts";
 import { SyncDevice } from "./sync-device.ts";
 
 const kernel = await releaseKernel();
@@ -15,7 +15,7 @@ const BATCHES = "application/vnd.tidemark.batches";
 let worker: LocalWorker;
 
 beforeAll(async () => {
-  worker = await startWorker({ config: path.join(process.cwd(), "test/edge/http/schemas/wrangler.jsonc") });
+  worker = await startDevServer({ config: path.join(process.cwd(), "test/edge/http/schemas/wrangler.jsonc") });
 });
 afterAll(() => worker.stop());
 
