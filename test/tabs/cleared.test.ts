@@ -66,7 +66,7 @@ describe.each([
       })
       .toEqual(Array(3).fill(expect.stringMatching(/cleared|gone/)))
       .catch(async (thrown: unknown) => {
-        for (const tab of tabs) console.error(JSON.stringify({ ...(await tab.state()), ackedAt: 0 }));
+        for (const tab of tabs) console.error(JSON.stringify(await tab.state()));
         throw thrown;
       });
     const before = await acked(tabs);

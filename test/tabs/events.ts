@@ -37,8 +37,6 @@ export interface TabState {
   readonly epoch: number | undefined;
   /** Type and time of each event of the tide. */
   readonly events: readonly (readonly [type: string, at: number])[];
-  /** Times of acks, by the clock that all tabs share. */
-  readonly ackedAt: readonly number[];
   readonly acked: number;
   readonly polled: number;
   readonly storage: string;
@@ -88,5 +86,7 @@ export interface TabPage {
   /** Offsets of what the import has brought, and the names of all topics. */
   imported(): Promise<{ readonly offsets: readonly number[]; readonly topics: readonly string[] }>;
   brief(): TabBrief;
+  /** The time of the first ack after this time, and after this tab became the leader; by the clock that all tabs share. */
+  ackAsLeader(after: number): number | undefined;
   now(): number;
 }

@@ -178,7 +178,6 @@ const page: TabPage = {
     via,
     epoch,
     events,
-    ackedAt,
     acked,
     polled,
     versions,
@@ -227,6 +226,10 @@ const page: TabPage = {
     froze,
     visible: document.visibilityState === "visible",
   }),
+  ackAsLeader(after) {
+    const [, changedAt = 0] = events.findLast(([type]) => type === "leaderchange") ?? [];
+    return tide.role === "leader" ? ackedAt.find((at) => at > after && at > changedAt) : undefined;
+  },
   now,
   append: async (value) => (await topic.append({ value })).offset,
   async makeSegments(count) {
