@@ -1,8 +1,9 @@
 /**
- * The edge worker in local workerd, for tests that send it HTTP from outside: on loopback, on a free port. It needs no network and no account. Object storage is in this process.
+ * The edge worker in local workerd, for tests that send it HTTP from outside: on loopback, on a free port. It needs no
+ * network and no account. Its object storage is in this process.
  *
  * Wrangler's development server stands before a worker of a configuration of its own, and where a test asks for it. Its
- * three workers and its Node take five times the processor time for a request, and seconds for a start.
+ * workers and its Node take five times the processor time for a request, and seconds for a start.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";

@@ -86,7 +86,7 @@ export interface TabPage {
   /** Offsets of what the import has brought, and the names of all topics. */
   imported(): Promise<{ readonly offsets: readonly number[]; readonly topics: readonly string[] }>;
   brief(): TabBrief;
-  /** The time of the first ack after this time, and after this tab became the leader; by the clock that all tabs share. */
+  /** The first ack after this time, and after this tab became the leader; by the clock that all tabs share. */
   ackAsLeader(after: number): number | undefined;
   now(): number;
 }

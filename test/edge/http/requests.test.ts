@@ -126,7 +126,7 @@ describe.each(HOSTS)("%s", (host) => {
   });
 });
 
-test("a key that is not well encoded is refused, and named; plain workerd mends addresses before its worker", async () => {
+test("a key that is not well encoded is refused, and named; plain workerd mends the address", async () => {
   const url = `${dev.url}/v1/stream/odd-key`;
   await fetch(url, { method: "PUT", headers: { "content-type": "application/json" } });
   const answer = await fetch(`${url}?key=a%FF`, { headers: { accept: "application/x-ndjson" } });
