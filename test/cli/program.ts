@@ -1,6 +1,18 @@
 /** The program `tidemark` as the package has it, in a folder of its own: bin, dist/cli.js and what that needs. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { once } from "node:events";
 import os from "node:os";
 import path from "node:path";
@@ -21,6 +33,38 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
+/** Where the bundles are kept: to make them takes a second, and many files of tests need the same ones. */
+const BUNDLES = path.resolve(".cache", "cli-program");
+const BUNDLED = ["base.js", "cli.js"];
+/** All that the bundles are made of. */
+const SOURCES = ["cli", "src", "worker", "tools", "package.json", "package-lock.json", "tsconfig.json"];
+
+function hashOfSources(): string {
+  const hash = createHash("sha256");
+  const filesOf = (folder: string): string[] =>
+    readdirSync(folder, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => path.join(entry.parentPath, entry.name));
+  const files = SOURCES.flatMap((each) => (statSync(each).isDirectory() ? filesOf(each) : [each]));
+  for (const file of files.sort()) hash.update(`${file}\n`).update(readFileSync(file));
+  return hash.digest("hex");
+}
+
+/** Makes the bundles anew if a source has changed since. Two processes that do so at once do no harm. */
+async function ensureBundles(): Promise<void> {
+  const stamp = path.join(BUNDLES, "sources.sha256");
+  const hash = hashOfSources();
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === hash) return;
+  const aside = `${BUNDLES}-${process.pid}`;
+  await bundleBase(aside);
+  await bundleSideEntry("cli", aside);
+  mkdirSync(BUNDLES, { recursive: true });
+  for (const name of BUNDLED) renameSync(path.join(aside, name), path.join(BUNDLES, name));
+  rmSync(aside, { recursive: true });
+  // Written last, so that a stamp means that the files are there.
+  writeFileSync(stamp, hash);
+}
+
 export class Program {
   /** Where it runs: a folder for files of a test. */
   readonly home = mkdtempSync(path.join(os.tmpdir(), "tidemark-cli-"));
@@ -33,8 +77,8 @@ export class Program {
     const dist = path.join(home, "dist");
     for (const folder of ["bin", "dist"]) mkdirSync(path.join(home, folder), { recursive: true });
     await buildKernel();
-    await bundleBase(dist);
-    await bundleSideEntry("cli", dist);
+    await ensureBundles();
+    for (const name of BUNDLED) copyFileSync(path.join(BUNDLES, name), path.join(dist, name));
     copyFileSync(path.join(kernelDirectory as string, "browser.wasm"), path.join(dist, "kernel.wasm"));
     copyFileSync("bin/tidemark.mjs", this.#bin);
     writeFileSync(path.join(home, "package.json"), '{ "type": "module", "version": "1.2.3" }');

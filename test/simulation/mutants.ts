@@ -44,7 +44,13 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "",
     from: 17,
   },
-  { name: "no hand-over for written", file: "src/log/log.ts", find: "await this.#store.handOver();", replace: "" },
+  {
+    name: "no hand-over for written",
+    file: "src/log/log.ts",
+    find: "await this.#store.handOver();",
+    replace: "",
+    from: 9,
+  },
   {
     name: "recovery without a flush",
     file: STORE,
@@ -59,26 +65,28 @@ export const MUTANTS: readonly Mutant[] = [
     file: CATALOG,
     find: "generations[1] > generations[0] ? 1 : 0",
     replace: "generations[1] > generations[0] ? 0 : 1",
+    from: 4,
   },
   {
     name: "catalog copies written together",
     file: CATALOG,
     find: "await this.#volume.flush([slot]);",
     replace: "if (slot !== first) await this.#volume.flush([first, slot]);",
-    from: 160,
+    from: 166,
   },
   {
     name: "catalog checksum ignored",
     file: CATALOG,
     find: 'if (this.#crc(bytes) !== view.getUint32(CATALOG_CRC_AT)) return "damaged";',
     replace: "",
-    from: 430,
+    from: 435,
   },
   {
     name: "trim not committed",
     file: "src/store/trim-and-replace.ts",
     find: "await change.commit([{ ...log.entry(kept, offset), note }]);",
     replace: "",
+    from: 3,
   },
   // Recovery and stale bytes.
   {
@@ -87,6 +95,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: "return ++this.#epoch;",
     replace: "return current;",
     scenario: "recycled",
+    from: 5,
   },
   {
     name: "tail of any epoch",
@@ -107,7 +116,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: RECOVERY,
     find: "if (exact && endOf(batch) === end && nextOffset === limitOffset) return true;",
     replace: "return true;",
-    from: 815_200,
+    from: 815221,
   },
   {
     name: "batch checksum ignored",
@@ -115,6 +124,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: "refuse(viewOf(batch).getUint32(17) !== crc32c(batch.subarray(21)), Status.BAD_CRC);",
     replace: "",
     reference: true,
+    from: 4,
   },
   {
     name: "scan takes any epoch",
@@ -133,6 +143,7 @@ export const MUTANTS: readonly Mutant[] = [
     replace:
       "const last = entries.length / OFFSET_ENTRY_BYTES - 1;\n" +
       "return entry < 0 ? undefined : offsetEntryAt(entries, Math.min(entry + 1, last));",
+    from: 21,
   },
   {
     name: "time found one too late",
@@ -140,7 +151,7 @@ export const MUTANTS: readonly Mutant[] = [
     find: "if (header.maxTimestamp >= timestamp) return",
     replace: "if (header.maxTimestamp > timestamp) return",
   },
-  { name: "damage not looked for", file: LOG, find: "if (verify) await this.examine(segment);", replace: "" },
+  { name: "damage not looked for", file: LOG, find: "if (verify) await this.examine(segment);", replace: "", from: 14 },
   { name: "reader sleeps on", file: "src/log/log-reads.ts", find: "this.#committed.advance(offset);", replace: "" },
   // Promises of the log.
   {
@@ -148,6 +159,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/log/log.ts",
     find: "    return this.reads.highWatermark;",
     replace: "    return this.#store.logEndOffset;",
+    from: 5,
   },
   {
     name: "ack before flush",
@@ -156,13 +168,14 @@ export const MUTANTS: readonly Mutant[] = [
     replace:
       "for (const pending of group) this.#acknowledge(pending);\n      await this.#store.flush();\n    } catch " +
       "(thrown) {",
+    from: 4,
   },
   {
     name: "duplicate acked before the first",
     file: "src/log/log.ts",
     find: 'if (acks === "flushed" && lastOffset >= this.reads.highWatermark) await this.#flushed.wait(lastOffset);',
     replace: "",
-    from: 3130,
+    from: 3145,
   },
   {
     name: "duplicate accepted",
@@ -188,53 +201,56 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/log/log.ts",
     find: "return write(this.#written, kernel, maxBytes);",
     replace: "return write(this.#producers, kernel, maxBytes);",
+    from: 53,
   },
   {
     name: "refused though written",
     file: "src/log/log.ts",
     find: "if ((earlier || !poisoned) && this.#store.logEndOffset === group[0]!.baseOffset)",
     replace: "if (earlier || (!poisoned && this.#store.logEndOffset === group[0]!.baseOffset))",
-    from: 170,
+    from: 176,
   },
   {
     name: "gap in sequences accepted",
     file: "src/log/producer-state.ts",
     find: "if (received === expected) return undefined;",
     replace: "if (received >= expected) return undefined;",
+    from: 24,
   },
   {
     name: "forgotten taken for unknown",
     file: STATE,
     find: "if (this.#forgotten >= resentSince) {",
     replace: "if (this.#forgotten > resentSince + 1e9) {",
-    from: 110,
+    from: 114,
   },
   {
     name: "who was left out of the snapshot is not noted",
     file: "src/store/take-snapshot.ts",
     find: "view.setBigInt64(SNAPSHOT_FORGOTTEN_AT, BigInt(forgotten));",
     replace: "view.setBigInt64(SNAPSHOT_FORGOTTEN_AT, -1n);",
-    from: 5_200,
+    from: 5215,
   },
   {
     name: "who went by number is not noted",
     file: STATE,
     find: "({ batches }) => this.forget(newestOf(batches))",
     replace: "undefined",
-    from: 110,
+    from: 114,
   },
   {
     name: "unknown producer begins behind a gap",
     file: STATE,
     find: "if (fromZero && received !== 0) {",
     replace: "if (fromZero && received < 0) {",
-    from: 13_240,
+    from: 13248,
   },
   {
     name: "age by the records' own time",
     file: "src/log/age.ts",
     find: "isReading(sealedAt) ? (latest = Math.max(latest, sealedAt)) : undefined",
     replace: "isReading(sealedAt) ? sealedAt - 30 * 86_400_000 : undefined",
+    from: 21,
   },
   {
     name: "queue forgotten by ifEnd",
@@ -247,7 +263,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/log/compaction.ts",
     find: "return !tombstonesDue;",
     replace: "return false;",
-    from: 560,
+    from: 566,
   },
   {
     name: "compaction keeps the oldest",
@@ -260,7 +276,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "src/log/retention.ts",
     find: "records - segment.records < maxRecords",
     replace: "records < maxRecords",
-    from: 455,
+    from: 461,
   },
   {
     name: "the kept copy of the catalog is left in the cache",

@@ -52,6 +52,21 @@ export interface WorldResult {
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
+const BAR = 0x7c;
+const SPACE = 0x20;
+/** The builder copies it, so that one serves all large records. */
+const LARGE = new Uint8Array(LARGE_BYTES).fill(SPACE);
+const HEAD_BYTES_MAX = 16;
+
+const nameIn = (value: Uint8Array): string => decoder.decode(value.subarray(0, value.indexOf(BAR) >>> 0));
+
+/** A record's value: its name, a bar, and what makes it large. */
+function valueOf(name: string, isLarge: boolean): Uint8Array {
+  const head = encoder.encode(`${name}|`);
+  if (!isLarge) return head;
+  LARGE.fill(SPACE, 0, HEAD_BYTES_MAX).set(head);
+  return LARGE;
+}
 
 export class OutboxWorld {
   readonly failures: string[] = [];
@@ -172,7 +187,7 @@ export class OutboxWorld {
       const { bytes, nextOffset } = await this.#stream.readBatches(at, tail, 1 << 20);
       for (const each of splitBatches(bytes)) {
         const batch = await decodeBatch(this.#kernel, each);
-        for (let i = 0; i < batch.count; i++) found.push(decoder.decode(batch.valueAt(i)!).split("|")[0]!);
+        for (let i = 0; i < batch.count; i++) found.push(nameIn(batch.valueAt(i)!));
       }
       at = nextOffset;
     }
@@ -243,8 +258,7 @@ export class OutboxWorld {
     const builder = new BatchBuilder(this.#kernel);
     const names = Array.from({ length: records }, () => `r${this.#names++}`);
     for (const name of names) {
-      const value = encoder.encode(isLarge ? `${name}|`.padEnd(LARGE_BYTES) : `${name}|`);
-      builder.tryAppend({ key: null, value, timestamp: 1_000 });
+      builder.tryAppend({ key: null, value: valueOf(name, isLarge), timestamp: 1_000 });
     }
     const batch = builder.build({ producerId: 7, producerEpoch: 0, baseSequence: sequence });
     stampBaseOffset(batch, position);

@@ -40,6 +40,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     file: "src/browser/tabs/locks.ts",
     find: "await navigator.locks.request(lock, { steal: true }, () => undefined);",
     replace: "void lock;",
+    from: 9,
   },
   {
     name: "lease check removed",
@@ -55,14 +56,14 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     find: "this.#epoch = state.epoch + 1;",
     replace: "this.#epoch = state.epoch;",
   },
-  { name: "steal without takeover", file: ELECTION, find: "me.tide.takeover = true;", replace: "", from: 56 },
+  { name: "steal without takeover", file: ELECTION, find: "me.tide.takeover = true;", replace: "", from: 61 },
   {
     name: "opens beside a worker that lives",
     file: "src/browser/volume/sole-writer.ts",
     find: "if (workers.length === 1) return;",
     replace: "return;",
     plan: "woken",
-    from: 278,
+    from: 282,
   },
   // The files of a leader that hangs.
   {
@@ -70,14 +71,14 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     file: TAKEOVER,
     find: "const file = whole?.file ?? ((await",
     replace: "const file = ((await",
-    from: 22,
+    from: 26,
   },
   {
     name: "the oldest copy counts",
     file: TAKEOVER,
     find: "known.sort((a, b) => b.number - a.number)",
     replace: "known.sort((a, b) => a.number - b.number)",
-    from: 270,
+    from: 279,
   },
   {
     name: "copies are not brought back",
@@ -91,26 +92,28 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     file: "src/log/remembering.ts",
     find: "producers.record(header, header.baseOffset);",
     replace: "{}",
+    from: 14,
   },
   {
     name: "duplicate accepted",
     file: LOG,
     find: "if (earlier) return { repeats:",
     replace: "if (earlier && this.#end < 0) return { repeats:",
+    from: 14,
   },
   {
     name: "hand-over before flush: acked while it is only in memory",
     file: "src/browser/port/port-server.ts",
     find: "await log.append(batch, request);",
     replace: 'await log.append(batch, { ...request, acks: "accepted" });',
-    from: 107,
+    from: 111,
   },
   {
     name: "no watch on the worker",
     file: "src/browser/page/browser-tide.ts",
     find: "connection.watch();",
     replace: "",
-    from: 1_228,
+    from: 1233,
   },
   {
     name: "un-acked batches are given up",
@@ -130,12 +133,14 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     find: '"freeze", "asleep", "unqueue", "drop all",',
     replace: '"freeze", "asleep", "unqueue",',
     plan: "sleep",
+    from: 16,
   },
   {
     name: "nobody deposes",
     file: DEPOSING,
     find: 'if (onTime && me.heardAt < since && stay === me.stay) me.tell("silence");',
     replace: "",
+    from: 30,
   },
   {
     name: "an older connection's end counts for the term",
@@ -166,7 +171,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     find: "await waitAlone(name, lifeLock);\n  } catch",
     replace: "} catch",
     plan: "woken",
-    from: 2_990,
+    from: 2997,
   },
   // Databases, where nothing is locked.
   {
@@ -183,6 +188,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     find: "      const result = work(tx);",
     replace: '      if (mode !== "readonly") await tx.objectStore("meta").get("term");\n      const result = work(tx);',
     plan: "held",
+    from: 3,
   },
   {
     name: "a transaction that reads waits for an answer",
@@ -190,7 +196,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     find: "      commit(tx);\n      const [value]",
     replace: '      if (mode !== "readonly") commit(tx);\n      const [value]',
     plan: "opening",
-    from: 36,
+    from: 39,
   },
   {
     name: "what met a lost connection is not asked for again",
@@ -198,7 +204,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     find: "const RUNS_AGAIN_MAX = 3;",
     replace: "const RUNS_AGAIN_MAX = 0;",
     plan: "indexeddb",
-    from: 112,
+    from: 117,
   },
   {
     name: "what a lost connection never answers is waited for",
@@ -206,7 +212,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     find: 'db.addEventListener("close", lost);',
     replace: "",
     plan: "indexeddb",
-    from: 820,
+    from: 827,
   },
   // A topic in sync with an edge.
   {
@@ -215,6 +221,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     find: "if (!before || before.store === store) return;",
     replace: "if (!before) return;",
     plan: "synced",
+    from: 3,
   },
   {
     name: "the next leader does not go on with what was synced",
@@ -222,6 +229,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
     find: "this.#withSync() .then((sync) => sync.resume(), again)",
     replace: "Promise.resolve(again)",
     plan: "synced",
+    from: 38,
   },
   {
     name: "a tab does not ask its next leader where its records are",
