@@ -66,7 +66,7 @@ export function appendingTo<V, I, R>(tide: TideSource, topic: TopicRef<V, I, R>)
     queueMicrotask(() => {
       isTelling = false;
       const pending = [...sent.values()];
-      state.set(pending.length === 0 ? NOTHING_PENDING : { pending, error: pending.find(({ error }) => error)?.error });
+      state.set(pending[0] ? { pending, error: pending.find(({ error }) => error)?.error } : NOTHING_PENDING);
     });
   };
   const append: AppendCalls<I>["append"] = (record, options) => {

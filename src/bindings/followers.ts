@@ -24,7 +24,8 @@ import {
   type ViewOptions,
 } from "../browser/index.ts";
 import { type Begin, has, nothing, type Shared, shared, type Source } from "./shared.ts";
-import { misused, type PageTide, type TideSource } from "./page-tide.ts";
+import { check, optionsOf } from "./checks.ts";
+import { type PageTide, type TideSource } from "./page-tide.ts";
 
 /**
  * A topic with its options, made once and used wherever the topic is shown or appended to. `I` is what may be appended,
@@ -36,7 +37,7 @@ export interface TopicDefinition<V = unknown, I = RecordInput<V>, R = TopicRecor
 }
 export type TopicRef<V = unknown, I = RecordInput<V>, R = TopicRecord<V>> = string | TopicDefinition<V, I, R>;
 /** What is needed of a record here. */
-export type FollowedRecord = Pick<TopicRecord, "id" | "offset" | "provisional">;
+export type FollowedRecord = Pick<TopicRecord, "id" | "provisional">;
 
 /** Takes what `tide.topic()` takes. */
 export function defineTopic<M extends EventMap>(
@@ -89,11 +90,6 @@ export interface ViewSelection<S, T> {
   readonly equals?: ((a: T, b: T) => boolean) | undefined;
 }
 
-/** INVALID_ARGUMENT for what is no function. */
-export function checkFunction(field: string, given: unknown): void {
-  if (typeof given !== "function") throw misused(field, "give a function");
-}
-
 /**
  * How a component picks what it shows. It gives the last result again where `equals` says that nothing changed. It
  * selects at each call, because `select` may read more than the state. INVALID_ARGUMENT for options that are none.
@@ -102,12 +98,11 @@ export function picking<S, T>(
   options: ViewSelection<S, T> | null | undefined,
   before?: { readonly result: T },
 ): (followed: Followed<S>) => T {
-  const given = options ?? {};
-  // A function in place of options would be ignored, and the whole state shown.
-  if (typeof given !== "object") throw misused("options", "give an object");
-  const { select = (state: S): T => state as S | T as T, equals = Object.is } = given;
-  checkFunction("select", select);
-  checkFunction("equals", equals);
+  // What is none would be ignored, and the whole state shown.
+  const { select = (state: S): T => state as S | T as T, equals = Object.is } = optionsOf(options, {
+    select: "function",
+    equals: "function",
+  });
   let last = before;
   return (followed) => {
     const result = select(followed.value, followed);
@@ -120,7 +115,7 @@ const START = { isReady: false, at: { offset: 0, provisional: 0 } };
 /** INVALID_ARGUMENT for what is no topic. */
 export function definitionOf<V, I, R>(topic: TopicRef<V, I, R>): TopicDefinition<V, I, R> {
   const definition = typeof topic === "string" ? (defineTopic(topic) as TopicDefinition<never, never, never>) : topic;
-  if (!has(definition, "of")) throw misused("topic", "give defineTopic()");
+  check(has(definition, "of"), "topic", "defineTopic() or a name");
   return definition;
 }
 export const nameOfTopic = <V, I, R>(topic: TopicRef<V, I, R>): string => definitionOf(topic).name;
@@ -181,8 +176,8 @@ function whileOpen<T>(page: PageTide, initial: Followed<T>, start: Start<T>): Be
 }
 
 /** What all components that ask for `key` share. */
-function sharedSource<T>(tide: TideSource, key: string, value: () => T, start: Start<T>): FollowedSource<T> {
-  const initial: Followed<T> = { ...START, value: value() };
+function sharedSource<T>(tide: TideSource, key: string, value: T, start: Start<T>): FollowedSource<T> {
+  const initial: Followed<T> = { ...START, value };
   const known = (page: PageTide | undefined) => page?.followers.get(key) as Shared<Followed<T>> | undefined;
   return {
     initial,
@@ -221,7 +216,7 @@ function showView<S>(view: View<S>, show: (next: Followed<S>) => void, fail: (th
 
 function isView<S, V, I, R>(view: ViewDefinition<S, V, I, R> | View<S>): view is View<S> {
   const isOpen = has(view, "subscribe");
-  if (!isOpen && !has(view, "initial")) throw misused("view", "give defineView() or topic.view()");
+  check(isOpen || has(view, "initial"), "view", "defineView() or topic.view()");
   return isOpen;
 }
 const liveViews = new WeakMap<object, unknown>();
@@ -254,7 +249,7 @@ export function viewSource<S, V, I, R>(
 ): FollowedSource<S> {
   if (isView(view)) return liveSource(view);
   const { topic, ...options } = view;
-  return sharedSource<S>(tide, viewKey(view) as string, options.initial, (opened, show, fail) => {
+  return sharedSource<S>(tide, viewKey(view) as string, options.initial(), (opened, show, fail) => {
     const running = definitionOf(topic).of(opened).view(options);
     const end = showView(running, show, fail);
     return () => {
@@ -277,7 +272,7 @@ const LAST = 100;
 /** While it catches up, what has come is shown after this many changes. */
 const CHANGES_MAX = 4096;
 
-const newest = <T>(all: readonly T[], last: number): T[] => all.slice(Math.max(0, all.length - last));
+const newest = <T>(all: readonly T[], last: number): T[] => (last ? all.slice(-last) : []);
 
 /** The newest records of a topic: committed ones by offset, then own ones without a place. */
 async function showNewest<V, I, R extends FollowedRecord>(
@@ -306,37 +301,36 @@ async function showNewest<V, I, R extends FollowedRecord>(
       own.clear();
     }
     if (++changes % CHANGES_MAX !== 0 && !isReady) continue;
-    const at = { offset: (committed.at(-1)?.offset ?? -1) + 1, provisional: own.size };
-    if (!show({ value: newest([...committed, ...own.values()], last), isReady, at })) return;
+    if (!show({ ...START, value: newest([...committed, ...own.values()], last), isReady })) return;
   }
 }
 
-/** Names what components share. */
-export const recordsKey = <V, I, R>(
-  topic: TopicRef<V, I, R>,
-  { last = LAST, follow = true }: RecordsOptions = {},
-): string => ["records", nameOfTopic(topic), last, follow].join("\n");
+/** changes() looks at the number. */
+function wanted(options: RecordsOptions | null | undefined): readonly [last: number, follow: boolean] {
+  const { last = LAST, follow = true } = optionsOf(options, { last: "number", follow: "boolean" });
+  return [last, follow];
+}
+
+/** Names what components share. INVALID_ARGUMENT for what is no topic, and for options that are none. */
+export function recordsKey<V, I, R>(topic: TopicRef<V, I, R>, options?: RecordsOptions | null): string {
+  return ["records", nameOfTopic(topic), wanted(options)].join("\n");
+}
 
 export function recordsSource<V, I, R extends FollowedRecord>(
   tide: TideSource,
   topic: TopicRef<V, I, R>,
-  options: RecordsOptions = {},
+  options?: RecordsOptions | null,
 ): FollowedSource<readonly R[]> {
-  const { last = LAST, follow = true } = options;
-  return sharedSource<readonly R[]>(
-    tide,
-    recordsKey(topic, options),
-    () => [],
-    (opened, show, fail) => {
-      const left = new AbortController();
-      const more = (next: Followed<readonly R[]>): boolean => {
-        show(next);
-        return follow || !next.isReady;
-      };
-      showNewest(definitionOf(topic).of(opened), last, left.signal, more).catch(fail);
-      return () => left.abort();
-    },
-  );
+  const [last, follow] = wanted(options);
+  return sharedSource<readonly R[]>(tide, recordsKey(topic, options), [], (opened, show, fail) => {
+    const left = new AbortController();
+    const more = (next: Followed<readonly R[]>): boolean => {
+      show(next);
+      return follow || !next.isReady;
+    };
+    showNewest(definitionOf(topic).of(opened), last, left.signal, more).catch(fail);
+    return () => left.abort();
+  });
 }
 
 // --- sync ----------------------------------------------------------------------------------------------------------
@@ -345,16 +339,11 @@ const IDLE: SyncStatus = { state: "idle", connected: false, topics: {} };
 
 /** "idle" until something is synced. */
 export const syncSource = (tide: TideSource): FollowedSource<SyncStatus> =>
-  sharedSource<SyncStatus>(
-    tide,
-    "sync",
-    () => IDLE,
-    (opened, show) => {
-      const look = (): void => {
-        const { syncing } = opened;
-        if (syncing) show({ ...START, isReady: true, value: syncing.status });
-      };
-      look();
-      return opened.on("sync", look);
-    },
-  );
+  sharedSource<SyncStatus>(tide, "sync", IDLE, (opened, show) => {
+    const look = (): void => {
+      const { syncing } = opened;
+      if (syncing) show({ ...START, value: syncing.status });
+    };
+    look();
+    return opened.on("sync", look);
+  });

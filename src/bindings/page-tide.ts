@@ -7,6 +7,7 @@
  * nothing behind.
  */
 import { open, type OpenOptions, type StorageReport, type Tide, TidemarkError } from "../browser/index.ts";
+import { check, optionsOf } from "./checks.ts";
 import { has, nothing, type Shared, shared, type Source } from "./shared.ts";
 
 /** What open() takes, but for the signal: the binding has its own. */
@@ -60,8 +61,7 @@ function watch(tide: Tide, set: (next: OpenedStatus) => void, reopen: () => void
   show();
   return tide.on((event) => {
     const hasLeader = event.type === "leaderchange";
-    if (event.type === "closed")
-      show({ state: "closed", tide: undefined, error: new TidemarkError("CLOSED", event.reason), hasLeader });
+    if (event.type === "closed") show({ state: "closed", tide: undefined, error: event.error, hasLeader });
     else if (hasLeader || event.type === "leaderlost") show({ hasLeader });
   });
 }
@@ -106,12 +106,13 @@ export interface TideSource extends Source<OpenedStatus> {
 }
 
 /** Of a name, or a tide that the application has opened and will close. INVALID_ARGUMENT for anything else. */
-export function tideSource(tide: string | Tide | undefined, options?: TideOptions): TideSource {
-  if (typeof tide !== "string" && !has(tide, "topic")) throw misused("name", "give a tide or its name");
+export function tideSource(tide: string | Tide | undefined, options?: TideOptions | null): TideSource {
+  check(typeof tide === "string" || has(tide, "on"), "tide", "a tide or its name");
+  const given = optionsOf(options);
   const self: TideSource = {
     known: () => pages.get(tide as Tide),
     needed() {
-      const page = self.known() ?? made(tide as Tide, options);
+      const page = self.known() ?? made(tide as Tide, given);
       pages.set(tide as Tide, page);
       return page;
     },
@@ -135,10 +136,3 @@ export function tideSource(tide: string | Tide | undefined, options?: TideOption
   };
   return self;
 }
-
-export const misused = (field: string, text: string): TidemarkError =>
-  new TidemarkError("INVALID_ARGUMENT", text, { field });
-
-/** A component that is in no provider. */
-export const withoutProvider = (provider: string): TidemarkError =>
-  misused("provider", `put ${provider} around the app`);

@@ -22,6 +22,7 @@ import {
 } from "react";
 import type { RecordInput, SyncStatus, Tide, TopicRecord, View } from "../browser/index.ts";
 import { type AppendCalls, type AppendState, NOTHING_PENDING, appendingTo } from "./appending.ts";
+import { check } from "./checks.ts";
 import {
   type Followed,
   type FollowedSource,
@@ -45,7 +46,6 @@ import {
   type TideSource,
   tideSource,
   type TideStatus,
-  withoutProvider,
 } from "./page-tide.ts";
 import { nothing } from "./shared.ts";
 
@@ -72,7 +72,7 @@ export function TideProvider({ name, options, tide, children }: TideProviderProp
 
 function useSource(): TideSource {
   const source = useContext(Context);
-  if (!source) throw withoutProvider('<TideProvider name="…">');
+  check(source, "provider", 'the app <TideProvider name="…">');
   return source;
 }
 

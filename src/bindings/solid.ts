@@ -22,6 +22,7 @@ import {
 } from "solid-js";
 import type { RecordInput, SyncStatus, Tide, TidemarkError, TopicRecord, View } from "../browser/index.ts";
 import { type AppendCalls, type AppendState, NOTHING_PENDING, type PendingAppend, appendingTo } from "./appending.ts";
+import { check } from "./checks.ts";
 import {
   type Followed,
   type FollowedSource,
@@ -42,7 +43,6 @@ import {
   type TideSource,
   tideSource,
   type TideStatus,
-  withoutProvider,
 } from "./page-tide.ts";
 import { nothing, type Source } from "./shared.ts";
 
@@ -74,7 +74,7 @@ export function TideProvider(props: TideProviderProps): JSX.Element {
 
 function useSource(): Accessor<TideSource> {
   const source = useContext(Context);
-  if (!source) throw withoutProvider('<TideProvider name="…">');
+  check(source, "provider", 'the app <TideProvider name="…">');
   return source;
 }
 

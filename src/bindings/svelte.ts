@@ -15,6 +15,7 @@ import { createSubscriber } from "svelte/reactivity";
 import { fromStore, toStore } from "svelte/store";
 import type { RecordInput, SyncStatus, Tide, TidemarkError, TopicRecord, View } from "../browser/index.ts";
 import { type AppendCalls, type AppendState, appendingTo } from "./appending.ts";
+import { check } from "./checks.ts";
 import {
   type Followed,
   type FollowedSource,
@@ -30,7 +31,7 @@ import {
   type ViewSelection,
   viewSource,
 } from "./followers.ts";
-import { type TideOptions, type TideSource, tideSource, type TideStatus, withoutProvider } from "./page-tide.ts";
+import { type TideOptions, type TideSource, tideSource, type TideStatus } from "./page-tide.ts";
 import { nothing, uncaught, type Source } from "./shared.ts";
 
 const KEY = Symbol("tidemark");
@@ -47,7 +48,7 @@ export function provideTide(tide: string | Tide, options?: TideOptions): void {
 
 function useSource(): TideSource {
   const source = getContext<TideSource | undefined>(KEY);
-  if (!source) throw withoutProvider('provideTide("…")');
+  check(source, "provider", 'the app provideTide("…")');
   return source;
 }
 

@@ -11,8 +11,9 @@
  */
 import type { CollectionConfig, PendingMutation, SyncConfig } from "@tanstack/db";
 import { type Change, type Tide, TidemarkError } from "../browser/index.ts";
-import { checkFunction, definitionOf, type TopicRef } from "./followers.ts";
-import { misused, type TideOptions, tideSource } from "./page-tide.ts";
+import { check } from "./checks.ts";
+import { definitionOf, type TopicRef } from "./followers.ts";
+import { type TideOptions, tideSource } from "./page-tide.ts";
 import { uncaught } from "./shared.ts";
 
 type Key = string | number;
@@ -190,6 +191,9 @@ async function follow<T extends object, K extends Key>(
   }
 }
 
+/** What the collection has from the topic: what a caller without types gives would be ignored in silence. */
+const OWN = ["sync", "onInsert", "onUpdate", "onDelete"];
+
 /**
  * Options for createCollection(). Transactions are optimistic until their records are acknowledged and have come back;
  * one that fails is rolled back, with the TidemarkError.
@@ -197,31 +201,34 @@ async function follow<T extends object, K extends Key>(
 export function tidemarkCollectionOptions<T extends object, K extends Key = string>(
   config: TidemarkCollectionConfig<T, K>,
 ): CollectionConfig<T, K> {
-  if (!config || typeof config !== "object") throw misused("config", "give { tide, topic, getKey }");
+  check(config && typeof config === "object", "config", "{ tide, topic, getKey }");
   const { tide: given, options, topic, getKey, ...rest } = config;
   const tide = tideSource(given, options);
   const definition = definitionOf(topic);
-  checkFunction("getKey", getKey);
+  check(typeof getKey === "function", "getKey", "a function");
+  for (const name of OWN) check((rest as Record<string, unknown>)[name] === undefined, name, "none, the topic does it");
   const echoes = new Echoes();
   const sync = (params: SyncParams<T, K>): (() => void) => {
     const rows = new Rows<T, K>(getKey);
     let left = new AbortController();
     let followed: Tide | undefined;
+    let hasEnded = false;
     const begin = (isAnew: boolean): void => {
       const { signal } = left;
       echoes.isRunning = true;
       const changesOf = async () => definition.of(await tide.whenOpen()).changes({ signal });
-      void follow(params, rows, echoes, { changesOf, signal, isAnew });
+      void follow(params, rows, echoes, { changesOf, signal, isAnew }).finally(() => (hasEnded = true));
     };
     const look = (): void => {
       const { tide: opened } = tide.current;
       if (!opened || opened === followed) return;
       const isAnew = followed !== undefined;
       followed = opened;
-      if (!isAnew) return;
+      // What waits for the first opening goes on by itself, unless that one has failed.
+      if (!isAnew && !hasEnded) return;
       left.abort();
       left = new AbortController();
-      begin(true);
+      begin(isAnew);
     };
     const leave = tide.subscribe(look);
     look();

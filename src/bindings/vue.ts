@@ -26,6 +26,7 @@ import {
 } from "vue";
 import type { RecordInput, SyncStatus, Tide, TidemarkError, TopicRecord, View } from "../browser/index.ts";
 import { type AppendCalls, type AppendState, NOTHING_PENDING, type PendingAppend, appendingTo } from "./appending.ts";
+import { check } from "./checks.ts";
 import {
   type Followed,
   type FollowedSource,
@@ -46,7 +47,6 @@ import {
   type TideSource,
   tideSource,
   type TideStatus,
-  withoutProvider,
 } from "./page-tide.ts";
 import { nothing, type Source } from "./shared.ts";
 
@@ -72,7 +72,7 @@ export function provideTide(tide: string | Tide, options?: TideOptions): void {
 
 function useSource(): TideSource {
   const source = inject(KEY, undefined);
-  if (!source) throw withoutProvider('app.use(createTide("…"))');
+  check(source, "provider", 'the app createTide("…")');
   return source;
 }
 

@@ -8,6 +8,7 @@
  */
 // For Symbol.asyncDispose, which a consumer's own libraries may lack.
 /// <reference lib="esnext.disposable" preserve="true" />
+import type { TidemarkError } from "../errors.ts";
 import type { Acks, CleanResult, CompactionSettings, RetentionSettings, StartPosition } from "../log/types.ts";
 import type { TopicChange } from "../sync/change-reader.ts";
 import type { RawHeaders, ShownRecord, TextHeaders } from "../delivery/read-record.ts";
@@ -371,7 +372,8 @@ export type TideEvent =
   | { readonly type: "sync"; readonly event: SyncEvent }
   /** Another tab runs another version of this library. */
   | { readonly type: "version"; readonly ours: number; readonly theirs: number }
-  | { readonly type: "closed"; readonly reason: string };
+  /** It has ended for this page, for good. `error` is what its calls reject with from now on; `reason` its message. */
+  | { readonly type: "closed"; readonly reason: string; readonly error?: TidemarkError | undefined };
 
 export interface Tide {
   readonly name: string;

@@ -108,7 +108,7 @@ export class EdgeRequests {
       throw lost(`the token function failed: ${String(thrown)}`, { reason: "token" }, thrown);
     }
     if (text === undefined || text === null) return undefined;
-    if (typeof text === "string" && /^[\x21-\x7e]+$/.test(text)) return text;
+    if (typeof text === "string" && /^[\x21-\x7e]{1,8192}$/.test(text)) return text;
     throw new TidemarkError(
       "INVALID_ARGUMENT",
       "token must be a string without a space, or a function that gives one",

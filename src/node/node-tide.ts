@@ -138,6 +138,6 @@ export class NodeTide implements Tide, TopicHost {
   #end(error: TidemarkError): void {
     if (this.ended) return;
     this.ended = error;
-    this.#listeners.tell({ type: "closed", reason: error.message });
+    this.#listeners.tell({ type: "closed", reason: error.message, error });
   }
 }

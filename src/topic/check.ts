@@ -48,8 +48,7 @@ export const integer = (min: number, max: number = Number.MAX_SAFE_INTEGER): Che
 
 /** A check for a positive finite number: a size, a count, or a time, which need not be whole. */
 export const positive: Check = (field, value) => {
-  if (!(typeof value === "number" && value > 0 && value < Infinity))
-    throw refused(field, value, "a positive number, or undefined for none");
+  if (!(typeof value === "number" && value > 0 && value < Infinity)) throw refused(field, value, "a positive number");
 };
 
 export const oneOf =

@@ -71,6 +71,14 @@ describe("tokens", () => {
     expect((await local({ origin: "null" })).status).toBe(401);
     expect((await local({ origin: "http://127.0.0.1:4173" })).status).toBe(201);
     expect((await local()).status).toBe(200);
+    // Who sends a token is judged by it: a page that came instead of one is told at once.
+    for (const authorization of [
+      "Bearer <!doctype html>\t<html></html>",
+      "Bearer one two",
+      `Bearer ${"x".repeat(9000)}`,
+    ])
+      expect((await local({ authorization })).status, authorization).toBe(401);
+    expect((await local({ authorization: "Basic eA==" })).status).toBe(200);
   });
 
   it("the present and the previous secret are taken, another is not", async () => {

@@ -115,7 +115,7 @@ it.each(["vanilla", "react"])("%s: two tabs show the same list, and it is there 
   }
 });
 
-it.each(["vanilla", "worker"])("%s says what keeps the list from being opened", async (name) => {
+it.each(TEMPLATES)("%s says what keeps the list from being opened", async (name) => {
   const site = await serveFolder(inApp(name, "dist"));
   const page = await browser.context.newPage();
   try {

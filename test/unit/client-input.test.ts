@@ -32,6 +32,19 @@ describe("connect()", () => {
     );
   });
 
+  it.each(["", "one two", "ends\n", "é", "x".repeat(8193), "<!doctype html>\n<title>App</title>", 5])(
+    "sends nothing with what is no token: %j",
+    async (given) => {
+      const refused = expect.objectContaining({ code: "INVALID_ARGUMENT", details: { field: "token" } }) as Error;
+      for (const token of [given, () => given, async () => given]) {
+        if (typeof token === "number") continue;
+        const remote = connect("https://edge.example/", { fetch, token: wrong(token) }).topic("orders");
+        for (const call of [remote.state(), remote.append({ value: 1 })]) await expect(call).rejects.toEqual(refused);
+      }
+      expect(sent).toEqual([]);
+    },
+  );
+
   it("takes an address with a path, a slash at its end, or a URL", () => {
     expect(connect("https://e.example/logs/").url).toBe("https://e.example/logs");
     expect(connect(new URL("http://127.0.0.1:8787")).url).toBe("http://127.0.0.1:8787");

@@ -17,7 +17,7 @@ const PLANTS: Readonly<Record<string, readonly [right: string, wrong: string]>> 
   "an import of JSX": ["import { list, notes }", "import { lists, notes }"],
   "a hook of React": ["all.map(({ id, text })", "all.map(({ id, title })"],
   "a call of Solid": ["error().message", "error().massage"],
-  "a script of Vue": ["const { state: all, isReady } = useView", "const { state: all, isRead } = useView"],
+  "a script of Vue": ["isReady, error: unread } = useView", "isRead, error: unread } = useView"],
   "a template of Vue": ["{{ record.value }}", "{{ record.val }}"],
   "a name that a template of Vue lacks": ['v-if="isReady"', 'v-if="isThere"'],
   "a script of Svelte": ["const added = useAppend(notes)", "const added = useAppends(notes)"],

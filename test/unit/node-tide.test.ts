@@ -5,6 +5,7 @@ import { pathToFileURL } from "node:url";
 import { describe, expect, it, vi } from "vitest";
 import type { TideEvent } from "../../src/browser/api.ts";
 import { open, type StandardSchema } from "../../src/node/index.ts";
+import type { TidemarkError } from "../../src/errors.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { JUDGING_MS } from "../../src/typed/turns.ts";
 import { fails } from "../contract/check.ts";
@@ -136,7 +137,8 @@ describe("topics", () => {
     expect((await anew.append({ value: 7 })).offset).toBe(0);
     expect(events.map(({ type }) => type)).toEqual(["settings", "deleted"]);
     await tide.close();
-    expect(events.at(-1)).toEqual({ type: "closed", reason: expect.stringContaining("closed") as string });
+    const error = expect.objectContaining({ code: "CLOSED", details: { reason: "closed" } }) as TidemarkError;
+    expect(events.at(-1)).toEqual({ type: "closed", reason: expect.stringContaining("closed") as string, error });
   });
 
   it("have a browser's tools: seeks, the status of a record, a segment as Kafka's files", async () => {

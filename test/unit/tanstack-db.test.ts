@@ -30,7 +30,19 @@ async function opened(): Promise<Tide> {
   ends.push(() => tide.close());
   return tide;
 }
-function todosOf(tide: Tide) {
+/** What providers and collections of this name share. */
+function pageOf(name: string, status: OpenedStatus): PageTide {
+  const page = Object.assign(
+    shared<OpenedStatus>(status, () => () => undefined),
+    { followers: new Map<string, unknown>() },
+  );
+  const registry: unknown = Reflect.get(globalThis, Symbol.for("tidemark.page-tides"));
+  const { pages } = registry as { readonly pages: Map<string, PageTide> };
+  pages.set(name, page);
+  ends.push(() => pages.delete(name));
+  return page;
+}
+function todosOf(tide: Tide | string) {
   const collection = createCollection(
     tidemarkCollectionOptions<Todo>({ tide, topic: "todos", getKey: ({ id }) => id, startSync: true }),
   );
@@ -145,19 +157,9 @@ it("a tide that is opened again after its end is shown anew", async () => {
   const [first, second] = [await opened(), await opened()];
   await second.topic<Todo>("todos").append({ key: "z", value: todo("z") });
   const open: OpenedStatus = { ...OPENING, state: "open" };
-  const page = Object.assign(
-    shared<OpenedStatus>({ ...open, tide: first }, () => () => undefined),
-    { followers: new Map<string, unknown>() },
-  );
   // As another tab's destroy() and the status's reopen() leave it.
-  const registry: unknown = Reflect.get(globalThis, Symbol.for("tidemark.page-tides"));
-  const { pages } = registry as { readonly pages: Map<string, PageTide> };
-  pages.set("again", page);
-  ends.push(() => pages.delete("again"));
-  const todos = createCollection(
-    tidemarkCollectionOptions<Todo>({ tide: "again", topic: "todos", getKey: ({ id }) => id, startSync: true }),
-  );
-  ends.push(() => todos.cleanup());
+  const page = pageOf("again", { ...open, tide: first });
+  const todos = todosOf("again");
   await todos.insert(todo("a")).isPersisted.promise;
   await first.close();
   page.set({ ...OPENING, state: "closed", error: new TidemarkError("CLOSED", "planted") });
@@ -168,14 +170,51 @@ it("a tide that is opened again after its end is shown anew", async () => {
   expect(rowsOf(todos)).toEqual([todo("b"), todo("z")]);
 });
 
+it("a tide that can't be opened is an error with its cause; it is over once another try has opened it", async () => {
+  const tide = await opened();
+  await tide.topic<Todo>("todos").append({ key: "a", value: todo("a") });
+  const error = new TidemarkError("ALREADY_OPEN", "planted");
+  const failed: OpenedStatus = { ...OPENING, state: "failed", error };
+  const page = pageOf("late", OPENING);
+  const todos = todosOf("late");
+  const ready = todos.preload();
+  page.set(failed);
+  await expect(ready).rejects.toBe(error);
+  expect(todos.status).toBe("error");
+  await expect(todos.preload()).rejects.toBe(error);
+  // A try that fails as well, and one that does not.
+  for (const status of [OPENING, failed, OPENING, { ...OPENING, state: "open", tide } as const]) page.set(status);
+  await expect.poll(() => todos.status).toBe("ready");
+  await todos.insert(todo("b")).isPersisted.promise;
+  expect(rowsOf(todos)).toEqual([todo("a"), todo("b")]);
+});
+
+it("after a failure, cleanup() and the next subscriber try anew", async () => {
+  const error = new TidemarkError("ALREADY_OPEN", "planted");
+  pageOf("anew", { ...OPENING, state: "failed", error });
+  const todos = todosOf("anew");
+  await expect(todos.preload()).rejects.toBe(error);
+  await todos.cleanup();
+  pageOf("anew", { ...OPENING, state: "open", tide: await opened() });
+  await todos.preload();
+  expect([todos.status, rowsOf(todos)]).toEqual(["ready", []]);
+});
+
 it.each([
   ["config", undefined],
   ["config", 5],
-  ["name", { topic: "todos", getKey: String }],
+  ["tide", { topic: "todos", getKey: String }],
+  ["tide", { tide: { topic: () => undefined }, topic: "todos", getKey: String }],
+  ["options", { tide: "x", options: 5, topic: "todos", getKey: String }],
   ["topic", { tide: "x", getKey: String }],
   ["getKey", { tide: "x", topic: "todos" }],
+  ...["sync", "onInsert", "onUpdate", "onDelete"].map((name): [string, unknown] => [
+    name,
+    { tide: "x", topic: "todos", getKey: String, [name]: () => undefined },
+  ]),
 ])("options that are none are refused at once: %s is named", (field, config) => {
-  const refused = expect.objectContaining({ code: "INVALID_ARGUMENT", details: { field } });
+  const message = expect.stringContaining(`${field}: give `) as string;
+  const refused = expect.objectContaining({ code: "INVALID_ARGUMENT", details: { field }, message });
   expect(() => tidemarkCollectionOptions(config as never)).toThrow(refused as Error);
 });
 

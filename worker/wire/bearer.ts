@@ -8,9 +8,12 @@ import type { HeadersOf } from "./durable-streams.ts";
 export const SUBPROTOCOL = "tidemark.1";
 const BEARER = "bearer.";
 
-/** The token of a request's Authorization header. Undefined if there is none, or it has another scheme. */
+/**
+ * The token of a request's Authorization header, also one that can't be any, as with a space: it is judged like others.
+ * Undefined if there is none, or it has another scheme.
+ */
 export const bearerOf = (headers: HeadersOf): string | undefined =>
-  /^Bearer +(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1];
+  /^Bearer +(.+)$/i.exec(headers.get("authorization") ?? "")?.[1];
 
 const protocolsOf = (headers: HeadersOf): string[] =>
   headers

@@ -428,6 +428,6 @@ export class BrowserTide implements Tide, Member, TopicHost {
     this.tabs?.end(error);
     this.syncing?.end(error);
     this.#changed();
-    this.tell({ type: "closed", reason: error.message });
+    this.tell({ type: "closed", reason: error.message, error });
   }
 }

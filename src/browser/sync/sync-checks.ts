@@ -1,4 +1,5 @@
 /** Checks of what sync() and its calls are given. Each error names the field. */
+import { TidemarkError } from "../../errors.ts";
 import { checkCompaction, checkRetention } from "../../log/limits.ts";
 import { optionsAfter } from "../../sync/topic-options.ts";
 import {
@@ -91,12 +92,22 @@ export function checkSyncedName(name: unknown): asserts name is string {
 export function checkToken(token: unknown): void {
   if (token !== undefined && typeof token !== "string" && typeof token !== "function")
     throw refused("token", token, "a string or a function");
+  if (typeof token === "string") checkGivenToken(token);
 }
+
+/** What the edge takes as one, and a header holds: a web page that a function has fetched instead is none. */
+const TOKEN = /^[\x21-\x7e]{1,8192}$/;
 
 /** Checks the token that a page's function has given. undefined counts as a page that has no token. */
 export function checkGivenToken(token: unknown): asserts token is string | null | undefined {
-  if (token !== undefined && token !== null && typeof token !== "string")
+  if (token === undefined || token === null) return;
+  if (typeof token !== "string")
     throw refused("token", token, "a string from the function, or null where nobody is signed in");
+  // It may be a secret all the same, so the message does not show it.
+  if (!TOKEN.test(token))
+    throw new TidemarkError("INVALID_ARGUMENT", "token must be 1 to 8192 letters, digits and signs without a space", {
+      field: "token",
+    });
 }
 
 /** The topics with the options of each. */

@@ -1,5 +1,5 @@
 /** A list of notes, the same in every tab, and still there tomorrow. */
-import { StrictMode } from "react";
+import { Component, StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { TideProvider, useAppend, useView } from "tidemark/react";
 import { list, notes } from "./notes.js";
@@ -32,10 +32,34 @@ function Notes() {
   );
 }
 
+/** Hooks throw what keeps the list from being opened or read, such as a browser without storage for this page. */
+class ErrorBoundary extends Component {
+  /** @override */
+  state = { error: undefined };
+  static getDerivedStateFromError(error) {
+    return { error };
+  }
+  /** @override */
+  render() {
+    const { error } = this.state;
+    if (!error) return this.props.children;
+    // The message says what to do.
+    return (
+      <main>
+        <h1>Notes</h1>
+        <p role="alert">The list can't be opened: {error.message}</p>
+        <button onClick={() => location.reload()}>Try again</button>
+      </main>
+    );
+  }
+}
+
 createRoot(document.getElementById("app")).render(
   <StrictMode>
-    <TideProvider name="my-notes">
-      <Notes />
-    </TideProvider>
+    <ErrorBoundary>
+      <TideProvider name="my-notes">
+        <Notes />
+      </TideProvider>
+    </ErrorBoundary>
   </StrictMode>,
 );

@@ -21,15 +21,17 @@ add.onsubmit = async (event) => {
   }
 };
 
-// In a browser without storage for this page, for example. The message says what to do.
-opened.catch((error) => (status.textContent = `The list can't be opened: ${error.message}`));
-
-const view = (await opened).view(list);
-
-function show() {
-  const items = view.current.map(({ text }) => Object.assign(document.createElement("li"), { textContent: text }));
+function show(all) {
+  const items = all.map(({ text }) => Object.assign(document.createElement("li"), { textContent: text }));
   document.getElementById("notes").replaceChildren(...items);
 }
-view.subscribe(show);
-await view.ready();
-show();
+
+try {
+  const view = (await opened).view(list);
+  view.subscribe(show);
+  await view.ready();
+  show(view.current);
+} catch (error) {
+  // In a browser without storage for this page, for example. The message says what to do.
+  status.textContent = `The list can't be opened: ${error.message}`;
+}

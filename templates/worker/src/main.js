@@ -24,23 +24,25 @@ add.onsubmit = async (event) => {
   }
 };
 
-// In a browser without storage for this page, for example. The message says what to do.
-opened.catch((error) => (status.textContent = `The list can't be opened: ${error.message}`));
-
-const view = (await opened).view(list);
-
-function show() {
-  const items = view.current.map(({ text }) => Object.assign(document.createElement("li"), { textContent: text }));
+function show(all) {
+  const items = all.map(({ text }) => Object.assign(document.createElement("li"), { textContent: text }));
   document.getElementById("notes").replaceChildren(...items);
 }
-view.subscribe(show);
-await view.ready();
-show();
 
 function tell({ state, topics }) {
   const { records } = topics.notes?.pending ?? { records: 0 };
   status.textContent = records === 0 ? state : `${state}, ${records} to send`;
 }
-const { syncing } = await opening;
-syncing.subscribe(tell);
-tell(syncing.status);
+
+try {
+  const view = (await opened).view(list);
+  view.subscribe(show);
+  await view.ready();
+  show(view.current);
+  const { syncing } = await opening;
+  syncing.subscribe(tell);
+  tell(syncing.status);
+} catch (error) {
+  // In a browser without storage for this page, for example. The message says what to do.
+  status.textContent = `The list can't be opened: ${error.message}`;
+}
