@@ -49,6 +49,38 @@ async function isNew(name: string): Promise<void> {
 }
 
 describe("destroy()", () => {
+  it("removes what a self-test left in a tab that ended, once no worker could still be in one", async () => {
+    const base = await navigator.storage.getDirectory();
+    const left = [`.probe-${crypto.randomUUID()}`, `.tidemark-${crypto.randomUUID()}`, ".probe-of-somebody"] as const;
+    const [probe, file, other] = left;
+    await put(probe, "slot-0000", 10);
+    await put(other, "slot-0000", 0);
+    await base.getFileHandle(file, { create: true });
+    await new Promise((resolve, reject) => {
+      const request = indexedDB.open(`tidemark:${probe}`);
+      request.onsuccess = () => resolve(request.result.close());
+      request.onerror = reject;
+    });
+    const there = async (): Promise<unknown[]> => [
+      (await filesOf(probe)) !== undefined,
+      await base.getFileHandle(file).then(
+        () => true,
+        () => false,
+      ),
+      (await databases(probe)).length > 0,
+      (await filesOf(other)) !== undefined,
+    ];
+    const beside = await tab(fresh());
+    await destroy(fresh());
+    expect(await there()).toEqual([true, true, true, true]);
+    await beside.close();
+    // Its worker ends a moment later.
+    await expect
+      .poll(async () => (await destroy(fresh()), there()), { timeout: 20_000 })
+      .toEqual([false, false, false, true]);
+    await (await root()).removeEntry(other, { recursive: true });
+  });
+
   it.each(["opfs", "indexeddb", "memory"] as const)(
     "removes a tide in %s that tabs have open: they are closed, and nothing is left",
     async (engine) => {

@@ -34,7 +34,7 @@ import {
   wellFormed,
 } from "../../src/topic/check.ts";
 import { keptRecord, type RecordInput, recordOf, recordsOf } from "../../src/topic/input.ts";
-import { APPEND_OPTIONS, BATCH_BYTES, PRODUCER_OPTIONS, producerIdOf, TYPING } from "../../src/topic/options.ts";
+import { APPEND_OPTIONS, PRODUCER_OPTIONS, producerIdOf, TYPING } from "../../src/topic/options.ts";
 import { batchesOf, readingOf } from "../../src/topic/reading.ts";
 import { checkSerializer, type Serializer, serializerOf } from "../../src/topic/serializer.ts";
 import type { EventAppends, EventMap, EventTypes } from "../../src/typed/events.ts";
@@ -62,7 +62,7 @@ import { formatOffset, offsetIn } from "../wire/offsets.ts";
 import { forgetManifest, readThrough } from "../front/archived-reads.ts";
 import { Watch } from "../rpc/watch.ts";
 import { AskedObject, errorOf, known } from "./ask-object.ts";
-import { CallGroups } from "./call-groups.ts";
+import { CallGroups, GROUP_BYTES } from "./call-groups.ts";
 import type {
   EdgeAppendOptions,
   EdgeEventTopic,
@@ -234,7 +234,7 @@ class Topic<V> implements EdgeTopic<V> {
             schedule: (work) => queueMicrotask(work),
             newId: () => producerIdOf(crypto.getRandomValues(new BigUint64Array(1))),
             codec: this.options.codec ?? "none",
-            batchBytes: BATCH_BYTES,
+            batchBytes: GROUP_BYTES,
             recordBytesMax: DEFAULT_SETTINGS.recordBytesMax,
             batchBytesMax: DEFAULT_SETTINGS.batchBytesMax,
             inFlightBytesMax: 2 * IN_FLIGHT_BYTES_MAX,

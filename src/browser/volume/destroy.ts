@@ -11,6 +11,7 @@ import { isNamed } from "../platform/errors.ts";
 import { takeLock, tideLock, workersOf } from "../platform/locks.ts";
 import { databaseName, databaseNames, markName } from "../platform/names.ts";
 import { sleep } from "../platform/timing.ts";
+import { removeStaleProbes } from "./stale-probes.ts";
 
 /** Tabs that have the tide open end within some milliseconds; one that hangs does not. */
 const WAIT_MS = 5_000;
@@ -39,6 +40,8 @@ export async function destroyTide(name: string): Promise<void> {
     try {
       await waitForWorkers(name);
       await removeTide(name);
+      // The tide is gone whatever becomes of them.
+      await removeStaleProbes().catch(() => undefined);
     } finally {
       unlock!();
     }

@@ -1,0 +1,38 @@
+/**
+ * Removes what a self-test (engine-self-test.ts) leaves where its tab ends in the middle of it: a folder, a file or a
+ * database of some bytes, under a name that nobody uses again. Loaded with destroy().
+ *
+ * Only what was there while no worker of any tide lived: then its test is over. One that begins meanwhile has another
+ * name.
+ */
+import { heldLocks } from "../platform/locks.ts";
+import { databaseName, databaseNames } from "../platform/names.ts";
+import { type DirectoryHandle, findDirectory } from "./opfs-files.ts";
+
+/** What the names of all workers' locks begin with (platform/locks.ts). */
+const WORKER = "tidemark-worker:";
+const UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
+const PROBE = new RegExp(`^\\.probe-${UUID}`);
+const PRIVATE_TEST = new RegExp(`^\\.tidemark-${UUID}`);
+const DATABASE = new RegExp(`^${databaseName("\\.probe-")}${UUID}`);
+
+async function left(path: readonly string[], pattern: RegExp): Promise<() => Promise<unknown>> {
+  const directory: DirectoryHandle = await findDirectory(path, false);
+  const names: string[] = [];
+  for await (const name of directory.keys()) if (pattern.test(name)) names.push(name);
+  return () => Promise.allSettled(names.map((name) => directory.removeEntry(name, { recursive: true })));
+}
+
+async function leftDatabases(): Promise<() => Promise<unknown>> {
+  const names = (await databaseNames()).filter((name) => DATABASE.test(String(name)));
+  return async () => names.forEach((name) => indexedDB.deleteDatabase(String(name)));
+}
+
+/** What can't be removed now is removed another time. */
+export async function removeStaleProbes(): Promise<void> {
+  const found = await Promise.allSettled([left(["tidemark"], PROBE), left([], PRIVATE_TEST), leftDatabases()]);
+  // Asked for behind the names, so that no test of theirs can still run.
+  const isTested = await heldLocks().then((locks) => locks.some((lock) => lock.startsWith(WORKER)));
+  if (isTested) return;
+  await Promise.allSettled(found.map((each) => each.status === "fulfilled" && each.value()));
+}
