@@ -15,7 +15,7 @@ import { TidemarkError } from "../../src/errors.ts";
 import type { AnyProducer } from "../../src/typed/typed-producer.ts";
 
 /**
- * Calls share a batch up to this size. One batch is on its way at a time, so smaller ones would cost a handle more round
+ * Calls share a batch up to this size. One batch is on its way at a time, so smaller ones cost a handle more round
  * trips: with 256 KiB, calls of 100 KiB took twice as long (docs/performance.md).
  */
 export const GROUP_BYTES = 512 * 1024;
