@@ -21,7 +21,8 @@ export class UsageError extends Error {
 /** The work failed in a way that a command knows: exit code 1. */
 export class Failure extends Error {}
 
-const TOKEN_ADVICE = "give a token that may do this: --token, or TIDEMARK_TOKEN; tidemark token makes one";
+const TOKEN_MADE = "tidemark token makes one";
+const TOKEN_ADVICE = `give a token that may do this: --token, or TIDEMARK_TOKEN; ${TOKEN_MADE}`;
 
 /** Of damaged files that were to be taken in. */
 export const ADVICE_ON_DAMAGE = "`tidemark verify` shows what is damaged, and --repair FOLDER takes what is whole";
@@ -54,6 +55,8 @@ export function systemWordOf(thrown: unknown): string {
 /** One line that says what went wrong and what to do. */
 export function lineOf(thrown: unknown): string {
   if (thrown instanceof TidemarkError) {
+    if (thrown.details["field"] === "token")
+      return `--token, or TIDEMARK_TOKEN, is no token: it has 1 to 8192 characters, without a space (${TOKEN_MADE})`;
     const isRefused = [401, 403].includes(Number(thrown.details["status"]));
     const advice = isRefused ? TOKEN_ADVICE : ADVICE[thrown.code];
     const message = thrown.message.replace(ADVICE_TO_CODE, "");

@@ -12,6 +12,7 @@ import { Failure } from "./failure.ts";
 import { Journal, type PendingBatch } from "./journal.ts";
 import type { LineInput } from "./lines.ts";
 import type { LogTarget } from "./target.ts";
+import { counted } from "./terminal.ts";
 
 const BATCH_BYTES = 256 * 1024;
 const RECORDS_MAX = 10_000;
@@ -126,7 +127,8 @@ export async function feed(options: FeedOptions): Promise<Fed> {
   } catch (thrown) {
     const appended = journal.state.appended - before;
     if (appended === 0 || !(thrown instanceof Failure || isOfSystem(thrown))) throw thrown;
-    throw new Failure(`${thrown.message}; the ${appended} records before it are appended`, { cause: thrown });
+    const those = appended === 1 ? "the record before it is" : `the ${appended} records before it are`;
+    throw new Failure(`${thrown.message}; ${those} appended`, { cause: thrown });
   } finally {
     void input.end();
   }
@@ -154,7 +156,7 @@ async function skip(input: Input, { state }: Journal, file: string | undefined):
   }
   if (state.appended > 0 && input.digest !== state.digest)
     throw new Failure(
-      `this is another input: its first ${state.appended} records are not those that ${file} says were appended; ` +
+      `this is another input: up to record ${state.appended} it is not what ${file} says was appended; ` +
         `give the same input; ${ANEW}`,
     );
 }
@@ -268,7 +270,7 @@ async function send(options: FeedOptions, journal: Journal, outgoing: Outgoing):
 function goneOr(thrown: TidemarkError, { topic, state: file }: FeedOptions, appended: number): Error {
   if (thrown.code !== "UNKNOWN_TOPIC" || appended === 0) return thrown;
   const hint = file === undefined ? "" : `; remove ${file} to append all of the input anew`;
-  return new Failure(`${topic} is gone: it was deleted after ${appended} records of this input${hint}`);
+  return new Failure(`${topic} is gone: it was deleted after ${counted(appended, "record")} of this input${hint}`);
 }
 
 /**

@@ -70,8 +70,16 @@ export function sizeText(bytes: number): string {
   let unit = 0;
   let size = bytes;
   for (; size >= 1024 && unit < units.length - 1; unit++) size /= 1024;
-  return `${unit === 0 ? size : size.toFixed(1)} ${units[unit]}`;
+  return unit === 0 ? counted(size, "byte") : `${size.toFixed(1)} ${units[unit]}`;
 }
+
+/** "1 record", "2 records". */
+export const counted = (count: number, what: string, many = `${what}s`): string =>
+  `${count} ${count === 1 ? what : many}`;
+
+/** Both are among them. */
+export const offsetsText = (first: number, last: number): string =>
+  first === last ? `offset ${first}` : `offsets ${first} to ${last}`;
 
 export const timeText = (timestamp: number): string =>
   Number.isFinite(timestamp) && Math.abs(timestamp) <= 8.64e15 ? new Date(timestamp).toISOString() : String(timestamp);

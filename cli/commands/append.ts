@@ -5,7 +5,7 @@ import { recordsOfLines, standardInput } from "../inputs.ts";
 import { stopSignal } from "../interrupt.ts";
 import { LINES_AS } from "../lines.ts";
 import { openTarget } from "../targets.ts";
-import { acked, endProgress, note } from "../terminal.ts";
+import { acked, counted, endProgress, note } from "../terminal.ts";
 import { TOKEN, tokenOf, TOPIC } from "./target-arguments.ts";
 
 interface AppendArguments {
@@ -73,7 +73,7 @@ export const append: Command = {
       endProgress();
       const earlier = before > 0 ? `, after ${before} of an earlier call` : "";
       const where = appended + before > 0 ? `; the log ends at ${end}` : "";
-      if (!args.quiet) note(`${appended} records appended${earlier}${where}`);
+      if (!args.quiet) note(`${counted(appended, "record")} appended${earlier}${where}`);
     } finally {
       await target.close();
     }

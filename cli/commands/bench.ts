@@ -20,7 +20,7 @@ import { BareFile } from "../bare-file.ts";
 import { Failure, lineOf, UsageError } from "../failure.ts";
 import { stopSignal } from "../interrupt.ts";
 import { isEdge, ownKernel } from "../targets.ts";
-import { endProgress, note, printLine, progress } from "../terminal.ts";
+import { counted, endProgress, note, printLine, progress } from "../terminal.ts";
 import { TOKEN, tokenOf } from "./target-arguments.ts";
 
 const MIB = 1024 * 1024;
@@ -205,7 +205,7 @@ async function catchUp({ topic }: Bench, { records, size, signal }: Asked): Prom
     progress("records read", ++read, total);
   }
   const ms = performance.now() - from;
-  if (read !== total) throw new Failure(`${total} records were appended, and ${read} came back`);
+  if (read !== total) throw new Failure(`of ${total} records that were appended ${read} came back`);
   return { "read.recordsPerSecond": (read * 1000) / ms, "read.mibPerSecond": (read * size * 1000) / ms / MIB };
 }
 
@@ -285,7 +285,7 @@ function checkFile(file: string | undefined): void {
 }
 
 async function measured(made: Bench, asked: Asked): Promise<BenchFigures> {
-  note(`${asked.records} records of ${asked.size} bytes, in ${made.where}`);
+  note(`${asked.records} records of ${counted(asked.size, "byte")}, in ${made.where}`);
   const figures: Record<string, number> = {};
   for (const part of [appends, batches, catchUp, live]) Object.assign(figures, await part(made, asked));
   endProgress();

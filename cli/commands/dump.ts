@@ -9,7 +9,7 @@ import { lineOfRecord } from "../lines.ts";
 import { batchesOfFile } from "../segment-files.ts";
 import { tidesBelow } from "../slot-files.ts";
 import { ownKernel } from "../targets.ts";
-import { dim, printLine, red } from "../terminal.ts";
+import { counted, dim, printLine, red } from "../terminal.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
 
 interface DumpArguments {
@@ -89,6 +89,6 @@ export const dump: Command = {
         await printLine(json ? JSON.stringify(item) : shown(item));
         if (batch && records) await printRecords(batch, json);
       }
-    if (damaged > 0) throw new Failure(`${damaged} ${damaged === 1 ? "thing is" : "things are"} damaged`);
+    if (damaged > 0) throw new Failure(`${counted(damaged, "thing is", "things are")} damaged`);
   },
 };

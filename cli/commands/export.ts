@@ -15,7 +15,7 @@ import { lineOfRecord } from "../lines.ts";
 import { type ExportedFile, FolderExport, sha256 } from "../manifest.ts";
 import type { LogTarget, Place } from "../target.ts";
 import { openTarget, placeOf, positionOf } from "../targets.ts";
-import { endProgress, note, print, printLine, progress, sizeText } from "../terminal.ts";
+import { counted, endProgress, note, offsetsText, print, printLine, progress, sizeText } from "../terminal.ts";
 import { writeWhole } from "../whole-file.ts";
 import type { PlainRecord } from "../../src/delivery/read-record.ts";
 import { TidemarkError } from "../../src/errors.ts";
@@ -109,12 +109,15 @@ export async function exportLines(
   const { records, bytes, missing } = lines.state;
   const earlier = before > 0 ? `, ${before} of them by an earlier call` : "";
   const gaps = missing
-    .map(([first, last]) => `; offsets ${first} to ${last} were trimmed before they were read`)
+    .map(([first, last]) => {
+      const trimmed = first === last ? "was trimmed before it was" : "were trimmed before they were";
+      return `; ${offsetsText(first, last)} ${trimmed} read`;
+    })
     .join("");
   note(
     isWhole
-      ? `${records} records in ${file} (${sizeText(bytes)})${earlier}${gaps}`
-      : `stopped after ${records} records; the same call goes on there${gaps}`,
+      ? `${counted(records, "record")} in ${file} (${sizeText(bytes)})${earlier}${gaps}`
+      : `stopped after ${counted(records, "record")}; the same call goes on there${gaps}`,
   );
 }
 
@@ -138,7 +141,7 @@ async function exportSegments(target: LogTarget, topic: string, folder: string):
     if (!signal.aborted || thrown !== signal.reason) throw thrown;
   }
   endProgress();
-  note(`stopped after ${segments} segments; the same call goes on there`);
+  note(`stopped after ${counted(segments, "segment")}; the same call goes on there`);
 }
 
 /** False if it was stopped between two segments. */
@@ -174,7 +177,7 @@ async function exportWhole(
   }
   endProgress();
   exported.end({ contentType: place.contentType, start: place.start, end, files });
-  note(`${segments} segments in ${folder} (${sizeText(files.reduce((sum, { bytes }) => sum + bytes, 0))})`);
+  note(`${counted(segments, "segment")} in ${folder} (${sizeText(files.reduce((sum, { bytes }) => sum + bytes, 0))})`);
   return true;
 }
 

@@ -9,7 +9,7 @@ import { LINES_AS, type LineInput, type LinesAs } from "../lines.ts";
 import { type Ends, endsOf, recordsOfSegments, segmentsInOrder, toldTypeOf } from "../segment-files.ts";
 import type { LogTarget } from "../target.ts";
 import { isEdge, openTarget } from "../targets.ts";
-import { acked, endProgress, note } from "../terminal.ts";
+import { acked, counted, endProgress, note, offsetsText } from "../terminal.ts";
 import { TOKEN, tokenOf, TOPIC } from "./target-arguments.ts";
 
 interface ImportArguments {
@@ -68,19 +68,21 @@ async function takenOnce(
   // A topic that begins behind the files has never had their first records, or has trimmed them: nobody can say which.
   if (ends && place!.start <= from && (await isThere(target, topic, ends, start, signal))) {
     if (place!.start < start) await target.trim(topic, start, signal);
-    return note(`nothing to do: records ${from} to ${ends.last.offset} are in ${topic} already`);
+    const { offset } = ends.last;
+    const there = from === offset ? `record ${from} is` : `records ${from} to ${offset} are`;
+    return note(`nothing to do: ${there} in ${topic} already`);
   }
   if (place && place.end > 0)
     throw new Failure(
-      `${topic} has had ${place.end} records, so these can't keep their offsets: import into a new topic, or give ` +
-        `--append for new offsets`,
+      `${topic} has had ${counted(place.end, "record")}, so these can't keep their offsets: import into a new ` +
+        `topic, or give --append for new offsets`,
     );
   const { records, firstOffset, nextOffset } = await target.take!(topic, files, signal);
   endProgress();
   const trimmed = start > firstOffset ? `; those before ${start} were trimmed, and are removed again` : "";
   if (trimmed) await target.trim(topic, start, signal);
-  const offsets = records > 0 ? `, offsets ${firstOffset} to ${nextOffset - 1}` : "";
-  note(`${records} records imported${offsets}${trimmed}`);
+  const offsets = records > 0 ? `, ${offsetsText(firstOffset, nextOffset - 1)}` : "";
+  note(`${counted(records, "record")} imported${offsets}${trimmed}`);
 }
 
 /** Whether the topic has the ends of what the files hold; of those before `start` nothing can be said. */
@@ -181,7 +183,7 @@ export const importCommand: Command = {
       const hint = appended === 0 && before > 0 && state ? `; remove ${state} to import them once more` : "";
       const stopped = isWhole ? "" : "; stopped: the same call goes on there";
       const where = appended + before > 0 ? `; the log ends at ${end}` : "";
-      note(`${appended} records imported${earlier}${where}${hint}${stopped}`);
+      note(`${counted(appended, "record")} imported${earlier}${where}${hint}${stopped}`);
     } finally {
       await target.close();
     }

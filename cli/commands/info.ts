@@ -1,7 +1,7 @@
 /** `tidemark info`: where a topic begins and ends, its settings, its segments, its damage. */
 import type { Command } from "../arguments.ts";
 import { openTarget, placeOf } from "../targets.ts";
-import { dim, printLine, red, sizeText, timeText } from "../terminal.ts";
+import { counted, dim, printLine, red, sizeText, timeText } from "../terminal.ts";
 import type { QuarantinedRange, SegmentInfo } from "../../src/store/log-store.ts";
 import { TOKEN, tokenOf, TOPIC } from "./target-arguments.ts";
 
@@ -28,7 +28,9 @@ export const info: Command = {
         const last = maxTimestamp < 0 ? "" : `, last ${timeText(maxTimestamp)}`;
         const kind = compacted ? `${state}, compacted` : state;
         await printLine(
-          dim(`segment ${baseOffset} to ${nextOffset}: ${kind}, ${records} records, ${sizeText(bytes)}${last}`),
+          dim(
+            `segment ${baseOffset} to ${nextOffset}: ${kind}, ${counted(records, "record")}, ${sizeText(bytes)}${last}`,
+          ),
         );
       }
       for (const { from, to, reason } of quarantined) await printLine(red(`damaged: ${from} to ${to} (${reason})`));

@@ -2,7 +2,7 @@
 import { UsageError } from "../failure.ts";
 import type { Command } from "../arguments.ts";
 import { openTarget, placeOf, positionOf } from "../targets.ts";
-import { note, printLine } from "../terminal.ts";
+import { note, offsetsText, printLine } from "../terminal.ts";
 import { TOKEN, tokenOf, TOPIC } from "./target-arguments.ts";
 
 interface TrimArguments {
@@ -47,7 +47,10 @@ export const trim: Command = {
       if (offset > start) await target.trim(topic, offset);
       const place = await placeOf(target, topic);
       if (args.json) return await printLine(JSON.stringify({ topic, start: place.start, end: place.end }));
-      const gone = place.start > start ? `offsets ${start} to ${place.start - 1} are gone` : "nothing to remove";
+      const gone =
+        place.start > start
+          ? `${offsetsText(start, place.start - 1)} ${place.start - 1 === start ? "is" : "are"} gone`
+          : "nothing to remove";
       note(`${gone}; ${topic} has offsets ${place.start} to ${place.end}`);
     } finally {
       await target.close();

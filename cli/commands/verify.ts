@@ -10,7 +10,7 @@ import type { Command } from "../arguments.ts";
 import { Failure, UsageError } from "../failure.ts";
 import { type FoundTide, tidesBelow } from "../slot-files.ts";
 import { ownKernel } from "../targets.ts";
-import { green, note, printLine, red, sizeText } from "../terminal.ts";
+import { counted, green, note, printLine, red, sizeText } from "../terminal.ts";
 import { MANIFEST } from "../manifest.ts";
 import { merged, type Range, without } from "../offset-ranges.ts";
 import { type FolderCheck, verifyFolder, verifyLog } from "../verify-files.ts";
@@ -119,7 +119,7 @@ async function save(tide: NodeTide, { topic: name, start, end, held, files, doub
     .join(", ");
   const told = [...(lost ? [`lost: ${lost}`] : []), ...(doubt === undefined ? [] : [doubt])];
   const lostText = told.join("; ") || "nothing is lost";
-  note(`${name}: ${records} records saved, offsets ${firstOffset} to ${nextOffset}${trimmed}; ${lostText}`);
+  note(`${name}: ${counted(records, "record")} saved, offsets ${firstOffset} to ${nextOffset}${trimmed}; ${lostText}`);
 }
 
 /** Copies what is whole into a new folder, and says what is not. */
@@ -173,9 +173,8 @@ export const verify: Command = {
         damaged += faults.length > 0 ? 1 : 0;
         if (args.json) await printLine(JSON.stringify({ path: found.where, batches, bytes, faults }));
         else {
-          const verdict =
-            faults.length === 0 ? green("good") : red(`${faults.length} ${faults.length === 1 ? "fault" : "faults"}`);
-          await printLine(`${found.where}: ${batches} batches, ${sizeText(bytes)}: ${verdict}`);
+          const verdict = faults.length === 0 ? green("good") : red(counted(faults.length, "fault"));
+          await printLine(`${found.where}: ${counted(batches, "batch", "batches")}, ${sizeText(bytes)}: ${verdict}`);
           for (const { where, what } of faults) await printLine(red(`  ${where}: ${what}`));
         }
       }

@@ -107,7 +107,7 @@ describe("a record as a line", () => {
     const { status, stderr } = program.run(["append", "wrong", "wrong"], { input });
     expect([status, stderr]).toEqual([1, expect.stringMatching(message)]);
     const isSecond = String(input).includes("\n");
-    expect(stderr.includes("the 1 records before it are appended")).toBe(isSecond);
+    expect(stderr.includes("the record before it is appended")).toBe(isSecond);
     expect(program.run(["info", "wrong", "wrong"]).status).toBe(isSecond ? 0 : 1);
     rmSync(program.path("wrong"), { recursive: true, force: true });
   });

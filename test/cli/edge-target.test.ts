@@ -4,6 +4,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, it } from "vitest";
 import { edgeTarget } from "../../cli/edge-target.ts";
+import { lineOf } from "../../cli/failure.ts";
 import type { LogTarget } from "../../cli/target.ts";
 import { ownKernel } from "../../cli/targets.ts";
 import { connect } from "../../src/client/index.ts";
@@ -63,6 +64,16 @@ it("a success that is not the edge's is no place for a read from a time, nor for
   await expect(topic.state()).rejects.toMatchObject(foreign);
   await Promise.all([edge.close(), target.close()]);
 });
+
+it.each(["", "one two", "<!doctype html>\n"])(
+  "what is no token is told with the option's name, and not sent: %j",
+  async (token) => {
+    const target = edgeTarget("http://127.0.0.1:1", token, await ownKernel());
+    const thrown: unknown = await target.end("t").catch((error: unknown) => error);
+    expect(lineOf(thrown)).toMatch(/^--token, or TIDEMARK_TOKEN, is no token: /);
+    await target.close();
+  },
+);
 
 it("topics are listed page by page; an edge without a list, and what is no edge, are told apart", async () => {
   const pages = new Map([

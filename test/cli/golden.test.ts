@@ -56,7 +56,7 @@ describe("topics and info", () => {
       "orders: offsets 0 to 3, 3 of them
       settings: {"retention":{"maxAgeMs":60000000000000}}
       segment 0 to 2: sealed, 2 records, 88 bytes, last 2025-11-29T07:06:40.001Z
-      segment 2 to 3: active, 1 records, 74 bytes, last 2025-11-29T07:06:40.002Z"
+      segment 2 to 3: active, 1 record, 74 bytes, last 2025-11-29T07:06:40.002Z"
     `);
     expect(await printed(info, [program.path("tide"), "none"])).toMatchInlineSnapshot(
       `"FAILED: there is no topic none in /tide; there are orders, units"`,
@@ -86,7 +86,7 @@ describe("verify", () => {
       "/damaged: 2 batches, 162 bytes: 2 faults
         00000000000000000000.log: its SHA-256 is not the one of manifest.json
         00000000000000000000.log: byte 0, offset 0: CORRUPT_RANGE: bad record batch: BAD_CRC
-      damaged: 1 records saved, offsets 2 to 3; lost: 0 to 2
+      damaged: 1 record saved, offsets 2 to 3; lost: 0 to 2
       FAILED: 1 of 1 damaged"
     `);
   });

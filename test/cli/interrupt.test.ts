@@ -29,7 +29,7 @@ it("a folder's ends the process, as nothing could stop it well", async () => {
   const noted = vi.spyOn(process.stderr, "write").mockReturnValue(true);
   const args = { _: [program.path("to"), "t", program.path("segments")], target: program.path("to"), topic: "t" };
   await importCommand.run({ args: { ...args, as: "records" } as never });
-  expect(String(noted.mock.lastCall?.[0])).toBe("1 records imported, offsets 0 to 0\n");
+  expect(String(noted.mock.lastCall?.[0])).toBe("1 record imported, offset 0\n");
   expect(listeners()).toBe(before);
 });
 
