@@ -9,7 +9,7 @@
  *
  * The address of a link is the page's own, whatever port the edge has: a tide keeps the address that it syncs with.
  */
-import { type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { type Duplex, pipeline } from "node:stream";
 
@@ -72,11 +72,14 @@ class Links {
     if (!this.#admits(device, asked.socket, answer)) return;
     const { hostname, port } = new URL(this.#edge.url!);
     const { method, headers } = asked;
-    const onward = request({ hostname, port, path, method, headers }, (answered) => {
-      answer.writeHead(answered.statusCode!, answered.headers);
-      // An answer that is cut short must not look like one that is still coming.
-      pipeline(answered, answer, () => undefined);
-    });
+    // Imported, it would be loaded for each command (playground.ts).
+    const onward = process
+      .getBuiltinModule("node:http")
+      .request({ hostname, port, path, method, headers }, (answered) => {
+        answer.writeHead(answered.statusCode!, answered.headers);
+        // An answer that is cut short must not look like one that is still coming.
+        pipeline(answered, answer, () => undefined);
+      });
     onward.on("error", () => asked.socket.destroy());
     answer.on("close", () => onward.destroy());
     asked.pipe(onward);

@@ -8,7 +8,7 @@
  *   /samples/NAME.json     samples.ts
  */
 import { createReadStream, existsSync, statSync } from "node:fs";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import path from "node:path";
 import { pipeline } from "node:stream";
 import { fileURLToPath } from "node:url";
@@ -75,6 +75,8 @@ export interface Served {
 /** `port` must be free. */
 export async function servePlayground(port: number, edge: EdgeAt): Promise<Served> {
   const folder = playgroundFolder();
+  // No other command needs it, and all would wait for it.
+  const { createServer } = await import("node:http");
   const handlers: Handler[] = [];
   const server = createServer((asked, answer) => {
     if (!LOOPBACK.test(asked.headers.host ?? ""))
