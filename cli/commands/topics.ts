@@ -7,7 +7,9 @@ import { TARGET, TOKEN, tokenOf } from "./target-arguments.ts";
 export const topics: Command = {
   meta: { name: "topics", description: "the topics of a folder or of an edge, one a line" },
   args: { ...TARGET, ...TOKEN, json: { type: "boolean", description: "as one JSON array" } },
-  more: "Of an edge's topics those are listed that the token may read.",
+  more:
+    "Of an edge's topics those are listed that the token may read. One that was made or deleted some seconds\n" +
+    "ago may not be there yet, or still be there.",
   examples: [
     "tidemark topics ./data",
     "tidemark topics ./data --json",

@@ -206,7 +206,7 @@ export interface ClientTopic<V = unknown, I = RecordInput<V>, R = PlainRecord<V>
   view<S>(options: ClientViewOptions<S, V, R>): View<S>;
   /** Adds middleware, inside of what is there: for what is appended and read from now on by this client. */
   use(middleware: Middleware): this;
-  /** Undefined for a topic that does not exist. */
+  /** Undefined for a topic that does not exist, and below an address where there is no edge: create() tells that. */
   state(options?: CallOptions): Promise<ClientTopicState | undefined>;
   /** Makes the topic. False if it exists with these settings; INVALID_ARGUMENT if it has others. */
   create(options?: CallOptions): Promise<boolean>;

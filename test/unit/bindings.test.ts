@@ -293,6 +293,35 @@ describe("views of components", () => {
     },
   );
 
+  it("a module that is evaluated anew, as by a dev server, goes on with the view unless its code differs", async () => {
+    const one = await OneTopic.make();
+    const tide = tideSource(one.tide);
+    const leaveProvider = tide.subscribe(() => undefined);
+    // What a module of an app makes, and a dev server makes anew: other objects and functions of the same text.
+    const evaluated = (apply: (state: number) => number) =>
+      viewSource(tide, defineView(defineTopic("t"), { name: "hot", initial: () => 0, apply }));
+    await one.append("a", "b");
+    const first = evaluated((n) => n + 1);
+    let leave = first.subscribe(() => undefined);
+    await until(() => first.current.value === 2);
+    const edited: [(state: number) => number, number, number][] = [
+      [(n) => n + 1, 2, 1],
+      [(n) => n + 5, 10, 2],
+    ];
+    for (const [apply, value, views] of edited) {
+      // The old component is unmounted, and the new one mounted, in one turn.
+      const anew = evaluated(apply);
+      leave();
+      leave = anew.subscribe(() => undefined);
+      await until(() => anew.current.value === value);
+      expect(one.views).toBe(views);
+    }
+    leave();
+    await turns(2);
+    expect([first.current.value, tide.current.state]).toEqual([0, "open"]);
+    leaveProvider();
+  });
+
   it("an error of apply, then or later, is in `error`; the tide's end is, too", async () => {
     const one = await OneTopic.make();
     await one.append("a");
