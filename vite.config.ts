@@ -142,8 +142,17 @@ function fromOutside(): Projects {
   return projects.map((test) => ({ extends: true, test }));
 }
 
+/** True unless the command line asks for other projects alone. */
+function isAsked(project: string): boolean {
+  const asked = process.argv.flatMap((word, i, all) =>
+    word === "--project" ? [all[i + 1]!] : word.startsWith("--project=") ? [word.slice("--project=".length)] : [],
+  );
+  return asked.length === 0 || asked.some((name) => path.matchesGlob(project, name));
+}
+
 async function ofTheEdge(): Promise<Projects> {
-  // Only for tests: it brings a whole runtime along.
+  if (!isAsked("edge")) return [];
+  // Only for these tests: it brings a whole runtime along, and a second of the processor.
   const { cloudflareTest } = await import("@cloudflare/vitest-plugin");
   return [
     {
@@ -166,16 +175,6 @@ async function ofTheEdge(): Promise<Projects> {
         disableConsoleIntercept: true,
         testTimeout: 120_000,
         maxWorkers: "100%",
-      },
-    },
-    {
-      extends: true,
-      test: {
-        ...node,
-        name: "http",
-        include: ["test/edge/http/*.test.ts"],
-        // Each file has a worker of its own, on a port of its own, and much of the time waits for it.
-        maxWorkers: 2,
       },
     },
   ];
@@ -241,6 +240,16 @@ async function tests(): Promise<ViteUserConfig> {
           },
         },
         ...(await ofTheEdge()),
+        {
+          extends: true,
+          test: {
+            ...node,
+            name: "http",
+            include: ["test/edge/http/*.test.ts"],
+            // Each file has a worker of its own, on a port of its own, and much of the time waits for it.
+            maxWorkers: 2,
+          },
+        },
         ...fromOutside(),
       ],
     },

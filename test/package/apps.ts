@@ -3,7 +3,7 @@
  * packed package and a bundler installed from the registry.
  */
 import { execFile, execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
 import { serveCommand, serveFolder, type Served } from "./serve.ts";
@@ -173,8 +173,27 @@ export function packInto(folder: string): string {
   return path.join(folder, packed!.filename);
 }
 
-/** Uses npm's own cache first, so that a second run on a machine needs no network. */
+/**
+ * Puts our unpacked package where npm would put it, with its command: npm takes two seconds of the processor for that.
+ * `tarball`: its path; the files lie beside it (global.ts).
+ */
+function putPackage(directory: string, tarball: string): void {
+  const modules = path.join(directory, "node_modules");
+  cpSync(path.join(path.dirname(tarball), "package"), path.join(modules, "tidemark"), { recursive: true });
+  mkdirSync(path.join(modules, ".bin"));
+  symlinkSync("../tidemark/bin/tidemark.mjs", path.join(modules, ".bin/tidemark"));
+  const file = path.join(directory, "package.json");
+  const manifest = JSON.parse(readFileSync(file, "utf8")) as { dependencies?: Record<string, string> };
+  manifest.dependencies = { ...manifest.dependencies, tidemark: `file:${tarball}` };
+  writeFileSync(file, JSON.stringify(manifest));
+}
+
+/**
+ * Installs the tarball and other packages by npm, as users do; it uses its own cache first, so that a second run on a
+ * machine needs no network. Where the tarball is all, it is put there.
+ */
 export async function install(directory: string, packages: readonly string[]): Promise<void> {
+  if (packages.length === 1 && packages[0]!.endsWith(".tgz")) return putPackage(directory, packages[0]!);
   await run(
     "npm",
     ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error", ...packages],

@@ -159,7 +159,7 @@ test("kill -9 while it compacts: a reader ends with the values that were acknowl
   expect(found).toMatchObject({ same: true });
   expect(found["kills" as never]).toBeGreaterThan(5);
   expect(found.read).toBeLessThan(found.written / 2);
-}, 180_000);
+});
 
 test("planted bug: compaction keeps the oldest record of each key, and the reader ends with other values", async () => {
   const oldest = {
@@ -169,4 +169,4 @@ test("planted bug: compaction keeps the oldest record of each key, and the reade
     replace: "if (this.#newest.get(key) === undefined) this.#newest.set(key, batch!.offsetAt(i));",
   };
   expect((await run(32, 400, [oldest])).same).toBe(false);
-}, 180_000);
+});
