@@ -306,6 +306,7 @@ export interface Topic<V = unknown, I = RecordInput<V>, R = TopicRecord<V>> {
   view<S>(options: ViewOptions<S, V, R>): View<S>;
   /**
    * Adds middleware, inside of what is there: for what is appended and read from now on. Counts for this page only.
+   * INVALID_ARGUMENT for what is no function.
    */
   use(middleware: Middleware): this;
   /**
@@ -418,8 +419,8 @@ export interface Tide {
     listener: (event: Extract<TideEvent, { readonly type: Type }>) => void,
   ): () => void;
   /**
-   * Waits for unanswered appends. The leader flushes and leaves the lead to another tab. Further calls return the same
-   * promise.
+   * Waits for unanswered appends; 30 s for those that a schema or middleware has not let pass, which are CLOSED then,
+   * and not in the log. The leader flushes and leaves the lead to another tab. Further calls return the same promise.
    */
   close(): Promise<void>;
   /** close(), for `await using`. */
