@@ -75,7 +75,7 @@ export class WasmKernel implements Kernel {
   constructor(instance: WebAssembly.Instance) {
     const raw = instance.exports;
     const at = (name: string): number => (raw[name] as WebAssembly.Global | undefined)?.value as number;
-    assert(raw["memory"], "this WebAssembly is no kernel of Tidemark");
+    assert(raw["memory"], "not Tidemark's kernel");
     const { buffer } = (this.#exports = raw as typeof raw & Exports).memory;
     // An assertion on both sides of the language border: TypeScript and AssemblyScript must mean the same memory
     // layout.
@@ -196,7 +196,7 @@ export class WasmKernel implements Kernel {
   }
 
   searchIndex(entries: Uint8Array, kind: "offset" | "time", target: number, steps?: number[]): number {
-    assert(entries.length <= KERNEL_BATCH_BYTES_MAX, "index beyond the kernel's memory");
+    assert(entries.length <= KERNEL_BATCH_BYTES_MAX, "too long");
     const isTime = kind === "time";
     this.#in.set(entries);
     const count = Math.floor(entries.length / (isTime ? TIME_ENTRY_BYTES : OFFSET_ENTRY_BYTES));

@@ -292,10 +292,10 @@ export class Log implements LogApi {
     this.#writtenUpTo = 0;
     try {
       const [first, last] = [group[0]!, group.at(-1)!];
-      assert(first.baseOffset === this.#store.logEndOffset, "offsets begin at the store's end");
+      assert(first.baseOffset === this.#store.logEndOffset, "offsets follow");
       await this.#store.append(group.map(({ batch }) => batch));
       const end = last.baseOffset + last.header.recordCount;
-      assert(end === this.#store.logEndOffset, "offsets end at the store's end");
+      assert(end === this.#store.logEndOffset, "offsets follow");
       this.#countWritten();
       this.reads.advanceProvisional(this.#store.logEndOffset);
       if (this.#handedOver.count > 0 || group.some(({ acks }) => acks === "written")) {

@@ -67,7 +67,9 @@ interface OpenFile {
 /** A failed call of the file system, as the store knows it. */
 export function fileError(thrown: unknown): TidemarkError {
   const full = ["ENOSPC", "EDQUOT", "EFBIG"].includes((thrown as NodeJS.ErrnoException | null)?.code ?? "");
-  return TidemarkError.from(thrown, full ? "QUOTA_EXCEEDED" : "STORAGE_FAILED");
+  return full
+    ? new TidemarkError("QUOTA_EXCEEDED", `${String(thrown)}: free disk space, or trim topics`, {}, { cause: thrown })
+    : TidemarkError.from(thrown, "STORAGE_FAILED");
 }
 
 /** Makes the names in a folder durable. Windows has no such call, and needs none. */

@@ -26,6 +26,7 @@ describe("a full disk", () => {
     }
     expect(refused, `${acked} acked`).toBeInstanceOf(TidemarkError);
     expect([refused!.code, refused!.kind]).toEqual(["QUOTA_EXCEEDED", "retry"]);
+    expect(refused!.message).toContain("trim or delete topics");
     expect(acked).toBeGreaterThan(20);
     let read = 0;
     for await (const batch of topic.readBatches())

@@ -12,7 +12,7 @@ import {
 import os from "node:os";
 import path from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { FileVolume } from "../../src/node/file-volume.ts";
+import { fileError, FileVolume } from "../../src/node/file-volume.ts";
 import type { Volume } from "../../src/store/volume.ts";
 import { fails } from "../contract/check.ts";
 import { exchangeCases } from "../contract/exchange-contract.ts";
@@ -127,5 +127,18 @@ describe("a folder", () => {
     writeFileSync(file, "");
     const error = await fails("STORAGE_FAILED", () => opened(path.join(file, "tide"), SLOT));
     expect(error.message).toContain("ENOTDIR");
+  });
+});
+
+it.skipIf(!existsSync("/dev/full"))("a full disk is QUOTA_EXCEEDED, which says what to do", () => {
+  let thrown: unknown;
+  try {
+    writeFileSync("/dev/full", "x");
+  } catch (error) {
+    thrown = error;
+  }
+  expect(fileError(thrown)).toMatchObject({
+    code: "QUOTA_EXCEEDED",
+    message: expect.stringMatching(/ENOSPC.*: free disk space, or trim topics$/),
   });
 });

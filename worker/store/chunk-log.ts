@@ -43,7 +43,7 @@ import { ChunkReader } from "./chunk-reader.ts";
 import { infoOf, outputOf, rowsOf } from "./chunk-rows.ts";
 import type { RowBook } from "./row-book.ts";
 import { type ChunkRow, ChunkTables, CHUNK_BYTES_MAX, emptySegment, type SegmentRow } from "./chunk-tables.ts";
-import { isFull, type Sql } from "./sql.ts";
+import { FULL, isFull, type Sql } from "./sql.ts";
 
 /** A segment is sealed at this size or this many rows. That bounds what an object must read when it wakes. */
 const SEGMENT_BYTES = 4 * 1024 * 1024;
@@ -319,7 +319,7 @@ export class ChunkLog implements LogStore {
 
   /** If the database is full, nothing has changed. After any other error the outcome is unknown. */
   #failed(thrown: unknown): TidemarkError {
-    if (isFull(thrown)) return new TidemarkError("QUOTA_EXCEEDED", "the database is full", {}, { cause: thrown });
+    if (isFull(thrown)) return new TidemarkError("QUOTA_EXCEEDED", FULL, {}, { cause: thrown });
     this.#failure = TidemarkError.from(thrown, "STORAGE_FAILED").with({ poisoned: true });
     return this.#failure;
   }

@@ -11,3 +11,6 @@ export interface Sql {
   /** All or nothing: what `work` did is undone if it throws. */
   transaction<T>(work: () => T): T;
 }
+
+/** What the message of QUOTA_EXCEEDED says. */
+export const FULL = "the database is full: bind a bucket, to which sealed segments move, or trim the stream";

@@ -20,7 +20,7 @@ import { badRequest, EdgeError } from "../errors.ts";
 import { rowsOf } from "../store/chunk-rows.ts";
 import { type ChunkRow, CHUNK_BYTES_MAX, emptySegment, type SegmentRow } from "../store/chunk-tables.ts";
 import { type ImportProgress, IncomingTables } from "../store/incoming-tables.ts";
-import { isFull } from "../store/sql.ts";
+import { FULL, isFull } from "../store/sql.ts";
 import { BATCHES_MAX, checkBatches } from "./batch-check.ts";
 import { RECORDS_MAX } from "./body-limits.ts";
 import type { Stream } from "./stream.ts";
@@ -170,7 +170,7 @@ async function ended<T>(stream: Stream, tables: IncomingTables, work: () => Prom
     const isRefusal = EdgeError.isOne(thrown) && (kind === "fix" || ENDING.has(code));
     if ((full || isRefusal) && !stream.store.isEnded) tables.discard();
     if (!full) throw thrown;
-    throw new TidemarkError("QUOTA_EXCEEDED", "the database is full: nothing was taken", {}, { cause: thrown });
+    throw new TidemarkError("QUOTA_EXCEEDED", `nothing was taken: ${FULL}`, {}, { cause: thrown });
   }
 }
 

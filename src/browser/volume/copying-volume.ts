@@ -32,7 +32,7 @@ import {
   slotName,
   type SyncHandle,
 } from "./opfs-files.ts";
-import { isNamed } from "../platform/errors.ts";
+import { isNamed, storageError } from "../platform/errors.ts";
 import { SUCCESSOR_WAIT_MS } from "../platform/terms.ts";
 import { sleep } from "../platform/timing.ts";
 import type { VolumeOptions } from "./engine.ts";
@@ -48,9 +48,6 @@ interface Place {
   readonly file: FileHandle;
   readonly handle: SyncHandle | undefined;
 }
-
-const storageError = (thrown: unknown): TidemarkError =>
-  TidemarkError.from(thrown, isNamed(thrown, "QuotaExceededError") ? "QUOTA_EXCEEDED" : "STORAGE_FAILED");
 
 /** Undefined if another worker keeps the file open. */
 async function tryHandle(file: FileHandle): Promise<SyncHandle | undefined> {

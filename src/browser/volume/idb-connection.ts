@@ -29,7 +29,7 @@
  */
 import { type IDBPDatabase, type IDBPTransaction, openDB, unwrap } from "idb";
 import { TidemarkError } from "../../errors.ts";
-import { isNamed } from "../platform/errors.ts";
+import { isNamed, storageError } from "../platform/errors.ts";
 import { databaseName } from "../platform/names.ts";
 import { sleep } from "../platform/timing.ts";
 
@@ -129,7 +129,7 @@ export class IdbConnection {
       } catch (thrown) {
         const lost = isLost(thrown);
         if (lost) this.#drop(db);
-        if (!lost || tries === RUNS_AGAIN_MAX) throw idbError(thrown);
+        if (!lost || tries === RUNS_AGAIN_MAX) throw storageError(thrown);
       }
     }
   }
@@ -200,7 +200,7 @@ export class IdbConnection {
       } catch (thrown) {
         if (!this.#ended && tries + 1 < OPEN_WAITS_MS.length) continue;
         this.#db = undefined;
-        throw this.#ended ?? idbError(thrown);
+        throw this.#ended ?? storageError(thrown);
       }
     }
   }
@@ -297,7 +297,3 @@ export function putAll(
 
 const isLost = (thrown: unknown): boolean =>
   ["InvalidStateError", "UnknownError", "AbortError"].some((name) => isNamed(thrown, name));
-
-function idbError(thrown: unknown): TidemarkError {
-  return TidemarkError.from(thrown, isNamed(thrown, "QuotaExceededError") ? "QUOTA_EXCEEDED" : "STORAGE_FAILED");
-}

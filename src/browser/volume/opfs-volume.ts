@@ -30,7 +30,7 @@ import {
   slotName,
   type SyncHandle,
 } from "./opfs-files.ts";
-import { isNamed } from "../platform/errors.ts";
+import { isNamed, storageError } from "../platform/errors.ts";
 
 export interface OpfsVolumeOptions extends VolumeOptions {
   /** Most handles that are open at a time, at least 2. Default 200: Safari refuses the 253rd of a process. */
@@ -303,8 +303,4 @@ export class OpfsVolume implements Volume {
  */
 function grow(handle: SyncHandle, slotBytes: number): void {
   if (handle.getSize() < slotBytes) handle.truncate(slotBytes);
-}
-
-function storageError(thrown: unknown): TidemarkError {
-  return TidemarkError.from(thrown, isNamed(thrown, "QuotaExceededError") ? "QUOTA_EXCEEDED" : "STORAGE_FAILED");
 }
