@@ -5,7 +5,7 @@ import { TidemarkError } from "../../errors.ts";
 export const isNamed = (thrown: unknown, name: string): boolean => thrown instanceof Error && thrown.name === name;
 
 /** What helps where storage is full. */
-export const NO_ROOM = "no room: trim or delete topics";
+const NO_ROOM = "no room: trim or delete topics";
 
 /** An error of the browser's storage, as the store knows it. */
 export const storageError = (thrown: unknown): TidemarkError =>
