@@ -16,6 +16,10 @@ export function optionsOf<T extends object>(
   const options: Partial<T> = given ?? {};
   check(typeof options === "object" && !Array.isArray(options), "options", "an object");
   for (const name in types && options)
-    check(["undefined", types![name]].includes(typeof options[name]), name, `a ${types![name]}`);
+    check(
+      options[name] === undefined || typeof options[name] === types![name],
+      name,
+      `a ${types![name] ?? "known option"}`,
+    );
   return options;
 }

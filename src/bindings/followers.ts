@@ -115,7 +115,7 @@ const START = { isReady: false, at: { offset: 0, provisional: 0 } };
 /** INVALID_ARGUMENT for what is no topic. */
 export function definitionOf<V, I, R>(topic: TopicRef<V, I, R>): TopicDefinition<V, I, R> {
   const definition = typeof topic === "string" ? (defineTopic(topic) as TopicDefinition<never, never, never>) : topic;
-  check(has(definition, "of"), "topic", "defineTopic() or a name");
+  check(has(definition, "of"), "topic", "defineTopic() or its name");
   return definition;
 }
 export const nameOfTopic = <V, I, R>(topic: TopicRef<V, I, R>): string => definitionOf(topic).name;
