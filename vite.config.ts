@@ -244,6 +244,7 @@ async function tests(): Promise<ViteUserConfig> {
           extends: true,
           test: {
             ...node,
+            ...LIMITS,
             name: "http",
             include: ["test/edge/http/*.test.ts"],
             // Each file has a worker of its own, on a port of its own, and much of the time waits for it.
