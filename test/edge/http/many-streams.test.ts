@@ -11,7 +11,7 @@ import { RawWorkerd } from "../raw-workerd.ts";
 const directory = mkdtempSync(path.join(os.tmpdir(), "tidemark-files-"));
 let worker: RawWorkerd;
 beforeAll(async () => {
-  worker = await RawWorkerd.create({ directory, filesMax: 200 });
+  worker = await RawWorkerd.create({ directory, filesMax: 201 });
   await worker.start();
 });
 afterAll(async () => {
