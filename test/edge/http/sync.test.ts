@@ -129,7 +129,7 @@ describe("a person who signs in elsewhere", () => {
     await device.until(() => device.status.state === "paused");
     expect(device.status.reason).toBe("signed-out");
     await device.write("out");
-    token = "anything: this edge asks for none";
+    token = "anything-this-edge-asks-for-none";
     await device.sync.ask({ ask: "hint", hint: "seen" });
     // The hint may come within a second of the last try.
     const again = setInterval(() => void device.sync.ask({ ask: "hint", hint: "seen" }), 200);
@@ -369,7 +369,7 @@ describe("a link that rests", () => {
     expect(device.status).toMatchObject({ state: "paused", reason: "user", connected: false });
     await device.start({ url: edge(), topics: { orders: {}, more: { path: other } } });
     await device.writeTo("more", "paused, too");
-    await device.page.authenticate("a token");
+    await device.page.authenticate("a-token");
     await device.reopen();
     expect(device.status).toMatchObject({ state: "paused", reason: "user" });
     await device.page.resume();
