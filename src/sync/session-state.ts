@@ -45,6 +45,8 @@ export type SessionEvent =
   | { readonly on: "failed"; readonly code: string; readonly floorMs?: number }
   | { readonly on: "blocked"; readonly code: string }
   | { readonly on: "corrupt"; readonly details: ErrorDetails }
+  /** What came does not go on where the copy here ends: the edge was put back to an earlier moment. */
+  | { readonly on: "diverged"; readonly details: ErrorDetails }
   /** The edge has let go of records that never were here, and a person is to be asked. */
   | { readonly on: "trimmed"; readonly details: ErrorDetails }
   | { readonly on: "timer" }
@@ -94,6 +96,7 @@ function talking(state: SessionState, event: SessionEvent, random: number, now: 
   if (event.on === "verdict" && state.at === "joining") return afterVerdict(state, event, random);
   if (event.on === "failed") return retrying({ tries }, event.code, random, event.floorMs);
   if (event.on === "corrupt") return { at: "stopped", tries: 0, code: "CORRUPT_RANGE", details: event.details };
+  if (event.on === "diverged") return { at: "stopped", tries: 0, code: "DIVERGED", details: event.details };
   if (event.on === "trimmed") return { at: "stopped", tries: 0, code: "OFFSET_OUT_OF_RANGE", details: event.details };
   if (!TALKING.has(state.at)) return state;
   if (event.on === "level") return state.at === "catching-up" ? { at: "live", tries, since: now } : state;

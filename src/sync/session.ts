@@ -62,6 +62,8 @@ export class Session implements Linked {
   #lastJoin: string | undefined;
   readonly #internals = { at: -1, count: 0 };
   #badFrames = 0;
+  /** What the newest join agreed to: an offset. */
+  #agreedTo = 0;
 
   /** The edge's log while this topic is live on it. */
   get edge(): EdgeLog | undefined {
@@ -215,6 +217,8 @@ export class Session implements Linked {
     this.#note(error);
     if (code === "INVALID_BATCH" && ++this.#badFrames >= BAD_FRAMES_MAX)
       return this.#step({ on: "corrupt", details: { from: this.#store.watermark } });
+    // A join can't see it where nothing is here that it could compare: a copy that began at the end of what was lost.
+    if (code === "DIVERGED") return this.#step({ on: "diverged", details: { agreedTo: this.#agreedTo } });
     if (code === "GONE" || code === "NOT_FOUND") {
       this.#end();
       return this.#step({ on: "failed", code });
@@ -273,6 +277,7 @@ export class Session implements Linked {
     const { owner, stream, next, lastOffset, lastCrc, logStartOffset } = joined;
     const store = this.#store;
     this.#life.newest = joined.life;
+    this.#agreedTo = joined.agreedTo;
     this.edgeEnd = joined.logEndOffset;
     this.edgeStart = logStartOffset;
     if (!talk.isFollowing) this.caughtFrom = store.watermark;

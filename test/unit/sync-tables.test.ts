@@ -259,6 +259,8 @@ describe("a session", () => {
     ["live", { on: "failed", code: "BACKPRESSURE" }, "retrying"],
     ["live", { on: "blocked", code: "INVALID_BATCH" }, "blocked"],
     ["live", { on: "corrupt", details: {} }, "stopped"],
+    ["live", { on: "diverged", details: {} }, "stopped"],
+    ["claiming", { on: "diverged", details: {} }, "stopped"],
     ["joining", { on: "trimmed", details: { reason: "trimmed" } }, "stopped"],
     ["live", { on: "trimmed", details: { reason: "trimmed" } }, "stopped"],
     ["live", { on: "unlinked" }, "waiting"],

@@ -51,6 +51,15 @@ export const HARD_MUTANTS: readonly SyncMutant[] = [
     isQuick: true,
   },
   {
+    name: "a batch that does not go on where the copy ends is asked for again and again",
+    file: "src/sync/session.ts",
+    find: 'if (code === "DIVERGED") return this.#step({ on: "diverged", details: { agreedTo: this.#agreedTo } });',
+    replace: "",
+    found: /^liveness/,
+    history: "nothing to compare",
+    isQuick: true,
+  },
+  {
     name: "set aside before its record is durable",
     file: "src/sync/set-aside.ts",
     find: "return work;",

@@ -206,11 +206,12 @@ export class Judge {
    */
   #isLeft({ offer, edge }: Judged, { at, name }: Judged["outbox"][number]): boolean {
     if (!offer) return false;
-    const { below, kept, offered, left, past } = offer;
+    const { below, kept, offered, left, past, base } = offer;
     if (below.has(name)) return edge.ledger.past > past;
     if (kept.has(name)) return left > 0 || !offered.has(name);
-    // The edge had let go of it before the device read it there, and then of that as well.
-    return at < offer.settledTo && edge.ledger.wasGone(name);
+    // The edge had let go of it before the device read it there, or the device's copy began behind it; and then the edge
+    // lost that as well.
+    return at < offer.settledTo && (edge.ledger.wasGone(name) || edge.ledger.stoodBelow(name, base));
   }
 
   /** In the end, of a device that is level. */

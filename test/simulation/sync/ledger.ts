@@ -67,6 +67,11 @@ export class Ledger {
     return this.#past.some(({ at, gone }) => gone.has(at.get(name) ?? -1));
   }
 
+  /** True if it stood below that offset in a past that is over. */
+  stoodBelow(name: string, offset: number): boolean {
+    return this.#past.some(({ at }) => (at.get(name) ?? Infinity) < offset);
+  }
+
   add(offset: number, name: string): void {
     const { names, at } = this.#now;
     if (offset !== names.length) return this.#fail(`edge: ${name} is at ${offset}, and ${names.length} is next`);

@@ -4,6 +4,7 @@
  *
  *   stage.device() ─▶ write, run, until ─▶ faults by hand: edge.…, device.crash() ─▶ look, level ─▶ failed?
  */
+import type { ReplicaStart } from "../../../src/sync/replica-start.ts";
 import { Random } from "../prng.ts";
 import { Device } from "./device.ts";
 import { PATH, SimEdge } from "./edge.ts";
@@ -27,6 +28,8 @@ export interface StagedDevice {
   /** Batches in an outbox's index. Default: all. */
   readonly indexMax?: number;
   readonly disk?: SimDisk;
+  /** Where its copies begin. Default: with all. */
+  readonly from?: ReplicaStart;
 }
 
 export class Stage {
@@ -81,9 +84,9 @@ export class Stage {
     this.counts[name] = (this.counts[name] ?? 0) + 1;
   }
 
-  device({ indexMax = 65_536, disk = SimDisk.made(this.random) }: StagedDevice = {}): Device {
+  device({ indexMax = 65_536, disk = SimDisk.made(this.random), from = "earliest" }: StagedDevice = {}): Device {
     const settings = { indexMax, outboxBytesMax: 1 << 28 };
-    const topics = this.edges.map((edge) => ({ edge, settings, from: "earliest" as const }));
+    const topics = this.edges.map((edge) => ({ edge, settings, from }));
     const device = new Device(this, `device ${this.devices.length}`, disk, topics);
     this.devices.push(device);
     device.open();

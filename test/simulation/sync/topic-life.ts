@@ -34,6 +34,8 @@ interface Offer {
   left: number;
   /** A position: the device had settled all before it. */
   readonly settledTo: number;
+  /** Where its copy began: what stood below was settled by what was there, and never was in the copy. */
+  readonly base: number;
   /** How often the edge had gone back. */
   readonly past: number;
 }
@@ -324,8 +326,9 @@ export class TopicLife {
     this.session!.close();
     // As of the call: a crash may come behind its commit.
     const { below, kept, offered } = await storage!.keptNames(agreedTo);
-    const { firstUnsettled: settledTo } = storage!.store;
-    topic.offer = { below: new Set(below), kept: new Set(kept), offered: new Set(offered), left: 0, settledTo, past };
+    const { firstUnsettled: settledTo, base = 0 } = storage!.store;
+    const names = { below: new Set(below), kept: new Set(kept), offered: new Set(offered) };
+    topic.offer = { ...names, left: 0, settledTo, base, past };
     await storage!.restart(agreedTo);
     if (!this.isCurrent) return;
     if (isAlone) opening.device.reopen();
