@@ -9,7 +9,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { createReadStream, existsSync, statSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer, type OutgoingHttpHeaders, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import os from "node:os";
@@ -39,6 +39,8 @@ export class PackedApp {
     ) as { filename: string }[];
     // npm would take two seconds of the processor to do the same; that it installs the file is tested in test/package.
     await mkdir(app.installed, { recursive: true });
+    await mkdir(path.join(app.folder, "node_modules/.bin"));
+    await symlink("../tidemark/bin/tidemark.mjs", path.join(app.folder, "node_modules/.bin/tidemark"));
     execFileSync("tar", ["-xzf", packed!.filename, "-C", app.installed, "--strip-components=1"], { cwd: app.folder });
     return app;
   }

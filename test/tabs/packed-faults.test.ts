@@ -113,7 +113,7 @@ describe("a file of the package that can't be loaded", () => {
     [
       "is of another kind",
       { type: "application/wasm", body: new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]) },
-      "no kernel of Tidemark",
+      "not Tidemark's kernel",
     ],
     ["is cut off", { type: "application/wasm", body: new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0]) }, "CompileError"],
   ])("kernel.wasm %s", async (_, instead, words) => {
