@@ -209,7 +209,7 @@ export class Judge {
     const { below, kept, offered, left, past, base } = offer;
     if (below.has(name)) return edge.ledger.past > past;
     if (kept.has(name)) return left > 0 || !offered.has(name);
-    // The edge had let go of it before the device read it there, or the device's copy began behind it; and then the edge
+    // The edge had let go of it before the device read it there, or the copy here began behind it; and then the edge
     // lost that as well.
     return at < offer.settledTo && (edge.ledger.wasGone(name) || edge.ledger.stoodBelow(name, base));
   }
