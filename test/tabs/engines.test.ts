@@ -97,6 +97,9 @@ async function failOver(strike: () => Promise<unknown>, patienceMs = 15_000): Pr
 
 async function settle(tabs: readonly EngineTab[]): Promise<void> {
   const left = live(tabs);
+  const acked = async (): Promise<number> =>
+    (await Promise.all(left.map((tab) => tab.call("brief")))).reduce((sum, brief) => sum + brief.acked, 0);
+  await expect.poll(acked).toBeGreaterThan(20);
   await Promise.all(left.map((tab) => tab.call("rest")));
   await Promise.all(left.map((tab) => tab.call("caughtUp")));
   expect(await left[0]!.call("readAll")).toBeGreaterThan(20);

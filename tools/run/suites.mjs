@@ -25,7 +25,7 @@ import { SetupError, ensureChromium, root } from "./setup.mjs";
 
 const tool = (name) => path.join(root, "tools", name);
 const results = path.join(root, ".cache", "results");
-const run = (name, args = [], how = {}) => node([tool("run/run.mjs"), name, ...args], how);
+const run = (name, args = [], how = {}) => node([tool("run/run.mjs"), name, ...args], { ...how, limitMs: LIMIT_MS });
 const one = (code) => (code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 });
 
 /**
@@ -36,7 +36,7 @@ const AGAIN = new Set(["http", "browser", "pages", "package"]);
 /** More than these failing at once is no accident. */
 const AGAIN_FILES_MAX = 3;
 
-/** The longest suite takes a third of it. One that hangs fails then, and the others are heard of. */
+/** The longest step takes two thirds of it. One that hangs fails then, and the others are heard of. */
 const LIMIT_MS = 30 * 60_000;
 
 /** Tests of the browser that see the public API only: they also run over the built files. */

@@ -5,19 +5,31 @@
 import { connect, type Socket } from "node:net";
 
 /**
- * One kept connection with one request at a time. It understands only answers that have a Content-Length or no body.
+ * One kept connection with one request at a time. It understands only answers that have a Content-Length or no body. A
+ * server may close one that has waited long for its turn: the next request goes over a new one.
  */
 export class Connection {
-  readonly #socket: Socket;
+  readonly #port: number;
+  #socket: Socket;
   #received: Buffer = Buffer.alloc(0);
   #answer: ((status: number) => void) | undefined;
   #fail: ((error: Error) => void) | undefined;
 
   constructor(port: number) {
-    this.#socket = connect({ port, host: "127.0.0.1", noDelay: true });
-    this.#socket.on("data", (data) => this.#take(data));
-    this.#socket.on("error", (error) => this.#fail?.(error));
-    this.#socket.on("close", () => this.#fail?.(new Error("the server closed the connection")));
+    this.#port = port;
+    this.#socket = this.#connected();
+  }
+
+  #connected(): Socket {
+    this.#received = Buffer.alloc(0);
+    const socket = connect({ port: this.#port, host: "127.0.0.1", noDelay: true });
+    const fail = (error: Error): void => {
+      if (socket === this.#socket) this.#fail?.(error);
+    };
+    socket.on("data", (data) => this.#take(data));
+    socket.on("error", fail);
+    socket.on("close", () => fail(new Error("the server closed the connection")));
+    return socket;
   }
 
   #take(data: Buffer): void {
@@ -32,14 +44,27 @@ export class Connection {
   }
 
   request(head: Buffer, body: Buffer): Promise<number> {
+    const isKept = this.#socket.bytesRead > 0;
+    if (this.#socket.closed) this.#socket = this.#connected();
     return new Promise((resolve, reject) => {
       this.#answer = resolve;
-      this.#fail = reject;
-      this.#socket.cork();
-      this.#socket.write(head);
-      this.#socket.write(body);
-      this.#socket.uncork();
+      this.#fail = (error) => {
+        if (!isKept) return reject(error);
+        // It was closed while the request was on its way to it.
+        this.#socket.destroy();
+        this.#socket = this.#connected();
+        this.#fail = reject;
+        this.#send(head, body);
+      };
+      this.#send(head, body);
     });
+  }
+
+  #send(head: Buffer, body: Buffer): void {
+    this.#socket.cork();
+    this.#socket.write(head);
+    this.#socket.write(body);
+    this.#socket.uncork();
   }
 
   end(): void {
