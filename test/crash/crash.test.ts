@@ -16,8 +16,13 @@ import { type CrashResult, runRounds } from "./rounds.ts";
  */
 const SEED = 296;
 
-const shown = ({ failure }: CrashResult): string =>
-  failure ? [...failure.problems, ...failure.findings.map(printFinding)].join("\n") : "";
+/** What it says tells where to look, also where another run of the seed does not fail. */
+function shown({ failure, openings }: CrashResult): string {
+  if (!failure) return "";
+  const { round, engine, strike, problems, findings } = failure;
+  const where = `round ${round} over ${engine}: ${JSON.stringify({ strike, openings: openings.slice(-3) })}`;
+  return [where, ...problems, ...findings.map(printFinding)].join("\n");
+}
 
 describe("a browser that is struck while it writes", () => {
   it("loses nothing that was acked, doubles nothing, changes nothing", async () => {
