@@ -98,7 +98,7 @@ export function picking<S, T>(
   options: ViewSelection<S, T> | null | undefined,
   before?: { readonly result: T },
 ): (followed: Followed<S>) => T {
-  // What is none would be ignored, and the whole state shown.
+  // Anything else would be ignored, and the whole state shown.
   const { select = (state: S): T => state as S | T as T, equals = Object.is } = optionsOf(options, {
     select: "function",
     equals: "function",

@@ -191,7 +191,7 @@ async function follow<T extends object, K extends Key>(
   }
 }
 
-/** What the collection has from the topic: what a caller without types gives would be ignored in silence. */
+/** Options that the topic gives the collection. A caller without types may give them too, and they would be ignored. */
 const OWN = ["sync", "onInsert", "onUpdate", "onDelete"];
 
 /**
@@ -224,7 +224,7 @@ export function tidemarkCollectionOptions<T extends object, K extends Key = stri
       if (!opened || opened === followed) return;
       const isAnew = followed !== undefined;
       followed = opened;
-      // What waits for the first opening goes on by itself, unless that one has failed.
+      // A follow that waits for the first opening goes on by itself, unless that opening has failed.
       if (!isAnew && !hasEnded) return;
       left.abort();
       left = new AbortController();

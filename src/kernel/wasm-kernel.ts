@@ -196,7 +196,7 @@ export class WasmKernel implements Kernel {
   }
 
   searchIndex(entries: Uint8Array, kind: "offset" | "time", target: number, steps?: number[]): number {
-    assert(entries.length <= KERNEL_BATCH_BYTES_MAX, "too long");
+    assert(entries.length <= KERNEL_BATCH_BYTES_MAX, "index too long");
     const isTime = kind === "time";
     this.#in.set(entries);
     const count = Math.floor(entries.length / (isTime ? TIME_ENTRY_BYTES : OFFSET_ENTRY_BYTES));

@@ -292,10 +292,10 @@ export class Log implements LogApi {
     this.#writtenUpTo = 0;
     try {
       const [first, last] = [group[0]!, group.at(-1)!];
-      assert(first.baseOffset === this.#store.logEndOffset, "offsets follow");
+      assert(first.baseOffset === this.#store.logEndOffset, "offsets continue");
       await this.#store.append(group.map(({ batch }) => batch));
       const end = last.baseOffset + last.header.recordCount;
-      assert(end === this.#store.logEndOffset, "offsets follow");
+      assert(end === this.#store.logEndOffset, "offsets continue");
       this.#countWritten();
       this.reads.advanceProvisional(this.#store.logEndOffset);
       if (this.#handedOver.count > 0 || group.some(({ acks }) => acks === "written")) {

@@ -24,6 +24,9 @@ function fail(thrown) {
 }
 process.on("unhandledRejection", fail);
 
+/** dispose() takes some milliseconds. */
+const DISPOSE_MS = 10_000;
+
 /** A signal of the terminal or of the parent. It is listened for before the parent is told that the edge is ready. */
 const stop = new Promise((resolve) => {
   process.once("SIGINT", resolve).once("SIGTERM", resolve).once("disconnect", resolve);
@@ -77,6 +80,7 @@ await worker.ready;
 isReady = true;
 process.send?.({ url: new URL(await worker.url).origin });
 await stop;
-// dispose() lets committed data reach the disk, and ends workerd.
+// It lets committed data reach the disk, and ends workerd. If it hangs it is ended: the parent waits for this process.
+setTimeout(() => process.exit(1), DISPOSE_MS).unref();
 await worker.dispose();
 process.exit(0);

@@ -12,5 +12,5 @@ export interface Sql {
   transaction<T>(work: () => T): T;
 }
 
-/** What the message of QUOTA_EXCEEDED says. */
+/** The message of QUOTA_EXCEEDED. */
 export const FULL = "the database is full: bind a bucket, to which sealed segments move, or trim the stream";

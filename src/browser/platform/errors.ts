@@ -4,7 +4,7 @@ import { TidemarkError } from "../../errors.ts";
 /** Recognises a browser's error by its name, because DOMExceptions of two pages do not share a class. */
 export const isNamed = (thrown: unknown, name: string): boolean => thrown instanceof Error && thrown.name === name;
 
-/** What helps where storage is full. */
+/** Advice where storage is full. */
 const NO_ROOM = "no room: trim or delete topics";
 
 /** An error of the browser's storage, as the store knows it. */

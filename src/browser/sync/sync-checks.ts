@@ -95,7 +95,7 @@ export function checkToken(token: unknown): void {
   if (typeof token === "string") checkGivenToken(token);
 }
 
-/** What the edge takes as one, and a header holds: a web page that a function has fetched instead is none. */
+/** The form of a token that the edge takes and a header holds. A web page that was fetched instead does not have it. */
 const TOKEN = /^[\x21-\x7e]{1,8192}$/;
 
 /** Checks the token that a page's function has given. undefined counts as a page that has no token. */

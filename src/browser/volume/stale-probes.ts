@@ -9,7 +9,7 @@ import { heldLocks } from "../platform/locks.ts";
 import { databaseName, databaseNames } from "../platform/names.ts";
 import { type DirectoryHandle, findDirectory } from "./opfs-files.ts";
 
-/** What the names of all workers' locks begin with (platform/locks.ts). */
+/** The names of all workers' locks begin so (platform/locks.ts). */
 const WORKER = "tidemark-worker:";
 const UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
 const PROBE = new RegExp(`^\\.probe-${UUID}`);
@@ -28,7 +28,7 @@ async function leftDatabases(): Promise<() => Promise<unknown>> {
   return async () => names.forEach((name) => indexedDB.deleteDatabase(String(name)));
 }
 
-/** What can't be removed now is removed another time. */
+/** Removes all that it can; the next call tries the rest again. */
 export async function removeStaleProbes(): Promise<void> {
   const found = await Promise.allSettled([left(["tidemark"], PROBE), left([], PRIVATE_TEST), leftDatabases()]);
   // Asked for behind the names, so that no test of theirs can still run.

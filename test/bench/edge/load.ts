@@ -195,7 +195,9 @@ class Reader {
     return new Promise((resolve, reject) => {
       this.#done = resolve;
       this.#fail = reject;
-      this.#socket.write(`GET ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${url.host}\r\nAccept: ${accept}\r\n\r\n`);
+      const request = `GET ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${url.host}\r\nAccept: ${accept}\r\n\r\n`;
+      // One that was closed before says so here only.
+      this.#socket.write(request, (error) => error && reject(error));
     });
   }
 
