@@ -62,11 +62,12 @@ export async function examine(
       found.damage = [wholeOf(segment, "BODY_CRC")];
     }
   }
+  const isOther = sealed && !(await isItsFile(reader, segment, found));
   // The segment was trimmed or compacted meanwhile, so the bytes that were read may be another segment's.
   if (segment.retired) return;
   segment.hint = undefined;
   segment.examined = true;
-  if (sealed && !(await isItsFile(reader, segment, found))) {
+  if (isOther) {
     segment.damage = [wholeOf(segment, "OTHER_FILE")];
     segment.loaded = NO_INDEXES;
     return;

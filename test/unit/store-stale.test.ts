@@ -2,6 +2,7 @@
  * Stale bytes that look valid: old batches in slots that compaction has used, and a header page of an earlier term.
  */
 import { expect, it } from "vitest";
+import type { TidemarkError } from "../../src/errors.ts";
 import { MemoryVolume } from "../../src/store/memory-volume.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import type { SegmentedLog } from "../../src/store/segmented-log.ts";
@@ -64,4 +65,36 @@ it("a stale header page of an earlier term: what later terms have appended is st
     log = await (await open(volume)).log("a");
     expect([clean, log.logEndOffset, log.recovery.cut, log.recovery.quarantined]).toEqual([clean, 24, undefined, []]);
   }
+});
+
+it("a segment that is trimmed while it is looked at is not taken for damage, though another log has its slot", async () => {
+  const volume = new MemoryVolume({ slotBytes: SLOT });
+  const store = await open(volume);
+  const log = await store.log("a");
+  for (let i = 0; i < 2; i++) {
+    await append(log, 2);
+    await log.roll();
+  }
+  await append(log, 1);
+  const { slot, bytes } = log.segments()[0]!;
+  const other = await store.log("b");
+  await append(other, 1);
+  const read = volume.read.bind(volume);
+  let isTrimmed = false;
+  volume.read = async (of, position, target) => {
+    // The footer is read last: then the log lets the segment go, and others take its slot.
+    if (of === slot && position >= BODY_AT + bytes! && !isTrimmed) {
+      isTrimmed = true;
+      await log.trim(log.segments()[1]!.baseOffset);
+      for (let i = 0; other.segments().at(-1)!.slot !== slot && i < 8; i++) {
+        await other.roll();
+        await append(other, 4);
+      }
+    }
+    return read(of, position, target);
+  };
+  const { code } = (await log
+    .read(0, 1000, log.logEndOffset, true)
+    .catch((thrown: unknown) => thrown)) as TidemarkError;
+  expect([isTrimmed, other.segments().at(-1)!.slot, code]).toEqual([true, slot, "OFFSET_OUT_OF_RANGE"]);
 });
