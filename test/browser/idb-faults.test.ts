@@ -1,5 +1,6 @@
 /** IndexedDB volumes when the connection is lost, the quota ends, or the data goes away. */
 import { afterEach, describe, expect, it } from "vitest";
+import { IdbVolume } from "../../src/browser/volume/idb-volume.ts";
 import { pattern } from "../contract/volume-contract.ts";
 import { clearSiteData, leaveRoom, leaveRoomAnew } from "./devtools.ts";
 import { ok, volumeWorker } from "./worker-of.ts";
@@ -209,5 +210,39 @@ describe("IndexedDB volume whose data is gone", () => {
     expect(ok(await other.read(0, 0, 1000))).toEqual(new Uint8Array(1000));
     ok(await other.call("close"));
     ok(await worker.call("close"));
+  });
+});
+
+describe("IndexedDB volume that another worker still has as it is opened", () => {
+  it("counts the slots that the other makes until the new term begins, and what is in them", async () => {
+    const name = fresh();
+    const before = await IdbVolume.open({ name, slotBytes: SLOT });
+    await before.addSlots(2);
+    const { get } = IDBObjectStore.prototype;
+    let made: Promise<void> | undefined;
+    // The new worker knows the slots by then, and asks for the last term.
+    IDBObjectStore.prototype.get = function (this: IDBObjectStore, key: IDBValidKey) {
+      if (key === "term")
+        made ??= before.addSlots(1).then(async () => {
+          await before.write(2, 0, pattern(100, 1));
+          await before.flush();
+        });
+      return get.call(this, key);
+    };
+    try {
+      const after = await IdbVolume.open({ name, slotBytes: SLOT });
+      const written = await made!.then(
+        () => pattern(100, 1),
+        () => new Uint8Array(100),
+      );
+      expect(after.slotCount).toBe(3);
+      const bytes = new Uint8Array(100);
+      await after.read(2, 0, bytes);
+      expect(bytes).toEqual(written);
+      await after.close();
+    } finally {
+      IDBObjectStore.prototype.get = get;
+      await before.close();
+    }
   });
 });

@@ -92,13 +92,18 @@ export class IdbConnection {
     return this.#record;
   }
 
-  /** Begins a term: writes that an older term had begun are stored by now, or never will be. */
+  /**
+   * Begins a term: writes that an older term had begun are stored by now, or never will be. So only now the number of
+   * slots is known for good.
+   */
   async #begin(): Promise<void> {
+    const get = <T>(mode: Mode, key: string): Promise<T | undefined> =>
+      this.run(mode, (tx) => tx.objectStore("meta").get(key) as Promise<T | undefined>);
     for (let tries = 1; ; tries++) {
-      this.#term =
-        (await this.run("readonly", (tx) => tx.objectStore("meta").get("term") as Promise<number | undefined>)) ?? 0;
+      this.#term = (await get<number>("readonly", "term")) ?? 0;
       try {
-        return await this.run("relaxed", () => undefined);
+        this.#record = (await get<VolumeRecord>("relaxed", "volume")) ?? this.#record;
+        return;
       } catch (thrown) {
         const { code } = thrown as TidemarkError;
         // On a full disk the volume opens nevertheless; its first write begins the term.
