@@ -67,7 +67,7 @@ it("a stale header page of an earlier term: what later terms have appended is st
   }
 });
 
-it("a segment that is trimmed while it is looked at is not taken for damage, though another log has its slot", async () => {
+it("a segment that is trimmed while it is looked at is no damage, though another log has its slot", async () => {
   const volume = new MemoryVolume({ slotBytes: SLOT });
   const store = await open(volume);
   const log = await store.log("a");
