@@ -17,8 +17,6 @@ export interface Examiner {
   readonly breathe?: (() => Promise<void>) | undefined;
 }
 
-const NO_INDEXES = { offset: new Uint8Array(0), time: new Uint8Array(0) };
-
 /** Loads a sealed segment's indexes. Rebuilds them if their section is damaged. */
 export async function loadIndexes(reader: Examiner, segment: Segment): Promise<void> {
   const { volume, kernel } = reader;
@@ -69,7 +67,7 @@ export async function examine(
   segment.examined = true;
   if (isOther) {
     segment.damage = [wholeOf(segment, "OTHER_FILE")];
-    segment.loaded = NO_INDEXES;
+    segment.loaded = new Segment(entry).indexes;
     return;
   }
   segment.damage = found.damage;

@@ -189,7 +189,7 @@ export class SegmentReader {
     const known = segment.examined ? segment.damage.length : -1;
     await this.examine(segment);
     throwIfDamaged(segment, from);
-    if (segment.damage.length <= known && !segment.retired) {
+    if (segment.damage.length <= known) {
       throw new TidemarkError("STORAGE_FAILED", "reads of one place differ", { slot: segment.slot, from });
     }
   }
