@@ -10,7 +10,7 @@ export class BareFile {
   readonly #size: number;
   #position = 0;
 
-  /** A file of so many zeros, synced. */
+  /** A new file of `size` zeros, synced. */
   constructor(file: string, size: number) {
     this.#size = size;
     this.#fd = openSync(file, "wx");

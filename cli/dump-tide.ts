@@ -26,7 +26,9 @@ import { CATALOG_SLOTS } from "../src/store/volume.ts";
 import { topicName } from "../src/topic/log-names.ts";
 import { bytesAt, type FoundTide, isZero, OverlayVolume } from "./slot-files.ts";
 
-/** One thing, with its fields. `kind` comes first. */
+/**
+ * One printed thing with its fields: a catalog, log, slot, batch or section. `kind` says which, and is printed first.
+ */
 export interface Item {
   readonly kind: string;
   /** False: a checksum fails, or it says what can't be. `error` tells more. */
@@ -135,7 +137,7 @@ async function* batches({ volume }: FoundTide, kernel: Kernel, { log, segment }:
       return;
     }
     const found = await dumpedBatch(kernel, await bytesAt(volume, slot, BODY_AT + at, header.sizeBytes), where);
-    // Of an earlier use of the slot.
+    // This batch is left from an earlier use of the slot.
     if (!isKnown && (!found.batch || header.baseOffset !== expected || header.leaderEpoch < segment.epoch)) return;
     yield found;
     expected = nextOffsetOf(header);

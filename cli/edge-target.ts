@@ -17,7 +17,7 @@ import { filesOf, typeOfSegments } from "./segment-files.ts";
 import type { Appended, LogTarget, NewTopic, Place, ReadFrom, Sending } from "./target.ts";
 import { note, progress } from "./terminal.ts";
 
-/** Of the list of streams (worker/front/stream-list.ts). */
+/** The path of the list of streams (worker/front/stream-list.ts). */
 const LIST_PATH = "__ds/streams";
 const TYPES = { json: "application/json", text: "text/plain" } as const;
 

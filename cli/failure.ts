@@ -24,7 +24,7 @@ export class Failure extends Error {}
 const TOKEN_MADE = "tidemark token makes one";
 const TOKEN_ADVICE = `give a token that may do this: --token, or TIDEMARK_TOKEN; ${TOKEN_MADE}`;
 
-/** Of damaged files that were to be taken in. */
+/** Advice for an import whose files are damaged. */
 export const ADVICE_ON_DAMAGE = "`tidemark verify` shows what is damaged, and --repair FOLDER takes what is whole";
 
 /** Advice for code. A person at a terminal can't follow it, so it is taken out of the message. */

@@ -17,7 +17,7 @@ import { counted } from "./terminal.ts";
 const BATCH_BYTES = 256 * 1024;
 const RECORDS_MAX = 10_000;
 const SEQUENCES = 2 ** 31;
-/** A log that failed is opened again by its host; so often a batch is sent to it. */
+/** A batch is sent this often to a log that fails. Its host opens the log again between two tries. */
 const TRIES_MAX = 5;
 const PAUSE_MS = 200;
 
@@ -266,7 +266,7 @@ async function send(options: FeedOptions, journal: Journal, outgoing: Outgoing):
   }
 }
 
-/** Of a topic that was deleted behind the first batches no rest is made anew. */
+/** The error if the topic was deleted after the first batches. A new topic would hold only the rest of the input. */
 function goneOr(thrown: TidemarkError, { topic, state: file }: FeedOptions, appended: number): Error {
   if (thrown.code !== "UNKNOWN_TOPIC" || appended === 0) return thrown;
   const hint = file === undefined ? "" : `; remove ${file} to append all of the input anew`;

@@ -18,7 +18,7 @@ import { FolderChanges } from "./folder-changes.ts";
 import { FolderView, type ViewedLog } from "./folder-view.ts";
 import type { LogTarget, Place, ReadFrom } from "./target.ts";
 
-/** A call begins anew so often, where the catalog changes during it. */
+/** A call is made again this often if the catalog changes during it. */
 const TRIES_MAX = 100;
 
 /** One topic, as a reader asks for it. Looks again whenever the folder has changed. */

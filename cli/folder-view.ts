@@ -38,7 +38,9 @@ import { checkTopicName } from "../src/topic/names.ts";
 import { logSettingsOf, soundSettings, type TopicSettings } from "../src/topic/settings.ts";
 import { ReadOnlyFiles } from "./read-only-files.ts";
 
-/** The catalog is read again so often, where it changes meanwhile. A commit takes some syncs, a reading none. */
+/**
+ * The catalog is read again this often if it changes meanwhile. A reading is far quicker than a commit, which syncs.
+ */
 const TRIES_MAX = 100;
 const COPIES = [0, 1] as const;
 

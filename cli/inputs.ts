@@ -89,7 +89,7 @@ function isFolder(fd: number): boolean {
   try {
     return fstatSync(fd).isDirectory();
   } catch {
-    // It is closed.
+    // stdin is closed, so it is no folder.
     return false;
   }
 }

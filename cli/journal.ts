@@ -14,7 +14,7 @@ import { identityOf } from "./identity.ts";
 
 export interface PendingBatch {
   readonly records: number;
-  /** Of records that have none. */
+  /** Milliseconds. The timestamp of records that have none of their own. */
   readonly timestamp: number;
   /** The log ended there, or later, before the batch was first sent. */
   readonly since: number;
@@ -33,7 +33,7 @@ export interface JournalState {
   readonly appended: number;
   /** Offset behind the last of them. */
   readonly end: number;
-  /** Of those records, so that another input is noticed. */
+  /** A digest of those records. It shows whether the next call has another input. */
   readonly digest: string;
   readonly pending?: PendingBatch | undefined;
 }

@@ -21,7 +21,7 @@ import { Failure } from "./failure.ts";
 import { identityOf } from "./identity.ts";
 import { writeWhole } from "./whole-file.ts";
 
-/** After so many bytes of lines the file is synced and the state written. */
+/** After this many bytes of lines the file is synced and the state is written. */
 const STEP_BYTES = 1024 * 1024;
 
 /** What is exported, as the call says it. */

@@ -54,7 +54,7 @@ process.stderr.on("error", () => undefined);
 
 try {
   await run(process.argv.slice(2));
-  // A socket that is still closing does not hold up who has interrupted.
+  // After an interrupt the process ends at once, even if a socket is still closing.
   if (wasInterrupted()) process.exit(INTERRUPTED);
 } catch (thrown) {
   const isUsage = thrown instanceof UsageError;

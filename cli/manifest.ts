@@ -19,7 +19,7 @@ export const MANIFEST = "manifest.json";
 export const UNDER_WAY = "tidemark-export.json";
 /** Names that export gives to files, as a broker does. */
 const EXPORTED = /^(\d{20})\.(log|index|timeindex)$/;
-/** A web app's manifest.json has none of them. One flip of a bit leaves most of them. */
+/** Fields by which a damaged manifest is still known: one flipped bit leaves most of them. A web app's has none. */
 const FIELDS = ["tidemark", "source", "start", "end", "files", "sha256"];
 
 export interface ExportedFile {
@@ -31,7 +31,9 @@ export interface ExportedFile {
 /** Whose segments a folder holds. */
 export interface Exported {
   readonly topic: string;
-  /** Of a stream at an edge: what makes a stream of these segments again takes it. A folder's topic has none. */
+  /**
+   * The content type if the topic is a stream at an edge. An import makes a stream of this type. A folder's has none.
+   */
   readonly contentType?: string | undefined;
   /** Tells targets apart and names none: the first digits of a SHA-256. Earlier versions did not write it. */
   readonly source?: string;
@@ -126,7 +128,7 @@ function wayOut(folder: string): string {
         `anew, or take another copy of it`
       );
   } catch {
-    // It says nothing.
+    // The broken manifest says nothing about its topic.
   }
   return "so where its topic begins is not known: remove it to take all";
 }

@@ -37,7 +37,8 @@ export class ReadOnlyFiles implements Volume {
       fd = openSync(path.join(this.folder, slotFile(slot)), "r");
     } catch (thrown) {
       if ((thrown as NodeJS.ErrnoException).code !== "ENOENT") throw fileError(thrown);
-      // As for who has the tide open: no checksum takes zeros for data.
+      // A missing file reads as zeros here, as it does for the process that has the tide open. No checksum takes zeros
+      // for data.
       target.fill(0, 0, wanted);
       return wanted;
     }
@@ -56,9 +57,9 @@ export class ReadOnlyFiles implements Volume {
   }
 
   /**
-   * Once it resolves with true, what was read of these slots before survives power loss, whether or not who wrote it
-   * lived to sync it. A missing file, which reads as zeros, is passed over. False: this system syncs no file that is
-   * open for reading alone.
+   * Once it resolves with true, what was read of these slots before survives power loss, even if its writer died before
+   * it could sync. A missing file reads as zeros, and is passed over. False: this system syncs no file that is open for
+   * reading alone.
    */
   async sync(slots: readonly number[]): Promise<boolean> {
     for (const slot of slots) {

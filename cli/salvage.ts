@@ -29,7 +29,7 @@ interface Salvaged {
   readonly nextOffset: number;
   /** 0 while active. */
   readonly footerCrc: number;
-  /** Of the segment before; 0 where the footer knows none. */
+  /** The footer CRC of the segment before. 0 where the footer knows none. */
   readonly previousFooterCrc: number;
 }
 
@@ -44,7 +44,9 @@ export interface SalvagedTopic {
   readonly files: readonly { readonly name: string; readonly log: Uint8Array }[];
 }
 
-/** A name of a topic has so many characters at most; what is put behind it needs some. */
+/**
+ * Most characters of a topic's own name. Below the limit of names, so that there is room for what is put behind it.
+ */
 const NAME_CHARS_MAX = 230;
 
 /** The footer of the segment that this slot holds, as its place and its base offset say. */
@@ -93,7 +95,10 @@ async function salvaged({ volume }: FoundTide, kernel: Kernel, slot: number): Pr
 const overlap = (a: Salvaged, b: Salvaged): boolean =>
   a.role.baseOffset < b.nextOffset && b.role.baseOffset < a.nextOffset;
 
-/** Those that go together: first the ones that were begun last, then what has the same offsets as these, and so on. */
+/**
+ * Layers of segments without overlaps. The first layer has the segments that were begun last. What overlaps goes
+ * below.
+ */
 function layersOf(all: readonly Salvaged[]): Salvaged[][] {
   const layers: Salvaged[][] = [];
   for (let rest = all.toSorted((a, b) => b.role.begun - a.role.begun); rest.length > 0;) {

@@ -12,7 +12,7 @@ import { contentTypeOf, startOf } from "./manifest.ts";
 
 /** A broker's limit may be raised; no batch that is larger makes sense. */
 const BATCH_BYTES_MAX = 64 * 1024 * 1024;
-/** Of a segment as brokers and `tidemark export` name it. */
+/** The name of a segment's file, as brokers and `tidemark export` give it. */
 const SEGMENT_NAME = /^\d{20}\.log$/;
 
 export interface FileBatch {

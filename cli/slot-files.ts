@@ -134,7 +134,7 @@ async function filesBelow(folder: string, kernel: Kernel): Promise<FoundFiles> {
 }
 
 interface Known {
-  /** Of the newest copy. */
+  /** What the newest copy of the catalog says. */
   readonly state: CatalogState;
   /** The newest first. */
   readonly copies: readonly (FoundFile & { readonly generation: number })[];
@@ -174,7 +174,7 @@ async function holds(
 interface Wanted {
   readonly segment: SegmentEntry;
   readonly origin: string;
-  /** Of its tide, by slot. */
+  /** The files of its tide, by slot. */
   readonly files: (string | undefined)[];
 }
 

@@ -9,7 +9,7 @@ import type { LinesAs } from "./lines.ts";
 export interface Place {
   readonly start: number;
   readonly end: number;
-  /** Of a topic at an edge. */
+  /** Content type of a topic at an edge. Undefined in a folder. */
   readonly contentType?: string | undefined;
   /** For people: settings, segments, damage. */
   readonly details: Readonly<Record<string, unknown>>;

@@ -77,7 +77,7 @@ export function sizeText(bytes: number): string {
 export const counted = (count: number, what: string, many = `${what}s`): string =>
   `${count} ${count === 1 ? what : many}`;
 
-/** Both are among them. */
+/** A range of offsets as text. `first` and `last` are both part of it. */
 export const offsetsText = (first: number, last: number): string =>
   first === last ? `offset ${first}` : `offsets ${first} to ${last}`;
 

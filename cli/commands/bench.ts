@@ -37,7 +37,7 @@ interface Asked {
   readonly signal: AbortSignal;
 }
 
-/** A socket that is still closing is waited for so long. */
+/** A socket that is still closing at the end is waited for this long. */
 const SOCKET_END_MS = 500;
 
 type Value = { readonly value: Uint8Array };
@@ -57,7 +57,7 @@ interface Bench {
   readonly kind: "folder" | "edge";
   readonly where: string;
   readonly topic: BenchTopic;
-  /** The same without Tidemark: so many bytes to the disk, or a bare request. */
+  /** What the same bytes cost without Tidemark: writes them to the disk and syncs, or sends a bare request. */
   bare(bytes: Uint8Array): Promise<void> | void;
   /** Removes all that the bench has made. */
   clean(): Promise<void>;

@@ -27,7 +27,7 @@ interface VerifyArguments {
 interface Found {
   readonly where: string;
   readonly checked: Checked;
-  /** Of a slot of what is made of it. */
+  /** Bytes of a slot of the tide that `--repair` makes. */
   readonly segmentBytes: number;
   /** What can be saved, by topic. */
   readonly bodies: () => AsyncIterable<Body>;

@@ -19,7 +19,7 @@ export interface PendingAppend<I = RecordInput> {
 export interface AppendState<I = RecordInput> {
   /** In the order of the calls: those under way, and those that have failed. For what the page shows before the ack. */
   readonly pending: readonly PendingAppend<I>[];
-  /** Of the first that has failed. */
+  /** The error of the first append in `pending` that has failed. */
   readonly error?: TidemarkError | undefined;
 }
 
@@ -53,7 +53,7 @@ export const NOTHING_PENDING: AppendState<never> = { pending: [] };
 /** INVALID_ARGUMENT for what is no topic. */
 export function appendingTo<V, I, R>(tide: TideSource, topic: TopicRef<V, I, R>): Appending<I> {
   const definition = definitionOf(topic);
-  /** By what each call has given, which keeps its place. */
+  /** By what each call was given. A retry keeps the entry, and so its place in the list. */
   const sent = new Map<Sent<I>, PendingAppend<I>>();
   const state = shared<AppendState<I>>(NOTHING_PENDING, () => nothing);
   let isTelling = false;

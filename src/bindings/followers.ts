@@ -78,7 +78,7 @@ export interface ViewInfo {
 
 export interface Followed<T> extends ViewInfo {
   readonly value: T;
-  /** What has ended it. */
+  /** The error that ended it. Undefined while it goes on. */
   readonly error?: TidemarkError | undefined;
 }
 
@@ -203,7 +203,7 @@ function showView<S>(view: View<S>, show: (next: Followed<S>) => void, fail: (th
   let isReady = false;
   const look = (): void => {
     show({ value: view.current, isReady, at: view.at });
-    // It is told when the view has ended, too.
+    // The view also calls its listeners when it has ended. Then ready() rejects with the reason.
     if (isReady) view.ready().catch(fail);
   };
   const end = view.subscribe(look);

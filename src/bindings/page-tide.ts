@@ -48,7 +48,9 @@ interface Registry {
   readonly closings: Map<string, Promise<void>>;
 }
 const REGISTRY = Symbol.for("tidemark.page-tides");
-/** One for a page, also where it uses several of the bindings, which are bundled each on its own. */
+/**
+ * A page has one registry, even if it uses several bindings: each binding is a bundle with its own copy of this file.
+ */
 const { pages, closings } = ((globalThis as { [REGISTRY]?: Registry })[REGISTRY] ??= {
   pages: new Map(),
   closings: new Map(),
@@ -85,7 +87,7 @@ function made(tide: string | Tide, options: TideOptions | undefined): PageTide {
         unwatch();
         left.abort();
         if (typeof tide !== "string") return;
-        // Not open, or ended already: nothing is left to close.
+        // A rejection means that the tide did not open, or has ended. Then nothing is left to close.
         const closing = opening.then((opened) => opened.close()).catch(nothing);
         closings.set(tide, closing);
       };
@@ -105,7 +107,10 @@ export interface TideSource extends Source<OpenedStatus> {
   whenOpen(): Promise<Tide>;
 }
 
-/** Of a name, or a tide that the application has opened and will close. INVALID_ARGUMENT for anything else. */
+/**
+ * The source for a name, or for a tide that the application opens and closes itself. INVALID_ARGUMENT for another
+ * value.
+ */
 export function tideSource(tide: string | Tide | undefined, options?: TideOptions | null): TideSource {
   check(typeof tide === "string" || has(tide, "on"), "tide", "a tide or its name");
   const given = optionsOf(options);

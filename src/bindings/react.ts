@@ -57,7 +57,7 @@ export type TideProviderProps = { readonly children?: ReactNode } & (
       readonly options?: TideOptions | undefined;
       readonly tide?: undefined;
     }
-  /** One that the application has opened, and will close. */
+  /** A tide that the application opens and closes itself. */
   | { readonly tide: Tide; readonly name?: undefined; readonly options?: undefined }
 );
 

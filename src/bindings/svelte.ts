@@ -96,7 +96,7 @@ function tracking<T, L>(make: () => Source<T>, look: (now: T) => L, keyOf: () =>
       try {
         return fresh();
       } catch (thrown) {
-        // It runs among the effects of others, which an error would keep from running.
+        // This runs among the effects of other components. An error here would keep those from running.
         if (last === KEY) throw thrown;
         return (uncaught(thrown), last) as L;
       }

@@ -70,7 +70,7 @@ class Rows<T extends object, K extends Key> {
       // A record without a key, or with another key than its value has, is no row.
       if (key === null || (value !== null && String(this.#getKey(value)) !== key)) return;
     } catch (thrown) {
-      // It can't be read, or does not fit the topic's schema. Others can.
+      // This record can't be read, or does not fit the topic's schema. The others are not affected.
       return uncaught(thrown);
     }
     const row = this.#rows.get(key) ?? this.#made(key, value);
@@ -87,7 +87,7 @@ class Rows<T extends object, K extends Key> {
   }
 
   #made(key: string, value: T | null): Row<T, K> | undefined {
-    // Deleted before it was here.
+    // A tombstone for a row that was never here changes nothing.
     if (value === null) return undefined;
     const row: Row<T, K> = { key: this.#getKey(value), committed: null, own: new Map(), shown: null };
     this.#rows.set(key, row);

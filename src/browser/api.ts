@@ -232,9 +232,9 @@ export interface ChangesOptions {
    */
   readonly from?: StartPosition | undefined;
   /**
-   * For who stores an offset and goes on there later: `copy` of the change `level` beside which it was stored. If
-   * another log stands here now, or the copy was made anew, `reset` comes first; an offset that is no more is a `gap`.
-   * null, and the default: not asked, and an offset that is not in the log rejects.
+   * To continue at a stored offset: the `copy` of the change `level` beside which you stored it. If another log stands
+   * here now, or the copy was made anew, `reset` comes first. An offset that was removed meanwhile is told as a `gap`.
+   * Default null: copies are not compared, and an offset that is not in the log rejects.
    */
   readonly copy?: string | null | undefined;
   /** `abort()` ends the changes as if there were no more. Another reason is thrown. */
@@ -248,11 +248,11 @@ export interface ViewOptions<S, V = unknown, R = TopicRecord<V>> extends FoldOpt
   readonly snapshot?: false | SnapshotOptions<S> | undefined;
 }
 
-/** One tab writes, when it is idle; save() writes at once. */
+/** When snapshots of a view are written: by one tab, when that tab is idle. save() writes at once. */
 export interface SnapshotOptions<S> {
-  /** After so many committed records. Default 10,000. */
+  /** A snapshot is due after this many committed records. Default 10,000. */
   readonly everyRecords?: number | undefined;
-  /** After so long, in ms, if there were new ones; so long, too, after a try that failed. Default 60,000. */
+  /** It is also due after this many ms with new records, or after a try that failed. Default 60,000. */
   readonly everyMs?: number | undefined;
   /** Default: JSON. */
   readonly serialize?: ((state: S) => Uint8Array | Promise<Uint8Array>) | undefined;
@@ -369,11 +369,11 @@ export type TideEvent =
    * tab tries again by itself, with growing pauses.
    */
   | { readonly type: "loadfailed"; readonly reason: string }
-  /** Of sync; `tide.syncing.on()` gives the event alone. */
+  /** An event of sync. `tide.syncing.on()` hears only these. */
   | { readonly type: "sync"; readonly event: SyncEvent }
   /** Another tab runs another version of this library. */
   | { readonly type: "version"; readonly ours: number; readonly theirs: number }
-  /** It has ended for this page, for good. `error` is what its calls reject with from now on; `reason` its message. */
+  /** The tide has ended for this page. `error` is what its calls reject with from now on; `reason` is its message. */
   | { readonly type: "closed"; readonly reason: string; readonly error?: TidemarkError | undefined };
 
 export interface Tide {

@@ -62,11 +62,11 @@ export interface SyncOptions {
 export interface BlockedBatch {
   readonly code: string;
   readonly message: string;
-  /** Of the outbox, from 2^52 on; undefined where all of it waits. */
+  /** Offset of the first blocked record, 2^52 or above. Undefined where the whole outbox waits. */
   readonly firstOffset: number | undefined;
   readonly records: number;
   readonly bytes: number;
-  /** Of up to ten records, as text. Empty where all of the outbox waits. */
+  /** The keys of the first ten blocked records, as text. Empty where the whole outbox waits. */
   readonly keys: readonly (string | null)[];
 }
 

@@ -82,7 +82,7 @@ export interface ClientTopicOptions<V = unknown> {
   readonly serializer?: SerializerChoice<V> | undefined;
   /** Default true: the first append makes a topic that does not exist. false: it is UNKNOWN_TOPIC then. */
   readonly create?: boolean | undefined;
-  /** Of a topic that is made by this handle. A topic that exists keeps its own. */
+  /** Retention of a topic that is made by this handle. A topic that exists keeps its own. */
   readonly retention?: RetentionSettings | undefined;
   readonly compaction?: CompactionSettings | boolean | undefined;
   /** Around appends and reads, the outermost first; `topic.use()` adds more. docs/typed.md */
@@ -143,8 +143,9 @@ export interface ClientTopicState {
   readonly contentType: string;
   readonly retention: RetentionSettings | undefined;
   readonly compaction: CompactionSettings | undefined;
-  /** Of a topic that ends by itself: seconds after its last use, or a time (RFC 3339). */
+  /** The topic ends by itself this many seconds after its last use. Undefined: it does not. */
   readonly ttlSeconds: number | undefined;
+  /** The topic ends by itself at this time (RFC 3339). Undefined: it does not. */
   readonly expiresAt: string | undefined;
 }
 

@@ -13,14 +13,16 @@ const SEGMENT_BYTES = 8 * 1024 * 1024;
 const EPOCH_MAX = 2 ** 31 - 1;
 const OPTIONS = { leaderEpoch: integer(0, EPOCH_MAX) };
 
-/** Of a batch as the edge has checked it: whether it came here whole. */
+/** Whether a batch arrived whole. Only magic and checksum are compared, because the edge has checked the rest. */
 function validate(batch: Uint8Array): Status {
   const { magic, crc } = readHeader(batch);
   if (magic !== MAGIC) return Status.BAD_MAGIC;
   return crc === crc32c(batch.subarray(CRC_FROM)) ? Status.OK : Status.BAD_CRC;
 }
 
-/** As reads do, it says which offsets are lost: those of the answers that hold the damage. `to` is exclusive. */
+/**
+ * The files of these batches. CORRUPT_RANGE names [baseOffset, to): all offsets of the answers that hold the damage.
+ */
 function filesFrom(batches: Uint8Array, options: KafkaFilesOptions & { readonly baseOffset: number }, to: number) {
   try {
     return filesOfBatches(validate, batches, options);
@@ -48,8 +50,8 @@ export async function* exportPages(
   let log: string | null | undefined;
   for (let offset = from; offset < end;) {
     const page = await pages.page(offset, over);
-    // Less than the topic has would be taken for all of it.
-    // One that was made anew meanwhile is another topic.
+    // If the topic was deleted, or was made anew meanwhile, the rest is missing. The reader must not take the files so
+    // far for the whole topic.
     log ??= page.log;
     if (page.isMissing || (page.log && page.log !== log))
       throw new TidemarkError("UNKNOWN_TOPIC", "the topic was deleted while it was exported", {
@@ -61,7 +63,7 @@ export async function* exportPages(
         reason: "network",
         offset,
       });
-    // Batches come whole, also the one in which the topic begins.
+    // The topic may begin inside its first batch. That batch comes whole, so the segment begins before the topic.
     if (bytes === 0 && page.bytes.length >= BATCH_HEADER_BYTES)
       baseOffset = Math.min(baseOffset, readHeader(page.bytes).baseOffset);
     parts.push(page.bytes);

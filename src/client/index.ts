@@ -43,7 +43,7 @@ const IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024;
 const NAME_BYTES_MAX = 1024;
 
 const token: Check = (field, value) => {
-  // A value that is refused may be a secret all the same.
+  // The message names only the type: even a wrong value may be a secret.
   if (typeof value !== "string" && typeof value !== "function")
     throw refused(field, typeof value, "a string, or a function that gives one");
 };
@@ -59,7 +59,9 @@ const OPTIONS = {
 };
 const BOUNDS = { maxAgeMs: positive, maxBytes: positive, maxRecords: positive };
 const DELAYS = { minLagMs: integer(0), tombstoneRetentionMs: integer(0) };
-/** The part that is loaded for it looks at it; a schema must be readable before that. */
+/**
+ * Only reads `~calls`, which the topic takes at once, so that a getter that throws is told here. typing.ts checks all.
+ */
 const typing: Check = (_, value) => void (Object(value) as EventTypes)["~calls"];
 const TOPIC_OPTIONS = {
   ...Object.fromEntries(TYPING.map((name) => [name, typing])),
@@ -88,7 +90,7 @@ function checkName(name: unknown): void {
     throw refused("a topic's name", name, `1 to ${NAME_BYTES_MAX} bytes, and no part . or ..`);
 }
 
-/** Of any topic, as they come. */
+/** The options of any topic, not checked yet. */
 type GivenOptions = Omit<ClientTopicOptions, "serializer"> & GivenTyping & { readonly serializer?: unknown };
 
 class Client implements EdgeClient {

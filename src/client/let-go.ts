@@ -21,9 +21,9 @@ interface Node {
   readonly process?: { getBuiltinModule?(name: string): Diagnostics | undefined };
 }
 
-/** Told with the head of each request that Node's fetch and WebSocket send. */
+/** The channel on which Node tells of each request that its fetch and its WebSocket send. */
 const SENT = "undici:client:sendHeaders";
-/** The package ws has a way to end a connection. A close that is not answered for so long is not waited for. */
+/** If a close is not answered within this time, the connection is ended. The package ws has a call for that. */
 const ANSWER_MS = 1_000;
 
 const diagnostics = (globalThis as Node).process?.getBuiltinModule?.("node:diagnostics_channel");
@@ -34,7 +34,7 @@ function heard(told: unknown): void {
   const { request, socket } = told as Told;
   if (request?.upgrade !== "websocket" || !String(request.path).endsWith("/v1/socket") || !socket) return;
   connections.add(socket);
-  // One that has ended is not held until the last socket of a client that always has some.
+  // Dropped at once: a client may always have some socket open, and would keep every connection that has ended.
   socket.once?.("close", () => connections.delete(socket));
 }
 

@@ -34,9 +34,9 @@ import { unlessAborted, within } from "./waiting.ts";
 const WINDOW_BYTES = 256 * 1024;
 /** A socket, and a log's channel, open within this time, or requests are used. */
 const OPEN_MS = 5_000;
-/** After so long without a word the edge is asked for one; if none comes in as long again the socket is given up. */
+/** If the edge is silent for this long it gets a ping. If it is silent for as long again, the socket is given up. */
 const SILENT_MS = 20_000;
-/** No socket is tried for so long after one that failed within this time. */
+/** After a socket that failed within this time of its opening, no socket is tried for as long. */
 const AVOID_MS = 10_000;
 const NOTHING = new Uint8Array(0);
 
@@ -73,7 +73,7 @@ export class LiveSocket {
   readonly #closed: AbortSignal;
   /** By the topic's name, from when it is asked for. A channel that ended is opened anew. */
   readonly #channels = new Map<string, Promise<Channel>>();
-  /** Those that have said hello. */
+  /** The channels whose hello has come, by the topic's name. */
   readonly #ready = new Map<string, Channel>();
   readonly #byNumber = new Map<number, Channel>();
   #socket: Promise<WebSocketLike> | undefined;
@@ -199,7 +199,7 @@ export class LiveSocket {
       socket.send(jsonFrame({ type: FrameType.OPEN, channel: channel.number }, { path: name }));
       await within(OPEN_MS, [this.#closed], () => hello);
     } catch (thrown) {
-      // One that waits for a hello for ever would keep the socket, and with it the program, alive.
+      // A channel that went on waiting for its hello would keep the socket open, and with it the program alive.
       this.#byNumber.delete(channel.number);
       this.#rest();
       throw thrown;
@@ -281,7 +281,7 @@ export class LiveSocket {
         if (frame?.type === FrameType.STARVE) give(window.starved(viewOf(frame.payload).getUint32(0)));
         else if (frame) {
           const page = pageOf(frame);
-          // An error. The reader's next request gets it as well.
+          // The frame is an error. The reader's next request meets the same error, and reports it.
           if (!page) return this.#avoid();
           yield page;
           if (page.ended) return;
@@ -290,7 +290,7 @@ export class LiveSocket {
         else await new Promise<void>((resolve) => (wake = resolve));
       }
     } catch {
-      // It did not open: requests are used.
+      // The socket did not open, so the reader goes on with requests.
       this.#avoid();
     } finally {
       signal.removeEventListener("abort", end);

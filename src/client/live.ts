@@ -8,7 +8,7 @@ import type { LiveSocket } from "./live-socket.ts";
 import type { Page } from "./page.ts";
 import type { EdgeRequests } from "./requests.ts";
 
-/** The file is not asked for again for so long after it could not be loaded. */
+/** After a failure to load the file, it is not asked for again for this long. */
 const AVOID_MS = 10_000;
 
 export interface SocketWay {

@@ -58,7 +58,7 @@ export async function* stepsOf<V>(
     } catch (thrown) {
       const isDamage = thrown instanceof TidemarkError && thrown.code === "CORRUPT_RANGE";
       if (!isDamage || damagedAt === offset) throw thrown;
-      // Perhaps it was damaged on its way: the next page begins there.
+      // The batch may have been damaged on its way. So the next page begins with it, once.
       damagedAt = offset;
     }
   }
@@ -97,7 +97,8 @@ export async function* stepsOf<V>(
     for await (const live of pages.live(offset, over)) {
       check(live);
       yield* read(live);
-      // Something is missing: damage, or more than a live page holds.
+      // The page ends before its nextOffset: a batch is damaged, or is larger than a live page. A catch-up page is
+      // next.
       if (offset < live.nextOffset) break;
       if (!live.isMissing) yield* level();
       if (live.ended) return;

@@ -144,7 +144,7 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     for (const name of ["serializer", ...TYPING] as const) {
       const [mine = name === "serializer" ? "json" : undefined, given] = [this.#options[name], options[name]];
       if (given === undefined || given === mine) continue;
-      // Written in place they are made anew by each call, and nobody can tell whether they do the same.
+      // Functions that are written in place are new objects in each call. Whether they do the same can't be compared.
       if (mine && typeof Object(mine) === typeof given && /^(upcast|onInvalid)$/.test(name)) continue;
       throw new TidemarkError(
         "INVALID_ARGUMENT",
@@ -299,7 +299,8 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     { ifEnd, since }: { readonly ifEnd: number | undefined; readonly since: number | undefined },
     over: AbortSignal,
   ): Promise<Posted> {
-    // What was sent before needs to say since when, which only a request can.
+    // A batch that was sent before must name `since`. A frame of the socket has no place for it, so it goes by a
+    // request.
     const told = since === undefined ? await this.#host.live.socket?.append(this.name, batch, ifEnd, over) : undefined;
     if (told) return told;
     const headers = {
@@ -313,7 +314,7 @@ export class RemoteTopic<V> implements ClientTopic<V> {
       const { appended } = JSON.parse(textDecoder.decode(answer.bytes)) as { appended: readonly Posted[] };
       if (Number.isSafeInteger(appended[0]!.baseOffset)) return appended[0]!;
     } catch {
-      // Something between has answered in the edge's stead.
+      // The body is not the edge's: a proxy has answered in its place.
     }
     throw notOfTheEdge(answer);
   }
@@ -387,7 +388,7 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     return this.#reading({ follow: true, signal }, async (over) => flat(await this.#changes(from, over)));
   }
 
-  /** Those of one answer together. */
+  /** Changes from `from` on. Each list holds the changes of one answer. */
   async #changes(from: StartPosition, over: AbortSignal) {
     const begin = this.#resolve(from, { signal: over, ms: Infinity });
     const parts = [begin, loaded(import("./read-topic.ts")), loaded(import("./views.ts"))] as const;

@@ -20,7 +20,7 @@ export interface ReadSource {
   typed?<V>(batch: ReadBatch<V>): Promise<AnyBatch<V>>;
 }
 
-/** Of a topic's reads, in the browser and at the edge. */
+/** The options of a topic's reads, in the browser and at the edge. */
 export interface ReaderOptions {
   /** Default "earliest". "latest" is the end as of the call of read(). */
   readonly from?: StartPosition | undefined;
@@ -71,7 +71,8 @@ async function* fetchAll<V>(
   options: FetchOptions,
 ): AsyncGenerator<AnyBatch<V>, void> {
   const fetch = (from: number, to?: number): Promise<Fetched> => {
-    // Of a large batch a read that begins may get a part. One that goes on gets whole batches: each is read once.
+    // With `to` the log may answer with a part of a large batch. Only the first fetch of a read passes `to`. Later
+    // fetches want whole batches, because the read takes all of each.
     const fetched = source.fetch(from, { ...options, to: options.wait ? undefined : to });
     // A failure is reported when this fetch's turn comes. Until then it must not count as unhandled.
     fetched.catch(() => undefined);

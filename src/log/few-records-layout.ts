@@ -1,2 +1,2 @@
-/** Of a batch above this size a reader of few records gets a part (few-records.ts). */
+/** If a batch has more bytes than this, a reader of few records gets a part of it (few-records.ts). */
 export const LARGE_BATCH_BYTES = 65_536;

@@ -45,7 +45,7 @@ import { Waiters } from "./waiters.ts";
 const nobody = (): void => undefined;
 
 export class Log implements LogApi {
-  /** Of another part, which is told of each commit before its acks. */
+  /** Called with the appends of each commit once they are flushed, before their acks. Another part sets it. */
   onFlushed: ((group: readonly Pending[]) => void) | undefined;
   settings!: LogSettings;
   limits!: LogApi["limits"];

@@ -7,7 +7,8 @@ import { ProducerState } from "./producer-state.ts";
 const SNAPSHOT_BYTES_MAX = 1024;
 
 /**
- * The snapshot of no producer: who wrote below is not known, so a batch that is sent again is not taken for a new one.
+ * A snapshot without producers that says: records below `nextOffset` may be anybody's. So the log does not take a
+ * repeat of one of their batches for a new batch.
  */
 export function nobodyKnownBelow(kernel: Kernel, nextOffset: number): Uint8Array {
   const producers = new ProducerState(DEFAULT_SETTINGS.producersMax);

@@ -147,7 +147,7 @@ export interface CleanResult {
   readonly rolled: boolean;
 }
 
-/** Of a clean() that had nothing to remove. */
+/** The counts of a clean() that had nothing to remove. */
 export const NOTHING_CLEANED: Omit<CleanResult, "rolled"> = {
   retired: { segments: 0, bytes: 0 },
   compacted: { segments: 0, bytesBefore: 0, bytesAfter: 0, recordsRemoved: 0 },

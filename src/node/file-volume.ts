@@ -38,7 +38,7 @@ import { type FolderLock, isSameFile, lockFolder } from "./folder-lock.ts";
 
 export interface FileVolumeOptions {
   readonly folder: string;
-  /** Of a new volume. An existing one keeps its own. */
+  /** Used for a new volume. An existing one keeps its own. */
   readonly slotBytes: number;
   /** The folder must hold a tide. NO_STORAGE if it does not; nothing is made then. */
   readonly mustExist?: boolean | undefined;

@@ -21,7 +21,7 @@ import { FileVolume } from "./file-volume.ts";
 
 const REOPEN_TRIES = 5;
 const REOPEN_PAUSE_MS = 50;
-/** Of a full disk: whether there is room again is not looked at more often. */
+/** While the disk is full, the store is opened again at most once in this time. */
 const FULL_PAUSE_MS = 1_000;
 
 export interface StoredTideOptions {

@@ -36,7 +36,7 @@ export interface TelemetryOptions {
   readonly meter?: Meter | undefined;
   /** A span for each batch that is read. Default true. */
   readonly reads?: boolean | undefined;
-  /** Of observe(): also how long flushes take. The worker that leads then loads the package's tools. Default true. */
+  /** For observe(): measures flushes as well. The worker that leads then loads the package's tools. Default true. */
   readonly flushes?: boolean | undefined;
   /** On every span and every measurement. */
   readonly attributes?: Attributes | undefined;
@@ -51,7 +51,7 @@ const having =
 const attributes: Check = (field, value) => {
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw refused(field, value, "an object of attributes");
-  // Each is read for every span: a getter that throws is found here.
+  // Reads each attribute once, so that a getter that throws is found here and not at the first span.
   Object.entries(value);
 };
 const OPTIONS = {

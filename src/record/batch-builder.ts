@@ -81,7 +81,7 @@ export class BatchBuilder {
   #count = 0;
   #firstTimestamp = 0;
   #maxTimestamp = 0;
-  /** Of an earlier batch, for the next one to be written into. */
+  /** The memory of an earlier batch that was given back. The next batch is written into it. */
   #memory: ArrayBuffer | undefined;
 
   constructor(kernel: Kernel, limits: BatchLimits = {}) {

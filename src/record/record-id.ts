@@ -20,5 +20,5 @@ export const ownerName = ({ producerId, producerEpoch }: RecordOwner): string =>
 export const sequenceName = ({ baseSequence }: RecordOwner, at: number): string =>
   ((baseSequence + at) % SEQUENCES).toString(36);
 
-/** Of the record with this place among the offsets of its batch. */
+/** The name of the record that is the `at`-th of its batch, counted from 0 by offsets. */
 export const recordId = (owner: RecordOwner, at: number): string => ownerName(owner) + sequenceName(owner, at);

@@ -14,13 +14,13 @@ export interface Gathering {
   readonly from: number;
   /** Batches from here on are left out. */
   readonly end: number;
-  /** Of each batch. Default 0. */
+  /** The leader epoch that each batch gets. Default 0. */
   readonly leaderEpoch?: number | undefined;
   /** Whole batches from this offset on, in order, and the offset behind them, which is higher than `offset`. */
   batches(offset: number): Promise<{ readonly bytes: Uint8Array; readonly nextOffset: number }>;
 }
 
-/** One segment is in memory at a time. A range without records gives none. */
+/** Yields segments one by one; only one is in memory at a time. Yields none for a range without records. */
 export async function* gatheredSegments({
   kernel,
   from,

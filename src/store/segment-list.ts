@@ -54,7 +54,7 @@ export interface WalkedLog extends SegmentList {
 /** A log whose active segment may be sealed (roll.ts). */
 export interface RollingLog extends SegmentList {
   readonly appending: boolean;
-  /** The producers' snapshot as of the active segment's end, in at most so many bytes. */
+  /** The producers' snapshot as of the active segment's end, in at most `maxBytes`. */
   readonly onSeal: OnSeal | undefined;
 
   /** The active segment was sealed, and `next` is the active one, in this epoch and with this mark. */

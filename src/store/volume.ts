@@ -20,7 +20,7 @@ export const CATALOG_SLOTS = 2;
  */
 export const SLOTS_MAX = 2 ** 17;
 
-/** Of a browser. */
+/** Where a browser stores a tide. */
 export type Engine = "opfs" | "indexeddb" | "memory";
 
 export interface VolumeInfo {

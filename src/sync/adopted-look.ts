@@ -17,7 +17,7 @@ import { reservedIn } from "./refuse-reserved.ts";
 import type { Joined } from "./sync-frames.ts";
 import type { TopicStorage } from "./topic-storage.ts";
 
-/** So many runs are named at once. The note has room for twice as many that were set aside or discarded. */
+/** Most runs that one block names. The note has room for twice as many runs that were set aside or discarded. */
 const RUNS_MAX = 8;
 const READ_BYTES = 1024 * 1024;
 
@@ -84,7 +84,7 @@ interface LookFrom {
   readonly isLeft: () => boolean;
 }
 
-/** What stands at a position is trimmed meanwhile: it was settled. */
+/** True if a read failed because the position was trimmed meanwhile, and so was settled. */
 const isTrimmed = (thrown: unknown, at: number, { start }: TopicStorage): boolean =>
   thrown instanceof TidemarkError && thrown.code === "OFFSET_OUT_OF_RANGE" && at < start;
 

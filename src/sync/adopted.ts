@@ -30,7 +30,8 @@ export function adoptedLook(storage: TopicStorage, kernel: Kernel): AdoptedLook 
     fine = { ...fine, to: fineTo };
     return block;
   };
-  // One at a time: one that was left ends at its next batch, and the next goes on from there.
+  // One look runs at a time. A look that nobody waits for any more ends at its next batch, and the next look continues
+  // from there.
   return (...asked) => {
     const found = turn.then(() => look(...asked));
     turn = found.catch(() => undefined);

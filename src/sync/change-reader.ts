@@ -33,8 +33,8 @@ export type TopicChange<R> =
   /** Another log stands here now, or its copy was made anew: begin with nothing. */
   | { readonly type: "reset"; readonly logStartOffset: number }
   /**
-   * Level with this device's copy; `live`: and that with the edge. `copy` names what offsets are of: who stores
-   * `watermark` and goes on there later stores it, too, and gives both. null: nothing has a place yet.
+   * Level with this device's copy; `live`: and that with the edge. `copy` names the copy
+   * that the offsets belong to. Store it beside `watermark` to continue there later. null: nothing has a place yet.
    */
   | { readonly type: "level"; readonly watermark: number; readonly live: boolean; readonly copy: string | null };
 
@@ -100,13 +100,14 @@ export class ChangeReader<R extends ChangedRecord> {
     this.committed = cut.nextOffset;
     this.#retract(cut, changes);
     if (cut.firstUnsettled < this.#settledTo) {
-      // What an opening has forgotten to be settled is shown again. From there on all is told anew.
+      // A new opening may not know any more that these records are settled, and shows them again. All is told anew
+      // from there.
       this.provisional = this.#settledTo = cut.firstUnsettled;
       this.told = undefined;
       return changes;
     }
     this.#settledTo = cut.firstUnsettled;
-    // What is told anew may stand before what stayed.
+    // A record that is told anew may have a lower position than records that stayed pending.
     const isAnew = cut.provisional.some(({ id }) => this.#pending.has(id));
     for (const record of cut.provisional) {
       if (this.#pending.has(record.id)) continue;

@@ -100,7 +100,8 @@ async function offerAgain(host: ClaimHost, log: EdgeLog, joined: Joined): Promis
     const run = store.outboxNote.outbox === null ? undefined : await offers?.next(look, MOST);
     if (host.isOver()) return undefined;
     if (!run) {
-      // Told first: a process that ends between the two tells it again. Otherwise nobody would hear of what is left.
+      // The event comes before the commit of end(). If the process ends between the two, the next opening sends the
+      // event again. In the other order nobody might hear of the records that are left.
       host.offered({ records: offers?.records ?? 0, left: offers?.left ?? 0 });
       await offers?.end();
       return { then: "join" };

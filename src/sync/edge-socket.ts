@@ -43,7 +43,7 @@ export interface EdgeSocketOptions {
   readonly after: (ms: number, work: () => void) => () => void;
   /** How long to wait for a log's hello; after that the opening fails as TIMEOUT. Default 10,000. */
   readonly helloMs?: number;
-  /** Of the link, for all of its sockets. Default: the socket's own. */
+  /** The budget of the link, which all of its sockets share. Default: a budget for this socket alone. */
   readonly windows?: WindowBudget;
   /** Called with each message: it shows that the edge lives. */
   readonly heard?: () => void;

@@ -309,8 +309,8 @@ export class HttpWire implements Wire {
     const from = offsetInHeader(answer.header("Tidemark-From-Offset"));
     const next = offsetInHeader(answer.header("Stream-Next-Offset"));
     const life = answer.header(LIFE_HEADER);
-    // Something between may have answered in the edge's stead, or cut the answer short. Edges of before don't say how
-    // long it was.
+    // A proxy may have answered in the edge's place, or may have cut the answer short. Edges of earlier versions do
+    // not say how long the body is.
     const sent = answer.header(BYTES_HEADER);
     if (life === null || answer.header("Stream-Next-Offset") === null) throw new Ended(LOST);
     if (sent !== null && Number(sent) !== bytes.length) throw new Ended(LOST);

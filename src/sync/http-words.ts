@@ -10,17 +10,21 @@
  */
 export const BATCHES_TYPE = "application/vnd.tidemark.batches";
 export const FRAME_TYPE = "application/vnd.tidemark.frame";
-/** Of a push: the outbox that has joined, and the standing with which it joined. */
+/** In a push: the outbox that has joined, and the generation and term with which it joined. */
 export const OUTBOX_HEADER = "Tidemark-Outbox";
-/** Of a read: "1" asks for the three headers below, and for bytes that are of the life that the answer names. */
+/**
+ * In a read: "1" asks for the three headers below, and for bytes of the same life of the log that the answer names.
+ */
 export const TIDE_HEADER = "Tidemark-Tide";
-/** Of the answer to such a read. The log's start has a header of its own in every answer. */
+/** In the answer to such a read: where the log ends, and its life. Every answer says where the log starts. */
 export const END_HEADER = "Tidemark-End-Offset";
 export const LIFE_HEADER = "Tidemark-Life";
-/** Of that answer, and of one that is a frame: how many bytes its body has, which something between may have cut. */
+/**
+ * In that answer, and in one that is a frame: the length of the body in bytes. It shows that a proxy has cut the body.
+ */
 export const BYTES_HEADER = "Tidemark-Body-Bytes";
 
-/** After so long over HTTP a WebSocket is tried again: the network may be another one by now. */
+/** After this time over HTTP a WebSocket is tried again, because the device may be in another network by now. */
 export const HTTP_WIRE_MS = 10 * 60_000;
 
 export interface Speaking {
@@ -70,5 +74,7 @@ export function retryMsOf(header: string | null, now: number): number {
   return waitMs(ms);
 }
 
-/** So long a wait of that many milliseconds counts that an edge asks for: 0 if it is no number or not above 0. */
+/**
+ * A wait that an edge asks for, in milliseconds, within bounds: at most an hour; 0 if it is no number or not above 0.
+ */
 export const waitMs = (ms: number): number => (ms > 0 ? Math.min(ms, RETRY_MS_MAX) : 0);

@@ -180,7 +180,7 @@ function always(state: LinkState, event: LinkEvent): LinkStep | undefined {
     : undefined;
 }
 
-/** `earlyMs`: so long the edge is to be left alone yet, in milliseconds; it counts where a pause ends by itself. */
+/** `earlyMs`: milliseconds for which the edge still wants no try. They are waited for where a pause ends by itself. */
 export function linkNext(state: LinkState, event: LinkEvent, random: number, earlyMs = 0): LinkStep {
   if (state.at === "closed") return stay(state);
   const said = always(state, event);

@@ -55,8 +55,8 @@ const RENEW_MS_MIN = 1_000;
 /** A host runs what is due later than 2^31 ms at once: it would ask for another token without an end. */
 const TIMER_MS_MAX = 86_400_000;
 /**
- * After so many WebSockets in a row that did not open, or brought nothing, while the edge answered requests, HTTP is
- * used.
+ * HTTP is used after this many WebSockets in a row that did not open or brought nothing, while the edge answered
+ * requests.
  */
 const BARRED = 2;
 /** If a timer took more than this many times as long as it should, the device slept. */
@@ -78,7 +78,7 @@ export class SyncLink {
   #triedAt = -Infinity;
   /** No hint leads to a try before this time: the edge has said how long it is to be left alone. */
   #floorAt = -Infinity;
-  /** Of all of its topics. */
+  /** The budget that all topics of this link share. */
   readonly windows: WindowBudget;
   /** When a hint last led to a ping. */
   #hintedAt = -Infinity;
@@ -230,7 +230,7 @@ export class SyncLink {
     return this.#host.connect(`${url.replace(/^http/, "ws")}/v1/socket`, socketProtocols(token), signal);
   }
 
-  /** One more WebSocket was no way to an edge that answers requests. */
+  /** Counts a WebSocket that failed though the edge answers requests. After BARRED of them HTTP is used. */
   #bar(): void {
     this.#barred++;
     this.#barredAt = this.#host.monotonic();

@@ -61,7 +61,7 @@ export interface OutboxNote extends EdgeLogNote {
   /** One past the highest offset by which a T2 trim was made; 0 if there was none. */
   readonly passed: number;
   readonly retracted: readonly RetractedRun[];
-  /** Of own batches that were trimmed under this id: the newest PRODUCERS_MAX. Absent: none. */
+  /** Producers of own batches that were trimmed under this id, the newest PRODUCERS_MAX of them. Absent: none. */
   readonly producers?: readonly OwnProducer[] | undefined;
   /** Positions below were here before the topic became synced. Absent: none were. */
   readonly adopted?: number | undefined;
@@ -180,7 +180,7 @@ export function mergedRuns<Why extends string>(runs: readonly Run<Why>[], most =
   return found;
 }
 
-/** Of a note whose outbox has given up its id. */
+/** The fields of a note whose outbox has given up its id. */
 export const NO_OUTBOX = { outbox: null, generation: 1, registered: false, producers: undefined } as const;
 
 /** The note when another id is drawn: nothing was told of that one. */

@@ -143,7 +143,7 @@ export class OfferAgain implements Offers {
     return this.#window.size > 0;
   }
 
-  /** Those that stand at the edge already, by the device's new copy and what lies below it there. */
+  /** Settles the window's batches that the edge has already: in the device's new copy, or below it in `fetched`. */
   async #look(fetched: readonly Uint8Array[]): Promise<void> {
     const { replica, watermark } = this.#storage;
     for (const [batch, offset] of ownIn(this.#window, fetched)) this.#window.settle(batch, offset);

@@ -1,6 +1,6 @@
 /**
- * Runs of own batches, as frames `own` tell them: those that come back to back are one run, and a part of a run leaves
- * the rest of it.
+ * Runs of own batches, as frames `own` name them. Frames that continue each other are joined into one run, and a run
+ * can be taken in parts.
  */
 import { nextOffsetOf, readHeader } from "../record/format.ts";
 import { splitBatches } from "../record/record-batch.ts";

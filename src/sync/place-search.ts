@@ -21,7 +21,7 @@ export interface WantedRun extends RecordOwner {
 }
 
 export interface FoundPlaces {
-  /** `offset` -1: it is nowhere here. Compaction took it at the edge, or it lies below this device's copy. */
+  /** `offset` -1: the run is not in this device's copy. Compaction took it at the edge, or it lies below the copy. */
   readonly runs: readonly { readonly from: number; readonly to: number; readonly offset: number }[];
   readonly retracted: readonly Range[];
 }

@@ -173,7 +173,7 @@ export class Session implements Linked {
     if (this.#socket) this.#step({ on: "linked" });
   }
 
-  /** Something that a verdict depends on has changed here. */
+  /** Joins again, because something on this device has changed that the verdict depends on. */
   rejoin(): void {
     if (this.block?.ranges.length === 0) this.block = undefined;
     this.#lastJoin = undefined;
@@ -209,7 +209,7 @@ export class Session implements Linked {
     this.failure = { code, message, at: this.#options.host.now() };
   }
 
-  /** Something failed that ends this channel: a call on it, or the volume. */
+  /** Ends this channel, because a call on it has failed, or the volume has. */
   #failed(talk: Conversation, error: TidemarkError): void {
     if (error.details["poisoned"] || error.code === "STORAGE_FAILED") this.#options.failed(error);
     if (talk.isOver) return;
@@ -256,7 +256,8 @@ export class Session implements Linked {
     if (isLeft()) return;
     const verdict = await judged(this.#store, this.#options.fits, asked, reply);
     if (isLeft()) return;
-    // Who may not write needs no id while nothing waits to be sent. It joins again without.
+    // A device whose token may not write needs no outbox id while nothing waits to be sent. It joins again without
+    // one.
     if (verdict.row === "right" && this.#store.pending.batches === 0 && (await this.#store.leave())) return;
     const { joined } = reply;
     const mark = [verdict.row, outbox, joined.next, joined.generation, this.#store.watermark].join();
@@ -282,7 +283,7 @@ export class Session implements Linked {
     this.edgeStart = logStartOffset;
     if (!talk.isFollowing) this.caughtFrom = store.watermark;
     const isFine = is === "fine";
-    // A claim pushes, too, so nobody else's token may follow.
+    // A claim pushes as well. So the note gets the owner now, and no other owner's token may continue.
     if (isFine || is === "claim") await store.joined({ owner, stream, isFine });
     this.isBlind = false;
     const refused = await makeReplica(store, talk.log, joined, this.#options.from);
@@ -399,7 +400,7 @@ export class Session implements Linked {
 
   async #pump(joining: JoinUnderWay, { limits }: Joined, chain: Chain): Promise<void> {
     const { talk, isLeft } = joining;
-    // Whoever asks for another join does not wait for a long look.
+    // The look may be long. It ends early when another join is asked for.
     const isOver = (): boolean => isLeft() || this.#state.at === "joining";
     const refused = this.block ? undefined : await this.#options.refused(limits, chain.expected, isOver);
     if (refused && !isOver()) this.#setBlock(refused);

@@ -22,7 +22,7 @@ export const ASIDE_HEADERS = {
   key: "aside.key",
   code: "aside.code",
   message: "aside.message",
-  /** Of what could not be read: the damaged positions, or a whole batch as the value. */
+  /** For what could not be read: the damaged positions, or "batch" where the value is a whole batch. */
   positions: "aside.positions",
   batch: "aside.batch",
 } as const;
@@ -165,7 +165,7 @@ async function recordsOf(kernel: Kernel, bytes: Uint8Array): Promise<Placed[]> {
   }));
 }
 
-/** Of damaged positions nothing is left but where they were. */
+/** The record that stands for damaged positions. It only says which positions they were. */
 const lost = ([from, to]: Range): Placed => ({
   at: from,
   record: {

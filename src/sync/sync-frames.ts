@@ -60,7 +60,7 @@ export interface OutboxJoin {
 
 export interface Joined {
   readonly stream: string;
-  /** Who joins, as the token says. */
+  /** The owner that the device's token names (front/owner.ts). */
   readonly owner: string;
   readonly contentType: string;
   readonly closed: boolean;
@@ -71,7 +71,7 @@ export interface Joined {
    * "back": the edge was put back to an earlier state, because it has less than the device was told, or other records.
    */
   readonly lineage: "same" | "back";
-  /** Both are known to hold the same records below this offset; 0 if no sample shows it. */
+  /** Device and edge are known to hold the same records below this offset. 0 if no sample shows it. */
   readonly agreedTo: number;
   /** The life that the edge's log has now, for the note of the replica. */
   readonly life: string;
@@ -122,9 +122,11 @@ export interface OwnRun {
   /** [position, next) in the outbox. */
   readonly position: number;
   readonly next: number;
-  /** Of the first record. The others follow without a hole. */
+  /** Offset of the first record at the edge. The others follow without a hole. */
   readonly offset: number;
-  /** Of each batch: a copy of the device may have pushed others at these positions. */
+  /**
+   * The CRC of each batch, in order. They differ if a copy of the device has pushed other batches at these positions.
+   */
   readonly crcs: readonly number[];
 }
 

@@ -81,7 +81,7 @@ export class SyncedLog implements LogApi {
   readonly #retracted: RetractedRun[] = [];
   /** Called when a read has met damage in the replica. */
   onDamage: (() => void) | undefined;
-  /** How many there were. */
+  /** The number of retractions in this opening. */
   #retractions = 0;
   #ended: TidemarkError | undefined;
   #isLive = false;
@@ -168,7 +168,7 @@ export class SyncedLog implements LogApi {
   }
 
   #inLine(batch: Uint8Array, options: LogAppendOptions, looked: Promise<void> | undefined): Promise<Offered> {
-    // It is awaited only behind the line.
+    // `looked` is awaited only when the line has come to this append. A rejection before that is not unhandled.
     looked?.catch(() => undefined);
     const run = (this.#line ?? Promise.resolve()).then(async () => {
       await looked;
@@ -277,7 +277,7 @@ export class SyncedLog implements LogApi {
     return 0;
   }
 
-  /** Of batches that are trimmed only the replica knows. */
+  /** See LogApi. The outbox answers for batches that are not trimmed; for others only the replica can. */
   async ownRecord(placeIn: (header: BatchHeader) => number | undefined): Promise<OwnRecord | undefined> {
     for await (const { header, at, isSettled, isRetracted, offset } of this.storage.outbox.each()) {
       const place = header && placeIn(header);

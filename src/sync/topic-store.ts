@@ -31,7 +31,7 @@ export interface OutboxRun {
 /** What the edge has taken, as an answer of it said: a join's under row 11, an ok, a grant. */
 export interface TakenTo {
   readonly next: number;
-  /** Of the last record that was taken; -1 for none. */
+  /** Offset at the edge of the last record that was taken; -1 if none was. */
   readonly lastOffset: number;
   readonly lastCrc: number;
 }
@@ -66,7 +66,9 @@ export interface ClaimStand {
   readonly found: number;
   /** Un-settled batches that are left. 0: leave(). */
   readonly unsettled: number;
-  /** Those of them of which nobody can tell whether they were taken. Not empty: IN_DOUBT. */
+  /**
+   * Positions of un-settled batches for which nobody can tell whether the edge took them. IN_DOUBT if there are any.
+   */
   readonly inDoubt: readonly Range[];
 }
 

@@ -49,7 +49,7 @@ export class ViewFold<S, R extends ChangedRecord> {
         if (change.type === "append" && record.offset >= PROVISIONAL_FROM) {
           this.pending.set(record.id, record);
           this.#order.push(record.id);
-          // Told anew, before some that stayed.
+          // The record is told anew, and its position is before that of records that stayed in the list.
           if (record.offset < this.#newest) this.#sort();
           this.#newest = Math.max(this.#newest, record.offset);
           if (!this.isStale) this.current = apply(this.current, record);

@@ -18,7 +18,7 @@
 export const TOPICS_MAX = 256;
 export const WINDOWS_BYTES = 12 * 1024 * 1024;
 const BASE_BYTES = 16 * 1024;
-/** Of a follow that is level or begins, if the pool has so much. */
+/** The window of a follow that begins or is level, if the pool has that much. */
 export const LEVEL_BYTES = 64 * 1024;
 /** Most of one follow. The window divided by the round trip is its speed. */
 export const FOLLOW_BYTES_MAX = 8 * 1024 * 1024;
@@ -28,7 +28,7 @@ export const RESTORE_MS = 600_000;
 
 /** Where a follow stands when the loop has taken a frame. */
 export interface FollowedTo {
-  /** Of the frame. */
+  /** Bytes of batches in the frame. */
   readonly bytes: number;
   readonly nextOffset: number;
   readonly isLevel: boolean;
@@ -76,7 +76,7 @@ export class WindowBudget {
     const pool = (WINDOWS_BYTES - TOPICS_MAX * BASE_BYTES) >> this.#halvings;
     let caught = 0;
     for (const { bytes } of this.#catching) caught += Math.max(0, bytes - BASE_BYTES);
-    // What the others have is not shared.
+    // Only the pool is shared out, not what level follows have.
     const fair = BASE_BYTES + Math.floor((pool - this.#used + caught) / Math.max(1, this.#catching.size));
     const free = Math.max(has, BASE_BYTES) + pool - this.#used;
     return Math.max(BASE_BYTES, Math.min(wanted, this.#windowBytes >> this.#halvings, fair, free));
@@ -138,7 +138,7 @@ export class WindowShare {
   restart(from: number): void {
     this.#from = from;
     this.#came = this.#free = 0;
-    // What it had itself takes nothing from what it may have.
+    // Its old window goes back to the pool first, so that it does not make the new one smaller.
     this.#become(0);
     this.#become(this.#budget.most(this, 0, LEVEL_BYTES, false));
   }

@@ -65,7 +65,7 @@ export interface AppendSource<T> {
   readonly records: Iterable<T> | AsyncIterable<T>;
   /** Throws if the record is invalid. */
   readonly append: (record: T) => Promise<{ readonly offset: number }>;
-  /** One that comes later belongs to a topic with a schema or middleware. */
+  /** The producer itself; or, in a topic with a schema or middleware, what resolves with it once it is loaded. */
   readonly producer: Paced | { producer(): Promise<Paced> };
   readonly inFlightBytesMax: number;
   readonly tide: Closable;
@@ -83,7 +83,7 @@ export interface AppendSource<T> {
 export async function appendSource<T>({ records, tide, options, ...rest }: AppendSource<T>) {
   const { signal } = options;
   const { producer: given } = rest;
-  // Of a topic with a schema or middleware: what is waited for counts only there, and one turn after its append.
+  // In a topic with a schema or middleware only that producer counts what waits, and only one turn after the append.
   const isTyped = "producer" in given;
   // Before the source is opened: if it fails, a stream is not locked, and the call can be made again with it.
   const producer = isTyped ? await given.producer() : given;

@@ -8,7 +8,7 @@ export type ImportedFile = Blob | Uint8Array | { readonly name?: string | undefi
 
 export const IMPORT_OPTIONS = { damage: oneOf("refuse", "skip") };
 
-/** A File is a promise of a file: that may have been changed or removed since it was chosen. */
+/** The error for a File whose file was changed or removed after the person had chosen it. */
 const unreadableFile = (at: number, name: string, cause: unknown): TidemarkError =>
   new TidemarkError(
     "INVALID_ARGUMENT",
@@ -17,7 +17,7 @@ const unreadableFile = (at: number, name: string, cause: unknown): TidemarkError
     { cause },
   );
 
-/** One of the files as it may be sent to a worker. INVALID_ARGUMENT names which is wrong. */
+/** One of the files in a form that can be sent to a worker. INVALID_ARGUMENT names the file that is wrong. */
 function fileOf(file: unknown, at: number): { readonly name: string; readonly log: Blob | Uint8Array } {
   const field = `files[${at}]`;
   try {

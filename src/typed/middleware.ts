@@ -13,7 +13,7 @@ import type { RecordHeaders } from "./record-headers.ts";
 
 /** A record while middleware has it. What is changed here is what is stored, or what the reader gets. */
 export interface MiddlewareRecord {
-  /** Of a record that is read. */
+  /** The record's offset when it is read. Undefined in an append. */
   readonly offset: number | undefined;
   /** Milliseconds since 1970. */
   readonly timestamp: number;
@@ -21,7 +21,7 @@ export interface MiddlewareRecord {
   /** As the serializer made it, or reads it. null is a tombstone. */
   valueBytes: Uint8Array | null;
   readonly headers: RecordHeaders;
-  /** Of a record that is read: its value can't be had, and who asks for it gets this error. Other records go on. */
+  /** For a record that is read: reading its `value` throws this error from now on. Other records are not affected. */
   fail(error: unknown): void;
 }
 

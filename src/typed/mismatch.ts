@@ -5,12 +5,12 @@
 import { type ErrorDetails, type SchemaIssue, TidemarkError } from "../errors.ts";
 import type { SchemaResult, StandardSchema } from "./standard-schema.ts";
 
-/** An error, and a problem body over HTTP, has at most so many issues. `issueCount` says how many there were. */
+/** Most issues in an error, and in its body over HTTP. `issueCount` says how many there were. */
 export const ISSUES_MAX = 20;
 const MESSAGE_CHARACTERS_MAX = 300;
 const PATH_STEPS_MAX = 20;
 const STEP_CHARACTERS_MAX = 100;
-/** So many are in the error's message. */
+/** Most issues in the error's message. */
 const ISSUES_SHOWN = 3;
 
 /** A value that fits, or what is wrong with it. */

@@ -104,7 +104,7 @@ function give(record: TypedRecord, value: unknown): void {
   (record as { value: unknown }).value = value;
 }
 
-/** Whoever reads the value gets this error. The record's other fields, and other records, can be read. */
+/** Makes `record.value` throw this error. The record's other fields, and other records, can be read. */
 function giveError(record: TypedRecord, thrown: unknown): void {
   const get = (): never => {
     throw thrown;
@@ -122,7 +122,7 @@ export class TypedBatch<V> implements AnyBatch<V> {
     this.nextOffset = nextOffset;
     this.#records = records;
   }
-  /** Of the records that are not left out. */
+  /** The number of records, without those that onInvalid leaves out. */
   get count(): number {
     return this.#records.length;
   }
@@ -214,7 +214,8 @@ export class TypedReader {
       const value = onInvalid(record, found.issues);
       return isPromise(value) ? Promise.resolve(value).then(fixed) : fixed(value);
     } catch (thrown) {
-      // It ends the read. As a promise, so that those of records before it are waited for too.
+      // What onInvalid throws ends the read. It is a rejection, because records before this one may still be judged,
+      // and the read waits for those first.
       return Promise.reject(thrown);
     }
   }

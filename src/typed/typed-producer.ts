@@ -22,13 +22,13 @@ export interface AnyProducer<More = number> {
   append(record: ProducerRecord, acks: Acks, more?: More): Promise<ProducerAck>;
   appendBatch(records: readonly ProducerRecord[], acks: Acks, more?: More): Promise<ProducerBatchAck>;
   /**
-   * `pause` waits so many milliseconds. Who closes gives it: what no schema or middleware has let pass after JUDGING_MS
-   * is CLOSED, as is all that must be judged from then on.
+   * Resolves when fewer than `bytes` are pending. close() passes `pause`, which waits for `ms` milliseconds. Then a
+   * record that no schema or middleware has let pass after JUDGING_MS is CLOSED, and so is every later record.
    */
   drained(bytes?: number, pause?: (ms: number) => Promise<void>): Promise<void>;
 }
 
-/** Of close(): the first pause before it looks again whether something is still judged. */
+/** close() looks after this time whether some record is still being judged. Each further pause is twice as long. */
 const PAUSE_MS = 250;
 
 type Records = readonly ProducerRecord[];
@@ -76,7 +76,7 @@ export class TypedProducer<More = number> implements AnyProducer<More> {
   readonly #plain: AnyProducer<More>;
   readonly #host: TypedProducerHost;
   readonly #turns = new Turns();
-  /** Of records that are not in the producer yet. */
+  /** The bytes of records that are being judged or wait for their turn. The plain producer does not have them yet. */
   #bytes = 0;
   readonly #idle: (() => void)[] = [];
 

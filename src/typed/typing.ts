@@ -194,7 +194,7 @@ export class Typing {
   #judged(value: unknown, headers: Iterable<Header>, isTombstone: boolean): Judged | Promise<Judged> {
     const schema = this.#schemaFor(headers);
     if (schema && "issues" in schema) return schema;
-    // It deletes, and has no value that could fit.
+    // A tombstone deletes. It has no value that could fit the schema.
     return isTombstone || !schema ? { value } : judge(schema as StandardSchema, value);
   }
 

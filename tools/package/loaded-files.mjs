@@ -201,11 +201,11 @@ async function round(own, modules, better = new Map()) {
       .map((each) => [each, nameOf(each.module, each.name)])
       .filter(([each, as]) => each.file === file && used.has(as))
       .map(([{ module, name }, as]) => [module, name, as]);
-    // One thing may have two names in the sources.
+    // Two modules may export the same thing under two names. It is passed on once.
     return taken.filter(([, , as], i) => taken.findIndex(([, , other]) => other === as) === i);
   };
   const files = {};
-  // Whoever uses others before them, so that it is known what they have to give.
+  // A part comes before the parts that it uses: then it is known which names those must pass on.
   for (const [part, list] of Object.entries(PARTS).reverse()) {
     const needs = NEEDS[part] ?? [];
     const held = new Map(["core", ...needs].flatMap((file) => [...(modules[file] ?? [])]));

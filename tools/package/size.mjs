@@ -49,7 +49,7 @@ const topic = tide.topic("visits");
 const { offset } = await topic.append({ value: "here" });
 for await (const record of topic.read({ from: offset })) document.title = tide.role + " " + record.offset;
 `;
-/** Nobody has this name: all that waits for an edge is loaded, and nothing comes of it. */
+/** No host has this name. So the page loads everything that sync needs, and no edge answers. */
 const SYNCED_APP = `
 import { open } from "tidemark/browser";
 const sync = { url: "https://edge.invalid", topics: { visits: { path: "visits" } } };

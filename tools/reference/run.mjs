@@ -38,7 +38,7 @@ const INTERNAL = [
   ...["IndexState", "Result", "Made", "Sent", "StoredSettings", "StreamJudge", "KeyInput", "HeaderPair", "HeaderBytes"],
   ...["Key", "AnyBatch", "FollowedRecord", "AnySchema", "ImportOptions", "OnSeal"],
 ];
-/** Of all that the reference is made of. */
+/** The digest of every file that the reference is made of. */
 async function digest() {
   const hash = createHash("sha256");
   for (const folder of ["src", "worker", "tools/reference", "tools/package"]) {

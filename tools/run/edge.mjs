@@ -24,7 +24,7 @@ function fail(thrown) {
 }
 process.on("unhandledRejection", fail);
 
-/** dispose() takes some milliseconds. */
+/** dispose() takes some milliseconds. If it has not ended after this time, it hangs. */
 const DISPOSE_MS = 10_000;
 
 /** A signal of the terminal or of the parent. It is listened for before the parent is told that the edge is ready. */
@@ -58,7 +58,8 @@ try {
 }
 const environment = new DevEnv();
 environment.on("error", fail);
-// Before it is ready nothing of this run could be lost, and a start that hangs must not hold the signal up.
+// Before the edge is ready it has stored nothing that could be lost. So a signal ends this process at once, even if
+// the start hangs.
 let isReady = false;
 void stop.then(() => isReady || process.exit(0));
 const worker = await environment.startWorker({
@@ -80,7 +81,8 @@ await worker.ready;
 isReady = true;
 process.send?.({ url: new URL(await worker.url).origin });
 await stop;
-// It lets committed data reach the disk, and ends workerd. If it hangs it is ended: the parent waits for this process.
+// dispose() lets committed data reach the disk and ends workerd. If dispose() hangs, this process ends without it,
+// because the parent waits for this process.
 setTimeout(() => process.exit(1), DISPOSE_MS).unref();
 await worker.dispose();
 process.exit(0);

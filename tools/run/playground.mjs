@@ -139,9 +139,9 @@ function ended(child) {
 }
 
 /**
- * Resolves with "stop" on the first signal to end; a second one ends the process at once. It listens before anything
- * says that it is ready: who reads that may end it at that moment. Node loses a signal that comes while one listener is
- * exchanged for another.
+ * Resolves with "stop" on the first signal to end; a second one ends the process at once. It listens before
+ * anything is printed that says "ready", because whoever reads that may send the signal at once. The listener is never
+ * exchanged, because Node loses a signal that comes during an exchange.
  */
 function firstSignal() {
   let heard;

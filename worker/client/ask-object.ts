@@ -19,7 +19,7 @@ export interface ObjectAsk {
   readonly query?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array;
-  /** Of a change: what its caller does if nobody knows whether it was made. */
+  /** For a change: the advice in the error if nobody knows whether the change was made. */
   readonly again?: string;
 }
 

@@ -325,7 +325,7 @@ class Topic<V> implements EdgeTopic<V> {
     return this.#object.ask({ method: "POST", query, headers, body, again });
   }
 
-  /** Of a log that does not exist once more, when it is made. */
+  /** The answer to `post`. If the log does not exist, it is made first, and `post` runs once more. */
   async #posted(post: () => Promise<Response>): Promise<Response> {
     let response = await post();
     if (response.status === 404) {
@@ -423,7 +423,7 @@ class Topic<V> implements EdgeTopic<V> {
     if (!options?.follow) return this.#source;
     const there = this.state().then((state) => (state === undefined ? this.#create() : undefined));
     const { fetch, resolve } = this.#source;
-    // A reader that knows its offset fetches without asking where that is.
+    // `fetch` must wait as well: a reader that begins at an offset never calls `resolve`.
     return {
       ...this.#source,
       fetch: (from, options) => there.then(() => fetch(from, options)),
@@ -459,7 +459,7 @@ function anonymous(kernel: Kernel, batch: Uint8Array): void {
   viewOf(batch).setUint32(CRC_AT, kernel.crc32c(batch.subarray(CRC_FROM)));
 }
 
-/** Forks keep the log whole: that is about the call, and nothing of the edge's. */
+/** The edge refuses a trim while forks read from the log. For the caller that is INVALID_ARGUMENT. */
 const heldOr = (error: TidemarkError): TidemarkError =>
   error.details["reason"] === "held" ? new TidemarkError("INVALID_ARGUMENT", error.message, error.details) : error;
 

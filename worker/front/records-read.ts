@@ -32,7 +32,9 @@ import type { Background } from "./segment-cache.ts";
 const PIECE_CHARS = 64 * 1024;
 /** How soon an EventSource connects again after the end of an answer. */
 const RETRY_MS = 1_000;
-/** A follow whose log's object was reset looks for it again, so often and after so long. */
+/**
+ * If the log's object is reset during a follow, the follow asks for it again: this often, after pauses of AGAIN_MS.
+ */
 const AGAIN_MAX = 5;
 const AGAIN_MS = 1_000;
 

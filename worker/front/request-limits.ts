@@ -12,7 +12,10 @@ import { BODY_BYTES_MAX } from "../wire/request-body.ts";
 /** A request's headers, with names in lower case. */
 export type Seen = Readonly<Record<string, string>>;
 
-/** For those who ask for headers one by one, in lower case: the runtime would make a text for each question. */
+/**
+ * These headers, for code that asks for them one by one in lower case. The runtime's Headers make a text for each
+ * call.
+ */
 export const headersSeen = (seen: Seen): HeadersOf => ({ get: (name) => seen[name] ?? null });
 
 /**

@@ -75,7 +75,7 @@ type Encode = (values: Uint8Array | string, isEnd: boolean) => string;
 const json: Encode = (values) =>
   values.length <= 2 ? "" : typeof values === "string" ? values : decoder.decode(values);
 
-/** Those that depend on nothing but the values: all readers at one place get the same. */
+/** Encoders whose result depends on the values only. So all readers at one offset get the same piece. */
 const ALIKE: readonly Encode[] = [json, base64];
 
 function encodeFor(type: string, lead: string): Encode {

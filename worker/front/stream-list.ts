@@ -32,7 +32,7 @@ export async function streamList(request: Request, env: Env): Promise<Response> 
   await checkRate(env, caller.tenant, LIST_NAME);
   const streams: string[] = [];
   let after = textParameter(url, "after") ?? "";
-  // Of a token for everything no path is left out.
+  // A token that may read everything leaves out no path, so no more paths are looked at than are wanted.
   const size = allows(caller, "read", "**") ? limit : LIMIT_MAX;
   for (let looked = 0; looked < LOOKED_AT_MAX; looked += size) {
     const page = await askedAgain(() => subscriptionsOf(env, caller.tenant).paths(after, size));

@@ -17,7 +17,9 @@ export const starve = ({ channel }: { readonly channel: number }, id: number, by
   return encodeFrame({ type: FrameType.STARVE, channel, id, payload });
 };
 
-/** The whole batches that fit into the credits. If not even the first fits, its size. */
+/**
+ * The whole batches that fit into the credits; or the size of the first batch, as a number, if not even that one fits.
+ */
 export function fitting({ bytes }: { readonly bytes: Uint8Array }, credits: number): Uint8Array | number {
   if (bytes.length <= credits) return bytes;
   const view = viewOf(bytes);

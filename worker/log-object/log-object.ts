@@ -163,7 +163,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     };
   }
 
-  /** What the Worker has a schema for: withSchemas() says. */
+  /** The schema of the stream at this path; withSchemas() overrides this. Undefined: the stream has none. */
   protected judgeOf(_path: string): StreamJudge | undefined {
     return undefined;
   }
@@ -262,7 +262,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     });
   }
 
-  /** An append that is too large for an RPC call, or a frame. */
+  /** A POST that came by fetch: an append too large for a call, a frame, a trim, or a part of an import. */
   async #append(request: Request): Promise<Response> {
     if (request.headers.has(FRAME_HEADER)) return answerFrame(request, this.#sockets);
     if (request.headers.has(H.trim)) return trimTo(await this.#life.visible(), request, this.#work);
@@ -294,7 +294,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     }
   }
 
-  /** What Workers call that are older than `appendByText`. */
+  /** Workers of versions before `appendByText` call this. */
   async append(tenant: string, passed: Readonly<Record<string, string>>, body: Uint8Array): Promise<Answer> {
     return answerInText(await this.appendByText(tenant, textOfHeaders(passed, Object.keys(passed)), body));
   }

@@ -440,14 +440,14 @@ export class LogSockets {
     }
   }
 
-  /** One read for all that stand at one offset: they come one after the other, as their credits do. */
+  /** A read from `from`. Follows at the same offset ask for it one after the other, and share one read. */
   #read(stream: Stream, from: number): Promise<Read> {
     const shared = this.#shared;
     if (shared?.stream === stream && shared.from === from) return shared.found;
     const { tail } = stream;
     const reading = { stream, from, found: stream.readBatches(from, tail, READ_BYTES) };
     this.#shared = reading;
-    // What is not the newest is kept for nobody; neither is a failure.
+    // Only a read up to the log's end is kept. A read that ends earlier or fails is of no use to other follows.
     const forget = (): void => {
       if (this.#shared === reading) this.#shared = undefined;
     };

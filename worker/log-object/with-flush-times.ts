@@ -8,7 +8,7 @@ export interface FlushTold {
   /** The stream's path. */
   readonly topic: string;
   readonly ms: number;
-  /** Of a flush that failed: the error's name. Its acks never leave the object. */
+  /** The error's name if the flush failed. The acks of such a flush never leave the object. */
   readonly failed?: string | undefined;
 }
 

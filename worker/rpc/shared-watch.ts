@@ -13,9 +13,9 @@ import type { NewsForm, Notice } from "./notice.ts";
 import { type Ask, listen, type Listening, type NoticeSource, openWatching, Watch } from "./watch.ts";
 import { closeSocket } from "./sockets.ts";
 
-/** After so many heartbeats without a sign the socket's reader is taken for gone. */
+/** After this many heartbeats without a sign of its reader, a socket is replaced. */
 const SILENT_HEARTBEATS = 1.5;
-/** After so many readers other work gets a turn: appends, and what was sent to the first of them. */
+/** After this many readers other work gets a turn. Then appends go on, and the first readers' notices leave. */
 const TOLD_AT_ONCE = 32;
 /** How many waiting readers are woken when a socket is needed. One of them opens it; others may be gone unnoticed. */
 const WOKEN = 3;
@@ -91,7 +91,7 @@ class SharedSocket implements NoticeSource {
     const isOwner = (): boolean => this.#owner === watch;
     listen(socket, { told: (notice) => isOwner() && this.#told(notice), ended: () => isOwner() && this.#end() });
     if (!isOwner()) return closeSocket(socket, 1000);
-    // It may have been taken for gone once, and have one of that time.
+    // This reader may have owned a socket before, until it was taken for gone. That socket is closed.
     closeSocket(sharing.socket, 1000);
     sharing.socket = socket;
     this.#term++;
@@ -114,10 +114,10 @@ class SharedSocket implements NoticeSource {
       this.#untold = [];
       for (const [i, [watch, { opening }]] of [...this.#watches].entries()) {
         if (i > 0 && i % TOLD_AT_ONCE === 0) await new Promise((resolve) => setTimeout(resolve, 0));
-        // The next owner has told them.
+        // Another owner has taken over and has told the rest.
         if (this.#term !== term) return;
         for (const notice of notices) watch.told(notice);
-        // It ended without a word.
+        // The time of this reader's answer was over before the last sign, so the reader has ended without saying so.
         if (opening.untilMs < this.#heardMs && watch !== this.#owner) this.#watches.delete(watch);
       }
     }
@@ -156,7 +156,7 @@ class SharedSocket implements NoticeSource {
    */
   #release(watch: Watch): void {
     if (this.#owner === watch) this.#owner = undefined;
-    // Those that were woken before may have been about to leave as well.
+    // Also for a reader without the socket: if nobody has it, the readers that were woken before may leave as well.
     if (this.#owner !== undefined) return;
     const waiting = [...this.#watches].sort(([, one], [, other]) => other.opening.untilMs - one.opening.untilMs);
     let woken = 0;

@@ -58,7 +58,7 @@ export interface RegistrySnapshot {
 /** Who owns an outbox: base64url of 9 bytes. */
 export const OWNER_CHARS = 12;
 const OWNER_BYTES = 9;
-// Each position follows from the one before it. A note, of a push or of a life:
+// Each position follows from the one before it. First a note, which is of a push or of a life:
 const ID_AT = 0;
 const NEXT_AT = ID_AT + 8;
 const LAST_OFFSET_AT = NEXT_AT + 8;

@@ -296,7 +296,7 @@ export class Appends {
     await this.settled();
     this.#stream.touch();
     this.#stream.save({ closed: true, closedBy: producer });
-    // It has no record, and its place is the end.
+    // A close without a record has no offset. It takes effect at the log's end.
     this.#host.state.reached(Infinity);
     this.#stream.saveState(this.#stream.tail);
     this.#host.closed();

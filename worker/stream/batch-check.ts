@@ -18,7 +18,7 @@ export interface StreamJudge {
   /** Throws SCHEMA_MISMATCH, maybe later. */
   batch(batch: RecordBatch, contentType: string): void | Promise<void>;
   body(judged: JudgedBody): void | Promise<void>;
-  /** `append` once the body is judged, in the order of the calls. */
+  /** Runs `append` once the body is judged. Appends run in the order of the calls. */
   append<T>(judged: JudgedBody, append: () => Promise<T>): Promise<T>;
 }
 

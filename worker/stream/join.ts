@@ -88,7 +88,7 @@ function agreedBelow(sampled: number, { lives }: Outboxes, { life }: OutboxJoin,
   if (life === null) return sampled;
   const agreed = Math.min(sampled, lives.partsAt(life));
   if (lives.has(life)) return agreed;
-  // The life is lost, and perhaps others before it. What the outbox had pushed when it was not stands here.
+  // The life is lost, and perhaps others before it. Only what the outbox had pushed as of its entry here is certain.
   const { entry, refusal } = verdict;
   if (!entry || refusal) return 0;
   return Math.min(agreed, entry.lastOffset < 0 ? entry.since : entry.lastOffset + 1);

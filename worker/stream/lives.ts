@@ -107,7 +107,8 @@ export class Lives {
    */
   partsAt(life: string): number {
     const at = this.#all.findIndex((each) => each.life === life);
-    // Of a life that is not here those with its epoch, and later ones, know nothing.
+    // `life` may be missing here. The log then parts from it where the first life with its epoch, or a later one,
+    // begins.
     const epoch = epochOf(life);
     const next = at >= 0 ? this.#all[at + 1] : this.#all.find((each) => epochOf(each.life) >= epoch);
     return next?.start ?? Infinity;

@@ -51,7 +51,7 @@ export interface OutboxBounds {
   /** Entries that stay in memory after a seal. */
   readonly hotMax?: number;
   readonly registeredMax?: number;
-  /** Of one owner. */
+  /** Most outboxes that one owner may register in a day. Default REGISTRATIONS_PER_DAY. */
   readonly registrationsPerDay?: number | undefined;
 }
 
@@ -276,7 +276,8 @@ export class Outboxes implements RowBook {
     if (order < 0) return { refusal: "FENCED_LEADER", entry: known.at };
     const entry = { ...known.at, generation, term, seenAt: this.#options.now() };
     if (order > 0) this.#tables.save(id, entry);
-    // If entries expire by age: the row does not have this use's time, so it is no longer the same.
+    // If entries expire by age, the row must get the time of this use. Until then the row is not the same as the
+    // entry.
     known.isSaved = order > 0 || (known.isSaved && this.#options.maxAgeMs === undefined);
     known.at = known.written = entry;
     this.#memory.put(id, known);

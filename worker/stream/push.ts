@@ -120,7 +120,7 @@ export class Pushes {
     } catch (thrown) {
       bad = withIndex(thrown, headers.length);
     }
-    // A batch before the bad one may be wrong in another way.
+    // The error must name the first bad batch: an earlier one may fail a check that is made only now.
     let mismatch: unknown;
     if (headers.length > 0 || !bad)
       await checkBatches(kernel, batches.slice(0, bad ? headers.length : undefined), this.#host).catch(

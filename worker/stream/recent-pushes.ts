@@ -7,7 +7,7 @@ const BATCHES_MAX = 4_096;
 
 export interface PushedBatch {
   readonly outbox: string;
-  /** Of the first record. */
+  /** Position of the batch's first record in the outbox. */
   readonly position: number;
   readonly crc: number;
 }

@@ -40,7 +40,7 @@ export interface LongRead extends ReadResult {
 }
 
 /** Streams in which a long read met a damaged row. They are read page by page from then on. */
-const wanting = new WeakSet<Stream>();
+const damagedStreams = new WeakSet<Stream>();
 
 /** Undefined if one page is enough, or if only page by page is safe. `form`: values as one body, or whole batches. */
 export function longRead(
@@ -53,7 +53,7 @@ export function longRead(
     from === "now" ||
     from < stream.log.logStartOffset ||
     from >= stream.tail ||
-    wanting.has(stream) ||
+    damagedStreams.has(stream) ||
     stream.log.quarantined().length > 0
   )
     return undefined;
@@ -88,7 +88,7 @@ async function* partsOfRows(
     try {
       yield await partsOfGroup(stream, rows.slice(start, end), from);
     } catch (thrown) {
-      wanting.add(stream);
+      damagedStreams.add(stream);
       throw thrown;
     }
   }
@@ -252,7 +252,7 @@ function joinSmall(parts: readonly Uint8Array[]): Uint8Array[] {
     if (size >= 4 * PIECE_BYTES) end();
   }
   end();
-  // Of several pieces in one buffer, the last one may keep it.
+  // Pieces may be views of one buffer. Only the last of them may keep it, because a transfer takes the whole buffer.
   return out.map((piece, i) =>
     out.slice(i + 1).some(({ buffer }) => buffer === piece.buffer) ? piece.slice() : piece,
   );
@@ -260,7 +260,8 @@ function joinSmall(parts: readonly Uint8Array[]): Uint8Array[] {
 
 export function longBody(found: LongRead, isJson: boolean): ReadableStream<Uint8Array> {
   const pieces = piecesOf(found, isJson);
-  // How much is read while earlier bytes are on their way. A byte stream, so that buffers are passed on without a copy.
+  // How many bytes are read while earlier ones are on their way. The stream is one of bytes, so that buffers are
+  // passed on without a copy.
   const ahead = { highWaterMark: AHEAD_BYTES };
   return new ReadableStream(
     {

@@ -78,7 +78,7 @@ export class SubscriptionStore {
   tail(path: string): number | undefined {
     return this.#run("SELECT tail FROM stream WHERE path = ?", path)[0]?.["tail"] as number | undefined;
   }
-  /** Of all streams behind `after`, in the order of their UTF-8 bytes. */
+  /** The paths behind `after` of all streams, in the order of their UTF-8 bytes. At most `limit`. */
   pathsAfter(after: string, limit: number): string[] {
     const query = "SELECT path FROM stream WHERE path > ? ORDER BY path LIMIT ?";
     return this.#run(query, after, limit).map((row) => String(row["path"]));

@@ -36,7 +36,7 @@ export const H = {
    */
   start: "Tidemark-Start-Offset",
   from: "Tidemark-From-Offset",
-  /** Of batches: the log that they are of. One that is made again under the same path is another. */
+  /** In an answer with batches: the id of their log. A log that is made again under the same path has another id. */
   log: "Tidemark-Log",
 } as const;
 
@@ -165,7 +165,7 @@ export interface ReadRequest {
   readonly cursor: string | undefined;
 }
 
-/** Of a parameter that is given twice, nobody knows which one counts. */
+/** Refuses a parameter that is given twice, because nobody knows which value counts. BAD_REQUEST. */
 export function checkOnce({ searchParams }: URL, ...names: readonly string[]): void {
   for (const name of names) {
     const { length } = searchParams.getAll(name);
@@ -193,6 +193,6 @@ export const methodNotAllowed = (): EdgeError =>
     allow: "GET, HEAD, POST, PUT, DELETE, OPTIONS",
   });
 
-/** Of an address that is no stream's. */
+/** The error for a change at an address that is not a stream's. */
 export const onlyRead = (): EdgeError =>
   new EdgeError("METHOD_NOT_ALLOWED", "this address can only be read: GET or HEAD", { allow: "GET, HEAD, OPTIONS" });

@@ -1,7 +1,11 @@
 /**
- * answers.js of the package: what a synced topic seldom needs. It becomes synced, a person answers a block or a stop, a
- * copy of the profile is met, a damaged copy is healed or one with deleted
- * records made anew, a tab has missed where its records are (platform/parts.ts).
+ * answers.js of the package: what a synced topic seldom needs (platform/parts.ts). It is loaded when
+ *
+ *   - a topic becomes synced
+ *   - a person answers a block or a stop
+ *   - a copy of the profile is met
+ *   - a damaged copy is healed, or a copy with deleted records is made anew
+ *   - a tab has missed where its records are
  */
 export { answerBlock, checkLeaving, describeBlock, leaveLog } from "../sync/answers.ts";
 export { detach } from "../../sync/stop-syncing.ts";

@@ -100,7 +100,9 @@ const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
 
 const PAGE_ACKS = { acks: oneOf("accepted", "written", "flushed", "replicated") };
 const PAGE_APPEND_OPTIONS = { ...APPEND_OPTIONS, ...PAGE_ACKS };
-/** The part that is loaded for it looks at it; a schema must be readable before that. */
+/**
+ * Only reads `~calls`, which the topic takes at once, so that a getter that throws is told here. typing.ts checks all.
+ */
 const typing: Check = (_, value) => void (Object(value) as EventTypes)["~calls"];
 const TOPIC_OPTIONS = {
   ...PRODUCER_OPTIONS,

@@ -38,7 +38,7 @@ export async function openTide(name: string, options: OpenOptions & KernelGiven)
   // Compiled while the worker starts.
   const tide = new BrowserTide(name, { ...options, segmentBytes, leaderTimeoutMs, kernel: module });
   const loaded = kernel.then((usable) => void (tide.kernel = usable.kernel));
-  // Each is awaited where it is needed, and its failure is reported there.
+  // Both promises are awaited where they are needed, and their failures are reported there.
   for (const each of [module, loaded]) each.catch(() => undefined);
   const abort = (): void => tide.end(new TidemarkError("CLOSED", "open() was aborted", { reason: "closed" }));
   signal?.addEventListener("abort", abort);

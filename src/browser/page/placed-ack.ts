@@ -38,9 +38,9 @@ class PlacedAck {
     this.acks = acks;
     this.duplicate = duplicate;
     if (offset < PROVISIONAL_FROM) return;
-    // At once, because what it waits for is told once.
+    // Asked for at once, because the worker tells the place only once.
     this.#committed = tide.withSync((sync) => sync.committed(topic, { offset, owner, at, duplicate }));
-    // Who does not ask for it is not told of it.
+    // If nobody reads `committed`, its rejection must not count as unhandled.
     this.#committed.catch(() => undefined);
   }
 

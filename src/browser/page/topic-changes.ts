@@ -3,8 +3,8 @@
  *
  *   changes(), views ─▶ ChangeReader of each ─▶ SharedFetches ── one request for all that stand at one place ─▶ worker
  *
- * Nothing is fetched ahead of what is asked for, so who is slow holds up nobody, and no queue grows. Loaded by the
- * first call.
+ * Nothing is fetched ahead of what a reader asks for. So a slow reader holds up no other one, and no queue grows. The
+ * first call loads this file.
  */
 import { TidemarkError } from "../../errors.ts";
 import { decodeAll, type ReadSource } from "../../delivery/reader.ts";
@@ -27,10 +27,10 @@ export interface ChangingTopic<V> extends ReadSource {
   readonly serializer: Deserializer<V>;
 }
 
-/** Of a log that is not synced. */
+/** The name of the copy, for a log that is not synced. */
 const LOCAL = "local";
 type Cut<V> = DecodedCut<PlainRecord<V>>;
-/** Of one answer, so that its records are made without holding up the page for long. */
+/** Most bytes of one answer. More records would hold up the page too long when they are made. */
 const MAX_BYTES = 256 * 1024;
 
 /** Records of batches from `from` on. */
@@ -78,7 +78,7 @@ function cutWithout(from: number, error: TidemarkError): TopicCut {
       logEndOffset,
     }),
     level: false,
-    // Of a topic that is synced now, which has no log at the edge yet.
+    // The topic has become a synced one, and has no log at the edge yet.
     ...(reason === "synced" && { stream: null }),
     ...(isBehind ? { gap: [from, logStartOffset] } : { reset: logStartOffset }),
   };
@@ -159,9 +159,9 @@ const fetchesOf = new WeakMap<ReadSource, SharedFetches<never>>();
 export type ChangesFrom = StartPosition | { readonly place: number };
 
 interface ChangesOfCopy {
-  /** Of which copy the place is. If another one is here, a reset comes first. */
+  /** The copy that the place belongs to. If another copy is here, a reset comes first. */
   readonly copy?: string | null | undefined;
-  /** Is told the name of the copy before the changes of each answer. */
+  /** Called with the name of the copy before the changes of each answer. */
   readonly named?: (stream: string | null) => void;
 }
 

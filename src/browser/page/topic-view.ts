@@ -48,7 +48,7 @@ const VIEW_OPTIONS = {
 
 type Level<V> = Extract<TopicChange<TopicRecord<V>>, { readonly type: "level" }>;
 
-/** True when the work ends, false if it has not ended after so long. */
+/** True if the work ends within `ms`. */
 const endsWithin = (work: Promise<unknown>, ms: number): Promise<boolean> =>
   new Promise((resolve) => {
     const timer = setTimeout(resolve, ms, false);
@@ -94,7 +94,7 @@ class Run<S, V> implements RunningView {
   #isTelling = false;
   #sliceEnd = 0;
   #records = 0;
-  /** Of the changes since the view was level: how many, and how long it took to fold them. */
+  /** The changes since the view was last level: how many they are, and how long it took to fold them. */
   #folded = 0;
   #foldMs = 0;
   #refold = { at: -Infinity, ms: 0 };
@@ -128,7 +128,7 @@ class Run<S, V> implements RunningView {
       this.#failure = { thrown: this.#signal.aborted ? closed : thrown };
       this.#settle();
       if (this.#signal.aborted) return;
-      // It has ended with its tide or its topic, which is no fault of anybody's.
+      // The end of its tide or its topic ends the view as well. That is no error of the application's.
       if (!isOver(thrown)) report(thrown);
       this.#tellAll();
     }
@@ -222,7 +222,7 @@ class Run<S, V> implements RunningView {
     this.#settle();
   }
 
-  /** So long it waits for more from the edge before it shows what is here. */
+  /** Milliseconds for which the view still waits for more from the edge before it shows what is here. */
   #patience(): number {
     const patience = Math.max(REFOLD_MS, this.#refold.ms / REFOLD_SHARE);
     return Math.max(0, this.#roseAt + patience - performance.now());

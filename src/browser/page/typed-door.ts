@@ -30,7 +30,7 @@ export function typedDoor(host: TypedTopicHost): TypedDoor {
     <Call extends keyof TypedTopic>(call: Call) =>
     (...given: unknown[]) => {
       const args = kept(given);
-      // One promise for all: what waits for two of them need not go on in its order.
+      // All calls wait for one promise. Calls that wait for two promises might continue in another order.
       part ??= import("../../typed/typed-topic.ts").catch((thrown: unknown) => {
         part = undefined;
         throw thrown;

@@ -8,7 +8,7 @@ import { type SnapshotPlace, ViewSnapshots } from "./view-snapshots.ts";
 const OPTIONS = { everyRecords: positive, everyMs: positive, serialize: callback, deserialize: callback };
 const EVERY_RECORDS = 10_000;
 const EVERY_MS = 60_000;
-/** So fast a snapshot is written, about. */
+/** The speed at which a snapshot is written, roughly. */
 const WRITTEN_BYTES_PER_MS = 200_000;
 /** A record costs at least this: clocks of pages are coarse, and it is read and decoded, too. */
 const RECORD_MS = 0.001;
@@ -86,8 +86,8 @@ export class Keeping<S> {
   }
 
   /**
-   * The view is level after so many changes, and folding them took so long. The one tab that keeps this view saves when
-   * it is due and worth it.
+   * Called when the view is level again, with the changes since then and the time that it took to fold them. The one
+   * tab that keeps this view saves a snapshot when that is due and worth it.
    */
   grown({ changes, foldMs }: Grown, save: () => Promise<void>, signal: AbortSignal): void {
     const { everyRecords = EVERY_RECORDS, everyMs = EVERY_MS } = this.#options;

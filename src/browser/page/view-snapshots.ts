@@ -59,7 +59,7 @@ export class ViewSnapshots {
     signal.addEventListener("abort", () => free!());
   }
 
-  /** Those that are whole, the newest first. */
+  /** The snapshots that are whole, the newest first. */
   async all(): Promise<StoredSnapshot[]> {
     const slots: Part[][] = [[], []];
     for await (const batch of this.#log.readBatches())

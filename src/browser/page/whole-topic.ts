@@ -20,7 +20,7 @@ export async function* exportAll(
       next = segment.nextOffset;
       if (files) yield files;
     } catch (thrown) {
-      // It was removed or rewritten meanwhile: what stands there now is looked for.
+      // The segment was removed or rewritten meanwhile, so the list is asked for again.
       const { code } = TidemarkError.from(thrown);
       if (code !== "INVALID_ARGUMENT" && code !== "OFFSET_OUT_OF_RANGE") throw thrown;
       const before = segment.baseOffset;

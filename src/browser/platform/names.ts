@@ -18,8 +18,8 @@ export function leaveMark(mark: string): void {
 const LIST_MS = 1_000;
 
 /**
- * Names of all databases; rejects where IndexedDB is off. Chromium never answers who asks in the moment in which the
- * site's databases are cleared. Who asks again is answered.
+ * Names of all databases; rejects where IndexedDB is off. Chromium never answers a call that
+ * is made in the moment in which the site's databases are cleared. A second call is answered.
  */
 export async function databaseNames(): Promise<unknown[]> {
   const asked: Promise<IDBDatabaseInfo[]>[] = [];

@@ -14,13 +14,13 @@ export interface Control {
   topics(): Promise<readonly string[]>;
   state(topic: string, born: number | undefined): Promise<TopicState>;
   upkeep(topic: string, born: number | undefined, work: "trim" | "roll" | "clean", offset?: number): Promise<unknown>;
-  /** How long the leader's flushes took (worker/flush-times.ts). Not wanted: the observer asks no more. */
+  /** How long the leader's flushes took (worker/flush-times.ts). `isWanted` false: the observer stops. */
   flushes(observer: string, isWanted: boolean): Promise<readonly FlushTime[]>;
   look(topic: string, born: number | undefined, tool: Tool, what: unknown): Promise<unknown>;
 }
 export interface FlushTime {
   readonly ms: number;
-  /** Of a flush that failed: the error's code. */
+  /** The error's code if the flush failed. */
   readonly failed?: string | undefined;
 }
 export type Tool = "explainSeek" | "exportSegment" | "statusOf" | "importSegments";

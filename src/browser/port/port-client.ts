@@ -168,7 +168,7 @@ export class PortClient {
         [batch?.buffer, port].filter((each) => each instanceof Object),
       );
     } catch (thrown) {
-      // Something in it can't be sent. That is this call's failure, not that of the call whose answer made room for it.
+      // Something in this call can't be sent. The error is this call's, and not that of the call whose end made room.
       this.#settle(id, call);
       call.reject(thrown);
     }

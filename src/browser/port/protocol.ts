@@ -116,9 +116,9 @@ export interface AppendRequest extends OfTopic {
 }
 /** What an append is answered with. */
 export interface Appended extends AppendResult {
-  /** Told to a page that did not know it. */
+  /** When the topic was made (topics.ts). Only in answers to a page that did not know it. */
   readonly born?: number | undefined;
-  /** The batch's, moved back: the page writes a later batch into it. */
+  /** The batch's memory, which moves back to the page for a later batch. */
   readonly memory?: ArrayBuffer | undefined;
 }
 export interface FetchRequest extends OfTopic {

@@ -40,7 +40,7 @@ export async function describeBlock({ kernel }: AnswerHost, { store, session }: 
   const { block } = session;
   const runs = block ? await blockedRuns(store, block) : [];
   const records = runs.reduce((sum, [from, to]) => sum + to - from, 0);
-  // Of a block that names no batch everything waits, which may be much: it is counted, not read.
+  // A block that names no batch holds back the whole outbox. That may be much, so it is counted and not read.
   if (block?.ranges.length === 0) return { records, bytes: store.pending.bytes, keys: [] };
   return { records, ...(await contentsOf(store, kernel, runs, KEYS_MAX)) };
 }
@@ -66,7 +66,7 @@ export function answerBlock(host: AnswerHost, answered: Answered, block: Block, 
     }
     if (choice !== "retry") await retractBlocked(host, answered, block, choice);
     given.set(block, choice);
-    // It may be blocked by something else meanwhile.
+    // The session may have another block by now, which this answer is not about.
     if (session.block === block) session.unblock(choice === "retry" && block.code === "IN_DOUBT" ? block.ranges : []);
   });
   underway.set(

@@ -32,11 +32,11 @@ export interface HealerHost {
   readonly healed: (topic: string, segment: Range) => void;
   /** A copy that may hold deleted records can't be made anew: for this reason, which is a new one. */
   readonly stale: (topic: string, failure: Failure) => void;
-  /** A work has ended. */
+  /** Called when a try has ended. */
   readonly changed: () => void;
   /** Wall clock. */
   readonly now: () => number;
-  /** Runs work once after so many milliseconds. Returns what calls it off. */
+  /** Runs `work` once after `ms` milliseconds. The function that it returns cancels that. */
   readonly after: (ms: number, work: () => void) => () => void;
 }
 

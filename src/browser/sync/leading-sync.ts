@@ -23,9 +23,9 @@ export interface LeadingWorker {
   readonly kernel: Kernel;
   readonly topics: {
     readonly settings: Readonly<Record<string, TopicSettings>>;
-    /** The log of a local topic, which is made if it is not there. */
-    /** The topic is no more. */
+    /** Told when a topic does not exist any more. */
     ended(topic: string): void;
+    /** The log of a local topic, which is made if it is not there. */
     writable(topic: string): Promise<{ readonly log: Log }>;
     /** Ends the reads that wait until this topic is made. */
     end(error: TidemarkError, topic: string): void;

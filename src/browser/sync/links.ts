@@ -46,7 +46,7 @@ export class Links {
     for (const { sessions } of this.#links) sessions.delete(session);
   }
 
-  /** Of the first one that is not live; of the first one, if all are. */
+  /** The state of the first link that is not live. If all are live, the state of the first one. */
   get state(): LinkState {
     const states = this.#links.map(({ link }) => link.state);
     return states.find(({ at }) => at !== "live") ?? states[0] ?? this.#begun;

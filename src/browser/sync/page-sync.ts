@@ -251,7 +251,7 @@ export class PageSync implements Sync {
       if (this.#ended) return reject(this.#ended);
       this.#host.tide.syncing = this;
       const waiting = this.#waiting.get(topic) ?? new Map<number, Waiting>();
-      // One that was appended before may have its place anywhere.
+      // A duplicate was appended before, so its place may be anywhere in the log.
       if (duplicate) this.#since.set(topic, 0);
       else if (waiting.size === 0) this.#since.set(topic, this.#status.topics[topic]?.watermark ?? 0);
       this.#waiting.set(topic, waiting.set(offset - PROVISIONAL_FROM, { resolve, reject, owner, at }));

@@ -77,7 +77,7 @@ function edgeOf(url: unknown): string {
   throw refused("url", url, allowed);
 }
 
-/** So that there is room for `.aside` and `.kept` behind it. */
+/** Leaves room for `.aside` and `.kept` behind the topic's name. */
 const NAME_CHARS_MAX = 243;
 
 /** The name of a topic that may be synced. Those that begin with two underscores belong to the library. */
@@ -103,7 +103,7 @@ export function checkGivenToken(token: unknown): asserts token is string | null 
   if (token === undefined || token === null) return;
   if (typeof token !== "string")
     throw refused("token", token, "a string from the function, or null where nobody is signed in");
-  // It may be a secret all the same, so the message does not show it.
+  // Even a wrong value may be a secret, so the message does not show it.
   if (!TOKEN.test(token))
     throw new TidemarkError("INVALID_ARGUMENT", "token must be 1 to 8192 letters, digits and signs without a space", {
       field: "token",

@@ -54,14 +54,14 @@ export interface TideSyncHost extends AnswerHost {
 const STATUS_MS = 16;
 /** After this long a topic that could not be opened is tried again. */
 const REOPEN_MS = 30_000;
-/** So many retractions of a topic are remembered for tabs that were not there. */
+/** Most retractions of a topic that are remembered for tabs that missed them. */
 const RETRACTED_MAX = 100;
 
 interface Synced extends SyncedTopic {
   readonly session: Session;
   /** Where the log began at the edge when this device's copy was last looked at for what it may remove. */
   lookedFor?: number;
-  /** Of its block, once that was looked at. */
+  /** What the session's block holds, once that was read. */
   contents?: { readonly block: Block; readonly is: BlockedContents } | undefined;
 }
 
@@ -162,7 +162,7 @@ export class TideSync {
     this.#url = url;
     const wanted = Object.entries(topics).map(([topic, options]) => this.#wanted(topic, options));
     const all = await Promise.allSettled(wanted);
-    // Topics of which one is refused do not keep the others from going on: they are synced now.
+    // If one topic is refused, the others are synced all the same.
     if (background !== undefined) await this.#keepLink({ background });
     this.#links?.step({ on: "wanted" });
     if (hasToken) this.#links?.step({ on: "provided" });
@@ -193,7 +193,7 @@ export class TideSync {
       throw new TidemarkError("INVALID_ARGUMENT", "no topic is synced: sync() begins it", {});
     this.#links?.step(paused ? { on: "pause", why: "user" } : { on: "resume" });
     await this.#keepLink({ paused });
-    // Those that are not open don't remember it.
+    // Topics that could not be opened do not remember the pause, so the call fails with their errors.
     for (const thrown of failed.values()) throw thrown;
   }
 
@@ -225,7 +225,7 @@ export class TideSync {
     const failed = new Map<string, unknown>();
     const opening = [...this.#host.synced().keys()].map((topic) =>
       this.#topic(topic, undefined).catch((thrown: unknown) => {
-        // Its sync had begun to end, and that is done now.
+        // An earlier opening had begun to end this topic's sync. This one has finished that.
         if (TidemarkError.from(thrown).details["deleted"]) this.#host.ended(topic);
         else failed.set(topic, thrown);
       }),
@@ -309,7 +309,7 @@ export class TideSync {
 
   #options(topic: string, { store }: SyncedTopic): SessionOptions {
     const { path } = store.outboxNote;
-    // They may change while the session runs.
+    // Read anew each time, because sync() may change the options while the session runs.
     const kept = (): KeptOptions => store.outboxNote.options ?? {};
     return {
       host: this.#worker,
@@ -459,7 +459,7 @@ export class TideSync {
         this.#letGo();
       }
     } catch (thrown) {
-      // It goes on as it is, or as the next opening finds it.
+      // The topic stays synced if it can be opened; otherwise the next opening of the tide finishes what was begun.
       this.#topic(topic, undefined).catch(() => undefined);
       throw thrown;
     } finally {

@@ -1,8 +1,8 @@
 /**
  * Asks pages for a token, the leader's own first, then each other tab in turn, until one says null or gives a
- * token that the edge has not refused. A page that has no provider says so at once. One that does not answer within ten
- * seconds is passed over, and comes last from then on: who asks does not wait for ever, and some frozen tabs would keep
- * the last one from being asked. All are asked at once whether they are seen.
+ * token that the edge has not refused. A page that has no provider says so at once. A page that does not answer within
+ * ten seconds is passed over, and comes last from then on. Otherwise a few frozen tabs would keep the last page from
+ * being asked. The question whether a page is seen goes to all pages at once.
  *
  *   undefined   no page has a provider: the edge may want no token
  *   null        nobody is signed in

@@ -216,7 +216,8 @@ export class OpfsVolume implements Volume {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#opening;
-    // Those used last are closed first, because workers that wait for these files wait for those.
+    // Handles that were used last are closed first, because a worker that waits for the volume needs those files
+    // first.
     for (const { handle } of [...this.#open.values()].reverse()) handle.close();
     this.#open.clear();
     await this.#files.end();

@@ -200,7 +200,7 @@ export class FilesAhead implements OpfsFiles {
 
   async *list(): AsyncIterable<string> {
     const names = await (this.#names ?? this.#list());
-    // It will be a volume with copies, which must find all files free.
+    // With copies the volume is opened in another way (copying-volume.ts), which must find all files free.
     if (hasCopies(names)) await this.drop();
     yield* names;
   }

@@ -2,8 +2,8 @@
  * Removes what a self-test (engine-self-test.ts) leaves where its tab ends in the middle of it: a folder, a file or a
  * database of some bytes, under a name that nobody uses again. Loaded with destroy().
  *
- * Only what was there while no worker of any tide lived: then its test is over. One that begins meanwhile has another
- * name.
+ * Only names that were there while no worker of any tide lived are removed: the tests that made them are over. A test
+ * that begins meanwhile has another name.
  */
 import { heldLocks } from "../platform/locks.ts";
 import { databaseName, databaseNames } from "../platform/names.ts";
@@ -31,7 +31,7 @@ async function leftDatabases(): Promise<() => Promise<unknown>> {
 /** Removes all that it can; the next call tries the rest again. */
 export async function removeStaleProbes(): Promise<void> {
   const found = await Promise.allSettled([left(["tidemark"], PROBE), left([], PRIVATE_TEST), leftDatabases()]);
-  // Asked for behind the names, so that no test of theirs can still run.
+  // The locks are listed after the names. So if no worker lives now, the test behind each of these names is over.
   const isTested = await heldLocks().then((locks) => locks.some((lock) => lock.startsWith(WORKER)));
   if (isTested) return;
   await Promise.allSettled(found.map((each) => each.status === "fulfilled" && each.value()));

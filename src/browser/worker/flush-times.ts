@@ -1,6 +1,6 @@
 /**
- * How long a store's flushes take, for who asks, and only while somebody does. Loaded with the other tools, so a first
- * visit has none of it. Flushes of the catalog, which belong to structural changes, are not among them.
+ * Measures how long a store's flushes take, and only while somebody observes them. Loaded with the other tools, so a
+ * first visit has none of it. Flushes of the catalog belong to structural changes, and are not measured.
  *
  *   observer ── next ──▶ a TimedVolume between store and volume ── a flush ends ──▶ all times since the last answer
  *            ── end ───▶ the last observer goes: the volume itself again
@@ -11,7 +11,7 @@ import type { Volume } from "../../store/volume.ts";
 import type { FlushTime } from "../port/envelope.ts";
 import { TimedVolume } from "./timed-volume.ts";
 
-/** So many are kept for nobody; then the observers are taken for gone, and nothing is timed any more. */
+/** When this many times wait for an observer, all observers count as gone, and nothing is timed any more. */
 const KEPT_MAX = 10_000;
 
 /** A store, as far as it matters here. */

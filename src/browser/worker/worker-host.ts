@@ -40,7 +40,7 @@ const REOPEN_TRIES = 5;
 const REOPEN_PAUSE_MS = 50;
 /** A pause is no longer than 3.2 s. */
 const REOPEN_DOUBLINGS_MAX = 6;
-/** While the disk is full, or sync's part of the package can't be loaded. */
+/** The pause between two tries while the disk is full, or while sync's part of the package can't be loaded. */
 const QUOTA_PAUSE_MS = 1_000;
 
 interface OpenStore {
@@ -64,7 +64,7 @@ export class WorkerHost {
   #reopenedAt = 0;
   #ended: TidemarkError | undefined;
   #opened: Omit<Opened, "settings"> | undefined;
-  /** Of one opening of the store: two would append to the same logs. */
+  /** The sync of one opening of the store. There is at most one: two would append to the same logs. */
   #sync: { readonly store: SegmentStore; readonly started: Promise<TideSync> } | undefined;
   readonly #topics = new Topics({
     kernel: () => this.#kernel,
@@ -199,7 +199,7 @@ export class WorkerHost {
   readonly #readable: PortHost["readable"] = async (topic, born) =>
     (await this.#synced(topic, born)) ?? this.#topics.readable(topic, born);
 
-  /** A topic that is synced is never read or written as a plain one, also while that part can't be loaded. */
+  /** A topic that is synced is never read or written as a plain one, also while sync's part can't be loaded. */
   async #synced(topic: string, expected: number | undefined): Promise<{ log: LogApi; born: number } | undefined> {
     const born = (await this.#open).store.bornOf(outboxName(topic));
     if (born === undefined) return undefined;
@@ -208,8 +208,8 @@ export class WorkerHost {
   }
 
   /**
-   * What was synced in an earlier opening goes on. If that part can't be loaded it is tried again each second:
-   * nobody else may ask for it.
+   * Continues the sync of an earlier opening. If sync's part of the package can't be loaded, this tries again each
+   * second, because perhaps no page ever asks for it.
    */
   #resumeSync(store: SegmentStore): void {
     this.#leaveSync(store);

@@ -18,7 +18,7 @@ export function takeLock(name: string, { signal }: LockAsk = {}): Promise<() => 
   lines.set(name, line);
   void line.then(() => lines.get(name) === line && lines.delete(name));
   return new Promise((resolve, reject) => {
-    // Who leaves the line lets the next one pass.
+    // A caller that gives up leaves the line, and the next one gets the lock.
     const leave = (): void => (release(), reject(signal!.reason));
     signal?.addEventListener("abort", leave, { once: true });
     void before.then(() => {
