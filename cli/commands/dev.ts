@@ -12,7 +12,6 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { createServer } from "node:net";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -21,15 +20,12 @@ import { type Command, numberOf } from "../arguments.ts";
 import { Failure, UsageError } from "../failure.ts";
 import { stopSignal } from "../interrupt.ts";
 import { type EdgeAt, type Served, servePlayground } from "../playground.ts";
+import { freePort, onPort, PORTS_TRIED } from "../ports.ts";
 import { printLine } from "../terminal.ts";
 
 const PORT = 8787;
 const PLAYGROUND_PORT = 4173;
 const PORT_MAX = 65_535;
-/** Ports that are looked at, where none is named. */
-const PORTS_TRIED = 20;
-/** Ports that are tried one after the other, where another program takes each before it is used. */
-const SERVE_TRIES = 3;
 /** Lines of Wrangler that are shown where it ends before it serves. */
 const LINES_SHOWN = 15;
 /** Old enough for the Wrangler that Node 20 gets; not before 2026-03-03 (docs/example-worker/wrangler.jsonc). */
@@ -49,14 +45,6 @@ function wranglerOf(folder: string): string {
   }
 }
 
-function isFree(port: number): Promise<boolean> {
-  const server = createServer();
-  return new Promise((resolve) => {
-    server.once("error", () => resolve(false));
-    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
-  });
-}
-
 /** The port that is asked for, or the first free one from the usual one on, without the one that is `taken`. */
 export async function portFor(
   option: string,
@@ -64,36 +52,12 @@ export async function portFor(
   usual: number,
   taken?: number,
 ): Promise<number> {
-  if (asked !== undefined) {
-    if (await isFree(asked)) return asked;
+  const port = await freePort(asked ?? usual, taken);
+  if (asked !== undefined && port !== asked)
     throw new Failure(`port ${asked} is taken: name another one with --${option}, or leave it out`);
-  }
-  for (let port = usual; port < usual + PORTS_TRIED; port++) if (port !== taken && (await isFree(port))) return port;
-  throw new Failure(`no port from ${usual} to ${usual + PORTS_TRIED - 1} is free: name one with --${option}`);
-}
-
-interface Wish {
-  readonly option: string;
-  readonly asked: number | undefined;
-  readonly usual: number;
-  /** Used by another part of this command. */
-  readonly taken: number | undefined;
-}
-
-/**
- * Serves on a port. One that was free, and that another program has taken before it was used, is given up for the next
- * one, unless it was asked for.
- */
-async function onPort<T>({ option, asked, usual, taken }: Wish, serve: (port: number) => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries++) {
-    const port = await portFor(option, asked, usual, taken);
-    try {
-      return await serve(port);
-    } catch (thrown) {
-      const isOccupied = /EADDRINUSE|Address already in use/.test((thrown as Error).message);
-      if (!isOccupied || asked !== undefined || tries === SERVE_TRIES) throw thrown;
-    }
-  }
+  if (port === undefined)
+    throw new Failure(`no port from ${usual} to ${usual + PORTS_TRIED - 1} is free: name one with --${option}`);
+  return port;
 }
 
 function writeWorker(folder: string): string {
@@ -213,12 +177,14 @@ export const dev: Command = {
       throw new UsageError(`--port and --playground-port are both ${asked}, and must differ`, "dev");
     const wrangler = args.alone ? undefined : wranglerOf(process.cwd());
     const edge: EdgeAt = wrangler === undefined ? {} : { url: null };
-    const ofPlayground = { option: "playground-port", asked: askedBeside, usual: PLAYGROUND_PORT, taken: asked };
-    const beside = await onPort(ofPlayground, (port) => servePlayground(port, edge));
+    const besidePort = (): Promise<number> => portFor("playground-port", askedBeside, PLAYGROUND_PORT, asked);
+    const beside = await onPort(besidePort, askedBeside !== undefined, (port) => servePlayground(port, edge));
     try {
       if (wrangler === undefined) return await playAlone(beside);
-      const ofEdge = { option: "port", asked, usual: PORT, taken: askedBeside };
-      await onPort(ofEdge, (port) => runEdge(wrangler, path.resolve(args.folder), port, beside, edge));
+      const edgePort = (): Promise<number> => portFor("port", asked, PORT, askedBeside);
+      await onPort(edgePort, asked !== undefined, (port) =>
+        runEdge(wrangler, path.resolve(args.folder), port, beside, edge),
+      );
     } finally {
       beside.close();
     }

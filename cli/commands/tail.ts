@@ -39,7 +39,7 @@ const FIELDS: Readonly<Record<string, (record: LineRecord, topic: string) => str
 const ESCAPES: Readonly<Record<string, string>> = { n: "\n", t: "\t", r: "\r", "0": "\0", "\\": "\\" };
 
 /** What `--format` says, as a function. */
-export function formatOf(format: string): (record: LineRecord, topic: string) => string {
+function formatOf(format: string): (record: LineRecord, topic: string) => string {
   const parts = [...format.matchAll(/%([\s\S]?)|\\([\s\S]?)|[^%\\]+/g)].map(([text, field, escape]) => {
     if (field !== undefined) {
       const made = FIELDS[field];

@@ -21,7 +21,7 @@ import type { Acks, LogAppendOptions, AppendResult } from "../log/types.ts";
 import { BatchBuilder, type BatchOwner, type Header } from "../record/batch-builder.ts";
 
 /** Kafka's max.in.flight with idempotence: the log remembers this many batches of a producer. */
-export const IN_FLIGHT_BATCHES_MAX = 5;
+const IN_FLIGHT_BATCHES_MAX = 5;
 /**
  * Size, in multiples of batchBytes, up to which several calls of appendBatch share a batch. Larger ones were no faster.
  */

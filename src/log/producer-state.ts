@@ -20,7 +20,7 @@ import type { SeenProducers } from "../store/take-snapshot.ts";
 import type { LogAppendOptions } from "./types.ts";
 
 /** A producer may have this many batches in flight (Kafka's max.in.flight with idempotence). */
-export const PRODUCER_BATCHES = 5;
+const PRODUCER_BATCHES = 5;
 const SEQUENCE_MAX = 0x7fffffff;
 
 export interface ProducerBatch {
@@ -43,7 +43,7 @@ export type Sending = Pick<LogAppendOptions, "fromZero" | "resentSince">;
 const newestOf = (batches: readonly ProducerBatch[]): number => batches[batches.length - 1]!.baseOffset;
 
 /** Sequences wrap from 2^31 - 1 to 0, as in Kafka. */
-export const advanceSequence = (sequence: number, by: number): number => (sequence + by) % (SEQUENCE_MAX + 1);
+const advanceSequence = (sequence: number, by: number): number => (sequence + by) % (SEQUENCE_MAX + 1);
 
 export class ProducerState implements SeenProducers {
   readonly #entries = new RecentMap<number, ProducerEntry>();

@@ -15,10 +15,13 @@ import {
   SEALED_FIELDS,
   type SegmentEntry,
 } from "./catalog-state.ts";
-import { CATALOG_GENERATION_AT, CATALOG_PAYLOAD_AT, CATALOG_VERSION_AT } from "./catalog-layout.ts";
-
-const VERSION_BARE = 1;
-const VERSION_NOTED = 3;
+import {
+  CATALOG_GENERATION_AT,
+  CATALOG_PAYLOAD_AT,
+  CATALOG_VERSION_AT,
+  CATALOG_VERSION_BARE,
+  CATALOG_VERSION_NOTED,
+} from "./catalog-layout.ts";
 
 function unpackSegment(packed: PackedSegment): SegmentEntry {
   const fields = <Name extends string>(names: readonly Name[], from: number) =>
@@ -52,16 +55,17 @@ export function decodeCopy(
 ): { readonly generation: number; readonly state: CatalogState } | undefined {
   const view = viewOf(bytes);
   const version = view.getUint32(CATALOG_VERSION_AT);
-  if (version < VERSION_BARE || version > VERSION_NOTED) {
+  if (version < CATALOG_VERSION_BARE || version > CATALOG_VERSION_NOTED) {
     throw new TidemarkError(
       "UNSUPPORTED_FORMAT",
-      `the catalog is of format version ${version}; this library reads ${VERSION_BARE} to ${VERSION_NOTED}`,
+      `the catalog is of format version ${version}; this library reads ${CATALOG_VERSION_BARE} to ` +
+        `${CATALOG_VERSION_NOTED}`,
       { version },
     );
   }
   try {
     const read = JSON.parse(new TextDecoder().decode(bytes.subarray(CATALOG_PAYLOAD_AT))) as PackedState;
-    const packed = version === VERSION_BARE ? fromBare(read) : read;
+    const packed = version === CATALOG_VERSION_BARE ? fromBare(read) : read;
     const generation = Number(view.getBigUint64(CATALOG_GENERATION_AT));
     if (!Number.isSafeInteger(generation) || !isPossibleState(packed, slotBytes)) return undefined;
     return { generation, state: { ...packed, logs: packed.logs.map(unpackLog) } };

@@ -1,4 +1,7 @@
-/** Positions in a copy of the catalog, as catalog.ts draws it. */
+/** Versions of a copy of the catalog, and positions in it, as catalog.ts draws it. Nothing but numbers is here. */
+export const CATALOG_VERSION_BARE = 1;
+export const CATALOG_VERSION = 2;
+export const CATALOG_VERSION_NOTED = 3;
 export const CATALOG_VERSION_AT = 8;
 export const CATALOG_PAYLOAD_BYTES_AT = 12;
 export const CATALOG_GENERATION_AT = 16;

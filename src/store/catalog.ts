@@ -36,7 +36,9 @@ import {
   CATALOG_GENERATION_AT,
   CATALOG_PAYLOAD_AT,
   CATALOG_PAYLOAD_BYTES_AT,
+  CATALOG_VERSION,
   CATALOG_VERSION_AT,
+  CATALOG_VERSION_NOTED,
 } from "./catalog-layout.ts";
 import { type CatalogState, isPossibleState, packLog, type PackedState } from "./catalog-state.ts";
 import { readExactly, type Volume } from "./volume.ts";
@@ -51,8 +53,6 @@ export type {
 } from "./catalog-state.ts";
 
 const MAGIC = 0x5449444543415431n; // "TIDECAT1"
-export const CATALOG_VERSION = 2;
-const VERSION_NOTED = 3;
 
 export class Catalog {
   #generation = 0;
@@ -140,7 +140,7 @@ export class Catalog {
     view.setBigUint64(0, MAGIC);
     view.setUint32(
       CATALOG_VERSION_AT,
-      state.logs.some(({ note, madeAs }) => note ?? madeAs) ? VERSION_NOTED : CATALOG_VERSION,
+      state.logs.some(({ note, madeAs }) => note ?? madeAs) ? CATALOG_VERSION_NOTED : CATALOG_VERSION,
     );
     view.setUint32(CATALOG_PAYLOAD_BYTES_AT, payload.length);
     view.setBigUint64(CATALOG_GENERATION_AT, BigInt(generation));

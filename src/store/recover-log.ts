@@ -94,7 +94,7 @@ export async function recoverLog(disk: Disk, entry: LogEntry): Promise<Recovered
  * The slot was begun or written to after a later catalog, or holds more than a catalog knows that says that nothing was
  * appended. Continuing would give out offsets and slots a second time.
  */
-export function refuseOlderCatalog(
+function refuseOlderCatalog(
   { tide, generation, epoch }: Disk,
   entry: LogEntry,
   role: Role | undefined,

@@ -45,7 +45,7 @@
  */
 import { concat, textEncoder, viewOf } from "../record/bytes.ts";
 
-export const FRAME_VERSION = 1;
+const FRAME_VERSION = 1;
 const VERSION_AT = 0;
 const TYPE_AT = VERSION_AT + 1;
 const CHANNEL_AT = TYPE_AT + 1;

@@ -213,7 +213,7 @@ export async function readable(
 }
 
 /** The part of a run before a position; undefined if there is none. */
-export function runBefore(run: OutboxRun, position: number): OutboxRun | undefined {
+function runBefore(run: OutboxRun, position: number): OutboxRun | undefined {
   if (run.next <= position) return run;
   const batches = run.batches.filter((batch) => nextOffsetOf(readHeader(batch)) <= position);
   const last = batches.at(-1);

@@ -27,7 +27,7 @@ const LOG_START_AT = 0;
 const NEXT_OFFSET_AT = LOG_START_AT + 8;
 const HIGH_WATERMARK_AT = NEXT_OFFSET_AT + 8;
 const LIFE_AT = HIGH_WATERMARK_AT + 8;
-export const TIDE_BYTES = LIFE_AT + 8;
+const TIDE_BYTES = LIFE_AT + 8;
 /** Leader epochs and generations are signed 32-bit numbers wherever they are stored. */
 const INT32_MAX = 2 ** 31 - 1;
 

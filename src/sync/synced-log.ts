@@ -39,7 +39,7 @@ import { cutOf, type KnownOfTopic, stampProvisional, type TopicCut } from "./top
  * From this many un-settled bytes on appends fail as OUTBOX_FULL, until an eighth of them is settled. 256 MiB are
  * enough for a week of 400 bytes a second.
  */
-export const OUTBOX_BYTES_MAX = 256 * 1024 * 1024;
+const OUTBOX_BYTES_MAX = 256 * 1024 * 1024;
 const FETCH_BYTES = 1024 * 1024;
 const NOTHING = new Uint8Array(0);
 /** Thrown and caught in `clean()`. */

@@ -6,7 +6,7 @@ import { type ErrorDetails, type SchemaIssue, TidemarkError } from "../errors.ts
 import type { SchemaResult, StandardSchema } from "./standard-schema.ts";
 
 /** Most issues in an error, and in its body over HTTP. `issueCount` says how many there were. */
-export const ISSUES_MAX = 20;
+const ISSUES_MAX = 20;
 const MESSAGE_CHARACTERS_MAX = 300;
 const PATH_STEPS_MAX = 20;
 const STEP_CHARACTERS_MAX = 100;

@@ -25,7 +25,7 @@ import { isPromise, type Judged, judge, mismatch, type Mismatch, textOfThrown } 
 import type { StandardSchema } from "./standard-schema.ts";
 import type { SchemaIssue } from "../errors.ts";
 
-export const VERSION_MAX = 1_000_000;
+const VERSION_MAX = 1_000_000;
 const SCHEMA_NAME_CHARACTERS_MAX = 100;
 
 /**

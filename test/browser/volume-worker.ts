@@ -57,7 +57,7 @@ function hostOf(engine: BrowserEngine): VolumeHost & { clean(): Promise<void> } 
   };
 }
 
-export async function removeVolume(engine: BrowserEngine, name: string): Promise<void> {
+async function removeVolume(engine: BrowserEngine, name: string): Promise<void> {
   if (engine !== "indexeddb") {
     const root = await navigator.storage.getDirectory();
     await (await root.getDirectoryHandle("tidemark")).removeEntry(name, { recursive: true });

@@ -12,7 +12,7 @@ import type { Value } from "../checker/history.ts";
 
 export type Engine = "opfs" | "indexeddb";
 /** Moments at which a strike can be aimed: the page reports that it is about to do this. */
-export const MOMENTS = ["roll", "retention", "compaction", "trim", "recovery"] as const;
+const MOMENTS = ["roll", "retention", "compaction", "trim", "recovery"] as const;
 export type Moment = (typeof MOMENTS)[number];
 
 /** [value, key, tombstone]: an array, because a history has many of them. */

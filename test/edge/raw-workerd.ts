@@ -58,9 +58,9 @@ export class RawWorkerd {
   }: RawOptions): Promise<RawWorkerd> {
     mkdirSync(path.join(directory, "state"), { recursive: true });
     await bundle(directory, { plants, source, entry });
-    const port = await freePort();
+    const port = await anyFreePort();
     writeFileSync(path.join(directory, "config.capnp"), configuration({ directory, port, settings, r2Port }));
-    return new RawWorkerd(directory, port, inspected ? await freePort() : undefined, filesMax);
+    return new RawWorkerd(directory, port, inspected ? await anyFreePort() : undefined, filesMax);
   }
 
   async start(): Promise<void> {
@@ -178,7 +178,8 @@ async function bundle(directory: string, { plants, source, entry }: Bundled): Pr
   copyFileSync(path.join(source, ".cache", "kernel", "release.wasm"), path.join(directory, "release.wasm"));
 }
 
-export function freePort(): Promise<number> {
+/** A port that the system picks. */
+export function anyFreePort(): Promise<number> {
   return new Promise((resolve) => {
     const server = createServer().listen(0, "127.0.0.1", () => {
       const { port } = server.address() as { port: number };

@@ -22,7 +22,7 @@ export function pack(inputs: readonly Uint8Array[]): Uint8Array {
   return bytes;
 }
 
-export function unpack(bytes: Uint8Array): Uint8Array[] {
+function unpack(bytes: Uint8Array): Uint8Array[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const inputs: Uint8Array[] = [];
   for (let at = 0; at < bytes.length;) {

@@ -9,7 +9,7 @@ import { Column, Status, type Kernel } from "../../src/kernel/types.ts";
 import * as format from "../../src/record/format.ts";
 import type { Random } from "../simulation/prng.ts";
 
-export const INPUT_BYTES_MAX = 8192;
+const INPUT_BYTES_MAX = 8192;
 
 /** A batch to damage, and where its varints are. */
 export interface Seed {

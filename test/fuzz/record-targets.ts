@@ -94,7 +94,7 @@ export function compressedBatch(kernel: Kernel, header: Uint8Array, section: Uin
   return bytes;
 }
 
-export const bombSections = (): Uint8Array[] =>
+const bombSections = (): Uint8Array[] =>
   BOMBS.map(([bytes, fill]) => new Uint8Array(gzipSync(new Uint8Array(bytes).fill(fill))));
 
 class GzipTarget implements Target {

@@ -63,7 +63,7 @@ export interface RotOptions {
  * the batch looks like a stale batch of an earlier use of the slot. Upkeep moves the mark behind the batch about two
  * seconds after the append, and then the loss is reported.
  */
-export const UNSEEN = "the tail is gone, its epoch reads as an earlier one";
+const UNSEEN = "the tail is gone, its epoch reads as an earlier one";
 const isEpoch = ({ batch }: Region, at: number): boolean =>
   batch !== undefined && at >= batch.position + LEADER_EPOCH_AT && at < batch.position + LEADER_EPOCH_AT + 4;
 

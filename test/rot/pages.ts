@@ -183,7 +183,7 @@ export const GONE = "the tail is gone without a trace";
  * within its first 21 bytes, which no checksum covers. Then the offset of one batch stands in front of the rest of
  * another, and the whole is a valid batch.
  */
-export const MISFIT = "A WRONG RECORD: the break is in the part of a header that no checksum covers";
+const MISFIT = "A WRONG RECORD: the break is in the part of a header that no checksum covers";
 
 export async function rotPages(options: PagesOptions): Promise<PagesResult> {
   const layout = await layoutOf(options.kernel, options.log);

@@ -8,8 +8,7 @@ import path from "node:path";
 import { BURN, type EngineBrowser, type EngineTab, ProcessTab } from "./engine.ts";
 import type { TabConfig, TabPage } from "./events.ts";
 import { busiestOf, commandOf, descendantsOf } from "./processes.ts";
-// @ts-expect-error plain JavaScript, because it also runs before any package is installed
-import { freePort } from "../../tools/run/ports.mjs";
+import { freePort } from "../../cli/ports.ts";
 
 type Method = keyof TabPage;
 
@@ -78,7 +77,7 @@ export class WebKitBrowser implements EngineBrowser {
   ) {}
 
   static async start(url: string, binary: string): Promise<WebKitBrowser> {
-    const port = await (freePort as (from: number) => Promise<number | undefined>)(20_000 + (process.pid % 20_000));
+    const port = await freePort(20_000 + (process.pid % 20_000));
     if (port === undefined) throw new Error("no free port for WebKitWebDriver");
     const child = spawn("xvfb-run", ["-a", "dbus-run-session", "--", "WebKitWebDriver", `--port=${port}`], {
       detached: true,

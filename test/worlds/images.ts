@@ -14,9 +14,9 @@
 import { Random } from "../simulation/prng.ts";
 import type { Image, Moment, PendingWrite } from "./recording-volume.ts";
 
-export const PRODUCT_MAX = 4;
+const PRODUCT_MAX = 4;
 const SECTOR = 512;
-export const FATES = ["kept", "dropped", "head", "tail", "garbled"] as const;
+const FATES = ["kept", "dropped", "head", "tail", "garbled"] as const;
 export type Fate = (typeof FATES)[number] | `cut@${number}-` | `cut@${number}+`;
 
 export interface CrashImage {
@@ -27,7 +27,7 @@ export interface CrashImage {
 }
 
 /** Every assignment of a fate to each write, as described above. */
-export function* fatesOf(pending: readonly PendingWrite[]): Generator<readonly Fate[]> {
+function* fatesOf(pending: readonly PendingWrite[]): Generator<readonly Fate[]> {
   const count = pending.length;
   const all = (fate: Fate): Fate[] => Array.from({ length: count }, () => fate);
   const single = (at: number, fate: Fate, others: Fate): Fate[] =>

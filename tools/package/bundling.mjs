@@ -16,7 +16,7 @@ export const WORDS = {
   [source("browser/platform/load-help.ts")]: ["LOAD_HELP", "help"],
 };
 /** Modules in base.js, which all other files use. */
-export const IN_BASE = [source("errors.ts"), source("browser/platform/load.ts"), ...Object.keys(WORDS)];
+const IN_BASE = [source("errors.ts"), source("browser/platform/load.ts"), ...Object.keys(WORDS)];
 export const BASE_ENTRY = source("browser/package/base.ts");
 
 /** `instead` maps a module to its stand-in. `seen` collects the modules that were met. */

@@ -12,7 +12,6 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { build, preview } from "vite";
 import { commandLine, flag, integer, text } from "./command-line.mjs";
-import { freePort } from "./ports.mjs";
 import { bundleTs } from "./run-ts.mjs";
 import { findNode24, root, runsVitest, SetupError } from "./setup.mjs";
 
@@ -22,6 +21,9 @@ const EDGE_PORT = 8787;
 /** workerd starts within some seconds. If it takes longer, a message says so. */
 const EDGE_WAIT_MS = 60_000;
 const configFile = path.join(root, "vite.config.ts");
+
+/** What a TypeScript file of this repository exports. */
+const bundled = async (file) => import(pathToFileURL(await bundleTs(path.join(root, file))).href);
 
 /** Tells the page where the edge is: `url` is null while the edge starts, and absent if there is none. */
 const tellEdge = (edge) => ({
@@ -37,7 +39,7 @@ const tellEdge = (edge) => ({
 /** Builds and serves; `close()` ends it. Tests use it as well. `port` must be free. */
 export async function startPlayground({ port = PORT, logLevel = "warn", edge = {} } = {}) {
   await build({ configFile, mode: "production", logLevel });
-  const { deviceLinks } = await import(pathToFileURL(await bundleTs(path.join(root, "cli/device-links.ts"))).href);
+  const { deviceLinks } = await bundled("cli/device-links.ts");
   const plugins = [tellEdge(edge), deviceLinks(edge)];
   const server = await preview({
     configFile,
@@ -53,14 +55,14 @@ export async function startPlayground({ port = PORT, logLevel = "warn", edge = {
   };
 }
 
-/** Ports that are tried one after the other, where another program takes each before it is used. */
-const SERVE_TRIES = 3;
-const isOccupied = (error) => /already in use/i.test(String(error));
+/** Starts of the edge, where another program takes each port before the edge uses it. */
+const EDGE_TRIES = 3;
 
 /**
  * The port that was named, which must be free, or else the first free one. Prints a line if it is not the usual one.
  */
 async function portFor(what, named, standard) {
+  const { freePort } = await bundled("cli/ports.ts");
   const port = await freePort(named ?? standard);
   if (port === undefined) throw new SetupError(`No free port for ${what} from ${named ?? standard} on: name one.`);
   if (port === (named ?? standard)) return port;
@@ -71,14 +73,12 @@ async function portFor(what, named, standard) {
 
 /** The playground on its port, or on the next one if another program has taken that since it was looked for. */
 async function servePlayground(named, edge) {
-  for (let tries = 1; ; tries++) {
-    const port = await portFor("the playground", named, PORT);
-    try {
-      return await startPlayground({ port, edge });
-    } catch (thrown) {
-      if (!isOccupied(thrown.message) || named !== undefined || tries === SERVE_TRIES) throw thrown;
-    }
-  }
+  const { onPort } = await bundled("cli/ports.ts");
+  return onPort(
+    () => portFor("the playground", named, PORT),
+    named !== undefined,
+    (port) => startPlayground({ port, edge }),
+  );
 }
 
 /** Prints commands that talk to the edge and can be pasted. */
@@ -103,6 +103,7 @@ async function startEdge(named, state, found, tries = 1) {
     console.log(`No edge: it needs Node 22.12 or newer. ${error.message}`);
     return;
   }
+  const { isOccupied } = await bundled("cli/ports.ts");
   const port = await portFor("the edge", named, EDGE_PORT);
   const args = [path.join(root, "tools", "run", "edge.mjs"), String(port), ...(state === undefined ? [] : [state])];
   const child = spawn(binary, args, { cwd: root, stdio: ["ignore", "inherit", "inherit", "ipc"] });
@@ -115,7 +116,7 @@ async function startEdge(named, state, found, tries = 1) {
   child.on("message", ({ url, error }) => {
     clearTimeout(slow);
     // Another program has taken the port since it was looked for.
-    if (isOccupied(error) && named === undefined && tries < SERVE_TRIES) {
+    if (isOccupied(error) && named === undefined && tries < EDGE_TRIES) {
       found.child = undefined;
       return void startEdge(named, state, found, tries + 1);
     }

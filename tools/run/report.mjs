@@ -66,7 +66,7 @@ export function afterAgain(report, second) {
 const isPassed = ({ status }) => status === "passed";
 
 /** The name of each failed test, and the first lines of its error. A file that does not load is named as well. */
-export function failureLines(report, word) {
+function failureLines(report, word) {
   const lines = [];
   const add = (name, message) => lines.push(`${word} ${name}`, ...firstLines(message));
   for (const file of report.testResults) {

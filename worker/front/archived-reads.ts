@@ -25,7 +25,7 @@ import type { Bucket } from "../store/bucket.ts";
 import type { Env } from "../env.ts";
 import type { Asked } from "../telemetry/events.ts";
 import { edgeKernel } from "../kernel.ts";
-import { batchesHeaders, readAnswer } from "../wire/read-answer.ts";
+import { batchesHeaders, READ_BYTES, readAnswer } from "../wire/read-answer.ts";
 import { mediaType } from "../stream/media-type.ts";
 import { readRequestOf } from "../wire/durable-streams.ts";
 import { encodePath, SEGMENT_PREFIX } from "../wire/paths.ts";
@@ -36,7 +36,6 @@ const MANIFEST_MS = 60_000;
 /** A manifest has at most about 60 KB, and the isolate has 128 MB for everything. */
 const STREAMS_MAX = 100;
 const INDEXES_MAX = 64;
-const READ_BYTES = 1024 * 1024;
 
 const manifests = new RecentMap<string, { readonly until: number; readonly manifest: Manifest }>();
 /** Indexes of segments. Keys are never used twice, so an entry can't be stale. */

@@ -39,7 +39,7 @@ import { refusalOf } from "../telemetry/socket-events.ts";
 import type { Ask } from "../rpc/watch.ts";
 import { ReadPace } from "./read-pace.ts";
 import { closeSocket, pairOf, type ServerSocket, socketIn, upgraded } from "../rpc/sockets.ts";
-import { COUNTED, CREDITED, isClients, NEEDS } from "./frame-rules.ts";
+import { COUNTED, CREDITED, isClients, NEEDS } from "../rpc/frame-rules.ts";
 import { withAsker } from "../rpc/join-prefix.ts";
 import { subprotocolOf } from "../wire/bearer.ts";
 import { ownerOf } from "./owner.ts";

@@ -16,7 +16,15 @@ import { edgeKernel } from "../kernel.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 import { type Ask, Watch } from "../rpc/watch.ts";
 import { mediaType } from "../stream/media-type.ts";
-import { accepts, BATCHES_TYPE, dialectOf, EVENTS_TYPE, names, namesRecords, RECORDS_TYPE } from "../wire/accept.ts";
+import {
+  accepts,
+  BATCHES_TYPE,
+  dialectOf,
+  EVENTS_TYPE,
+  namesType,
+  namesRecords,
+  RECORDS_TYPE,
+} from "../wire/accept.ts";
 import { H } from "../wire/durable-streams.ts";
 import { wireErrorOf } from "../wire/http.ts";
 import { formatOffset, numberedOffset, offsetIn } from "../wire/offsets.ts";
@@ -236,7 +244,7 @@ async function* textOf(of: RecordsRead, text: RecordsText, first: Response): Asy
   }
 }
 
-export async function recordsAnswer(of: RecordsRead): Promise<Response> {
+async function recordsAnswer(of: RecordsRead): Promise<Response> {
   const { asked, form, head, stalledMs, lastEventId } = of;
   const isEvents = form === "events";
   if (isEvents && asked.limit < Infinity)
@@ -279,7 +287,7 @@ function formOf(accept: string | null, url: URL): "lines" | "events" | undefined
   if (namesRecords(accept)) return "lines";
   if (recordsParameter(url) === undefined || url.searchParams.has("live")) return undefined;
   if (accept === null || accepts(accept, RECORDS_TYPE))
-    return accept && names(accept, EVENTS_TYPE) ? "events" : "lines";
+    return accept && namesType(accept, EVENTS_TYPE) ? "events" : "lines";
   return accepts(accept, EVENTS_TYPE) ? "events" : undefined;
 }
 

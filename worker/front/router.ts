@@ -8,7 +8,7 @@ import { CALL_BYTES_MAX } from "../rpc/append-call.ts";
 import { type Action, type Caller, callerOf } from "./auth.ts";
 import { type Env, numberOf } from "../env.ts";
 import { IMPORT_HEADER, LONG_HEADER, METRICS_HEADER, TIDE_ASKED_HEADER } from "../rpc/internal-headers.ts";
-import { type Asked, told } from "../telemetry/events.ts";
+import { type Asked, emitRequest } from "../telemetry/events.ts";
 import { EdgeError } from "../errors.ts";
 import { objectName } from "../rpc/stubs.ts";
 import { type Answer, errorAnswer } from "../wire/http.ts";
@@ -51,7 +51,7 @@ export async function handle(request: Request, env: Env, background?: Background
   } catch (thrown) {
     response = withCommonHeaders(errorAnswer(thrown));
   }
-  told(env, request, response, asked, started);
+  emitRequest(env, request, response, asked, started);
   return response;
 }
 

@@ -13,6 +13,7 @@
  */
 import { EdgeError } from "../errors.ts";
 import { FOLLOW_CREDIT_BYTES_MAX } from "../../src/sync/frames.ts";
+import { FETCH_BYTES_MAX } from "../rpc/sockets.ts";
 
 export const FREE_BYTES = 16 * 1024 * 1024;
 export const HARD_BYTES = 32 * 1024 * 1024;
@@ -21,8 +22,6 @@ export const BASE_BYTES = 16 * 1024;
 export const REQUESTS_MAX = 1_024;
 /** What one follow gets at a time if several want more. */
 const SHARE_BYTES = 256 * 1024;
-/** The most that an object answers a fetch with. */
-const FETCH_BYTES_MAX = 2 * 1024 * 1024;
 
 /** One follow or fetch of a channel. */
 interface Request {

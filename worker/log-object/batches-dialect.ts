@@ -13,13 +13,11 @@ import type { Sending } from "../../src/log/producer-state.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
 import { badRequest } from "../errors.ts";
 import { type Answer, jsonAnswer } from "../wire/http.ts";
-import { batchesHeaders } from "../wire/read-answer.ts";
+import { batchesHeaders, READ_BYTES } from "../wire/read-answer.ts";
 import { checkOnce, H, parseInteger, readRequestOf } from "../wire/durable-streams.ts";
 import { formatOffset } from "../wire/offsets.ts";
 import type { Stream } from "../stream/stream.ts";
 import { longBody, longRead } from "../stream/streamed-read.ts";
-
-const READ_BYTES = 1024 * 1024;
 
 export async function appendBatches(
   stream: Stream,

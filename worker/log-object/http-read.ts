@@ -21,14 +21,11 @@ import type { Counters } from "../telemetry/counters.ts";
 import { BATCHES_TYPE, dialectOf } from "../wire/accept.ts";
 import { readRequestOf } from "../wire/durable-streams.ts";
 import { json } from "../wire/http.ts";
-import { isWaiting, nextOf, readAnswer } from "../wire/read-answer.ts";
+import { isWaiting, nextOf, READ_BYTES, readAnswer } from "../wire/read-answer.ts";
 import { leadOf } from "../wire/sse-text.ts";
 import { answerBatches } from "./batches-dialect.ts";
 import { manifestOf } from "./manifest-of.ts";
 import type { Watchers } from "./watchers.ts";
-
-/** Largest answer of one read. A larger backlog comes in several. */
-const READ_BYTES = 1024 * 1024;
 
 /** What a read needs of its object. */
 export interface ReadHost {

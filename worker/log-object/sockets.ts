@@ -30,7 +30,8 @@ import type { EventFields } from "../telemetry/events.ts";
 import { wireErrorOf } from "../wire/http.ts";
 import type { Counters } from "../telemetry/counters.ts";
 import { edgeKernel } from "../kernel.ts";
-import { type HibernatingSocket, pairOf, type SocketState, upgraded } from "../rpc/sockets.ts";
+import { COUNTED, CREDITED } from "../rpc/frame-rules.ts";
+import { FETCH_BYTES_MAX, type HibernatingSocket, pairOf, type SocketState, upgraded } from "../rpc/sockets.ts";
 import * as told from "../telemetry/socket-events.ts";
 import type { Stream } from "../stream/stream.ts";
 import { SYNC_FEATURE } from "../../src/sync/sync-frames.ts";
@@ -52,11 +53,8 @@ const READ_BYTES = 256 * 1024;
  */
 const WAITING_BYTES_MAX = 2 * APPEND_CREDIT_BYTES;
 const FRAME_COST_BYTES = 128;
-/** These count as requests, like those over HTTP. Credits belong to a follow. */
-const COUNTED = new Set<number>([FrameType.APPEND, FrameType.FOLLOW, FrameType.FETCH, FrameType.JOIN, FrameType.PUSH]);
 /** This many follows are served before other work gets a turn. Credits that came back would go before the rest. */
 const SERVED_AT_ONCE = 1_024;
-const FETCH_BYTES_MAX = 2 * 1024 * 1024;
 
 interface Follow {
   readonly id: number;
@@ -358,7 +356,7 @@ export class LogSockets {
     this.#host.counters.rejections++;
     this.#host.event("rejection", told.refusalOf({ type, payload }, thrown));
     // A follow that met an error has ended. The client may follow again from where it was.
-    const costsCredits = type === FrameType.APPEND || type === FrameType.PUSH;
+    const costsCredits = CREDITED.has(type);
     if (!costsCredits && type !== FrameType.JOIN && session.follows.delete(id)) save(session);
     const credits = costsCredits ? payload.length : 0;
     this.#send(

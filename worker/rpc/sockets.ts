@@ -6,6 +6,9 @@
  *                         client-socket.ts               log-object/sockets.ts, watchers.ts
  */
 
+/** The most that a log's object answers a fetch with. The Worker keeps that much room for the answer. */
+export const FETCH_BYTES_MAX = 2 * 1024 * 1024;
+
 /** An end that the Worker holds. */
 export interface ServerSocket {
   binaryType: string;

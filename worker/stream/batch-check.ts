@@ -4,6 +4,7 @@
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
+import { RECORD_COST_BYTES } from "../../src/log/slices.ts";
 import type { PackingKernel } from "../../src/kernel/types.ts";
 import { CODEC_MASK, readHeader } from "../../src/record/format.ts";
 import { decodeBatch, type RecordBatch } from "../../src/record/record-batch.ts";
@@ -46,8 +47,6 @@ export const BATCHES_MAX = 1000;
 const TURN_SLICES = 4;
 /** A compressed batch may expand to this size, however small it is. */
 const UNPACKED_BYTES = 2 * 1024 * 1024;
-/** Cost of one record in addition to its bytes, in bytes. */
-const RECORD_COST_BYTES = 64;
 
 /**
  * Checks all batches of a request, and gives what is to be said of them to the log. Other streams of this isolate get a

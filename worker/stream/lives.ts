@@ -9,7 +9,7 @@
 import type { LogLife } from "../store/outbox-bytes.ts";
 
 /** Each takes sixteen bytes in every snapshot. */
-export const LIVES_MAX = 4096;
+const LIVES_MAX = 4096;
 
 const epochOf = (life: string): number => Number.parseInt(life.slice(0, 8), 16);
 

@@ -36,7 +36,7 @@ import { Registrations } from "./registrations.ts";
 /** Entries in memory, and so in a snapshot, which is one row of 1 MiB. */
 export const HOT_MAX = 16_384;
 /** Limit of registered outboxes: about 100 MB of the object's 10 GB. */
-export const REGISTERED_MAX = 1_000_000;
+const REGISTERED_MAX = 1_000_000;
 /**
  * Added to the highest known generation after a snapshot was lost, to be above all that it may have held: a copy of a
  * profile raises the generation by one.

@@ -26,7 +26,7 @@ import { RECORDS_MAX } from "./body-limits.ts";
 import type { Stream } from "./stream.ts";
 
 /** An import without a piece for this long is given up: what has come is removed. */
-export const IMPORT_IDLE_MS = 24 * 3600_000;
+const IMPORT_IDLE_MS = 24 * 3600_000;
 /** More damaged places than this are not skipped. */
 const DAMAGE_MAX = 1_000;
 /** Beside errors of the kind "fix", these say that the same import can't succeed. */

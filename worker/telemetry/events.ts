@@ -53,7 +53,7 @@ export interface Asked {
 }
 
 /** Emits the event about a request and its answer. */
-export function told(env: Env, request: Request, response: Response, asked: Asked, startedMs: number): void {
+export function emitRequest(env: Env, request: Request, response: Response, asked: Asked, startedMs: number): void {
   const { status } = response;
   const event = status >= 400 ? "rejection" : (EVENT_OF[request.method] ?? "read");
   if (env.TIDEMARK_EVENTS !== "all" && BUSY.has(event)) return;

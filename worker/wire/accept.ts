@@ -121,7 +121,7 @@ export function namedOf(accept: string | null, offered: readonly string[]): stri
 }
 
 /** True if the reader names this type; a wildcard doesn't. */
-export const names = (accept: string, type: string): boolean => {
+export const namesType = (accept: string, type: string): boolean => {
   const { precision, quality } = matchOf(rangesOf(accept), type);
   return precision === 2 && quality > 0;
 };

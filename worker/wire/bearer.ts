@@ -5,7 +5,7 @@
 import type { HeadersOf } from "./durable-streams.ts";
 
 /** The dialect of src/sync/frames.ts, as a subprotocol. */
-export const SUBPROTOCOL = "tidemark.1";
+const SUBPROTOCOL = "tidemark.1";
 const BEARER = "bearer.";
 
 /**

@@ -53,7 +53,7 @@ export function parseInteger(
 }
 
 /** A hundred years in seconds. A longer time is hardly intended, and the range of dates ends at some point. */
-export const SECONDS_MAX = 3_155_760_000;
+const SECONDS_MAX = 3_155_760_000;
 
 /** Whole seconds, as milliseconds. */
 export const parseSeconds = (text: string, what: string, min = 0): number =>

@@ -10,6 +10,12 @@ import { H } from "./durable-streams.ts";
 import { hasTag } from "./http.ts";
 import { formatOffset, offsetIn } from "./offsets.ts";
 
+/**
+ * Largest answer of one read; a larger backlog comes in several. The log's object and the Worker, which reads from
+ * object storage, use the same number, so that their answers are the same.
+ */
+export const READ_BYTES = 1024 * 1024;
+
 export const nextOf = (response: Response): number => offsetIn(response, H.next);
 /** Where an answer begins. -1 means the beginning of the log, which need not be offset 0. */
 export const fromOf = (response: Response): number => offsetIn(response, H.from);

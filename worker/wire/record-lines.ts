@@ -15,7 +15,7 @@ import { isReserved } from "../../src/record/reserved-headers.ts";
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-export function base64Of(bytes: Uint8Array): string {
+function base64Of(bytes: Uint8Array): string {
   let text = "";
   // A multiple of 3, so that the pieces join without padding in between.
   for (let at = 0; at < bytes.length; at += 0x6000)

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { freePort, type RawOptions, RawWorkerd } from "../../edge/raw-workerd.ts";
+import { anyFreePort, type RawOptions, RawWorkerd } from "../../edge/raw-workerd.ts";
 import type { PlantedBug } from "../../support/planted-bug.ts";
 import { note } from "./note.ts";
 
@@ -158,7 +158,7 @@ export class Contenders {
 
   /** Starts a peer on a free port. Resolves once it answers anything. */
   async #answering(program: string, args: (port: string) => readonly string[]): Promise<Pick<Peer, "url" | "pid">> {
-    const port = await freePort();
+    const port = await anyFreePort();
     const child = this.#spawn(program, args(String(port)));
     const url = `http://127.0.0.1:${port}`;
     for (const started = performance.now(); performance.now() < started + START_MS;) {

@@ -10,9 +10,9 @@
 import { promisify } from "node:util";
 import type { Random } from "../../simulation/prng.ts";
 
-export const SECTOR_BYTES = 512;
+const SECTOR_BYTES = 512;
 /** Descriptors of this disk begin here, so that those of the system are told from them. */
-export const FIRST_FD = 1_000_000;
+const FIRST_FD = 1_000_000;
 
 interface Write {
   readonly at: number;

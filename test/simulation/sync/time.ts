@@ -4,6 +4,7 @@
  *
  *   after(ms) ─▶ heap, by (at, order) ─▶ work ─▶ settle: every promise that waits for no timer is done ─▶ the next
  */
+import { Heap } from "../heap.ts";
 import type { Random } from "../prng.ts";
 
 /** What the edge and sockets need of it. The tabs' simulation has another one. */
@@ -30,8 +31,7 @@ export class SimTime implements Time {
   ms = 0;
   readonly random: Random;
   #order = 0;
-  /** A binary heap. */
-  readonly #heap: Due[] = [];
+  readonly #heap = new Heap(isBefore);
 
   constructor(random: Random) {
     this.random = random;
@@ -39,7 +39,7 @@ export class SimTime implements Time {
 
   readonly after = (ms: number, work: () => void): (() => void) => {
     const due: Due = { at: this.ms + ms, order: this.#order++, work };
-    this.#push(due);
+    this.#heap.push(due);
     return () => (due.work = undefined);
   };
 
@@ -70,42 +70,13 @@ export class SimTime implements Time {
     const end = this.ms + ms;
     for (;;) {
       await this.settle();
-      const next = this.#heap[0];
+      const next = this.#heap.top;
       if (!next || next.at > end) break;
-      this.#pop();
+      this.#heap.pop();
       if (!next.work) continue;
       this.ms = Math.max(this.ms, next.at);
       next.work();
     }
     this.ms = end;
-  }
-
-  #push(due: Due): void {
-    const heap = this.#heap;
-    let at = heap.length;
-    heap.push(due);
-    while (at > 0) {
-      const above = (at - 1) >> 1;
-      if (!isBefore(due, heap[above]!)) break;
-      heap[at] = heap[above]!;
-      at = above;
-    }
-    heap[at] = due;
-  }
-
-  #pop(): void {
-    const heap = this.#heap;
-    const last = heap.pop()!;
-    if (heap.length === 0) return;
-    let at = 0;
-    for (;;) {
-      let below = 2 * at + 1;
-      if (below >= heap.length) break;
-      if (below + 1 < heap.length && isBefore(heap[below + 1]!, heap[below]!)) below++;
-      if (!isBefore(heap[below]!, last)) break;
-      heap[at] = heap[below]!;
-      at = below;
-    }
-    heap[at] = last;
   }
 }

@@ -10,6 +10,7 @@
  *             reading the clock and a write.
  */
 import { Counters } from "../counters.ts";
+import { Heap } from "../heap.ts";
 import type { Random } from "../prng.ts";
 import { Trace } from "../trace.ts";
 
@@ -101,7 +102,7 @@ export class World {
   readonly trace: Trace;
   /** Called with every message when it is sent. */
   onPost: ((context: Context, data: unknown) => void) | undefined;
-  readonly #heap: Event[] = [];
+  readonly #heap = new Heap(before);
   #order = 0;
   #contexts = 0;
 
@@ -129,7 +130,7 @@ export class World {
   }
 
   at(time: number, word: string, run: () => void): void {
-    this.#push({ time, due: time, order: this.#order++, word, to: undefined, from: undefined, sentAt: 0, run });
+    this.#heap.push({ time, due: time, order: this.#order++, word, to: undefined, from: undefined, sentAt: 0, run });
   }
 
   /** Schedules an event `ms` after the sender's present time. */
@@ -137,7 +138,7 @@ export class World {
     const sentAt = from ? from.now() : this.now;
     let time = sentAt + ms;
     if (lane) time = lane.last = Math.max(time, lane.last);
-    this.#push({
+    this.#heap.push({
       time,
       due: time,
       order: this.#order++,
@@ -154,9 +155,9 @@ export class World {
     await turn();
     for (;;) {
       if (done()) return true;
-      const event = this.#heap[0];
+      const event = this.#heap.top;
       if (!event || event.time > until) return false;
-      this.#pop();
+      this.#heap.pop();
       this.now = Math.max(this.now, event.time);
       const to = event.to?.();
       if (event.to && (!to || to.ending)) continue;
@@ -165,46 +166,18 @@ export class World {
       if (to?.frozen) {
         to.parked.push(() => {
           event.time = this.now;
-          this.#push(event);
+          this.#heap.push(event);
         });
         continue;
       }
       if (to && to.ahead > this.now) {
         event.time = to.ahead;
-        this.#push(event);
+        this.#heap.push(event);
         continue;
       }
       this.trace.add(event.word, event.time * 1000);
       event.run();
       await turn();
     }
-  }
-
-  #push(event: Event): void {
-    const heap = this.#heap;
-    let at = heap.push(event) - 1;
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      if (!before(event, heap[parent]!)) break;
-      heap[at] = heap[parent]!;
-      at = parent;
-    }
-    heap[at] = event;
-  }
-
-  #pop(): void {
-    const heap = this.#heap;
-    const last = heap.pop()!;
-    if (heap.length === 0) return;
-    let at = 0;
-    for (;;) {
-      let child = 2 * at + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && before(heap[child + 1]!, heap[child]!)) child++;
-      if (!before(heap[child]!, last)) break;
-      heap[at] = heap[child]!;
-      at = child;
-    }
-    heap[at] = last;
   }
 }

@@ -57,7 +57,7 @@ const lastAt =
     position > 0 && batchEnd(v.outbox, position - 1, v.end) === position ? v.outbox[position - 1]! : 0;
 
 /** What a join's answer leads to: the table of verdicts. */
-export function joinAnswered(w: World, device: number, answer: Answer): void {
+function joinAnswered(w: World, device: number, answer: Answer): void {
   const { rules } = w;
   const v = volumeOf(w, device);
   const m = memoryOf(w, device);

@@ -1,4 +1,7 @@
-/** Which frames of a client count as requests, which cost credits, and which right of the token each needs. */
+/**
+ * Which frames of a client count as requests, which cost credits, and which right of the token each needs. The Worker
+ * and the log's object judge frames by the same rules.
+ */
 import { FrameType } from "../../src/sync/frames.ts";
 
 /** True for types that a client may send. */
@@ -14,6 +17,7 @@ export const COUNTED = new Set<number>([
 ]);
 /** These cost credits, which their answers give back. */
 export const CREDITED = new Set<number>([FrameType.APPEND, FrameType.PUSH]);
+/** The right of the token that a frame needs. Other types need none. */
 export const NEEDS: Readonly<Record<number, "reads" | "writes">> = {
   [FrameType.APPEND]: "writes",
   [FrameType.FOLLOW]: "reads",
