@@ -16,7 +16,7 @@ import { TidemarkError } from "../src/errors.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import { withDefaults } from "../src/log/limits.ts";
 import { LogReads } from "../src/log/log-reads.ts";
-import { synced } from "../src/node/direct-calls.ts";
+import { syncedError } from "../src/node/direct-calls.ts";
 import { slotFile } from "../src/node/file-volume.ts";
 import { Catalog, type CatalogState, type LogEntry } from "../src/store/catalog.ts";
 import { CATALOG_PAYLOAD_AT } from "../src/store/catalog-layout.ts";
@@ -262,7 +262,7 @@ export class FolderView {
   async topic(topic: string): Promise<ViewedLog | undefined> {
     checkTopicName(topic);
     const { files, state, generation } = this.#seen;
-    if (this.names().includes(outboxName(topic))) throw synced(topic);
+    if (this.names().includes(outboxName(topic))) throw syncedError(topic);
     const entry = state.logs.find(({ name }) => name === logName(topic));
     if (!entry) return undefined;
     const disk = { volume: files, kernel: this.#kernel, tide: state.id ?? "", generation, epoch: state.epoch };

@@ -99,7 +99,7 @@ const QUIET = {
   NO_COLOR: "1",
 };
 
-async function told(url: string, folder: string, playground: string): Promise<void> {
+async function introduce(url: string, folder: string, playground: string): Promise<void> {
   await printLine(`${playground}   the playground; its devices sync over the edge`);
   await printLine(`${url}   an edge with logs in ${folder}; Ctrl-C ends it, the logs stay`);
   await printLine(`  append   echo '{"value":{"total":42}}' | npx tidemark append ${url} orders`);
@@ -143,7 +143,7 @@ async function runEdge(wrangler: string, folder: string, port: number, beside: S
     if (lines.length > LINES_SHOWN) lines.shift();
     if (edge.url || !/Ready on http/.test(line)) return;
     edge.url = `http://127.0.0.1:${port}`;
-    void told(edge.url, folder, beside.url);
+    void introduce(edge.url, folder, beside.url);
   };
   for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on("line", hear);
   const [code] = (await once(child, "close")) as [number | null];

@@ -306,14 +306,14 @@ async function showNewest<V, I, R extends FollowedRecord>(
 }
 
 /** changes() looks at the number. */
-function wanted(options: RecordsOptions | null | undefined): readonly [last: number, follow: boolean] {
+function checkedRecordsOptions(options: RecordsOptions | null | undefined): readonly [last: number, follow: boolean] {
   const { last = LAST, follow = true } = optionsOf(options, { last: "number", follow: "boolean" });
   return [last, follow];
 }
 
 /** Names what components share. INVALID_ARGUMENT for what is no topic, and for options that are none. */
 export function recordsKey<V, I, R>(topic: TopicRef<V, I, R>, options?: RecordsOptions | null): string {
-  return ["records", nameOfTopic(topic), wanted(options)].join("\n");
+  return ["records", nameOfTopic(topic), checkedRecordsOptions(options)].join("\n");
 }
 
 export function recordsSource<V, I, R extends FollowedRecord>(
@@ -321,7 +321,7 @@ export function recordsSource<V, I, R extends FollowedRecord>(
   topic: TopicRef<V, I, R>,
   options?: RecordsOptions | null,
 ): FollowedSource<readonly R[]> {
-  const [last, follow] = wanted(options);
+  const [last, follow] = checkedRecordsOptions(options);
   return sharedSource<readonly R[]>(tide, recordsKey(topic, options), [], (opened, show, fail) => {
     const left = new AbortController();
     const more = (next: Followed<readonly R[]>): boolean => {

@@ -68,7 +68,7 @@ function watch(tide: Tide, set: (next: OpenedStatus) => void, reopen: () => void
   });
 }
 
-function made(tide: string | Tide, options: TideOptions | undefined): PageTide {
+function makePageTide(tide: string | Tide, options: TideOptions | undefined): PageTide {
   const page = shared(
     OPENING,
     (set) => {
@@ -117,7 +117,7 @@ export function tideSource(tide: string | Tide | undefined, options?: TideOption
   const self: TideSource = {
     known: () => pages.get(tide as Tide),
     needed() {
-      const page = self.known() ?? made(tide as Tide, given);
+      const page = self.known() ?? makePageTide(tide as Tide, given);
       pages.set(tide as Tide, page);
       return page;
     },

@@ -48,7 +48,7 @@ export const mayPass = ({ kind, code, details }: TidemarkError): boolean =>
   /^(BACKPRESSURE|LIMIT_EXCEEDED|TIMEOUT)$/.test(code) ||
   details["status"] === 500;
 
-const lost = (message: string, details: TidemarkError["details"], cause?: unknown): TidemarkError =>
+const networkError = (message: string, details: TidemarkError["details"], cause?: unknown): TidemarkError =>
   new TidemarkError("CLOSED", message, { reason: "network", ...details }, { cause });
 
 /**
@@ -59,7 +59,7 @@ export function errorIn({ status, headers, bytes }: EdgeReply): TidemarkError {
   const text = textDecoder.decode(bytes);
   const edge = headers.get("tidemark-error");
   const details = { status, retryAfter: retryMsOf(headers.get("retry-after"), Date.now()) / 1000 || undefined };
-  if (!edge) return lost(`status ${status}, and not from an edge: ${text.slice(0, 100)}`, details);
+  if (!edge) return networkError(`status ${status}, and not from an edge: ${text.slice(0, 100)}`, details);
   let wire: Partial<WireError> | undefined;
   try {
     wire = (JSON.parse(text) as { error?: WireError }).error;
@@ -105,7 +105,7 @@ export class EdgeRequests {
     try {
       if (typeof token === "function") text = await token(reason);
     } catch (thrown) {
-      throw lost(`the token function failed: ${String(thrown)}`, { reason: "token" }, thrown);
+      throw networkError(`the token function failed: ${String(thrown)}`, { reason: "token" }, thrown);
     }
     if (text === undefined || text === null) return undefined;
     if (typeof text === "string" && /^[\x21-\x7e]{1,8192}$/.test(text)) return text;
@@ -149,7 +149,11 @@ export class EdgeRequests {
       return { status: response.status, headers: response.headers, bytes: await bodyOf(response, heard) };
     } catch (thrown) {
       if (signal.aborted) throw signal.reason;
-      throw lost(`no answer from ${this.url}: ${String((thrown as Partial<Error>).message ?? thrown)}`, {}, thrown);
+      throw networkError(
+        `no answer from ${this.url}: ${String((thrown as Partial<Error>).message ?? thrown)}`,
+        {},
+        thrown,
+      );
     }
   }
 

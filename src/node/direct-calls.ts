@@ -15,7 +15,7 @@ import type { StoredTide } from "./stored-tide.ts";
 type Methods = Record<keyof Control, (...args: unknown[]) => Promise<unknown>>;
 
 /** A folder may be the copy of a browser's files. */
-export const synced = (topic: string): TidemarkError =>
+export const syncedError = (topic: string): TidemarkError =>
   new TidemarkError(
     "INVALID_ARGUMENT",
     `the topic ${topic} is synced with an edge: open it in a browser, Node has no sync`,
@@ -33,7 +33,7 @@ export class DirectCalls implements TopicCalls {
   }
 
   async #plain(topic: string): Promise<void> {
-    if ((await this.#tide.bornOf(outboxName(topic))) !== undefined) throw synced(topic);
+    if ((await this.#tide.bornOf(outboxName(topic))) !== undefined) throw syncedError(topic);
   }
 
   async #readable(topic: string, born?: number): Promise<{ log: LogApi; born: number | undefined }> {

@@ -38,9 +38,9 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
   if (process.platform !== "linux") return exclusiveOpen(file);
   const fd = openedFile(file, constants.O_RDWR | constants.O_CREAT);
   try {
-    const means = await flocked(file, fd);
+    const means = await lockByProgram(file, fd);
     const server = means === "socket" ? await listening(folder, file) : undefined;
-    return held(fd, means, () => void server?.close());
+    return makeLock(fd, means, () => void server?.close());
   } catch (thrown) {
     closeSync(fd);
     throw thrown;
@@ -64,10 +64,10 @@ function openedFile(file: string, flags: number): number {
 function exclusiveOpen(file: string): FolderLock {
   const { O_RDWR, O_CREAT, O_NONBLOCK } = constants;
   const exclusive = process.platform === "win32" ? WINDOWS_EXLOCK : O_EXLOCK | O_NONBLOCK;
-  return held(openedFile(file, O_RDWR | O_CREAT | exclusive), "exlock", () => undefined);
+  return makeLock(openedFile(file, O_RDWR | O_CREAT | exclusive), "exlock", () => undefined);
 }
 
-function held(fd: number, means: FolderLock["means"], end: () => void): FolderLock {
+function makeLock(fd: number, means: FolderLock["means"], end: () => void): FolderLock {
   const text = `${process.pid}\n`;
   ftruncateSync(fd);
   writeSync(fd, text, 0);
@@ -99,7 +99,7 @@ function taken(file: string): TidemarkError {
 }
 
 /** Locks the open file, if there is a program that does it. */
-async function flocked(file: string, fd: number): Promise<"flock" | "socket"> {
+async function lockByProgram(file: string, fd: number): Promise<"flock" | "socket"> {
   for (const program of FLOCKS) {
     const code = await run(program, ["-x", "-n", "3"], fd);
     if (code === undefined) continue;

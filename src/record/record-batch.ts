@@ -163,14 +163,14 @@ function corrupt(bytes: Uint8Array, reason: string, status?: Status, cause?: unk
   return new TidemarkError("CORRUPT_RANGE", `bad record batch: ${reason}`, { ...rangeOf(bytes), status }, { cause });
 }
 
-function checked(bytes: Uint8Array, status: Status): void {
+function throwUnlessOk(bytes: Uint8Array, status: Status): void {
   if (status === Status.OK) return;
   // The CRC was good (or not asked for), so this is a batch of a later version, not damage.
-  if (status === Status.BAD_ATTRIBUTES) throw unsupported(bytes);
+  if (status === Status.BAD_ATTRIBUTES) throw unsupportedError(bytes);
   throw corrupt(bytes, statusName(status), status);
 }
 
-function unsupported(bytes: Uint8Array): TidemarkError {
+function unsupportedError(bytes: Uint8Array): TidemarkError {
   const { attributes } = readHeader(bytes);
   const isKnown = (attributes & CODEC_MASK) <= CODEC_GZIP;
   const what = isKnown
@@ -193,7 +193,7 @@ export function decodeBatch(
   const attributes = bytes.length < BATCH_HEADER_BYTES ? 0 : readHeader(bytes).attributes;
   if ((attributes & CODEC_MASK) !== CODEC_NONE) return decodeCompressed(kernel, bytes, options);
   const { status, columns } = kernel.decodeBatch(bytes, checkCrc);
-  checked(bytes, status);
+  throwUnlessOk(bytes, status);
   return new RecordBatch(readHeader(bytes), bytes, columns);
 }
 
@@ -201,8 +201,8 @@ async function decodeCompressed(kernel: Kernel, bytes: Uint8Array, options: Deco
   const { decompressedBytesMax = KERNEL_BATCH_BYTES_MAX } = options;
   const header = readHeader(bytes);
   // Checked even if `checkCrc` is false: the kernel checks the header's numbers only together with the CRC.
-  checked(bytes, kernel.validateBatch(bytes));
-  if ((header.attributes & CODEC_MASK) !== CODEC_GZIP) throw unsupported(bytes);
+  throwUnlessOk(bytes, kernel.validateBatch(bytes));
+  if ((header.attributes & CODEC_MASK) !== CODEC_GZIP) throw unsupportedError(bytes);
   const cap = Math.min(decompressedBytesMax, KERNEL_BATCH_BYTES_MAX);
   const { gunzip } = await import("./codec.ts");
   const records = await gunzip(bytes.subarray(BATCH_HEADER_BYTES), cap).catch((thrown: unknown) => {
@@ -211,7 +211,7 @@ async function decodeCompressed(kernel: Kernel, bytes: Uint8Array, options: Deco
   });
   const { recordCount, baseTimestamp, lastOffsetDelta } = header;
   const { status, columns } = kernel.decodeRecords(records, recordCount, baseTimestamp, lastOffsetDelta, false);
-  checked(bytes, status);
+  throwUnlessOk(bytes, status);
   return new RecordBatch(header, records, columns);
 }
 

@@ -114,7 +114,7 @@ export async function walkUnmarked(walk: Walk): Promise<TailCut | undefined> {
   for (;;) {
     const status = await walkValid(walk, end);
     const position = segment.bytes;
-    const { found, last } = await findBatch(walk, position, unmarked(walk, end));
+    const { found, last } = await findBatch(walk, position, boundsUnmarked(walk, end));
     if (found) quarantine(segment, found.header.baseOffset, position, found.position - position, statusName(status));
     else if (last) quarantine(segment, nextOffsetOf(last.header), position, endOf(last) - position, statusName(status));
     else return cutAt(walk, status, end);
@@ -163,7 +163,7 @@ function bytesBelow(window: Uint8Array, limitOffset: number): number {
   }
 }
 
-function unmarked({ segment }: Walk, end: number): Bounds {
+function boundsUnmarked({ segment }: Walk, end: number): Bounds {
   return { end, limitOffset: segment.baseOffset + SEGMENT_OFFSETS_MAX, exact: false };
 }
 
@@ -302,7 +302,7 @@ async function tornBytes(walk: Walk, position: number, end: number): Promise<num
   const begun = header.magic === MAGIC && header.baseOffset === walk.segment.nextOffset;
   const torn = header.leaderEpoch >= walk.minEpoch && (begun || (await hasItsCrc(walk, position, size))) ? size : 0;
   for await (const behind of wholeBatches(walk, position, end)) {
-    if (fits(walk, behind, unmarked(walk, end))) return Math.max(torn, endOf(behind) - position);
+    if (fits(walk, behind, boundsUnmarked(walk, end))) return Math.max(torn, endOf(behind) - position);
   }
   return torn;
 }

@@ -220,7 +220,7 @@ export class SegmentedLog implements LogStore, RollingLog {
         this.flushed.position - this.mark.position >= this.#markBytes
       )
         await this.writeMark();
-      for (const part of joined(batches)) {
+      for (const part of joinSmall(batches)) {
         await volume.write(active.slot, BODY_AT + active.bytes, part);
         active.add(kernel, part);
       }
@@ -399,7 +399,7 @@ export class SegmentedLog implements LogStore, RollingLog {
 }
 
 /** Joins small neighbours into one buffer each. Large batches come alone and are not copied. */
-function* joined(batches: readonly Uint8Array[]): Generator<Uint8Array> {
+function* joinSmall(batches: readonly Uint8Array[]): Generator<Uint8Array> {
   let run: Uint8Array[] = [];
   let bytes = 0;
   for (const batch of batches) {

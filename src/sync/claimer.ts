@@ -51,7 +51,7 @@ export async function claim(host: ClaimHost, log: EdgeLog, joined: Joined): Prom
   if (store.outboxNote.offering) return offerAgain(host, log, joined);
   let goal = joined.logEndOffset;
   for (;;) {
-    await reached(host, goal);
+    await waitForWatermark(host, goal);
     if (host.isOver()) return undefined;
     const fetched = await headersBelow(store, log, joined);
     const { since, logStartOffset } = joined;
@@ -78,7 +78,7 @@ export async function claim(host: ClaimHost, log: EdgeLog, joined: Joined): Prom
   }
 }
 
-async function reached({ store, changed, isOver }: ClaimHost, goal: number): Promise<void> {
+async function waitForWatermark({ store, changed, isOver }: ClaimHost, goal: number): Promise<void> {
   while (store.watermark < goal && !isOver()) await changed.wait();
 }
 
@@ -88,7 +88,7 @@ async function offerAgain(host: ClaimHost, log: EdgeLog, joined: Joined): Promis
   const offers = await store.offers();
   let since: number | undefined;
   for (let goal = joined.logEndOffset; ;) {
-    await reached(host, goal);
+    await waitForWatermark(host, goal);
     if (host.isOver()) return undefined;
     const headers = (from: number): Promise<Uint8Array[]> =>
       headersBelow(store, log, { since: from, logStartOffset: joined.logStartOffset });
@@ -116,7 +116,7 @@ async function offerAgain(host: ClaimHost, log: EdgeLog, joined: Joined): Promis
       goal = pushed.lastOffset + 1;
     } else if (classOf(edgeCodeOf(pushed)) === "poison") offers!.refused(run, Number(pushed.details["index"] ?? 0));
     else {
-      const end = refused(host, run, pushed);
+      const end = afterRefusal(host, run, pushed);
       if (typeof end !== "number") return end;
       goal = Math.max(goal, end);
       await host.pause(host.random() * AGAIN_MS);
@@ -151,7 +151,7 @@ async function firstFrame(
   if (host.isOver()) return undefined;
   const pushed = await pushedTo(log, run, readTo);
   if (host.isOver()) return undefined;
-  if (pushed instanceof TidemarkError) return refused(host, run, pushed);
+  if (pushed instanceof TidemarkError) return afterRefusal(host, run, pushed);
   const { generation, next, lastOffset } = pushed;
   await store.granted({ generation, next, lastOffset, lastCrc: run.lastCrc });
   host.claimed({ generation, found });
@@ -163,7 +163,7 @@ async function firstFrame(
 const pushedTo = (log: EdgeLog, { at, batches }: OutboxRun, readTo: number): Promise<Pushed | TidemarkError> =>
   log.push({ expected: at, at, readTo, previous: 0 }, batches).catch((thrown: unknown) => TidemarkError.from(thrown));
 
-function refused(host: ClaimHost, run: OutboxRun, error: TidemarkError): ClaimEnd | number {
+function afterRefusal(host: ClaimHost, run: OutboxRun, error: TidemarkError): ClaimEnd | number {
   const code = edgeCodeOf(error);
   const { details } = error;
   if (code === "OUTBOX_CONFLICT")

@@ -49,7 +49,7 @@ export async function standNow(
   return (await joinIn(log, joinOf(store, term, await store.samples()), host)).joined;
 }
 
-export async function judged(
+export async function judgeJoin(
   store: TopicStore,
   fits: (contentType: string) => boolean,
   { outbox, registered, first, generation }: OutboxJoin,

@@ -136,7 +136,7 @@ export class SyncLink {
       this.failure = { code: "CLOSED", message: `the connection has ended (${event.code})`, at };
     else if (event.on === "not-open") {
       const { status } = event;
-      this.failure = { code: "CLOSED", message: unopened(status, this.#options.url), at };
+      this.failure = { code: "CLOSED", message: whyUnopened(status, this.#options.url), at };
     }
   }
 
@@ -376,7 +376,7 @@ export class SyncLink {
 }
 
 /** Why there is no connection, by the answer to a request. */
-function unopened(status: number, url: string): string {
+function whyUnopened(status: number, url: string): string {
   if (status === 0) return `the edge can't be reached at ${url}`;
   if (status === 401) return "the edge refuses the token (401), or wants one: see the option token of sync";
   return `no connection: ${url} answers ${status}`;

@@ -32,7 +32,7 @@ export async function openedLog(
 }
 
 /** What a session is told of an opening that failed. */
-export function unopened(error: TidemarkError, store: TopicStore): SessionEvent {
+export function failedOpening(error: TidemarkError, store: TopicStore): SessionEvent {
   const code = edgeCodeOf(error);
   const floorMs = floorOf(error);
   return code === "NOT_FOUND" || code === "GONE"

@@ -79,10 +79,10 @@ export async function placesOf(
         for (const [i, known] of places.entries()) if (known === UNKNOWN) places[i] = header.baseOffset + at + i;
     }
   }
-  return told(searched);
+  return joinedPlaces(searched);
 }
 
-function told(searched: readonly { readonly position: number; readonly places: Float64Array }[]): FoundPlaces {
+function joinedPlaces(searched: readonly { readonly position: number; readonly places: Float64Array }[]): FoundPlaces {
   const runs: { from: number; to: number; offset: number }[] = [];
   const retracted: [number, number][] = [];
   for (const { position, places } of searched)

@@ -11,7 +11,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import { libraryCodeOf } from "./edge-codes.ts";
-import { joinIn, joinOf, judged, standNow, makeReplica } from "./joining.ts";
+import { joinIn, joinOf, judgeJoin, standNow, makeReplica } from "./joining.ts";
 import type { Conversation, JoinUnderWay } from "./conversation.ts";
 import type { ClaimHost } from "./claimer.ts";
 import { type EdgeLog, type EdgeSocket, type JoinReply, takesSync } from "./edge-socket.ts";
@@ -19,7 +19,7 @@ import type { Linked } from "./link.ts";
 import { type Block, type Chain, edgeCodeOf, floorOf, Pump, type PumpEnd, type PumpHost } from "./pump.ts";
 import { isFullEdge } from "./push-answers.ts";
 import { receive, type ReceiverHost } from "./receiver.ts";
-import { isTokenError, openedLog, unopened } from "./opening.ts";
+import { isTokenError, openedLog, failedOpening } from "./opening.ts";
 import type { Failure, SessionOptions } from "./session-options.ts";
 import { isSettled, type SessionEvent, sessionNext, type SessionState } from "./session-state.ts";
 import { Signal } from "./signal.ts";
@@ -202,7 +202,7 @@ export class Session implements Linked {
   #failedOpen(error: TidemarkError): void {
     this.#note(error);
     if (isTokenError(error)) this.#options.unauthorized();
-    this.#step(unopened(error, this.#store));
+    this.#step(failedOpening(error, this.#store));
   }
 
   #note({ code, message }: Failure | TidemarkError): void {
@@ -254,7 +254,7 @@ export class Session implements Linked {
     const isLeft = this.#isOver(talk, talk.joins, outbox);
     // If another id was drawn meanwhile, the session joins again with that. The same is checked after each wait below.
     if (isLeft()) return;
-    const verdict = await judged(this.#store, this.#options.fits, asked, reply);
+    const verdict = await judgeJoin(this.#store, this.#options.fits, asked, reply);
     if (isLeft()) return;
     // A device whose token may not write needs no outbox id while nothing waits to be sent. It joins again without
     // one.

@@ -27,7 +27,7 @@ export function checkKept(store: SegmentStore, topic: string): void {
 }
 
 /** The note of an outbox whose batches go to a log that was not joined yet. The id stays: only a claim may leave it. */
-function begun({ next: _, lastCrc: __, ...note }: OutboxNote): OutboxNote {
+function noteForNextLog({ next: _, lastCrc: __, ...note }: OutboxNote): OutboxNote {
   const retracted = note.retracted.filter(([, , why]) => why !== "found");
   return { ...note, owner: null, stream: null, registered: false, settledIn: 0, doubtFrom: 0, passed: 0, retracted };
 }
@@ -44,7 +44,7 @@ export async function restart(
   const offering = replica && offerFrom !== undefined ? { since: offerFrom, from: offerFrom } : undefined;
   // An edge that was put back has a log of the same id, with other records in it.
   const anew = replica && (replica.note.anew ?? 0) + 1;
-  const outboxNote = { ...begun(outbox.note), ...(offering && { offering }), ...(anew && { anew }) };
+  const outboxNote = { ...noteForNextLog(outbox.note), ...(offering && { offering }), ...(anew && { anew }) };
   if (!replica) return saveNotes(store, [[outbox.segments, stored(outboxNote)]]);
   await renameLog(store, replica.log, replicaName(keptTopic(topic)), undefined, [outbox.segments, stored(outboxNote)]);
 }

@@ -37,7 +37,7 @@ export type PostImport = (type: string, query: string, body: Uint8Array) => Prom
 
 const OPTIONS = { ...IMPORT_OPTIONS, onProgress: callback, signal };
 
-async function described(source: SegmentSource): Promise<object> {
+async function describeFile(source: SegmentSource): Promise<object> {
   const { name, bytes } = source;
   const head = await source.read(0, Math.min(BATCH_HEADER_BYTES, bytes));
   // Other content under the same name and size is another import.
@@ -69,7 +69,7 @@ export async function uploadSegments(
 ): Promise<ImportResult> {
   const sources = await inOffsetOrder(importedFiles(given, options, OPTIONS));
   const { damage = "refuse", onProgress, signal: ends } = options;
-  const files = await Promise.all(sources.map(described));
+  const files = await Promise.all(sources.map(describeFile));
   const request = textEncoder.encode(JSON.stringify({ files, damage }));
   const bytesTotal = sources.reduce((sum, { bytes }) => sum + bytes, 0);
   let standing = standingIn(await post(IMPORT_TYPE, "", request), files.length);

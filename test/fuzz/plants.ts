@@ -87,7 +87,7 @@ export const PLANTS: readonly FuzzPlant[] = [
     "a compressed header believed",
     "record",
     "src/record/record-batch.ts",
-    "  checked(bytes, kernel.validateBatch(bytes));\n",
+    "  throwUnlessOk(bytes, kernel.validateBatch(bytes));\n",
     "",
   ),
   plant(

@@ -47,7 +47,7 @@ export class AskedObject {
         throw await lostChange(thrown, () => this.#once({ method: "HEAD" }), asked.again);
       });
     } catch (thrown) {
-      throw EdgeError.isOne(thrown) ? known(EdgeError.from(thrown).toWire()) : thrown;
+      throw EdgeError.isOne(thrown) ? libraryError(EdgeError.from(thrown).toWire()) : thrown;
     }
   }
 
@@ -66,10 +66,10 @@ export class AskedObject {
 
 export async function errorOf(response: Response): Promise<TidemarkError> {
   const { error } = (await response.json().catch(() => ({}))) as { error?: EdgeWireError };
-  return known(error ?? { code: "INTERNAL", message: `status ${response.status}` }, response.status);
+  return libraryError(error ?? { code: "INTERNAL", message: `status ${response.status}` }, response.status);
 }
 
-export function known(
+export function libraryError(
   wire: Pick<EdgeWireError, "code" | "message"> & Partial<EdgeWireError>,
   status?: number,
 ): TidemarkError {

@@ -61,7 +61,7 @@ import { wireErrorOf } from "../wire/http.ts";
 import { formatOffset, offsetIn } from "../wire/offsets.ts";
 import { forgetManifest, readThrough } from "../front/archived-reads.ts";
 import { Watch } from "../rpc/watch.ts";
-import { AskedObject, errorOf, known } from "./ask-object.ts";
+import { AskedObject, errorOf, libraryError } from "./ask-object.ts";
 import { CallGroups, GROUP_BYTES } from "./call-groups.ts";
 import type {
   EdgeAppendOptions,
@@ -382,7 +382,7 @@ class Topic<V> implements EdgeTopic<V> {
     const watch = await watching.catch((thrown: unknown) => {
       const wire = wireErrorOf(thrown);
       if (wire.code === "NOT_FOUND") throw deleted(this.name);
-      throw thrown instanceof TidemarkError ? thrown : known(wire);
+      throw thrown instanceof TidemarkError ? thrown : libraryError(wire);
     });
     const close = (): void => watch.close();
     if (signal?.aborted) return close();

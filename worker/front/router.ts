@@ -78,7 +78,7 @@ async function route(
     const caller = await callerOf(request, env);
     caller.require("read", rest.slice(0, Math.max(0, rest.lastIndexOf("/"))));
     Object.assign(asked, { tenant: caller.tenant, path: rest, source: "segment" });
-    return shared(caller, await segmentResponse(request, env, caller.tenant, rest, background));
+    return withPrivateCache(caller, await segmentResponse(request, env, caller.tenant, rest, background));
   }
   if (pathname.startsWith(METRICS_PREFIX) && isReading(request)) return metrics(request, env, asked, pathname);
   if (WELCOMES.has(pathname) && isReading(request)) return welcome(request);
@@ -109,18 +109,18 @@ async function route(
   checkBody(seen);
   if (env.RATE_LIMIT) await checkRate(env, caller.tenant, path);
   if (isFrame) return frameOverHttp(request, env, caller, path);
-  if (isTrim) return trim(request, env, caller.tenant, path);
-  if (isImport) return imported(request, env, caller.tenant, path);
+  if (isTrim) return forwardTrim(request, env, caller.tenant, path);
+  if (isImport) return forwardImport(request, env, caller.tenant, path);
   // A fork reads the records that it inherits, so that right is needed as well.
   const fork = method === "PUT" ? forkOf(request.headers, STREAM_PREFIX) : undefined;
   if (fork) caller.require("read", fork.path);
   if (method === "POST" && Number(seen["content-length"] ?? Infinity) <= CALL_BYTES_MAX)
     return await appendByCall(request, env, seen, caller.tenant, path);
-  return shared(caller, await answer(request, env, caller.tenant, path, asked, background));
+  return withPrivateCache(caller, await answerStream(request, env, caller.tenant, path, asked, background));
 }
 
 /** This isolate's manifest would still show what is gone. */
-const trim = (request: Request, env: Env, tenant: string, path: string): Promise<Response> =>
+const forwardTrim = (request: Request, env: Env, tenant: string, path: string): Promise<Response> =>
   forward(new URL(request.url), request, env, tenant, path).finally(() => forgetManifest(tenant, path));
 
 /** The metrics of one stream, for its admin. */
@@ -135,13 +135,13 @@ async function metrics(request: Request, env: Env, asked: Asked, pathname: strin
 }
 
 /** Begins an import of segments, or brings a piece of one. What Workers know of the stream's segments is old then. */
-function imported(request: Request, env: Env, tenant: string, path: string): Promise<Response> {
+function forwardImport(request: Request, env: Env, tenant: string, path: string): Promise<Response> {
   const url = new URL(request.url);
   url.searchParams.delete("token");
   return forward(url, request, env, tenant, path, { [IMPORT_HEADER]: "1" }).finally(() => forgetManifest(tenant, path));
 }
 
-async function answer(
+async function answerStream(
   request: Request,
   env: Env,
   tenant: string,
@@ -187,7 +187,7 @@ async function answer(
 }
 
 /** An answer that needed a token must not reach another reader: only the client's own cache may keep it. */
-function shared(caller: Caller, response: Response): Response {
+function withPrivateCache(caller: Caller, response: Response): Response {
   const control = response.headers.get("cache-control");
   if (caller.isOpen || control === null || !control.startsWith("public")) return response;
   const headers = new Headers(response.headers);

@@ -38,7 +38,7 @@ export async function fill(bucket: Bucket, key: string): Promise<void> {
 }
 
 /** A range from the cache, if the whole segment is there. */
-async function cached(key: string, offset: number, length: number): Promise<Uint8Array | undefined> {
+async function rangeFromCache(key: string, offset: number, length: number): Promise<Uint8Array | undefined> {
   const headers = { range: `bytes=${offset}-${offset + length - 1}` };
   const hit = await cacheOf()
     ?.match(new Request(cacheUrl(key), { headers }))
@@ -62,7 +62,7 @@ export function sourceOf(bucket: Bucket, background: Background | undefined): Ob
   };
   return {
     async range(key, offset, length) {
-      const found = background && (await cached(key, offset, length));
+      const found = background && (await rangeFromCache(key, offset, length));
       if (found) return (await isThere(key)) ? found : undefined;
       background?.waitUntil(fill(bucket, key).catch(() => undefined));
       return direct.range(key, offset, length);

@@ -17,7 +17,7 @@ import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import type { PlannedRow } from "../store/chunk-tables.ts";
 import type { Stream, ReadResult } from "./stream.ts";
-import { packing, type Parts, partsIn, partsOf } from "./values.ts";
+import { packRequestFor, type Parts, partsIn, partsOf } from "./values.ts";
 
 /** Answers up to this size are sent in one piece, with their length. */
 const PAGE_BYTES = 1024 * 1024;
@@ -113,7 +113,7 @@ function batchesFrom(from: number): PartsOfGroup {
       if (planned.nextOffset <= sent) continue;
       if (row) parts.push(batchesOfRow(planned, row, sent));
       else
-        for await (const { bytes } of moved(stream, planned, sent))
+        for await (const { bytes } of batchesMoved(stream, planned, sent))
           for (const batch of splitBatches(bytes)) {
             const header = readHeader(batch);
             const next = nextOffsetOf(header);
@@ -149,7 +149,8 @@ async function valuesOfGroup(stream: Stream, group: readonly PlannedRow[], from:
   let [start, end] = [0, 0];
   for (const [i, row] of rowsOfGroup(stream, group).entries()) {
     const planned = group[i]!;
-    const request = row && packing(row, { from, to: planned.nextOffset, expectedOffset: planned.baseOffset, isJson });
+    const request =
+      row && packRequestFor(row, { from, to: planned.nextOffset, expectedOffset: planned.baseOffset, isJson });
     if (row && request) {
       packed ??= new Uint8Array(group.reduce((sum, { size }) => sum + size, 0));
       const { status, nextOffset, packedBytes } = kernel.pack(row, request, packed.subarray(end));
@@ -169,7 +170,7 @@ async function valuesOfGroup(stream: Stream, group: readonly PlannedRow[], from:
 }
 
 /** The same batches from object storage, where they have moved to since the plan was made. */
-async function* moved(stream: Stream, { baseOffset, nextOffset }: PlannedRow, from: number) {
+async function* batchesMoved(stream: Stream, { baseOffset, nextOffset }: PlannedRow, from: number) {
   for (let at = Math.max(baseOffset, from); at < nextOffset;) {
     const found = await stream.readBatches(at, nextOffset, PAGE_BYTES);
     if (found.nextOffset <= at) throw new EdgeError("OFFSET_OUT_OF_RANGE", "trimmed while it was read", { offset: at });
@@ -181,7 +182,7 @@ async function* moved(stream: Stream, { baseOffset, nextOffset }: PlannedRow, fr
 /** Copies: what came from object storage may be kept by others. */
 async function partsMoved(stream: Stream, planned: PlannedRow, from: number): Promise<Parts> {
   const parts: Parts = [];
-  for await (const { at, bytes, nextOffset } of moved(stream, planned, from)) {
+  for await (const { at, bytes, nextOffset } of batchesMoved(stream, planned, from)) {
     const part = await partsIn(stream.kernel, bytes, at, nextOffset, stream.isJson);
     if (part.nextOffset < nextOffset) throw notFollowing(part.nextOffset, planned);
     parts.push(...part.parts.map((each) => each.slice()));

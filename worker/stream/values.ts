@@ -20,7 +20,7 @@ const COMMA_BYTE = 0x2c;
 const VALUE_COPIED_MAX = 64 * 1024;
 
 /** The kernel's request for these values. Undefined if they are so large that they should not be copied. */
-export function packing(
+export function packRequestFor(
   bytes: Uint8Array,
   {
     from,
@@ -53,7 +53,7 @@ export async function partsIn(
   isJson: boolean,
 ): Promise<{ readonly parts: Parts; readonly nextOffset: number }> {
   const parts: Parts = [];
-  const request = packing(bytes, { from, to, isJson });
+  const request = packRequestFor(bytes, { from, to, isJson });
   let rest = bytes;
   if (request) {
     const into = new Uint8Array(bytes.length);

@@ -106,20 +106,20 @@ export function subscriptionAfter(
   const { phase } = state;
   switch (event.kind) {
     case "pending":
-      return phase === "idle" ? to(woken(state, event.wake, terms, nowMs), "tell") : undefined;
+      return phase === "idle" ? to(toWaking(state, event.wake, terms, nowMs), "tell") : undefined;
     case "claim":
-      return phase === "leased" && state.until > nowMs ? undefined : to(claimed(state, event, terms, nowMs));
+      return phase === "leased" && state.until > nowMs ? undefined : to(toLeased(state, event, terms, nowMs));
     case "taken":
     case "finished":
     case "failed":
-      return phase === "waking" && state.wakeId === event.wakeId ? answered(state, event, terms, nowMs) : undefined;
+      return phase === "waking" && state.wakeId === event.wakeId ? afterAnswer(state, event, terms, nowMs) : undefined;
     case "ack":
       return phase === "idle" ? undefined : to({ ...state, phase: "leased", ignored: 0, until: nowMs + terms.leaseMs });
     case "done":
-      return phase === "idle" ? undefined : to(ended({ ...state, ignored: 0 }), "look");
+      return phase === "idle" ? undefined : to(toIdle({ ...state, ignored: 0 }), "look");
     case "released":
     case "outdated":
-      return phase === "idle" ? undefined : to(ended(state), "look");
+      return phase === "idle" ? undefined : to(toIdle(state), "look");
     case "time up":
       return phase === "idle" || state.until > nowMs ? undefined : timeUp(state, nowMs);
   }
@@ -127,28 +127,28 @@ export function subscriptionAfter(
 
 const to = (state: SubscriptionState, ...actions: WakeAction[]): Transition => ({ state, actions });
 
-function woken(state: SubscriptionState, wake: NewWake, { type, leaseMs }: Terms, nowMs: number): SubscriptionState {
+function toWaking(state: SubscriptionState, wake: NewWake, { type, leaseMs }: Terms, nowMs: number): SubscriptionState {
   const wait = type === "webhook" ? Math.max(leaseMs, ANSWER_MS) : patienceOf(leaseMs, state.ignored);
-  return { ...begun(state, wake), phase: "waking", holder: null, until: nowMs + wait };
+  return { ...withNewWake(state, wake), phase: "waking", holder: null, until: nowMs + wait };
 }
 
-function claimed(
+function toLeased(
   state: SubscriptionState,
   { wake, worker }: { readonly wake: NewWake; readonly worker: string },
   { leaseMs }: Terms,
   nowMs: number,
 ): SubscriptionState {
-  return { ...begun(state, wake), phase: "leased", holder: worker, ignored: 0, until: nowMs + leaseMs };
+  return { ...withNewWake(state, wake), phase: "leased", holder: worker, ignored: 0, until: nowMs + leaseMs };
 }
 
-const begun = (state: SubscriptionState, wake: NewWake): SubscriptionState => ({
+const withNewWake = (state: SubscriptionState, wake: NewWake): SubscriptionState => ({
   ...state,
   ...wake,
   generation: state.generation + 1,
   attempts: 0,
 });
 
-const ended = (state: SubscriptionState): SubscriptionState => ({
+const toIdle = (state: SubscriptionState): SubscriptionState => ({
   ...state,
   phase: "idle",
   holder: null,
@@ -156,8 +156,8 @@ const ended = (state: SubscriptionState): SubscriptionState => ({
   attempts: 0,
 });
 
-function answered(state: SubscriptionState, event: WebhookAnswer, { leaseMs }: Terms, nowMs: number): Transition {
-  if (event.kind === "finished") return to(ended({ ...state, ignored: 0 }), "acknowledge", "look");
+function afterAnswer(state: SubscriptionState, event: WebhookAnswer, { leaseMs }: Terms, nowMs: number): Transition {
+  if (event.kind === "finished") return to(toIdle({ ...state, ignored: 0 }), "acknowledge", "look");
   if (event.kind === "taken")
     return to({ ...state, phase: "leased", until: nowMs + patienceOf(leaseMs, state.ignored) });
   const attempts = state.attempts + 1;
@@ -168,5 +168,5 @@ function timeUp(state: SubscriptionState, nowMs: number): Transition {
   if (state.phase === "retrying") return to({ ...state, phase: "waking", until: nowMs + ANSWER_MS }, "tell");
   // A worker that claimed and then fell silent may have died. Another is woken without a longer wait.
   const ignored = (state.ignored ?? 0) + (state.holder === null ? 1 : 0);
-  return to(ended({ ...state, ignored }), "look");
+  return to(toIdle({ ...state, ignored }), "look");
 }

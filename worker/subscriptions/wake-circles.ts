@@ -28,13 +28,13 @@ export function checkWakeCircle(store: SubscriptionStore, { wakeStream, pattern,
   /** Each wake stream that is reached, and the one before it on the way. */
   const from = new Map<string, string | undefined>([[wakeStream, undefined]]);
   for (const path of from.keys()) {
-    if (isWatched(path)) throw closed(from, path);
+    if (isWatched(path)) throw circleError(from, path);
     // Iterating a Map includes keys that are added meanwhile.
     for (const next of causedBy(path)) if (next !== null && !from.has(next)) from.set(next, path);
   }
 }
 
-function closed(from: ReadonlyMap<string, string | undefined>, last: string): EdgeError {
+function circleError(from: ReadonlyMap<string, string | undefined>, last: string): EdgeError {
   const way: string[] = [];
   for (let path: string | undefined = last; path !== undefined; path = from.get(path)) way.unshift(path);
   const message =

@@ -63,7 +63,7 @@ interface Acked extends Pick<Waiting, "owner" | "at"> {
 const IDLE: SyncStatus = { state: "idle", connected: false, topics: {} };
 
 /** The status once the tide has ended: what is here stays as it was, and nothing goes on. */
-function ended({ topics }: SyncStatus): SyncStatus {
+function endedStatus({ topics }: SyncStatus): SyncStatus {
   const left = Object.entries(topics).map(([name, { progress: _, ...topic }]): [string, TopicSyncStatus] => {
     const isOver = topic.state === "blocked" || topic.state === "stopped";
     return [name, isOver ? topic : { ...topic, state: "offline" }];
@@ -268,7 +268,7 @@ export class PageSync implements Sync {
     this.#ended = error;
     for (const waiting of this.#waiting.values()) for (const { reject } of waiting.values()) reject(error);
     this.#waiting.clear();
-    if (this.#status !== IDLE) this.hear({ type: "status", status: ended(this.#status) });
+    if (this.#status !== IDLE) this.hear({ type: "status", status: endedStatus(this.#status) });
   }
 
   /**

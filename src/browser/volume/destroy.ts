@@ -17,7 +17,7 @@ import { removeStaleProbes } from "./stale-probes.ts";
 const WAIT_MS = 5_000;
 const PAUSE_MS = 50;
 
-const held = (what: string, cause?: unknown): TidemarkError =>
+const stillOpen = (what: string, cause?: unknown): TidemarkError =>
   new TidemarkError(
     "ALREADY_OPEN",
     `${what} still has the tide open, and does not let go of it: close that tab, then try again`,
@@ -35,7 +35,7 @@ export async function destroyTide(name: string): Promise<void> {
   lobby.postMessage("destroyed");
   try {
     const unlock = await takeLock(lock, { signal: AbortSignal.timeout(WAIT_MS) }).catch((cause: unknown) =>
-      Promise.reject(held("another tab", cause)),
+      Promise.reject(stillOpen("another tab", cause)),
     );
     try {
       await waitForWorkers(name);
@@ -53,7 +53,7 @@ export async function destroyTide(name: string): Promise<void> {
 async function waitForWorkers(name: string): Promise<void> {
   for (const until = performance.now() + WAIT_MS; ; await sleep(PAUSE_MS)) {
     if ((await workersOf(name)).length === 0) return;
-    if (performance.now() > until) throw held("another tab's worker");
+    if (performance.now() > until) throw stillOpen("another tab's worker");
   }
 }
 
@@ -80,14 +80,14 @@ async function removeFiles(name: string): Promise<void> {
       // There is nothing, or there can be nothing.
       if (isNamed(thrown, "NotFoundError") || isNamed(thrown, "SecurityError")) return;
       if (!isNamed(thrown, "NoModificationAllowedError")) throw TidemarkError.from(thrown, "STORAGE_FAILED");
-      if (performance.now() > until) throw held("something", thrown);
+      if (performance.now() > until) throw stillOpen("something", thrown);
     }
   }
 }
 
 function settled<T>(request: IDBRequest<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const late = setTimeout(() => reject(held("something")), WAIT_MS);
+    const late = setTimeout(() => reject(stillOpen("something")), WAIT_MS);
     const end = (work: () => void) => () => {
       clearTimeout(late);
       work();

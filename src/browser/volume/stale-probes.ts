@@ -16,21 +16,25 @@ const PROBE = new RegExp(`^\\.probe-${UUID}`);
 const PRIVATE_TEST = new RegExp(`^\\.tidemark-${UUID}`);
 const DATABASE = new RegExp(`^${databaseName("\\.probe-")}${UUID}`);
 
-async function left(path: readonly string[], pattern: RegExp): Promise<() => Promise<unknown>> {
+async function findLeft(path: readonly string[], pattern: RegExp): Promise<() => Promise<unknown>> {
   const directory: DirectoryHandle = await findDirectory(path, false);
   const names: string[] = [];
   for await (const name of directory.keys()) if (pattern.test(name)) names.push(name);
   return () => Promise.allSettled(names.map((name) => directory.removeEntry(name, { recursive: true })));
 }
 
-async function leftDatabases(): Promise<() => Promise<unknown>> {
+async function findLeftDatabases(): Promise<() => Promise<unknown>> {
   const names = (await databaseNames()).filter((name) => DATABASE.test(String(name)));
   return async () => names.forEach((name) => indexedDB.deleteDatabase(String(name)));
 }
 
 /** Removes all that it can; the next call tries the rest again. */
 export async function removeStaleProbes(): Promise<void> {
-  const found = await Promise.allSettled([left(["tidemark"], PROBE), left([], PRIVATE_TEST), leftDatabases()]);
+  const found = await Promise.allSettled([
+    findLeft(["tidemark"], PROBE),
+    findLeft([], PRIVATE_TEST),
+    findLeftDatabases(),
+  ]);
   // The locks are listed after the names. So if no worker lives now, the test behind each of these names is over.
   const isTested = await heldLocks().then((locks) => locks.some((lock) => lock.startsWith(WORKER)));
   if (isTested) return;
