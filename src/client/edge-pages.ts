@@ -16,7 +16,10 @@ interface Patience {
 const POLL: Patience = { ms: Infinity, silentMs: 35_000 };
 const NOTHING = new Uint8Array(0);
 
-/** True where the address is none of a topic: its url is wrong. A topic that is not made yet has a 404 as well. */
+/**
+ * True if the 404 says that the address can't be a topic's, so that the url is wrong. A topic not made yet is 404,
+ * too.
+ */
 const isNowhere = ({ bytes }: EdgeReply): boolean => textDecoder.decode(bytes).includes('"reason":"address"');
 
 /** What is needed of a topic. */
@@ -46,7 +49,7 @@ export class EdgePages {
     const answer = await live.requests.again(
       async (signal) => {
         const answer = await asked({ ...ask, signal }, 404);
-        // A read that follows outlasts what answers in the edge's stead, such as a login page of a network.
+        // A login page of a network may answer in the edge's place. A read that follows tries on until that is over.
         if (ms === Infinity && answer.status < 300) offsetOf(answer, NEXT);
         return answer;
       },
@@ -66,7 +69,7 @@ export class EdgePages {
     const { name, live } = this.#topic;
     for (let at = from; ;) {
       const follow = followOver(live, name, at, over);
-      // How it ended shows with the next page.
+      // The next page shows how the follow ended.
       if (follow) return yield* follow;
       const page = await this.#page(`?offset=${formatOffset(at)}&live=long-poll`, at, over, POLL);
       if (page.nextOffset > at || page.ended || page.isMissing) yield page;

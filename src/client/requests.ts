@@ -22,7 +22,7 @@ const SILENT_MS = 15_000;
 const BYTES_PER_MS = 8;
 const BACK_OFF = { minMs: 100, maxMs: 5_000 };
 const TIMEOUT_MS = 30_000;
-/** A longer timer would ring at once. */
+/** Timers of a longer time fire at once. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
 export interface EdgeAsk {
@@ -52,8 +52,8 @@ const networkError = (message: string, details: TidemarkError["details"], cause?
   new TidemarkError("CLOSED", message, { reason: "network", ...details }, { cause });
 
 /**
- * The error that an answer without success says. Each of the edge has its code in a header; a body with an `error` may
- * be anybody's.
+ * The error that an answer without success says. The edge names its code in a header; a body with
+ * an `error` alone may be a proxy's.
  */
 export function errorIn({ status, headers, bytes }: EdgeReply): TidemarkError {
   const text = textDecoder.decode(bytes);
@@ -178,7 +178,7 @@ export class EdgeRequests {
       }
     });
     return tries.catch((thrown: unknown) => {
-      // What the edge, or the network, said last tells more than that the time is over.
+      // The last error of the edge or the network says more than that the time is over.
       if (last && thrown !== last && TidemarkError.from(thrown).code === "TIMEOUT")
         throw new TidemarkError(
           "TIMEOUT",
@@ -194,7 +194,7 @@ export class EdgeRequests {
   async pause(error: TidemarkError, failures: number, signal: AbortSignal): Promise<void> {
     const { onRetry } = this.#options;
     const ms = Math.max(pauseMs(BACK_OFF, failures, Math.random()), 1000 * Number(error.details["retryAfter"] || 0));
-    // Its own errors are reported as uncaught, and change nothing here.
+    // In a turn of its own: an error that onRetry throws is reported as uncaught, and changes nothing here.
     if (onRetry) queueMicrotask(() => onRetry(error, ms));
     await pauseFor(ms, signal);
   }

@@ -96,7 +96,7 @@ export class Sender {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #idle: (() => void)[] = [];
   #owner: RecordOwner;
-  /** An end that the log has had. Undefined until the topic is known to exist. */
+  /** An offset at which the log ended at some time. Undefined until the topic is known to exist. */
   #end: number | undefined;
 
   constructor(host: SenderHost) {
@@ -249,7 +249,7 @@ export class Sender {
     } catch (thrown) {
       const isStranger = isUnknownProducer(thrown);
       if (batch.unknown || isStranger) this.#newEpoch();
-      // Not in the log, for certain: its calls go again, from sequence 0 on.
+      // The log certainly does not have the batch, so its calls are sent again from sequence 0 on.
       if (isStranger) return this.#deliver(open);
       const isContent = ABOUT_CONTENT.has((thrown as Partial<TidemarkError>).details?.["status"]);
       if (open.length > 1 && isContent && !batch.unknown) {
@@ -262,7 +262,7 @@ export class Sender {
 
   #newEpoch(): void {
     const { producerId, producerEpoch } = this.#owner;
-    // Behind the last epoch comes the first one of another producer.
+    // After the last epoch of this producer, the next one is the first epoch of another producer.
     const next = (producerEpoch + 1) & EPOCH_MAX;
     this.#owner = { producerId: next ? producerId : this.#host.newId(), producerEpoch: next, baseSequence: 0 };
   }
@@ -305,10 +305,10 @@ export class Sender {
 const spread = (first: Call, { records }: Call): number =>
   Math.max(...records.map(({ timestamp }) => Math.abs(timestamp - first.records[0]!.timestamp)));
 
-/** An edge that is too busy has not taken it, and neither has one that nobody reached for want of a token. */
+/** False if the edge has certainly not taken the batch: it was too busy, or no token could be had for the request. */
 const mayBeTaken = ({ details }: TidemarkError): boolean => details["status"] !== 429 && details["reason"] !== "token";
 
-/** What the log itself says of this batch: a batch that it had taken would have been a duplicate. */
+/** True for errors by which the log judges this batch. If it had taken the batch before, it would say "duplicate". */
 const isAboutBatch = ({ code, details }: TidemarkError): boolean =>
   code === "OFFSET_CONFLICT" || ABOUT_CONTENT.has(details["status"]);
 
@@ -326,7 +326,7 @@ const outcomeUnknown = (message: string, details: TidemarkError["details"], caus
 const unknownStill = ({ unknown }: Underway, error: TidemarkError): TidemarkError =>
   outcomeUnknown(`${unknown!.toWire().message}; then ${error.toWire().message}`, error.details, error);
 
-/** The edge has forgotten this producer meanwhile, and nothing that is on its way: it only wants it to begin anew. */
+/** True if the edge has forgotten this producer and holds nothing that is on its way: the producer must begin anew. */
 const isUnknownProducer = (thrown: unknown): boolean =>
   thrown instanceof TidemarkError &&
   thrown.code === "OUT_OF_ORDER_SEQUENCE" &&

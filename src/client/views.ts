@@ -26,7 +26,7 @@ async function changesIn<V>(topic: ReadTopic<V>, step: Step<V>): Promise<Changes
   return Array.from({ length: batch.count }, (_, n) => ({ type: "append", record: batch.plain(n) }));
 }
 
-/** Where a reader goes on that stood at an offset which is not in the log, or in another log than this one. */
+/** Where a reader continues whose offset is not in the log, or belongs to another log. */
 async function behind<V>(
   thrown: unknown,
   at: number,
@@ -60,7 +60,7 @@ export async function* edgeChanges<V>(
   over: AbortSignal,
 ): AsyncGenerator<Changes<V>, void> {
   let at = begin;
-  // An offset of the caller's that is not in the log is an error. Later on it is told.
+  // If the offset that the caller gave is not in the log, that is an error. Later it is told as a gap.
   let isBegun = typeof from !== "number";
   let known = {};
   let reading = steps(topic, { first: at, last: Infinity, follow: true, over, known });
@@ -211,7 +211,7 @@ class Run<S, V> implements RunningView {
   }
 }
 
-/** `changes` gives those of the topic until its signal is aborted. INVALID_ARGUMENT for a wrong option. */
+/** Runs a view over the topic's changes, until the view's signal is aborted. INVALID_ARGUMENT for a wrong option. */
 export function runEdgeView<S, V>(
   view: ShownView<S>,
   options: ClientViewOptions<S, V>,

@@ -69,8 +69,8 @@ export interface ProducerOptions {
   /** Resolves when a log that failed is open again; rejects when it never will be. */
   readonly reopened: () => Promise<void>;
   /**
-   * Resolves after `ms`. Without it, a batch that a full log refused waits for `reopened` instead, which must then
-   * pause itself.
+   * Resolves after `ms`. If it is left out, a batch that a full log refused waits for `reopened` instead, and
+   * `reopened` must pause by itself.
    */
   readonly pause?: (ms: number) => Promise<void>;
   /** Runs `work` soon, once the caller's turn is over. */

@@ -235,7 +235,7 @@ export class HttpWire implements Wire {
         ? await wholeBody(answer)
         : await this.#refusal(answer, channel.number, frame.type === FrameType.OPEN ? 0 : frame.id, credits);
     const said = decodeFrame(told);
-    // Something between may have cut the answer short. Batches, and the size of one that is too large, are no JSON.
+    // A proxy may have cut the answer short. Then its JSON can't be parsed. Batches and STARVE are not JSON.
     if (!said || (said.type !== FrameType.BATCHES && said.type !== FrameType.STARVE && !jsonOf(said)))
       throw new Ended(LOST);
     this.#learn(channel, frame, said);

@@ -3,7 +3,7 @@
  * when all before it have gone on or have given up. All that are ready go on in one run, so they share a batch.
  */
 
-/** The time that a schema has to answer where others wait for it: a stream's appends at the edge, or close(). */
+/** A schema must answer within this time where others wait for it: appends to a stream at the edge, or close(). */
 export const JUDGING_MS = 30_000;
 
 class Place {
@@ -17,7 +17,7 @@ class Place {
 }
 
 export interface Turn {
-  /** Rejects with the error of end(), if this turn was not ready by then. Who calls end() listens to all of them. */
+  /** Rejects with the error of end() if this turn was not ready by then. The caller of end() handles the rejection. */
   readonly ended: Promise<never>;
   /** Runs `work` once it is its turn; never, if it was ended. */
   go<T>(work: () => Promise<T>): Promise<T>;

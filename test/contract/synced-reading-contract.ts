@@ -304,7 +304,7 @@ const reading: readonly SyncedCase[] = [
         [5, 7],
       );
       equal(namesIn(host.kernel, bytes), ["a", "b", "c"]);
-      // Of a run that one read does not give the first batches come, and the rest when it is asked for.
+      // One read does not hold the whole run: the first batches come now, and the rest when it is asked for.
       const crcsOfLarge: number[] = [];
       for (const name of ["A", "B", "C", "D"])
         crcsOfLarge.push(readHeader((await synced.append(name.repeat(20_000))).batch).crc);

@@ -71,7 +71,7 @@ describe("tokens", () => {
     expect((await local({ origin: "null" })).status).toBe(401);
     expect((await local({ origin: "http://127.0.0.1:4173" })).status).toBe(201);
     expect((await local()).status).toBe(200);
-    // Who sends a token is judged by it: a page that came instead of one is told at once.
+    // A caller that sends a token is judged by that token. A web page in place of a token is refused at once.
     for (const authorization of [
       "Bearer <!doctype html>\t<html></html>",
       "Bearer one two",

@@ -70,7 +70,7 @@ export class RawWorkerd {
     const { default: program } = createRequire(binary)("workerd") as { default: string };
     const inspector = this.inspectorPort === undefined ? [] : [`--inspector-addr=127.0.0.1:${this.inspectorPort}`];
     const limit = this.filesMax === undefined ? "" : `ulimit -n ${this.filesMax};`;
-    // It tells on the fourth of its files that it listens.
+    // workerd writes to its file 3 when it listens.
     const command = ["serve", "--control-fd=3", ...inspector, path.join(this.directory, "config.capnp")];
     this.#child = spawn("sh", ["-c", `${limit} exec "$0" "$@"`, program, ...command], {
       stdio: ["ignore", "ignore", "ignore", "pipe"],

@@ -293,7 +293,7 @@ describe("requests that miss something are told what", () => {
         expect.stringContaining("docs/edge.md"),
         expect.stringContaining("Tidemark"),
       ]);
-      // It needs no token, and asks no object.
+      // The welcome needs no token, and asks no object.
       expect(
         (
           await handle(new Request(`https://edge.example${path}`), {

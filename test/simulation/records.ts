@@ -30,8 +30,9 @@ export interface Rec {
   readonly timestamp: number;
   /** When the record arrived, by the log's clock. Retention counts from this time at the earliest. */
   readonly arrivedAt: number;
-  /** Of a tombstone: when its segment was sealed, if known; else the last time at which it was surely not sealed. */
+  /** When a tombstone's segment was sealed. Undefined while that is not known. */
   sealedAt: number | undefined;
+  /** The last time at which a tombstone's segment was certainly not sealed. */
   unsealedAt: number;
   /** True once a cleaning may have dropped the record. */
   mayDrop: boolean;

@@ -11,7 +11,7 @@ import { FirefoxBrowser, findFirefox } from "./firefox.ts";
 
 const firefox = findFirefox();
 if (!firefox) console.log("Firefox is not installed (apt-get install firefox-esr): imports are not struck in it");
-/** Of 64 KiB each. */
+/** Number of segments, of 64 KiB each. */
 const SEGMENTS = 40;
 /** Segments that are written before the strike. */
 const WRITTEN = 8;

@@ -56,7 +56,7 @@ async function tabs(
       .toEqual(["leader"]);
   await settled();
   await all[0]!.seesStandBy();
-  // It may have begun only now.
+  // The standby worker may have begun only now.
   await settled();
   const leader = all[roles.indexOf("leader")]!;
   return { name, leader, rest: all.filter((tab) => tab !== leader) };

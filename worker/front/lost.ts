@@ -21,8 +21,8 @@ const UNOPENED =
 const AGAIN = "repeat it with the same producer and sequence";
 
 /**
- * The error of a change of which nobody knows whether it was made. `ask` asks the object something that changes
- * nothing. `again` says what the caller does about it.
+ * The error of a change if nobody knows whether the change was made. `ask` asks the object something that changes
+ * nothing. `again` is the advice for the caller.
  */
 export async function lostChange(thrown: unknown, ask: () => Promise<unknown>, again = AGAIN): Promise<EdgeError> {
   if (isOverload(thrown)) return overloaded();
@@ -47,7 +47,7 @@ export async function askedAgain<T>(ask: () => Promise<T>): Promise<T> {
   }
 }
 
-/** The error of a call of a subscription of which nobody knows whether it was done. */
+/** The error of a call on a subscription if nobody knows whether the call was done. */
 export const lostCall = (thrown: unknown): EdgeError =>
   isOverload(thrown)
     ? overloaded("the subscriptions' object")

@@ -5,7 +5,7 @@
 import { type Env, numberOf } from "../env.ts";
 import { tooManyRequests } from "../errors.ts";
 
-/** Up to one second's worth of requests may come at once. */
+/** Bounds requests to a rate. As many as the rate allows in one second may come at once. */
 export class TokenBucket {
   #tokens: number;
   #at: number;

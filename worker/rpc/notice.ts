@@ -14,8 +14,8 @@
 import { viewOf } from "../../src/record/bytes.ts";
 
 /**
- * Most bytes of records in a notice. Readers ask for the records of a larger commit. For a slow reader at most as much
- * is kept as one notice may hold.
+ * Most bytes of records in a notice. Readers ask for the records of a larger commit. A Worker keeps no more than this
+ * for a slow reader.
  */
 export const NEWS_BYTES_MAX = 16 * 1024;
 

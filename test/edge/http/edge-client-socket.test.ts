@@ -309,7 +309,7 @@ describe("changes and views", () => {
     view.close();
     await topic.append({ value: 1 });
     expect([view.current, await view.ready().catch(({ code }: { code: string }) => code)]).toEqual([507, "CLOSED"]);
-    // One that follows ends with its client, and that is nobody's fault.
+    // A view that follows ends with its client, and that is no error.
     const open = topic.view({ name: "open", initial: () => 0, apply: (sum) => sum + 1 });
     await open.ready();
     const ended = new Promise<void>((resolve) => open.subscribe(() => resolve()));

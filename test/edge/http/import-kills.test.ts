@@ -66,7 +66,7 @@ test("kill -9 of workerd in the middle of an import, at each piece", async () =>
     expect(found).toEqual(range(FIRST, END));
     console.log(`${kills} kills in ${sent} pieces of ${files[0]!.log.length + files[1]!.log.length} bytes`);
     expect(kills).toBeGreaterThan(10);
-    // Whoever looked meanwhile saw an empty topic.
+    // Every read during the import saw an empty topic.
     expect(new Set(ends)).toEqual(new Set([0]));
   } finally {
     await worker.kill();

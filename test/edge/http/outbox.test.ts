@@ -57,7 +57,7 @@ class Edge {
     const socket = new WebSocket(this.at(name).replace("http", "ws"), protocols);
     socket.binaryType = "arraybuffer";
     const device = new Device(socket as Wire);
-    // One that is refused ends without a hello.
+    // A device that is refused ends without a hello.
     await Promise.race([device.hello, device.closed.then((code) => Promise.reject(new Error(`closed with ${code}`)))]);
     return device;
   }

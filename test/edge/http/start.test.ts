@@ -25,7 +25,7 @@ interface Started {
 function run(args: readonly string[], options: readonly string[] = []): ChildProcess {
   const command = [...options, path.join(root, "tools/run/run.mjs"), "start", "--state", state, ...args];
   const child = spawn(process.execPath, command, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
-  // One that a failed test leaves.
+  // Ends a process that a failed test leaves behind.
   onTestFinished(() => void child.kill("SIGKILL"));
   return child;
 }

@@ -60,7 +60,7 @@ export interface DeviceWorld {
 export class Opening {
   readonly device: Device;
   readonly gate: Gate;
-  /** Of the newest socket. */
+  /** Judges what goes over the newest socket. */
   judge: WireJudge;
   readonly lives: TopicLife[];
   readonly sessions = new Set<Session>();

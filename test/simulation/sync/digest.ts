@@ -6,7 +6,7 @@ import { splitBatches } from "../../../src/record/record-batch.ts";
 /** A log writes a base offset and its own epoch into a batch's first bytes. */
 const STAMPED_BYTES = 16;
 
-/** Of whole batches from `from` on. Fillers hold no records: they do not count. */
+/** The digest of whole batches from `from` on. Fillers do not count, because they hold no records. */
 export function digestOf(batches: Uint8Array, from: number): string {
   const hash = createHash("sha1");
   for (const batch of splitBatches(batches)) {

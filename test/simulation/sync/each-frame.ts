@@ -27,7 +27,7 @@ export interface FrameFailure {
 }
 
 export interface FramesRun {
-  /** Of the history in which nothing goes wrong. */
+  /** The messages of the history in which nothing goes wrong. */
   readonly messages: number;
   readonly histories: number;
   readonly failures: readonly FrameFailure[];

@@ -76,9 +76,9 @@ export class SimEdge implements LogDoor, HttpLog {
   #mayHaveLost: "nothing" | "trimmed" | "more" = "nothing";
   /** Commits that wait, and messages that are being taken. */
   #busy = 0;
-  /** Told of a fault that waited for its moment, and of entries that leave the registry's memory. */
+  /** Called when a fault that waited for its moment strikes, and when an entry leaves the registry's memory. */
   onStruck: (name: string) => void = () => undefined;
-  /** Told of each push that passes, before it is taken. */
+  /** Called with each push that passes, before it is taken. */
   onPush: (socket: object, owner: string) => void = () => undefined;
 
   constructor(

@@ -25,16 +25,16 @@ export class SimFront implements Front, HttpDoor {
   isReachable = true;
   /** So long each message takes, each way. Undefined: chance decides. */
   wayMs: number | undefined;
-  /** Cut once so many messages more have been delivered. */
+  /** The socket is cut after this many more messages. */
   cutAfter = Infinity;
-  /** So many joins, or their answers, are lost on sockets that go on. */
+  /** Number of joins, or of their answers, that are still to be lost on sockets that go on. */
   losesJoins = 0;
   /** From the next frame of this type but so many on its channel brings nothing more. */
   silentFrom: { readonly type: number; left: number; readonly name: string } | undefined;
   /** The next frame of these types reaches its log's object twice. */
   readonly doubles = new Map<number, string>();
   clockMs = EPOCH_MS;
-  /** Told of a fault that waited for its moment. */
+  /** Called when a fault that waited for its moment strikes. */
   onStruck: (name: string) => void = () => undefined;
 
   constructor(time: Time) {

@@ -11,7 +11,7 @@ export interface EdgeHistory {
   readonly names: string[];
   readonly at: Map<string, number>;
   readonly gone: Set<number>;
-  /** Of those that are gone: those that only a trim can have taken. */
+  /** The offsets in `gone` that only a trim can have taken. */
   readonly trimmed: Set<number>;
   start: number;
 }

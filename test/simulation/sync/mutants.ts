@@ -9,7 +9,7 @@ import type { SyncPlan, WorldKind } from "./kinds.ts";
 export interface SyncMutant extends PlantedBug {
   /** By what a history fails first. */
   readonly found: RegExp;
-  /** Of the histories that are searched. Default "first". */
+  /** The plan of the histories that are searched. Default "first". */
   readonly plan?: SyncPlan;
   /** Only histories of these kinds can show it. */
   readonly having?: readonly (keyof WorldKind)[];

@@ -61,7 +61,7 @@ export interface LogDoor {
   left(object: ObjectSocket): void;
   /** A push passes the front under this owner. */
   passed(socket: SimSocket, owner: string): void;
-  /** It is of an outbox, and of the leader that joined with this term. */
+  /** A push of an outbox passes. `speaker`: the leader that joined for it. */
   pushes(speaker: Joiner, frame: Frame): void;
 }
 
@@ -91,7 +91,7 @@ export interface Joiner {
   readonly term: number;
 }
 
-/** Who looks at what a device says and hears (wire-judge.ts). */
+/** Looks at what a device says and hears. wire-judge.ts is one. */
 export interface SocketWatcher {
   sent(frame: Frame): void;
   heard(frame: Frame): void;
@@ -337,7 +337,7 @@ export class SimSocket implements Wire {
     this.#front.forget(this);
   }
 
-  /** It ends for the device at once. `isLate`: what it had sent comes all the same. */
+  /** Ends the socket, for the device at once. `isLate`: what the device had sent still arrives. */
   end(code: number, isLate = true): void {
     if (!this.isOpen) return;
     this.isOpen = false;

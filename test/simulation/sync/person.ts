@@ -99,7 +99,7 @@ export class Person {
     else session.unblock(again);
   }
 
-  /** Of a closed log that is all that waits. */
+  /** Sets records aside. For a closed log that is everything that waits. */
   async #setAside(opening: TopicLife, block: Block): Promise<void> {
     const world = this.#world;
     const { session, storage } = opening;

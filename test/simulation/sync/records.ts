@@ -13,7 +13,7 @@ export interface NamedRecord {
   readonly key: string | undefined;
   /** The edge will never take it. */
   readonly isPoison: boolean;
-  /** So many bytes more of its value. */
+  /** Bytes that are added to its value. */
   readonly padding?: number;
   /** A tombstone: its value is null, and its name is in a header. */
   readonly isDeletion?: boolean;

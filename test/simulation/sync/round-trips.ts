@@ -7,7 +7,7 @@ import type { Stage } from "./stage.ts";
 /** A message takes so long each way: much longer than all that devices and the edge do. */
 const WAY_MS = 400;
 const BATCHES = 6;
-/** After so long of being level what failed before does not count. */
+/** A device that was level for this long begins its back-off anew. */
 const QUIET_MS = 11_000;
 /** What somebody else writes, each in a frame of its own: more than a follow's window takes at once. */
 const FOREIGN = { records: 20, padding: 8 * 1024 };

@@ -28,7 +28,7 @@ export class SimSql {
   writesLeft: number | undefined;
   isFull = false;
   onCut: () => void = () => undefined;
-  /** Told of each write whose transaction is through, in their order. */
+  /** Called with each write whose transaction is committed, in their order. */
   onWritten: (query: string, values: readonly SqlValue[]) => void = () => undefined;
   #inTransaction: (readonly [string, readonly SqlValue[]])[] | undefined;
   #life = 0;

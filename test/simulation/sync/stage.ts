@@ -45,7 +45,7 @@ export class Stage {
   readonly httpFault = (): undefined => undefined;
   readonly made = new MadeBatches();
   readonly isLateForMessages = true;
-  /** Of devices that are opened from now on. */
+  /** The window of devices that are opened from now on. */
   windowBytes = WINDOW_BYTES;
   readonly discarded = new Set<string>();
   readonly aside = new Set<string>();

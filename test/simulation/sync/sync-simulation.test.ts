@@ -10,7 +10,7 @@ import { ALL_MUTANTS, ENTRY, searchPlanted } from "./planted.ts";
 
 const SEEDS = 150;
 const STEPS = 100;
-/** Of the messages of a session every so-manieth is struck; `npm run sim -- --sync --frames` strikes each. */
+/** Every sixth message of a session is struck here. `npm run sim -- --sync --frames` strikes each. */
 const FRAME_STEP = 6;
 /** A planted bug that survives this many seeds fails the test. */
 const PLANTED_SEEDS = 100;

@@ -28,9 +28,9 @@ interface Offer {
   /** Where the edge said that it agreed. */
   readonly below: ReadonlySet<string>;
   readonly kept: ReadonlySet<string>;
-  /** Of the kept ones those that the device knows as its own. */
+  /** The records in `kept` that the device knows as its own. */
   readonly offered: ReadonlySet<string>;
-  /** So many stay in the kept copy only. */
+  /** Number of records that stay in the kept copy only. */
   left: number;
   /** A position: the device had settled all before it. */
   readonly settledTo: number;

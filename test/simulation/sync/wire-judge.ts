@@ -21,9 +21,9 @@ const FRAME_BATCHES = 1_000;
 const FRAMES_IN_FLIGHT = 8;
 /** A timer that is later than this shows that the device slept (src/sync/link.ts: PONG_MS, LATE). */
 const SLEPT_MS = 20_000;
-/** Of frames that belong to no log. */
+/** The channel of frames that belong to no log. */
 const OF_SOCKET = 0xffff;
-/** Of histories that name no other: so small that a window that creeps is seen. */
+/** The window of histories that name no other. It is so small that a window which creeps is noticed. */
 export const WINDOW_BYTES = 64 * 1024;
 
 /** What the judge knows of the device that speaks. */
@@ -45,7 +45,7 @@ export interface Speaking {
 }
 
 interface Channel {
-  /** Of its log. */
+  /** The path of its log. */
   readonly path: string;
   /** Pushes without an answer, since the last join. */
   readonly pushes: Set<number>;

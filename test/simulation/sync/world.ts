@@ -44,9 +44,9 @@ const REOPEN_MS = 1_000;
 /** After these, what is done at the edge may fail. */
 const TROUBLES_EDGE: ReadonlySet<string> = new Set(["edge power", "edge full", "power in seal"]);
 const KEYS = 4;
-/** Of requests over HTTP. */
+/** The share of requests over HTTP that meet a fault. */
 const HTTP_FAULT_SHARE = 0.15;
-/** Every so-manieth record is large where any is. */
+/** In histories with large records, every fifth one is large. */
 const LARGE_EACH = 5;
 const LARGE_BYTES = 700;
 const AGE_MS = 60_000;
@@ -330,7 +330,7 @@ export class World {
     );
   }
 
-  /** It waits for a person, for a reason that the faults explain. */
+  /** True if the topic waits for a person, for a reason that the faults explain. */
   #isExplained({ opening, edge }: DeviceTopic): boolean {
     const { storage } = opening ?? {};
     const state = opening?.session?.state;

@@ -4,7 +4,7 @@
 export interface Ack {
   readonly offset: number;
   readonly duplicate: boolean;
-  /** Of a synced topic. */
+  /** Only in a synced topic. */
   readonly committed?: Promise<{ readonly offset: number | undefined }>;
 }
 export interface Sent {

@@ -12,7 +12,7 @@ export type Op = { readonly id: number; readonly at: number } & (
       readonly tab: number;
     }
   | { readonly kind: "kill-worker" | "kill-broker" | "lose-connections" }
-  /** Of a synced topic's edge: its sockets end, its object starts anew, or it can't be reached. */
+  /** Faults of a synced topic's edge: its sockets end, its object starts anew, or it can't be reached. */
   | { readonly kind: "cut-sockets" | "edge-reset" | "edge-away"; readonly ms: number }
   | {
       readonly kind: "hang-worker" | "hang-page" | "stop" | "freeze" | "way-back";
