@@ -7,8 +7,8 @@
  *   slot 1   catalog copy B
  *
  * Implementations: MemoryVolume, OpfsVolume, IdbVolume; FileVolume in Node; CopyingVolume over files that a hung leader
- * keeps locked; at the edge one of a single segment in R2, for reading; those of the simulation and of tests. One
- * writer for each volume.
+ * keeps locked; two of the command line over files that it only reads; at the edge one over segments in R2, for
+ * reading; those of the simulation and of tests. Each volume has one writer.
  */
 import { TidemarkError } from "../errors.ts";
 

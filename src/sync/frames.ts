@@ -21,7 +21,7 @@
  *     6 cancel  ends the follow `id`                → ok
  *     7 token   the new token                       → ok { expires }, or error and the socket ends
  *     8 close   closes the channel
- *     9 join    JSON: what an outbox and its replica hold      → joined, or error   (9, 10, 39, 40: sync-frames.ts)
+ *     9 join    JSON: what an outbox and its replica hold      → joined, or error   (9, 10, 39 to 41: sync-frames.ts)
  *    10 push    positions │ batches of an outbox              → ok { generation, next, appended }
  *   edge ─────────────────────────────▶ client
  *    32 hello   JSON { logStartOffset, logEndOffset, contentType, closed, features }, credits: bytes of appends that

@@ -5,7 +5,7 @@
  *   catalog ── entry of "orders-0.out" ── note: OutboxNote      own batches; positions are the log's offsets
  *           ── entry of "orders-0"     ── note: ReplicaNote     the edge's records, at the edge's offsets
  *
- * A note is plain JSON of at most 1 KiB. docs/sync.md says when each field is written and what it means.
+ * A note is plain JSON of some 1.5 KiB at most. docs/sync.md says when each field is written and what it means.
  */
 import { assert, TidemarkError } from "../errors.ts";
 import type { BatchHeader } from "../record/format.ts";

@@ -2,10 +2,10 @@
  * The writers and readers of the test that kills workerd, and the ledger of the answers that they got. All of these are
  * in the runner's process, which is not killed: what the ledger has as acknowledged, a client has received.
  *
- *   HttpWriter     text over POST, Producer-Id, -Epoch, -Seq; one request at a time, repeated until it is answered
- *   SocketWriter   src/delivery's own producer over the WebSocket dialect: several batches in flight,
+ *   httpWriter     text over POST, Producer-Id, -Epoch, -Seq; one request at a time, repeated until it is answered
+ *   socketWriter   src/delivery's own producer over the WebSocket dialect: several batches in flight,
  *                  sent again after each kill
- *   Follower       one WebSocket follow, continued at its last offset after each kill
+ *   follower       one WebSocket follow, continued at its last offset after each kill
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Producer } from "../../src/delivery/producer.ts";

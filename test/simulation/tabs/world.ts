@@ -4,7 +4,7 @@
  * decides the delays, and so every interleaving. The product runs in the microtasks of an event and sees this clock
  * only.
  *
- *   context   a page, a worker or a shared worker: its own copy of the product over its own globals (context.ts)
+ *   context   a page, a worker or a shared worker: its own copy of the product over its own globals (Context)
  *   ahead     the time until which the context is busy or its process is stopped: messages to it wait, and its own
  *             calls take effect only then. So it can be stopped between any two calls of the platform, as between
  *             reading the clock and a write.
