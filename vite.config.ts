@@ -126,18 +126,18 @@ const UNTIMED_PAGES = [
 
 /**
  * Node drives browsers. Files that judge no times run two at a time, because one often waits for a browser, a server,
- * an installation or a compiler. When they are through the others run, one at a time.
+ * an installation or a compiler. The others run one at a time, after all other suites (tools/run/suites.mjs).
  */
 function fromOutside(): Projects {
   const two = { ...node, ...LIMITS, maxWorkers: 2 };
-  const alone = { ...node, ...LIMITS, fileParallelism: false, sequence: { groupOrder: 1 } };
+  const alone = (groupOrder: number) => ({ ...node, ...LIMITS, fileParallelism: false, sequence: { groupOrder } });
   const globalSetup = "test/package/global.ts";
   const pages = ["test/{playground,tabs,sync,crash,power,client}/**/*.test.ts"];
   const projects = [
     { ...two, name: "pages-untimed", include: UNTIMED_PAGES },
-    { ...alone, name: "pages", include: pages, exclude: UNTIMED_PAGES },
+    { ...alone(1), name: "pages", include: pages, exclude: UNTIMED_PAGES },
     { ...two, name: "package", include: ["test/package/*.test.ts"], exclude: TIMED_PACKAGE, globalSetup },
-    { ...alone, name: "package-timed", include: TIMED_PACKAGE, globalSetup },
+    { ...alone(2), name: "package-timed", include: TIMED_PACKAGE, globalSetup },
   ];
   return projects.map((test) => ({ extends: true, test }));
 }
@@ -190,6 +190,23 @@ const ALONE = [
   "test/unit/{kernel-memory,node-kills,node-power,outbox-world,rot,sync-worlds,worlds}.test.ts",
 ];
 
+/** They begin before the other files of their project: at its end one of them would leave a core idle for a minute. */
+const LONGEST = ["tabs-simulation", "sync-simulation", "simulation", "outbox-world", "worlds"].map(
+  (name) => `/${name}.test.ts`,
+);
+
+/** Vitest's own order, and the longest files first. */
+async function longestFirst() {
+  const { BaseSequencer } = await import("vitest/node");
+  return class extends BaseSequencer {
+    override async sort(files: Parameters<InstanceType<typeof BaseSequencer>["sort"]>[0]) {
+      const sorted = await super.sort(files);
+      const isLong = ({ moduleId }: (typeof files)[number]) => LONGEST.some((name) => moduleId.endsWith(name));
+      return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))];
+    }
+  };
+}
+
 /** `npm test` runs them at the lowest priority, beside browsers; no test measures time. */
 const patient = { testTimeout: 240_000, hookTimeout: 240_000, maxWorkers: "100%" };
 
@@ -200,6 +217,7 @@ async function tests(): Promise<ViteUserConfig> {
     server: { host: "127.0.0.1", fs: { allow: [root] } },
     test: {
       allowOnly: false,
+      sequence: { sequencer: await longestFirst() },
       projects: [
         {
           extends: true,
