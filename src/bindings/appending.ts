@@ -27,7 +27,8 @@ export interface AppendState<I = RecordInput> {
 export interface AppendCalls<I = RecordInput> {
   /**
    * Appends in the order of the calls, also before the tide is open. Never rejects: a failure is in `error`, and the
-   * promise resolves with undefined. So a handler may return it.
+   * promise resolves with undefined. So a handler may return it. The record is read when it is appended, after the
+   * opening or at a retry(): give an object that nobody changes.
    */
   readonly append: (record: I, options?: AppendOptions) => Promise<Ack | undefined>;
   /**

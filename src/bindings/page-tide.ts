@@ -15,7 +15,8 @@ export type TideOptions = Omit<OpenOptions, "signal">;
 
 export interface TideStatus {
   /**
-   * "opening": also on a server, and until the page has hydrated. "failed": open() has failed. "closed": it has ended
+   * "opening": also on a server, and until the page has hydrated. "failed": open() has failed, or the tide that was
+   * given had ended before. "closed": it has ended
    * for this page, because another tab destroyed it or its storage was cleared. `error` has the reason of both.
    */
   readonly state: "opening" | "open" | "failed" | "closed";
@@ -68,6 +69,12 @@ function watch(tide: Tide, set: (next: OpenedStatus) => void, reopen: () => void
   });
 }
 
+/** One that the application has opened. Throws its error if it has ended before, which it tells only once. */
+function running(tide: Tide & { readonly ended?: TidemarkError }): Tide {
+  if (tide.ended) throw tide.ended;
+  return tide;
+}
+
 function makePageTide(tide: string | Tide, options: TideOptions | undefined): PageTide {
   const page = shared(
     OPENING,
@@ -76,7 +83,7 @@ function makePageTide(tide: string | Tide, options: TideOptions | undefined): Pa
       const { signal } = left;
       let unwatch = nothing;
       const opening = Promise.resolve(closings.get(tide as string)).then(() =>
-        typeof tide === "string" ? open(tide, { ...options, signal }) : tide,
+        typeof tide === "string" ? open(tide, { ...options, signal }) : running(tide),
       );
       const reopen = (): void => page.restart(OPENING);
       opening.then(
@@ -87,9 +94,8 @@ function makePageTide(tide: string | Tide, options: TideOptions | undefined): Pa
         unwatch();
         left.abort();
         if (typeof tide !== "string") return;
-        // A rejection means that the tide did not open, or has ended. Then nothing is left to close.
-        const closing = opening.then((opened) => opened.close()).catch(nothing);
-        closings.set(tide, closing);
+        // Not open, or ended already: nothing is left to close.
+        closings.set(tide, opening.then((opened) => opened.close()).catch(nothing));
       };
     },
     () => pages.delete(tide),

@@ -58,13 +58,13 @@ export function shared<T>(initial: T, begin: Begin<T>, over: () => void = nothin
     set(next) {
       if (Object.is(next, self.current)) return;
       self.current = next;
-      for (const tell of [...listeners]) {
+      // The set itself, not a copy: one of them may end another, which follows something else from then on.
+      for (const tell of listeners)
         try {
           tell();
         } catch (thrown) {
           uncaught(thrown);
         }
-      }
     },
     subscribe(listener) {
       // A listener may be added twice, so each time it is another function.

@@ -34,7 +34,7 @@ import {
 import { type TideOptions, type TideSource, tideSource, type TideStatus } from "./page-tide.ts";
 import { nothing, uncaught, type Source } from "./shared.ts";
 
-const KEY = Symbol("tidemark");
+const KEY = Symbol();
 
 /**
  * For this component and those below it. The tide of a name is opened once it is mounted, and closed when nobody needs

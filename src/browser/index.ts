@@ -12,13 +12,13 @@ import { type Files, filesIn } from "./page/files.ts";
  */
 export async function open(name: string, options: OpenOptions = {}): Promise<Tide> {
   requireEnvironment();
-  // Other options are checked by code that is loaded later. A value that is not an object has neither of these.
-  const files = filesIn((Object(options) as OpenOptions).assets);
-  const { signal: given } = Object(options) as OpenOptions;
-  const signal = typeof given?.addEventListener === "function" ? given : undefined;
+  // Other options are checked by code that is loaded later. A value that is not an object has none of these.
+  const { assets, kernel, signal: given } = Object(options) as OpenOptions;
+  const files = filesIn(assets);
+  const signal = typeof given?.throwIfAborted === "function" ? given : undefined;
   const policy = new PolicyWatch(files.addresses);
   const over = new AbortController();
-  const opening = openOver(files, name, options, signal);
+  const opening = openOver(files, name, options, kernel, signal);
   try {
     const aborted = new Promise<never>((_, reject) =>
       signal?.addEventListener("abort", () => reject(signal.reason), { signal: over.signal }),
@@ -42,22 +42,17 @@ async function openOver(
   files: Files,
   name: string,
   options: OpenOptions,
+  given: OpenOptions["kernel"],
   signal: AbortSignal | undefined,
 ): Promise<Tide> {
-  const { kernel: given } = Object(options) as OpenOptions;
   signal?.throwIfAborted();
   const kernel = given ?? fetch(files.kernel, { signal: signal ?? null });
   // openTide reports its failure, but may be called later.
   if (kernel instanceof Promise) kernel.catch(() => undefined);
   const { openTide } = await files.core();
-  // A value that is not an object of options is passed on unchanged, to be refused there.
-  const isObject = typeof options === "object" && options !== null && !Array.isArray(options);
-  return openTide(name, isObject ? { ...options, kernel, kernelAt: kernelAddress(files, given) } : options);
-}
-
-function kernelAddress(files: Files, given: OpenOptions["kernel"]): string {
-  if (given === undefined) return String(files.kernel);
-  return typeof given === "string" || given instanceof URL ? String(given) : "the option kernel";
+  const from = given ?? files.kernel;
+  const kernelAt = typeof from === "string" || from instanceof URL ? String(from) : "the option kernel";
+  return openTide(name, options, { kernel, kernelAt });
 }
 
 /**
@@ -68,7 +63,7 @@ function kernelAddress(files: Files, given: OpenOptions["kernel"]): string {
 export async function destroy(name: string, options: Pick<OpenOptions, "assets"> = {}): Promise<void> {
   requireEnvironment();
   const { destroyNamed } = await filesIn((Object(options) as OpenOptions).assets).core();
-  return destroyNamed(name);
+  return destroyNamed(name, options);
 }
 
 export type {

@@ -18,11 +18,12 @@ export const appendAllBy = <T>(
     ...given,
     inFlightBytesMax,
     tide: {
-      ended: closing.aborted ? (closing.reason as TidemarkError) : undefined,
+      get ended() {
+        return closing.aborted ? (closing.reason as TidemarkError) : undefined;
+      },
       on(_, heard) {
-        const close = (): void => heard({ reason: (closing.reason as Error).message });
-        closing.addEventListener("abort", close);
-        return () => closing.removeEventListener("abort", close);
+        closing.addEventListener("abort", heard);
+        return () => closing.removeEventListener("abort", heard);
       },
     },
     tellsAcks: true,

@@ -84,10 +84,10 @@ function addressOf(url: unknown): string {
 }
 
 function checkName(name: unknown): void {
-  wellFormed("a topic's name", name);
+  wellFormed("name", name);
   const bytes = textEncoder.encode(name as string).length;
   if (bytes < 1 || bytes > NAME_BYTES_MAX || hasDotPart(name as string))
-    throw refused("a topic's name", name, `1 to ${NAME_BYTES_MAX} bytes, and no part . or ..`);
+    throw refused("name", name, `1 to ${NAME_BYTES_MAX} bytes, and no part . or ..`);
 }
 
 /** The options of any topic, not checked yet. */

@@ -187,6 +187,10 @@ export class RemoteTopic<V> implements ClientTopic<V> {
   async append(record: RecordInput<V>, options: ClientAppendOptions = {}): Promise<ClientAck> {
     checkOptions("append()", options, APPEND);
     this.#checkOpen();
+    return this.#append(record, options);
+  }
+
+  #append(record: RecordInput<V>, options: ClientAppendOptions): Promise<ClientAck> {
     const encoded = keptRecord(recordOf(record, this.#serializer, Date.now));
     const acked = this.#through((producer, more) => producer.append(encoded, "flushed", more), options);
     return acked as Promise<ClientAck>;
@@ -262,7 +266,7 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     // Like an import, it is not downloaded with the rest.
     const { appendAllBy } = await loaded(import("./append-all.ts"));
     const { signal } = options;
-    const append = (record: RecordInput<V>): Promise<ClientAck> => this.append(record, { signal });
+    const append = (record: RecordInput<V>): Promise<ClientAck> => this.#append(record, { signal });
     const producer = this.#used ? { producer: async () => (await this.#typing()).producer() } : this.sender;
     return appendAllBy({ records, append, producer, options }, this.#host);
   }

@@ -188,13 +188,14 @@ class Run<S, V> implements RunningView {
   }
 
   #tellAll(): void {
-    for (const listener of [...this.#view.listeners]) {
+    const { listeners } = this.#view;
+    for (const listener of [...listeners])
       try {
-        listener(this.#view.current);
+        // One before it may have ended it, or closed the view.
+        if (listeners.has(listener)) listener(this.#view.current);
       } catch (thrown) {
         report(thrown);
       }
-    }
   }
 
   #settle(): void {

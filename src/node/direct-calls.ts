@@ -85,8 +85,7 @@ export class DirectCalls implements TopicCalls {
     switch (request.op) {
       case "fetch": {
         const { log, born } = await this.#readable(request.topic, request.born);
-        const fetched = await log.fetch(request.from, { ...request, ...(signal && { signal }) });
-        return born === undefined ? fetched : { ...fetched, born };
+        return { ...(await log.fetch(request.from, { ...request, signal })), born };
       }
       case "resolve": {
         const { log, born } = await this.#readable(request.topic, request.born);
@@ -105,7 +104,7 @@ export class DirectCalls implements TopicCalls {
       case "close":
         return this.#tide.close();
       default:
-        throw new TidemarkError("INTERNAL", `no such call in Node: ${request.op}`);
+        throw new TidemarkError("INTERNAL", request.op);
     }
   }
 

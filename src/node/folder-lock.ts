@@ -68,9 +68,8 @@ function exclusiveOpen(file: string): FolderLock {
 }
 
 function makeLock(fd: number, means: FolderLock["means"], end: () => void): FolderLock {
-  const text = `${process.pid}\n`;
   ftruncateSync(fd);
-  writeSync(fd, text, 0);
+  writeSync(fd, `${process.pid}\n`, 0);
   let isHeld = true;
   return {
     means,

@@ -9,6 +9,7 @@
 import { randomUUID } from "node:crypto";
 import { TidemarkError } from "../errors.ts";
 import type { TideEvent } from "../browser/api.ts";
+import { sleep } from "../browser/platform/timing.ts";
 import { Topics } from "../browser/worker/topics.ts";
 import { UpkeepTimer } from "../browser/worker/upkeep.ts";
 import type { Kernel } from "../kernel/types.ts";
@@ -40,7 +41,6 @@ interface OpenStore {
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const ignore = (): void => undefined;
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Recovery's reports, by topics' names as an app knows them. */
 const recoveryOf = (store: SegmentStore): LogRecovery[] =>
@@ -143,7 +143,7 @@ export class StoredTide {
         return open;
       } catch (thrown) {
         if (tries >= REOPEN_TRIES) throw thrown;
-        await pause(REOPEN_PAUSE_MS * 2 ** tries);
+        await sleep(REOPEN_PAUSE_MS * 2 ** tries);
       }
     }
   }

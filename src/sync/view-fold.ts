@@ -84,7 +84,9 @@ export class ViewFold<S, R extends ChangedRecord> {
       case "level":
         // Looked for here, and not at each record: a fold of a million has no time for it.
         if (this.current instanceof Promise)
-          throw new TidemarkError("INVALID_ARGUMENT", "apply must give a state, not a Promise", { field: "apply" });
+          throw new TidemarkError("INVALID_ARGUMENT", "apply and initial must give a state, not a Promise", {
+            field: "apply",
+          });
         this.offset = change.watermark;
     }
     if (this.pending.size === 0) this.refolded(this.committed);

@@ -16,8 +16,9 @@ export interface AllOptions {
 
 /** What its topic belongs to: a tide, or a client. */
 export interface Closable {
+  /** Set by the time at which "closed" is told. */
   readonly ended: TidemarkError | undefined;
-  on(type: "closed", heard: (event: { readonly reason: string }) => void): () => void;
+  on(type: "closed", heard: () => void): () => void;
 }
 
 /** After this many records of a source that never waits, acks and the page's own work get a turn. */
@@ -63,7 +64,7 @@ class Stop {
 
 export interface AppendSource<T> {
   readonly records: Iterable<T> | AsyncIterable<T>;
-  /** Throws if the record is invalid. */
+  /** Throws if the record is invalid, so that nothing behind it is appended. */
   readonly append: (record: T) => Promise<{ readonly offset: number }>;
   /** The producer itself; or, in a topic with a schema or middleware, what resolves with it once it is loaded. */
   readonly producer: Paced | { producer(): Promise<Paced> };
@@ -90,10 +91,9 @@ export async function appendSource<T>({ records, tide, options, ...rest }: Appen
   const source = sourceOf(records);
   const stop = new Stop();
   const abort = (): void => stop.by(signal!.reason, true);
-  const closed = (reason: string): void =>
-    stop.by(tide.ended ?? new TidemarkError("CLOSED", reason, { reason: "closed" }), true);
-  const unheard = tide.on("closed", ({ reason }) => closed(reason));
-  if (tide.ended) closed(tide.ended.message);
+  const closed = (): void => stop.by(tide.ended, true);
+  const unheard = tide.on("closed", closed);
+  if (tide.ended) closed();
   signal?.addEventListener("abort", abort);
   if (signal?.aborted) abort();
   try {
@@ -144,13 +144,16 @@ async function run<T>(
       // The source may contain promises of records.
       const record = isPromise(next.value) ? await stop.orStop(next.value) : next.value;
       if (stop.failure) break;
+      const at = appended;
+      // With the index of the record, because the source may not know it any more.
+      const refuseIt = (thrown: unknown): void =>
+        refuse(thrown instanceof TidemarkError ? thrown.with({ record: at }) : thrown);
       try {
         append(record as T)
-          .then(count, refuse)
+          .then(count, refuseIt)
           .finally(() => (settled++, wake?.()));
       } catch (thrown) {
-        // The index of the record, because the source may not know it any more.
-        refuse(TidemarkError.from(thrown, "INVALID_ARGUMENT").with({ record: appended }));
+        refuseIt(thrown);
         break;
       }
       if (isTyped) await undefined;

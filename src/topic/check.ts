@@ -66,16 +66,10 @@ export const callback: Check = (field, value) => {
   if (typeof value !== "function") throw refused(field, value, "a function");
 };
 
-/** Recognised by its members and not by its class, because a signal may come from another frame. */
+/** Recognised by what only a signal has and not by its class, because it may come from another frame. */
 export const signal: Check = (field, value) => {
-  const { aborted, addEventListener, removeEventListener } = Object(value) as Partial<AbortSignal>;
-  if (
-    typeof aborted !== "boolean" ||
-    typeof addEventListener !== "function" ||
-    typeof removeEventListener !== "function"
-  ) {
+  if (typeof (Object(value) as Partial<AbortSignal>).throwIfAborted !== "function")
     throw refused(field, value, "an AbortSignal");
-  }
 };
 
 const platform = String.prototype as { isWellFormed?: () => boolean };

@@ -1,6 +1,7 @@
 /** The input of importSegments(), as files that are read piece by piece. */
 import { TidemarkError } from "../errors.ts";
 import type { ImportOptions, SegmentSource } from "../store/segment-files.ts";
+import { viewOfBytes } from "./bytes.ts";
 import { checkOptions, isObject, oneOf, refused, unreadable } from "./check.ts";
 
 /** A .log file of Kafka: a File or a Blob, which is read piece by piece, bytes, or what exportSegment() gives. */
@@ -17,12 +18,17 @@ const unreadableFile = (at: number, name: string, cause: unknown): TidemarkError
     { cause },
   );
 
+/** A copy of shared memory, which a page may not send. INVALID_ARGUMENT for bytes that were transferred. */
+const sendable = (field: string, bytes: Uint8Array): Uint8Array =>
+  viewOfBytes(field, bytes).buffer instanceof ArrayBuffer ? bytes : new Uint8Array(bytes);
+
 /** One of the files in a form that can be sent to a worker. INVALID_ARGUMENT names the file that is wrong. */
 function fileOf(file: unknown, at: number): { readonly name: string; readonly log: Blob | Uint8Array } {
   const field = `files[${at}]`;
   try {
-    const { name, log = file } = (isObject(file) ? file : {}) as { name?: unknown; log?: unknown };
-    if (log instanceof Uint8Array || log instanceof Blob) return { name: typeof name === "string" ? name : field, log };
+    const { name, log = file } = Object(file) as { name?: unknown; log?: unknown };
+    const taken = log instanceof Blob ? log : log instanceof Uint8Array && sendable(field, log);
+    if (taken) return { name: typeof name === "string" ? name : field, log: taken };
   } catch (thrown) {
     throw unreadable(field, thrown);
   }

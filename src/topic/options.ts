@@ -2,7 +2,7 @@
  * Options of a topic's calls, which are checked the same way in the browser and at the edge, and the defaults of a
  * topic's producer.
  */
-import { type Check, callback, flag, integer, isObject, oneOf, refused, signal } from "./check.ts";
+import { type Check, callback, flag, integer, oneOf, refused, signal } from "./check.ts";
 
 /**
  * A batch is sent when this many bytes wait: costs per batch become negligible, and the first ack is not delayed much.
@@ -19,8 +19,7 @@ const START = '"earliest", "latest", an offset, { timestamp } or { last }';
 const position: Check = (field, value) => {
   if (value === "earliest" || value === "latest") return;
   if (typeof value === "number") return offset(field, value);
-  if (!isObject(value)) throw refused(field, value, START);
-  const { timestamp, last } = value as { timestamp?: unknown; last?: unknown };
+  const { timestamp, last } = Object(value) as { timestamp?: unknown; last?: unknown };
   if ((timestamp === undefined) === (last === undefined)) throw refused(field, value, START);
   if (last !== undefined) offset(`${field}.last`, last);
   else finite(`${field}.timestamp`, timestamp);

@@ -74,8 +74,10 @@ export function shownView<S>(
     ready: () => running.then((run) => run.ready()),
     subscribe(listener) {
       callback("listener", listener);
-      listeners.add(listener);
-      return () => listeners.delete(listener);
+      // Another function each time: what ends one call of subscribe() ends no other.
+      const tell = (now: S): void => listener(now);
+      listeners.add(tell);
+      return () => listeners.delete(tell);
     },
     save: () => running.then((run) => run.save()),
     close() {

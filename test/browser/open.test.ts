@@ -162,6 +162,14 @@ describe("alone, and ends that are ends", () => {
         details: { leaderTimeoutMs },
       });
     }
+    const given: [string, object][] = [
+      ["worker", { worker: () => Promise.resolve() }],
+      ["worker", { worker: () => null }],
+      ["signal", { signal: window }],
+      ["sync", Object.defineProperty({}, "sync", { get: () => expect.fail("planted"), enumerable: true })],
+    ];
+    for (const [field, options] of given)
+      await expect(open(fresh(), options)).rejects.toMatchObject({ code: "INVALID_ARGUMENT", details: { field } });
     // A port that browsers never ask.
     expect(await codeOf(open(fresh(), { kernel: "http://127.0.0.1:9/kernel.wasm" }))).toBe("LOAD_FAILED");
     expect(await codeOf(open(fresh(), { kernel: new URL("/nowhere/kernel.wasm", location.href) }))).toBe("LOAD_FAILED");

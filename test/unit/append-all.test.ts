@@ -1,7 +1,14 @@
 /** How appendAll ends: when it rejects, all records that it had appended before are acked or have failed. */
+import { mkdtempSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
 import { expect, test } from "vitest";
 import { appendAll, type AppendAllInput } from "../../src/browser/page/append-all.ts";
+import type { RecordInput } from "../../src/browser/index.ts";
+import { connect } from "../../src/client/index.ts";
 import type { ProducerAck } from "../../src/delivery/producer.ts";
+import { TidemarkError } from "../../src/errors.ts";
+import { open } from "../../src/node/index.ts";
 
 /** A log that acks nothing until the test says so. */
 function heldProducer() {
@@ -79,4 +86,45 @@ test("where schema or middleware can't be loaded, its source stays unlocked for 
   const all = appendAll<number>({ records: stream, append, producer, inFlightBytesMax: 1, tide, options: {} });
   await expect(all).rejects.toBe(failure);
   expect(stream.locked).toBe(false);
+});
+
+test("a record that is none ends it: the error has its index in the source; nothing behind is appended", async () => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "tidemark-append-all-"));
+  const tide = await open(folder);
+  const topic = tide.topic<number>("t");
+  const records = [{ value: 1 }, { value: 2 }, { key: "a" }, { value: 3 }] as RecordInput<number>[];
+  const refused = { code: "INVALID_ARGUMENT", details: { field: "value", record: 2 } };
+  await expect(topic.appendAll(records)).rejects.toMatchObject(refused);
+  expect((await topic.state()).logEndOffset).toBe(2);
+  await tide.close();
+  rmSync(folder, { recursive: true });
+  const sent: string[] = [];
+  const fetch = (url: string): Promise<Response> => {
+    sent.push(url);
+    return new Promise(() => undefined);
+  };
+  const stop = new AbortController();
+  const edge = connect("https://edge.example", { fetch, transport: "http", signal: stop.signal });
+  await expect(edge.topic<number>("t").appendAll(records.slice(2))).rejects.toMatchObject({
+    details: { field: "value", record: 0 },
+  });
+  stop.abort();
+  expect(sent).toEqual([]);
+});
+
+test("what an append rejects with has the index of its record; an error of middleware stays as it is", async () => {
+  const ends = async (failure: unknown): Promise<unknown> => {
+    const { producer } = heldProducer();
+    Object.assign(producer, { drained: () => Promise.resolve() });
+    const append = (record: number): Promise<{ offset: number }> =>
+      record < 0 ? Promise.reject(failure) : Promise.resolve({ offset: record });
+    const tide = { on: () => () => undefined, ended: undefined };
+    return appendAll<number>({ records: [0, 1, -1], append, producer, inFlightBytesMax: 1, tide, options: {} }).catch(
+      (thrown: unknown) => thrown,
+    );
+  };
+  const mine = new RangeError("mine");
+  expect(await ends(mine)).toBe(mine);
+  const found = (await ends(new TidemarkError("RECORD_TOO_LARGE", "too large", { bytes: 9 }))) as TidemarkError;
+  expect([found.code, found.details]).toEqual(["RECORD_TOO_LARGE", { bytes: 9, record: 2 }]);
 });

@@ -80,3 +80,22 @@ it("what changes() refuses is in `error`", async () => {
   await tide.close();
   rmSync(folder, { recursive: true });
 });
+
+it("a tide that has ended before it is given is not shown as open; it has its error, also after reopen()", async () => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "tidemark-bindings-"));
+  const tide = await open(folder);
+  await tide.close();
+  const source = tideSource(tide);
+  const leave = source.subscribe(() => undefined);
+  const shown = expect.objectContaining({
+    state: "failed",
+    error: expect.objectContaining({ code: "CLOSED" }) as Error,
+  });
+  await expect.poll(() => source.current).toEqual(shown);
+  await expect(source.whenOpen()).rejects.toMatchObject({ code: "CLOSED" });
+  source.current.reopen();
+  expect(source.current.state).toBe("opening");
+  await expect.poll(() => source.current).toEqual(shown);
+  leave();
+  rmSync(folder, { recursive: true });
+});

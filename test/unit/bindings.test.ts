@@ -192,6 +192,19 @@ describe("what is shared", () => {
     expect(caught.map(String)).toEqual([1, 2].flatMap(() => ["RangeError: first", "RangeError: second"]));
   });
 
+  it("a listener that another one before it has ended is not told: it follows something else by then", () => {
+    let set: (next: number) => void = () => undefined;
+    const value = shared(0, (given) => ((set = given), () => undefined));
+    const told: string[] = [];
+    value.subscribe(() => {
+      told.push("first");
+      leave();
+    });
+    const leave = value.subscribe(() => told.push("second"));
+    set(1);
+    expect(told).toEqual(["first"]);
+  });
+
   it("a selection that is equal is the same object, also of a render before", () => {
     const equals = (a: readonly number[], b: readonly number[]): boolean => a.join() === b.join();
     const followed = (...value: readonly number[]) => ({ value, isReady: true, at: { offset: 0, provisional: 0 } });

@@ -5,6 +5,7 @@ import { pathToFileURL } from "node:url";
 import { describe, expect, it, vi } from "vitest";
 import type { TideEvent } from "../../src/browser/api.ts";
 import { open, type StandardSchema } from "../../src/node/index.ts";
+import type { NodeTide } from "../../src/node/node-tide.ts";
 import type { TidemarkError } from "../../src/errors.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { JUDGING_MS } from "../../src/typed/turns.ts";
@@ -37,6 +38,28 @@ describe("records", () => {
     const state = await again.topic("orders").state();
     expect([state.logEndOffset, state.recovery.cleanShutdown, state.segments.length > 1]).toEqual([10_005, true, true]);
     await again.close();
+  });
+
+  it("read from a position that a framework has wrapped, or a class made: what is sent is plain", async () => {
+    await using tide = await open(newFolder());
+    const topic = tide.topic<number>("t");
+    for (const value of [0, 1, 2]) await topic.append({ value, timestamp: value });
+    // In a page these requests are cloned.
+    const sent = vi.spyOn((tide as NodeTide).connection, "call");
+    class Since {
+      get timestamp(): number {
+        return 1;
+      }
+    }
+    const froms = [new Proxy({ last: 2 }, {}), new Proxy({ timestamp: 1 }, {}), new Since(), { last: 2, f() {} }];
+    for (const from of froms) {
+      const found: number[] = [];
+      for await (const { value } of topic.read({ from })) found.push(value!);
+      expect(found).toEqual([1, 2]);
+    }
+    const asked = sent.mock.calls.map(([request]) => structuredClone(request)).filter(({ op }) => op === "resolve");
+    expect(asked).toContainEqual(expect.objectContaining({ position: { last: 2 } }));
+    sent.mockRestore();
   });
 
   it("that a schema never answers for are refused by close(), which ends, and those around them are kept", async () => {

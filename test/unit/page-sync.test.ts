@@ -39,6 +39,37 @@ const acked = (offset: number) => ({
   duplicate: false,
 });
 
+describe("who listens", () => {
+  it("a function that listens twice is told twice, and what ends one call, also again, ends no other", () => {
+    for (const listenTo of ["subscribe", "on"] as const) {
+      const { sync } = made();
+      let told = 0;
+      const leave = sync[listenTo](() => told++);
+      const listener = (): void => void told++;
+      const [first, second] = [sync[listenTo](listener), sync[listenTo](listener)];
+      leave();
+      first();
+      first();
+      sync.hear({ type: "status", status: LIVE });
+      second();
+      sync.hear({ type: "status", status: LIVE });
+      expect(told).toBe(1);
+    }
+  });
+
+  it("one that a listener before it has ended is not told", () => {
+    const { sync } = made();
+    const told: string[] = [];
+    sync.on(() => {
+      told.push("first");
+      leave();
+    });
+    const leave = sync.on(() => told.push("second"));
+    sync.hear({ type: "status", status: LIVE });
+    expect(told).toEqual(["first"]);
+  });
+});
+
 describe("options of sync()", () => {
   const of = (options: unknown): unknown => ({ url: "http://edge", topics: { a: options } });
   it.each<[string, unknown]>([

@@ -1,6 +1,7 @@
 /** A view as the application holds it (src/topic/shown-view.ts), beside what folds: that is not there, or not yet. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
+import { runEdgeView } from "../../src/client/views.ts";
 import { type FoldOptions, shownView, type View } from "../../src/topic/shown-view.ts";
 import { laterTurn } from "../../src/browser/platform/timing.ts";
 
@@ -49,6 +50,64 @@ describe("a view whose code can't be loaded", () => {
     await expect(view.ready()).rejects.toBe(lost);
     await expect(view.save()).rejects.toBe(lost);
     expect(caught).toEqual([]);
+  });
+});
+
+/** A view of a topic of the client. Each call of `next` brings a record, and resolves when it was told. */
+function fed(): { readonly view: View<number>; readonly next: () => Promise<void> } {
+  const level = { type: "level", watermark: 0, live: true, copy: null } as const;
+  let put: (value?: unknown) => void;
+  let offset = 0;
+  async function* changes() {
+    for (;;) {
+      yield [level];
+      await new Promise((resolve) => (put = resolve));
+      yield [{ type: "append", record: { id: String(offset), offset: offset++ } as never } as const, level];
+    }
+  }
+  const closing = new AbortController().signal;
+  const view = shownView(OPTIONS, async (shown) =>
+    runEdgeView(shown, { ...OPTIONS, apply: (n: number) => n + 1 }, async () => changes(), closing),
+  );
+  const next = async (): Promise<void> => {
+    await view.ready();
+    const before = view.current;
+    put();
+    for (let turns = 0; view.current === before && turns < 100; turns++) await laterTurn();
+    for (const _ of [1, 2, 3]) await new Promise((resolve) => setTimeout(resolve));
+  };
+  return { view, next };
+}
+
+describe("listeners of a view", () => {
+  it("a function that listens twice is told twice, and what ends one call, also again, ends no other", async () => {
+    const { view, next } = fed();
+    const told: number[] = [];
+    const listener = (now: number): void => void told.push(now);
+    const leave = view.subscribe(listener);
+    const second = view.subscribe(listener);
+    await next();
+    leave();
+    leave();
+    await next();
+    second();
+    await next();
+    expect(told).toEqual([1, 1, 2]);
+    view.close();
+  });
+
+  it.each(["left", "closed"])("one that a listener before it has %s is not told", async (how) => {
+    const { view, next } = fed();
+    const told: string[] = [];
+    view.subscribe(() => {
+      told.push("first");
+      if (how === "left") leave();
+      else view.close();
+    });
+    const leave = view.subscribe(() => told.push("second"));
+    await next();
+    expect(told).toEqual(["first"]);
+    view.close();
   });
 });
 

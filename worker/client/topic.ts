@@ -124,9 +124,8 @@ function checkTopic(env: unknown, name: unknown, options: unknown): void {
       field: "env",
     });
   }
-  wellFormed("a topic's name", name);
-  if (faultOfPath(name as string) !== undefined || isReservedPath(name as string))
-    throw refused("a topic's name", name, NAMES);
+  wellFormed("name", name);
+  if (faultOfPath(name as string) !== undefined || isReservedPath(name as string)) throw refused("name", name, NAMES);
   checkOptions("openTopic()", options, OPTIONS);
 }
 

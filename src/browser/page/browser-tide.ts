@@ -6,6 +6,7 @@ import { TidemarkError } from "../../errors.ts";
 import type { Kernel } from "../../kernel/types.ts";
 import { gone } from "../../store/gone.ts";
 import type { LogRecovery } from "../../store/log-store.ts";
+import { refused } from "../../topic/check.ts";
 import type { TopicSettings } from "../../topic/settings.ts";
 import type { RecordInput } from "../../topic/input.ts";
 import type { EventMap, EventTypes } from "../../typed/events.ts";
@@ -109,7 +110,13 @@ export class BrowserTide implements Tide, Member, TopicHost {
     readonly name: string,
     readonly options: TideOptions,
   ) {
-    this.makeWorker = options.worker ?? makeWorker;
+    this.makeWorker = () => {
+      const worker = (options.worker ?? makeWorker)();
+      // A Promise of one, for example.
+      if (!(worker as Partial<Worker> | undefined)?.terminate)
+        throw refused("worker", worker, "a function that gives a Worker");
+      return worker;
+    };
     this.lock = tideLock(name);
     this.lobby = new BroadcastChannel(this.lock);
     this.lobby.onmessage = ({ data }) => {

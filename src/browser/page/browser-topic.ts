@@ -175,8 +175,12 @@ export class BrowserTopic<V> implements Topic<V> {
       born: () => this.#born,
       fetch: (from, { signal, ...options }) => this.#call({ op: "fetch", topic: name, from, ...options }, signal),
       resolve: async (position, isolation) => {
-        const request: ResolveRequest = { op: "resolve", topic: name, position, ...(isolation && { isolation }) };
-        return (await this.#call<{ readonly offset: number }>(request)).offset;
+        const { timestamp, last } = position as { timestamp?: number; last?: number };
+        // A plain object: one of a framework's own, such as a reactive one, can't be sent to a worker.
+        if (timestamp !== undefined) position = { timestamp };
+        if (last !== undefined) position = { last };
+        return (await this.#call<{ readonly offset: number }>({ op: "resolve", topic: name, position, isolation }))
+          .offset;
       },
     };
     const { codec, batchBytes, inFlightBytesMax } = this.#own;
@@ -335,12 +339,15 @@ export class BrowserTopic<V> implements Topic<V> {
   append(record: RecordInput<V>, options?: AppendOptions): Promise<Ack> {
     try {
       if (options !== undefined) checkOptions("append()", options, PAGE_APPEND_OPTIONS);
-      const { acks = this.#own.acks, ifEnd } = options ?? {};
-      const acked = this.#producer.append(recordOf(record, this.#serializer, Date.now), localAcks(acks), ifEnd);
-      return this.#reached(acks, acked as Promise<Ack>);
+      return this.#append(record, options);
     } catch (thrown) {
       return Promise.reject(thrown);
     }
+  }
+
+  #append(record: RecordInput<V>, { acks = this.#own.acks, ifEnd }: AppendOptions = {}): Promise<Ack> {
+    const acked = this.#producer.append(recordOf(record, this.#serializer, Date.now), localAcks(acks), ifEnd);
+    return this.#reached(acks, acked as Promise<Ack>);
   }
 
   async appendBatch(records: readonly RecordInput<V>[], options: AppendOptions = {}): Promise<BatchAck> {
@@ -364,7 +371,7 @@ export class BrowserTopic<V> implements Topic<V> {
     const { acks = this.#own.acks, ...more } = options;
     return appendAll({
       records,
-      append: (record: RecordInput<V>) => this.append(record, { acks }),
+      append: (record: RecordInput<V>) => this.#append(record, { acks }),
       producer: this.#producer,
       inFlightBytesMax: this.#own.inFlightBytesMax,
       tide: this.#tide,

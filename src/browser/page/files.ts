@@ -2,13 +2,14 @@
  * Where the sources have the files that open() needs. In the package, package/files.ts replaces this module.
  */
 import type { Tide } from "../api.ts";
+import type { KernelGiven } from "./open-options.ts";
 
 export const kernelUrl = (): URL => new URL("../../../.cache/kernel/release.wasm", import.meta.url);
 
 export interface Core {
-  /** `options` are those of open() with the kernel added. They are checked there. */
-  openTide(name: string, options: object): Promise<Tide>;
-  destroyNamed(name: string): Promise<void>;
+  /** `options` are those of open(). They are checked there. */
+  openTide(name: string, options: object, kernel: KernelGiven): Promise<Tide>;
+  destroyNamed(name: string, options: object): Promise<void>;
 }
 export interface Files {
   readonly kernel: string | URL;

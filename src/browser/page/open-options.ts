@@ -1,5 +1,12 @@
 /** Checks the options of open() before anything of the tide is touched. */
+import type { OpenOptions } from "../api.ts";
 import { type Check, callback, checkOptions, elsewhere, flag, oneOf, refused, signal } from "../../topic/check.ts";
+
+/** The kernel, and where it comes from. */
+export interface KernelGiven {
+  readonly kernel: NonNullable<OpenOptions["kernel"]> | Promise<Response>;
+  readonly kernelAt: string;
+}
 
 /**
  * Chromium doubles the quota that it grants to a growing file, so many files of this size use a quota far better than
@@ -40,12 +47,11 @@ const OPTIONS = {
   // Looked at where they are used: assets and kernel before this, sync by the part that is loaded for it.
   assets: elsewhere,
   kernel: elsewhere,
-  kernelAt: elsewhere,
   sync: elsewhere,
 };
 
 export function checkOpen(name: unknown, options: unknown): void {
   if (typeof name !== "string" || !NAME.test(name))
-    throw refused("a tide's name", name, "1 to 100 of A-Z a-z 0-9 . _ - (and neither . nor ..)");
+    throw refused("name", name, "1 to 100 of A-Z a-z 0-9 . _ - (and neither . nor ..)");
   checkOptions("open()", options, OPTIONS);
 }

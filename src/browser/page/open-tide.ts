@@ -13,26 +13,24 @@ import type { OpenOptions, Tide } from "../api.ts";
 import { loadFailed } from "../platform/load.ts";
 import { takeLock } from "../platform/locks.ts";
 import { BrowserTide } from "./browser-tide.ts";
-import { checkOpen, LEADER_TIMEOUT_MS, SEGMENT_BYTES } from "./open-options.ts";
-
-/** The kernel, and where it comes from. */
-export interface KernelGiven {
-  readonly kernel: NonNullable<OpenOptions["kernel"]> | Promise<Response>;
-  readonly kernelAt: string;
-}
+import { checkOpen, type KernelGiven, LEADER_TIMEOUT_MS, SEGMENT_BYTES } from "./open-options.ts";
 
 /**
  * Opens the tide of this name, and makes it if it is new. NO_STORAGE, CORRUPT_CATALOG, QUOTA_EXCEEDED, LOAD_FAILED,
  * TIMEOUT.
  */
-export async function openTide(name: string, options: OpenOptions & KernelGiven): Promise<Tide> {
+export async function openTide(
+  name: string,
+  options: OpenOptions,
+  { kernel: source, kernelAt }: KernelGiven = options as KernelGiven,
+): Promise<Tide> {
   checkOpen(name, options);
   const { segmentBytes = SEGMENT_BYTES, leaderTimeoutMs = LEADER_TIMEOUT_MS, signal } = options;
   signal?.throwIfAborted();
   // Loaded while the worker starts. What fails here fails again, and is told, when it is needed.
   if (options.sync) import("../sync/page-sync.ts").catch(() => undefined);
-  const kernel = usableKernel(options.kernel).catch((cause: unknown) => {
-    throw loadFailed("kernel.wasm", options.kernelAt, cause);
+  const kernel = usableKernel(source).catch((cause: unknown) => {
+    throw loadFailed("kernel.wasm", kernelAt, cause);
   });
   const module = kernel.then((usable) => usable.module);
   // Compiled while the worker starts.
@@ -79,7 +77,7 @@ async function usableKernel(source: KernelGiven["kernel"]): Promise<{ module: We
  * closed. Does nothing if there is none. ALREADY_OPEN if a tab does not close it; the next call or open() finishes what
  * was begun.
  */
-export async function destroyNamed(name: string): Promise<void> {
-  checkOpen(name, {});
+export async function destroyNamed(name: string, options: Pick<OpenOptions, "assets"> = {}): Promise<void> {
+  checkOpen(name, options);
   await (await import("../volume/destroy.ts")).destroyTide(name);
 }

@@ -270,15 +270,14 @@ class Run<S, V> implements RunningView {
   }
 
   #tellAll(): void {
-    for (const listener of [...this.#view.listeners]) this.#tell(listener);
-  }
-
-  #tell(listener: (current: S) => void): void {
-    try {
-      listener(this.#view.current);
-    } catch (thrown) {
-      report(thrown);
-    }
+    const { listeners } = this.#view;
+    for (const listener of [...listeners])
+      try {
+        // One before it may have ended it, or closed the view.
+        if (listeners.has(listener)) listener(this.#view.current);
+      } catch (thrown) {
+        report(thrown);
+      }
   }
 
   #settle(): void {

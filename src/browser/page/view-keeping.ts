@@ -1,4 +1,5 @@
 /** When a view's committed state is kept, and as what: the options of snapshots (view-snapshots.ts has the bytes). */
+import { viewOfBytes } from "../../topic/bytes.ts";
 import { callback, checkOptions, positive } from "../../topic/check.ts";
 import type { SnapshotOptions, ViewOptions } from "../api.ts";
 import { idle, idleFor } from "../platform/idle.ts";
@@ -68,7 +69,7 @@ export class Keeping<S> {
     const [changes, foldMs] = [this.#changes, this.#foldMs];
     this.#changes = this.#foldMs = 0;
     try {
-      const bytes = await serialize(state);
+      const bytes = viewOfBytes("what serialize() gives", await serialize(state));
       await this.#snapshots.write(bytes, place);
       this.#bytes = bytes.length;
       this.#hasFailed = false;

@@ -134,7 +134,7 @@ export interface FetchRequest extends OfTopic {
 export interface ResolveRequest extends OfTopic {
   readonly op: "resolve";
   readonly position: unknown;
-  readonly isolation?: Isolation;
+  readonly isolation?: Isolation | undefined;
 }
 /** A port or, where ports can't be sent, the name of a BroadcastChannel that both ends open. */
 export type PortOrName = MessagePort | string;

@@ -82,6 +82,14 @@ async function unlessAborted(work: Promise<unknown>, signal: AbortSignal | undef
   await Promise.race([work, aborted]).finally(() => signal?.removeEventListener("abort", left));
 }
 
+/** Gives what ends it, and no other call with the same function. */
+function heardBy<T>(listeners: Set<(what: T) => void>, listener: (what: T) => void): () => void {
+  callback("listener", listener);
+  const tell = (what: T): void => listener(what);
+  listeners.add(tell);
+  return () => void listeners.delete(tell);
+}
+
 export class PageSync implements Sync {
   readonly #host: PageSyncHost;
   #token: TokenProvider | undefined;
@@ -131,14 +139,10 @@ export class PageSync implements Sync {
   }
 
   subscribe(listener: (status: SyncStatus) => void): () => void {
-    callback("listener", listener);
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return heardBy(this.#listeners, listener);
   }
   on(listener: (event: SyncEvent) => void): () => void {
-    callback("listener", listener);
-    this.#events.add(listener);
-    return () => this.#events.delete(listener);
+    return heardBy(this.#events, listener);
   }
 
   async drained(options: SyncWaitOptions = {}): Promise<void> {
@@ -203,22 +207,24 @@ export class PageSync implements Sync {
     if (news.type === "retracted") return this.#retracted(news.topic, news.range);
     if (news.type === "status") this.#become(news.status);
     else this.#host.tide.syncing = this;
-    for (const listener of [...this.#events]) this.#call(() => listener(news));
+    this.#tell(this.#events, news);
     this.#host.tide.tell({ type: "sync", event: news });
   }
 
   #become(status: SyncStatus): void {
     this.#status = status;
     if (Object.keys(status.topics).length > 0) this.#host.tide.syncing = this;
-    for (const listener of [...this.#listeners]) this.#call(() => listener(status));
+    this.#tell(this.#listeners, status);
   }
 
-  #call(listener: () => void): void {
-    try {
-      listener();
-    } catch (thrown) {
-      report(thrown);
-    }
+  #tell<T>(listeners: ReadonlySet<(what: T) => void>, what: T): void {
+    for (const listener of [...listeners])
+      try {
+        // One before it may have ended it.
+        if (listeners.has(listener)) listener(what);
+      } catch (thrown) {
+        report(thrown);
+      }
   }
 
   async #tokenFor(ask: TokenAsk): Promise<string | null | undefined> {

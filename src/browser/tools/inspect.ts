@@ -11,11 +11,10 @@ import type { SeekExplanation } from "../api.ts";
 /** Undefined if the target is behind the end. */
 export async function explainSeek(
   store: SegmentedLog,
-  target: { readonly offset: number } | { readonly timestamp: number },
+  target: unknown,
   log: LogApi,
 ): Promise<SeekExplanation | undefined> {
-  checkTarget("target", target);
-  const { offset: asked, timestamp = 0 } = target as { readonly offset?: number; readonly timestamp?: number };
+  const { offset: asked, timestamp = 0 } = checkTarget("target", target);
   const byOffset = asked !== undefined;
   const offset = await log.resolve(byOffset ? asked : { timestamp });
   const index = byOffset ? "offset" : "time";
