@@ -20,6 +20,7 @@ import type { PlantedBug } from "../support/planted-bug.ts";
 import { follower, httpWriter, Ledger, readWhole, socketWriter, type Stage } from "./kill-writers.ts";
 import { type PutStep, R2Server } from "./r2-server.ts";
 import { RawWorkerd } from "./raw-workerd.ts";
+import { smallSegments } from "./small-segments.ts";
 
 export interface KillOptions {
   readonly rounds: number;
@@ -63,13 +64,6 @@ export function verdict({ counts }: Report): Pick<KillResult, "lost" | "duplicat
   };
 }
 
-/** Makes segments small: otherwise a few rounds would not fill one. */
-const SMALL: PlantedBug = {
-  name: "small segments",
-  file: "worker/store/chunk-log.ts",
-  find: "const SEGMENT_BYTES = 4 * 1024 * 1024;",
-  replace: "const SEGMENT_BYTES = 96 * 1024;",
-};
 const STEPS: readonly PutStep[] = ["put arrived", "put stored", "put answered"];
 
 /** Waits for the moment of a kill. Returns the step of a put at which it comes, if any. */
@@ -106,7 +100,11 @@ export async function runKills(options: KillOptions): Promise<KillResult> {
   const directory = mkdtempSync(path.join(os.tmpdir(), "tidemark-kills-"));
   const r2 = await R2Server.start(new Random(options.seed, 0x72));
   const { plant } = options;
-  const worker = await RawWorkerd.create({ directory, r2Port: r2.port, plants: [SMALL, ...(plant ? [plant] : [])] });
+  const worker = await RawWorkerd.create({
+    directory,
+    r2Port: r2.port,
+    plants: [smallSegments(96), ...(plant ? [plant] : [])],
+  });
   try {
     return await killed(worker, r2, options);
   } finally {

@@ -1,17 +1,13 @@
 /** The edge of the end-to-end runs: one workerd with its state on disk, which asks for tokens, and what it holds. */
 import { RawWorkerd } from "../edge/raw-workerd.ts";
+import { smallSegments } from "../edge/small-segments.ts";
 import type { PlantedBug } from "../support/planted-bug.ts";
 import { SECRET, tokenOf } from "./tokens.ts";
 
-/** Makes segments small: otherwise a short run would not seal one. */
-const SMALL: PlantedBug = {
-  name: "small segments",
-  file: "worker/store/chunk-log.ts",
-  find: "const SEGMENT_BYTES = 4 * 1024 * 1024;",
-  replace: "const SEGMENT_BYTES = 96 * 1024;",
-};
-
-export async function startEdge(directory: string, plants: readonly PlantedBug[] = [SMALL]): Promise<RawWorkerd> {
+export async function startEdge(
+  directory: string,
+  plants: readonly PlantedBug[] = [smallSegments(96)],
+): Promise<RawWorkerd> {
   const worker = await RawWorkerd.create({ directory, settings: { TIDEMARK_JWT_SECRETS: SECRET }, plants });
   await worker.start();
   return worker;

@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
 import { PLANTS as CRASH_PLANTS } from "../crash/plants.ts";
+import { smallSegments } from "../edge/small-segments.ts";
 import { KERNEL_PLANTS, PLANTS as FUZZ_PLANTS } from "../fuzz/plants.ts";
 import { POWER_BUGS } from "../power/bugs.ts";
 import { BUGS as ROT_BUGS } from "../rot/bugs.ts";
@@ -37,6 +38,7 @@ const LISTS: Readonly<Record<string, readonly Piece[]>> = {
   worlds: WORLD_BUGS,
   rot: ROT_BUGS,
   power: POWER_BUGS,
+  edge: [smallSegments(96)],
   fuzz: [...FUZZ_PLANTS, ...KERNEL_PLANTS],
   devices: Object.values(DEVICE_PLANTS).flatMap(({ bug }) => bug ?? []),
   crash: Object.values(CRASH_PLANTS).flatMap(({ bug }) => bug ?? []),

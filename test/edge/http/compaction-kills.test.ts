@@ -15,6 +15,7 @@ import { releaseKernel } from "../../support/kernels.ts";
 import type { PlantedBug } from "../../support/planted-bug.ts";
 import { R2Server } from "../r2-server.ts";
 import { RawWorkerd } from "../raw-workerd.ts";
+import { smallSegments } from "../small-segments.ts";
 
 const kernel = await releaseKernel();
 const BATCHES = "application/vnd.tidemark.batches";
@@ -22,12 +23,7 @@ const KEYS = 50;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const SMALL: readonly PlantedBug[] = [
-  {
-    name: "small segments",
-    file: "worker/store/chunk-log.ts",
-    find: "const SEGMENT_BYTES = 4 * 1024 * 1024;",
-    replace: "const SEGMENT_BYTES = 64 * 1024;",
-  },
+  smallSegments(64),
   {
     name: "small portions",
     file: "worker/log-object/compaction-schedule.ts",

@@ -5,30 +5,25 @@ import { BatchBuilder } from "../../../src/record/batch-builder.ts";
 import { decodeBatch, splitBatches } from "../../../src/record/record-batch.ts";
 import { releaseKernel } from "../../support/kernels.ts";
 import { type LocalWorker, startWorker } from "../local-worker.ts";
-import { SyncDevice } from "./sync-device.ts";
+import type { SyncDevice } from "./sync-device.ts";
+import { closeDevices, json, openDevice, pathsBelow } from "./sync-suite.ts";
 
 const kernel = await releaseKernel();
 let worker: LocalWorker;
-const open: SyncDevice[] = [];
 
 beforeAll(async () => {
   worker = await startWorker();
 });
 afterAll(async () => {
-  for (const device of open) await device.close();
+  await closeDevices();
   await worker.stop();
 });
 
-const paths = (() => {
-  let next = 0;
-  return (): string => `blocked/${++next}`;
-})();
+const paths = pathsBelow("blocked");
 const raw = (text: string): Uint8Array => new TextEncoder().encode(text);
-const json = (values: readonly string[]): string[] => values.map((value) => JSON.stringify(value));
 
 async function deviceAt(path: string): Promise<SyncDevice> {
-  const device = await SyncDevice.open();
-  open.push(device);
+  const device = await openDevice();
   await device.start({ url: worker.url, topics: { orders: { path } } });
   await device.level();
   return device;
@@ -150,8 +145,7 @@ describe("a blocked topic", () => {
 
 describe("records that a topic had before it became synced", () => {
   it("and the edge would refuse are all told before the first push; the others go out in order", async () => {
-    const device = await SyncDevice.open();
-    open.push(device);
+    const device = await openDevice();
     const log = await device.local("orders");
     for (const [value, header] of [["a"], ["b", "ds.seq"], ["c"], ["d"], ["e", "ds.producer"], ["f"]] as const) {
       const builder = new BatchBuilder(kernel);

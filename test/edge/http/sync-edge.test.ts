@@ -4,32 +4,27 @@ import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RawWorkerd } from "../raw-workerd.ts";
-import { SyncDevice } from "./sync-device.ts";
+import type { SyncDevice } from "./sync-device.ts";
+import { closeDevices, json, openDevice, pathsBelow } from "./sync-suite.ts";
 
 const folder = mkdtempSync(path.join(os.tmpdir(), "tidemark-sync-edge-"));
 const state = path.join(folder, "worker");
 let worker: RawWorkerd;
-const open: SyncDevice[] = [];
 
 beforeAll(async () => {
   worker = await RawWorkerd.create({ directory: state });
   await worker.start();
 });
 afterAll(async () => {
-  for (const device of open) await device.close();
+  await closeDevices();
   await worker.kill();
   rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
 });
 
-const paths = (() => {
-  let next = 0;
-  return (): string => `edge/${++next}`;
-})();
-const json = (values: readonly string[]): string[] => values.map((value) => JSON.stringify(value));
+const paths = pathsBelow("edge");
 
 async function deviceAt(at: string, volume?: SyncDevice["volume"]): Promise<SyncDevice> {
-  const device = await SyncDevice.open(volume);
-  open.push(device);
+  const device = await openDevice(volume);
   await device.start({ url: worker.url, topics: { orders: { path: at } } });
   return device;
 }
@@ -130,8 +125,7 @@ describe("resolve offerAgain, after an edge was put back", () => {
     expect(images.length).toBeGreaterThan(5);
     const left = new Set<string>();
     for (const image of images) {
-      const again = await SyncDevice.open(image);
-      open.push(again);
+      const again = await openDevice(image);
       await again.sync.resume();
       await again.until(() => again.of().state === "stopped" || again.of().state === "live");
       left.add(again.of().state);

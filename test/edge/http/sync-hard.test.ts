@@ -15,36 +15,27 @@ import { TidemarkError } from "../../../src/errors.ts";
 import { compressBatch } from "../../../src/record/codec.ts";
 import { releaseKernel } from "../../support/kernels.ts";
 import { RawWorkerd } from "../raw-workerd.ts";
-import { SyncDevice } from "./sync-device.ts";
+import { smallSegments } from "../small-segments.ts";
+import type { SyncDevice } from "./sync-device.ts";
+import { closeDevices, json, openDevice, pathsBelow } from "./sync-suite.ts";
 
 const kernel = await releaseKernel();
 const SECRET = "a secret of at least thirty-two characters";
 const folder = mkdtempSync(path.join(os.tmpdir(), "tidemark-sync-hard-"));
 let worker: RawWorkerd;
-const open: SyncDevice[] = [];
 
 beforeAll(async () => {
-  const small = {
-    name: "small segments",
-    file: "worker/store/chunk-log.ts",
-    find: "const SEGMENT_BYTES = 4 * 1024 * 1024;",
-    replace: "const SEGMENT_BYTES = 16 * 1024;",
-  };
   const settings = { TIDEMARK_JWT_SECRETS: SECRET };
-  worker = await RawWorkerd.create({ directory: folder, plants: [small], settings });
+  worker = await RawWorkerd.create({ directory: folder, plants: [smallSegments(16)], settings });
   await worker.start();
 });
 afterAll(async () => {
-  for (const device of open) await device.close();
+  await closeDevices();
   await worker.kill();
   rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
 });
 
-const paths = (() => {
-  let next = 0;
-  return (): string => `hard/${++next}`;
-})();
-const json = (values: readonly string[]): string[] => values.map((value) => JSON.stringify(value));
+const paths = pathsBelow("hard");
 const tokenOf = (scope: string): Promise<string> =>
   new SignJWT({ scope, tenant: "acme" })
     .setProtectedHeader({ alg: "HS256" })
@@ -55,8 +46,7 @@ const tokenOf = (scope: string): Promise<string> =>
 const ALL = "read:** write:**";
 
 async function deviceAt(at: string, more: object = {}, scope = ALL, slotBytes = 64 * 1024): Promise<SyncDevice> {
-  const device = await SyncDevice.open(new MemoryVolume({ slotBytes }));
-  open.push(device);
+  const device = await openDevice(new MemoryVolume({ slotBytes }));
   const token = await tokenOf(scope);
   await device.start({ url: worker.url, token, topics: { orders: { path: at, ...more } } });
   return device;

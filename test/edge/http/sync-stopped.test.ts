@@ -1,28 +1,23 @@
 /** Topics that stopped, and topics whose sync ends, over real workerd: what is told, what each answer leaves. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type LocalWorker, startWorker } from "../local-worker.ts";
-import { SyncDevice, textsIn } from "./sync-device.ts";
+import { type SyncDevice, textsIn } from "./sync-device.ts";
+import { closeDevices, json, openDevice, pathsBelow } from "./sync-suite.ts";
 
 let worker: LocalWorker;
-const open: SyncDevice[] = [];
 
 beforeAll(async () => {
   worker = await startWorker();
 });
 afterAll(async () => {
-  for (const device of open) await device.close();
+  await closeDevices();
   await worker.stop();
 });
 
-const paths = (() => {
-  let next = 0;
-  return (): string => `stopped/${++next}`;
-})();
-const json = (values: readonly string[]): string[] => values.map((value) => JSON.stringify(value));
+const paths = pathsBelow("stopped");
 
 async function deviceAt(path: string, volume?: SyncDevice["volume"]): Promise<SyncDevice> {
-  const device = await SyncDevice.open(volume);
-  open.push(device);
+  const device = await openDevice(volume);
   await device.start({ url: worker.url, topics: { orders: { path } } });
   return device;
 }
@@ -162,8 +157,7 @@ describe("detach()", () => {
   });
 
   it("of a topic that never reached the edge keeps all of it", async () => {
-    const device = await SyncDevice.open();
-    open.push(device);
+    const device = await openDevice();
     await device.start({ url: "http://127.0.0.1:9", topics: ["orders"] });
     await device.write("a", "b");
     await device.page.detach("orders", { force: true });
@@ -181,8 +175,7 @@ describe("detach()", () => {
     expect(images.length).toBeGreaterThan(4);
     const seen = new Set<string>();
     for (const image of images) {
-      const again = await SyncDevice.open(image);
-      open.push(again);
+      const again = await openDevice(image);
       await again.sync.resume();
       const isSynced = again.status.topics["orders"] !== undefined;
       seen.add(String(isSynced));

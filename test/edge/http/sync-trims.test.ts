@@ -6,40 +6,30 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { H } from "../../../worker/wire/durable-streams.ts";
 import { offsetIn } from "../../../worker/wire/offsets.ts";
 import { RawWorkerd } from "../raw-workerd.ts";
-import { SyncDevice } from "./sync-device.ts";
+import { smallSegments } from "../small-segments.ts";
+import type { SyncDevice } from "./sync-device.ts";
+import { closeDevices, json, openDevice, pathsBelow } from "./sync-suite.ts";
 
 const folder = mkdtempSync(path.join(os.tmpdir(), "tidemark-sync-trims-"));
 const state = path.join(folder, "worker");
 let worker: RawWorkerd;
-const open: SyncDevice[] = [];
 
 beforeAll(async () => {
-  const small = {
-    name: "small segments",
-    file: "worker/store/chunk-log.ts",
-    find: "const SEGMENT_BYTES = 4 * 1024 * 1024;",
-    replace: "const SEGMENT_BYTES = 16 * 1024;",
-  };
-  worker = await RawWorkerd.create({ directory: state, plants: [small] });
+  worker = await RawWorkerd.create({ directory: state, plants: [smallSegments(16)] });
   await worker.start();
 });
 afterAll(async () => {
-  for (const device of open) await device.close();
+  await closeDevices();
   await worker.kill();
   rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
 });
 
-const paths = (() => {
-  let next = 0;
-  return (): string => `trims/${++next}`;
-})();
-const json = (values: readonly string[]): string[] => values.map((value) => JSON.stringify(value));
+const paths = pathsBelow("trims");
 const numbered = (name: string, count: number): string[] =>
   Array.from({ length: count }, (_, i) => `${name}${i}-${"x".repeat(1_000)}`);
 
 async function deviceAt(at: string, more: object = {}): Promise<SyncDevice> {
-  const device = await SyncDevice.open();
-  open.push(device);
+  const device = await openDevice();
   await device.start({ url: worker.url, topics: { orders: { path: at, ...more } } });
   return device;
 }

@@ -6,36 +6,30 @@ import type { SyncEvent } from "../../../src/browser/sync-api.ts";
 import { BODY_AT } from "../../../src/store/slot-layout.ts";
 import { FaultProxy } from "../../sync/proxy.ts";
 import { type LocalWorker, startWorker } from "../local-worker.ts";
-import { copyOf, SyncDevice } from "./sync-device.ts";
+import { copyOf, type SyncDevice } from "./sync-device.ts";
+import { closeDevices, json, openDevice, pathsBelow } from "./sync-suite.ts";
 
 let worker: LocalWorker;
 let network: FaultProxy;
-const open: SyncDevice[] = [];
 
 beforeAll(async () => {
   worker = await startWorker();
   network = await new FaultProxy(Number(new URL(worker.url).port)).start();
 });
 afterAll(async () => {
-  for (const device of open) await device.close();
+  await closeDevices();
   await network.stop();
   await worker.stop();
 });
 
 const edge = (): string => `http://127.0.0.1:${network.port}`;
-const paths = (() => {
-  let next = 0;
-  return (): string => `sync/${++next}`;
-})();
+const paths = pathsBelow("sync");
 
 async function deviceAt(path: string, volume?: SyncDevice["volume"]): Promise<SyncDevice> {
-  const device = await SyncDevice.open(volume);
-  open.push(device);
+  const device = await openDevice(volume);
   await device.start({ url: edge(), topics: { [device.topic]: { path } } });
   return device;
 }
-
-const json = (values: readonly string[]): string[] => values.map((value) => JSON.stringify(value));
 
 describe("tides in sync", () => {
   it("make the log, push what each has, and hold the same; a cut in the middle loses and doubles nothing", async () => {
@@ -122,8 +116,7 @@ describe("tides in sync", () => {
 describe("a person who signs in elsewhere", () => {
   it("finds what was written meanwhile at the edge, as soon as a page is seen again", async () => {
     const path = paths();
-    const device = await SyncDevice.open();
-    open.push(device);
+    const device = await openDevice();
     let token: null | undefined = null;
     await device.start({ url: edge(), token: () => token as null, topics: { orders: { path } } });
     await device.until(() => device.status.state === "paused");
@@ -142,8 +135,7 @@ describe("a person who signs in elsewhere", () => {
 describe("caughtUp()", () => {
   it("holds all that was at the edge when it was called, also where the topic was live and did not know", async () => {
     const path = paths();
-    const near = await SyncDevice.open();
-    open.push(near);
+    const near = await openDevice();
     await near.start({ url: worker.url, topics: { orders: { path } } });
     await near.level();
     const far = await deviceAt(path);
@@ -234,8 +226,7 @@ describe("what sync() was told", () => {
 
   it("holds after a reload without a call, and a later call changes what it names only", async () => {
     const path = paths();
-    const device = await SyncDevice.open();
-    open.push(device);
+    const device = await openDevice();
     const create = { retention: { maxAgeMs: 86_400_500, maxBytes: 2 ** 30 }, compaction: { minLagMs: 1_000 } };
     const topics = {
       orders: { path, create, outboxBytesMax: 400, onTrimmed: "stop", keep: { maxRecords: 7 } },
@@ -270,8 +261,7 @@ describe("what sync() was told", () => {
 
   it("makes the log for the topic's values, and blocks before anything is sent if they don't fit (H31)", async () => {
     const [bytes, text, wrong] = [paths(), paths(), paths()];
-    const device = await SyncDevice.open();
-    open.push(device);
+    const device = await openDevice();
     await fetch(`${worker.url}/v1/stream/${wrong}`, { method: "PUT", headers: { "content-type": "application/json" } });
     await device.start({
       url: edge(),
@@ -301,8 +291,7 @@ describe("what sync() was told", () => {
 
   it("an edge's log that nobody may make is waited for", async () => {
     const path = paths();
-    const device = await SyncDevice.open();
-    open.push(device);
+    const device = await openDevice();
     await device.start({ url: edge(), topics: { orders: { path, create: false } } });
     await device.write("early");
     await device.until(() => device.of().state === "offline" && device.status.connected);
@@ -314,8 +303,7 @@ describe("what sync() was told", () => {
 
   it("keep removes committed records from this device only", async () => {
     const path = paths();
-    const device = await SyncDevice.open();
-    open.push(device);
+    const device = await openDevice();
     await device.start({ url: edge(), topics: { orders: { path, keep: { maxRecords: 100 } } } });
     await device.write(...Array.from({ length: 200 }, (_, i) => `${i}-${"x".repeat(1_000)}`));
     await device.level();
@@ -408,8 +396,7 @@ describe("a link that rests", () => {
   it("a page that is seen again has news within three seconds, though its socket is dead (H26)", async () => {
     const path = paths();
     const ann = await deviceAt(path);
-    const ben = await SyncDevice.open();
-    open.push(ben);
+    const ben = await openDevice();
     await ben.start({ url: worker.url, topics: { orders: { path } } });
     await Promise.all([ann.level(), ben.level()]);
     network.swallow("up", "down");
