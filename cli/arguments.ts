@@ -14,6 +14,8 @@ export interface Argument {
   readonly valueHint?: string;
   readonly default?: string;
   readonly required?: boolean;
+  /** Of an option's value: the empty text says something, or has a message of its own. */
+  readonly mayBeEmpty?: true;
 }
 export type Arguments = Readonly<Record<string, Argument>>;
 
@@ -52,7 +54,7 @@ export function checkedArguments(command: Command, given: readonly string[]): st
       namesOf(key, def).some((each) => each === called && (each.length === 1) === (dashes === "-")),
     );
     if (!found) throw new UsageError(`there is no option ${word.split("=")[0]}`, name);
-    const [key, { type }] = found;
+    const [key, { type, mayBeEmpty }] = found;
     if (seen.has(key)) throw new UsageError(`--${key} is given twice`, name);
     seen.add(key);
     if (type === "boolean") {
@@ -61,13 +63,14 @@ export function checkedArguments(command: Command, given: readonly string[]): st
     } else {
       const next = value ?? words.shift();
       if (next === undefined) throw new UsageError(`${word} needs a value`, name);
+      // As of a variable that is not set: an empty path would be this folder, too.
+      if (next === "" && !mayBeEmpty) throw new UsageError(`--${key} is empty`, name);
       checked.push(`--${key}=${next}`);
     }
   }
   const isOpen = positionals.at(-1)?.[0].endsWith("s") === true;
   const missing = positionals.find(([, { required }], i) => required !== false && rest[i] === undefined);
   if (missing) throw new UsageError(`${missing[0].toUpperCase()} is missing`, name);
-  // As of a variable that is not set: an empty path would be this folder.
   const empty = rest.indexOf("");
   if (empty >= 0) {
     const [of = ""] = positionals[Math.min(empty, positionals.length - 1)] ?? [];

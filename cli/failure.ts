@@ -52,6 +52,10 @@ export function systemWordOf(thrown: unknown): string {
   return "";
 }
 
+/** The system says that there is no room. */
+export const isFull = (thrown: unknown): boolean =>
+  ["ENOSPC", "EDQUOT"].includes((thrown as NodeJS.ErrnoException | null)?.code ?? "");
+
 /** One line that says what went wrong and what to do. */
 export function lineOf(thrown: unknown): string {
   if (thrown instanceof TidemarkError) {
@@ -65,5 +69,6 @@ export function lineOf(thrown: unknown): string {
   }
   if (thrown instanceof UsageError || thrown instanceof Failure) return thrown.message;
   const { code, message } = thrown as NodeJS.ErrnoException;
-  return code === undefined ? String((thrown as Error | undefined)?.stack ?? thrown) : message;
+  if (code === undefined) return String((thrown as Error | undefined)?.stack ?? thrown);
+  return isFull(thrown) ? `${message}: ${ADVICE.QUOTA_EXCEEDED}` : message;
 }

@@ -140,19 +140,20 @@ export const isKept = (file: string): boolean =>
 
 /**
  * The .log files that these paths name, folder by folder, each in the order of its files' names; undefined if they name
- * other files.
+ * other files, and none if they are folders of topics that were empty when they were exported.
  */
 export function segmentFiles(paths: readonly string[]): string[] | undefined {
   const found = paths.flatMap((each) => {
     if (each === "-") return [each];
     if (!existsSync(each)) throw new Failure(`${each} is not there`);
     if (!statSync(each).isDirectory()) return [each];
-    const { logs, others } = segmentFolder(each);
-    if (logs.length === 0) throw new Failure(`no .log file is in the folder ${each}`);
+    const { logs, others, isExported } = segmentFolder(each);
+    if (logs.length === 0 && !isExported) throw new Failure(`no .log file is in the folder ${each}`);
     if (others.length > 0) note(`${others.join(", ")} of ${each}: passed over, as ${MANIFEST} does not name it`);
     return logs.map((name) => path.join(each, name));
   });
   const isLog = found.map((file) => file.endsWith(".log"));
+  if (found.length === 0) return [];
   if (!isLog.includes(true)) return undefined;
   if (isLog.includes(false)) throw new Failure("give either .log files of Kafka, or files of lines, not both");
   const folders = found.map((file) => path.dirname(file));

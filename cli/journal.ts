@@ -6,11 +6,12 @@
  *                                                       kill -9 anywhere ─▶ the same batch is made and sent again; the
  *                                                                          log knows it by its producer and sequence
  *
- * It is written under another name, synced and renamed, so it is there whole, before or after.
+ * It is written under another name, synced and renamed, so it is there whole, before or after. It is there before the
+ * first batch goes, so of two processes that begin with one file at once one ends, and the other has the producer.
  */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
 import { Failure } from "./failure.ts";
 import { identityOf } from "./identity.ts";
+import { StateFile } from "./whole-file.ts";
 
 export interface PendingBatch {
   readonly records: number;
@@ -39,10 +40,10 @@ export interface JournalState {
 }
 
 export class Journal {
-  readonly #file: string | undefined;
+  readonly #file: StateFile | undefined;
   state: JournalState;
 
-  private constructor(file: string | undefined, state: JournalState) {
+  private constructor(file: StateFile | undefined, state: JournalState) {
     this.#file = file;
     this.state = state;
   }
@@ -51,41 +52,23 @@ export class Journal {
   static open(file: string | undefined, target: string, topic: string, producerId: number): Journal {
     const own = identityOf(target);
     const fresh: JournalState = { tidemark: 1, target: own, topic, producerId, appended: 0, end: 0, digest: "" };
-    const found = file === undefined ? undefined : read(file);
+    const kept = file === undefined ? undefined : new StateFile(file);
+    const found = kept?.text === undefined ? undefined : stateIn(kept.text, kept.file);
     if (found && (identityOf(found.target) !== own || found.topic !== topic))
       throw new Failure(
         `${file} belongs to an append to ${found.topic} in ${found.target}: give another file, or remove it`,
       );
-    return new Journal(file, found ?? fresh);
+    return new Journal(kept, found ?? fresh);
   }
 
+  /** Failure: another process has written it, or it can't be written. */
   save(state: JournalState): void {
     this.state = state;
-    if (this.#file === undefined) return;
-    const aside = `${this.#file}.new`;
-    const fd = openSync(aside, "w");
-    try {
-      writeSync(fd, `${JSON.stringify(state)}\n`);
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-    renameSync(aside, this.#file);
-  }
-
-  remove(): void {
-    if (this.#file !== undefined) rmSync(this.#file, { force: true });
+    this.#file?.write(`${JSON.stringify(state)}\n`);
   }
 }
 
-function read(file: string): JournalState | undefined {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw thrown;
-  }
+function stateIn(text: string, file: string): JournalState {
   try {
     const state = JSON.parse(text) as JournalState;
     if (state.tidemark === 1 && Number.isSafeInteger(state.appended) && Number.isSafeInteger(state.producerId))

@@ -4,22 +4,12 @@
  * is written after those bytes are synced, and removed at the end. gzip files are made of members, one for each such
  * step; any gunzip reads them as one.
  */
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  ftruncateSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, statSync, writeSync } from "node:fs";
 import path from "node:path";
 import { gzipSync } from "node:zlib";
 import { Failure } from "./failure.ts";
 import { identityOf } from "./identity.ts";
-import { writeWhole } from "./whole-file.ts";
+import { withFileName, StateFile } from "./whole-file.ts";
 
 /** After this many bytes of lines the file is synced and the state is written. */
 const STEP_BYTES = 1024 * 1024;
@@ -46,10 +36,10 @@ export interface ExportState extends Asked {
  * Earlier versions wrote neither `from` nor `missing`: then `asked` says the one, and the other is not known. An offset
  * of -1 of theirs says that nothing was read yet.
  */
-function readState(file: string, asked: Asked): ExportState | undefined {
-  if (!existsSync(file)) return undefined;
+function readState({ file, text }: StateFile, asked: Asked): ExportState | undefined {
+  if (text === undefined) return undefined;
   try {
-    const read = JSON.parse(readFileSync(file, "utf8")) as Partial<ExportState>;
+    const read = JSON.parse(text) as Partial<ExportState>;
     const isEarlier = read.from === undefined && read.missing === undefined;
     const state = { ...read, ...(isEarlier && { from: asked.from, missing: [] }) } as ExportState;
     const { target, topic, from, bytes, nextOffset, end, records, missing } = state;
@@ -66,14 +56,16 @@ function readState(file: string, asked: Asked): ExportState | undefined {
 }
 
 export class LineFile {
+  readonly #file: string;
   readonly #fd: number;
-  readonly #stateFile: string;
+  readonly #stateFile: StateFile;
   readonly #isPacked: boolean;
   #state: ExportState;
   #lines: string[] = [];
   #pending = 0;
 
-  private constructor(file: string, stateFile: string, state: ExportState) {
+  private constructor(file: string, stateFile: StateFile, state: ExportState) {
+    this.#file = file;
     this.#stateFile = stateFile;
     this.#state = state;
     this.#isPacked = file.endsWith(".gz");
@@ -90,7 +82,7 @@ export class LineFile {
     asked: Asked,
     fresh: () => Promise<{ start: number; end: number }>,
   ): Promise<LineFile> {
-    const stateFile = `${file}.tidemark-export.json`;
+    const stateFile = new StateFile(`${file}.tidemark-export.json`);
     const state = readState(stateFile, asked);
     if (!state) {
       if (existsSync(file)) throw new Failure(`${file} is there already: name another file, or remove it`);
@@ -98,7 +90,7 @@ export class LineFile {
       if (!existsSync(folder)) throw new Failure(`${file}: there is no folder ${folder}`);
       const { start, end } = await fresh();
       const begun = { ...asked, bytes: 0, nextOffset: start, end, records: 0, missing: [] };
-      writeWhole(stateFile, JSON.stringify(begun));
+      stateFile.write(JSON.stringify(begun));
       return new LineFile(file, stateFile, begun);
     }
     if (identityOf(state.target) !== identityOf(asked.target) || state.topic !== asked.topic)
@@ -107,8 +99,8 @@ export class LineFile {
       );
     if (state.from !== asked.from)
       throw new Failure(
-        `${file} was begun with --from ${state.from}: give that again, or remove ${stateFile} and the file, or name ` +
-          `another`,
+        `${file} was begun with --from ${state.from}: give that again, or remove ${stateFile.file} and the file, ` +
+          `or name another`,
       );
     if (state.nextOffset < 0) {
       const { start, end } = await fresh();
@@ -116,7 +108,7 @@ export class LineFile {
     }
     if (!existsSync(file) && state.bytes === 0) return new LineFile(file, stateFile, state);
     if (existsSync(file) && statSync(file).size >= state.bytes) return new LineFile(file, stateFile, state);
-    throw new Failure(`${file} is shorter than ${stateFile} says: remove both, and export anew`);
+    throw new Failure(`${file} is shorter than ${stateFile.file} says: remove both, and export anew`);
   }
 
   get state(): ExportState {
@@ -139,23 +131,26 @@ export class LineFile {
     return true;
   }
 
-  /** What was added is in the file for good. */
-  step(nextOffset: number): void {
+  /** What was added is in the file for good. `isLast`: no byte at all would be no gzip. */
+  step(nextOffset: number, isLast = false): void {
     const text = this.#lines.map((line) => `${line}\n`).join("");
     const plain = Buffer.from(text);
-    const bytes = this.#isPacked && plain.length > 0 ? gzipSync(plain) : plain;
-    for (let done = 0; done < bytes.length;)
-      done += writeSync(this.#fd, bytes, done, bytes.length - done, this.#state.bytes + done);
-    fsyncSync(this.#fd);
+    const isMember = this.#isPacked && (plain.length > 0 || (isLast && this.#state.bytes === 0));
+    const bytes = isMember ? gzipSync(plain) : plain;
+    withFileName(this.#file, () => {
+      for (let done = 0; done < bytes.length;)
+        done += writeSync(this.#fd, bytes, done, bytes.length - done, this.#state.bytes + done);
+      fsyncSync(this.#fd);
+    });
     const records = this.#state.records + this.#lines.length;
     this.#state = { ...this.#state, bytes: this.#state.bytes + bytes.length, nextOffset, records };
-    writeWhole(this.#stateFile, JSON.stringify(this.#state));
+    this.#stateFile.write(JSON.stringify(this.#state));
     this.#lines = [];
     this.#pending = 0;
   }
 
   close(isWhole: boolean): void {
     closeSync(this.#fd);
-    if (isWhole) rmSync(this.#stateFile);
+    if (isWhole) this.#stateFile.remove();
   }
 }

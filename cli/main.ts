@@ -6,7 +6,7 @@ import { COMMANDS } from "./all-commands.ts";
 import { lineOf, UsageError } from "./failure.ts";
 import { commandHelp, overview } from "./help.ts";
 import { INTERRUPTED, wasInterrupted } from "./interrupt.ts";
-import { note, printLine } from "./terminal.ts";
+import { continueUnread, note, printLine } from "./terminal.ts";
 
 const version = (): string => {
   const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
@@ -45,7 +45,8 @@ async function run(words: readonly string[]): Promise<void> {
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   // The program that reads stdout wants no more of it, as `head` does.
-  if (error.code === "EPIPE") process.exit(0);
+  if (error.code === "EPIPE" || error.code === "ERR_STREAM_DESTROYED")
+    return continueUnread() ? undefined : process.exit(0);
   note(`tidemark: stdout can't be written: ${error.message}`);
   process.exit(1);
 });

@@ -174,6 +174,8 @@ export interface SegmentFolder {
   readonly start: number;
   /** .log files that are none of the topic's. */
   readonly others: readonly string[];
+  /** `tidemark export` has made it. */
+  readonly isExported: boolean;
 }
 
 /** Undefined if no export has made the folder. Failure: it is not whole, or its manifest can't be read. */
@@ -197,11 +199,12 @@ export const startOf = (folder: string): number => manifestOf(folder)?.start ?? 
 export function segmentFolder(folder: string): SegmentFolder {
   const manifest = manifestOf(folder);
   const there = logsIn(folder);
-  if (!manifest) return { logs: there, start: 0, others: [] };
+  if (!manifest) return { logs: there, start: 0, others: [], isExported: false };
   const logs = manifest.files.map(({ name }) => name).filter((name) => name.endsWith(".log"));
   const missing = logs.find((name) => !there.includes(name));
   if (missing !== undefined) throw new Failure(`${folder}: ${missing} is named by ${MANIFEST} and is not there`);
-  return { logs: logs.sort(), start: manifest.start, others: there.filter((name) => !logs.includes(name)) };
+  const others = there.filter((name) => !logs.includes(name));
+  return { logs: logs.sort(), start: manifest.start, others, isExported: true };
 }
 
 interface State extends Exported {
@@ -286,6 +289,6 @@ export class FolderExport {
     const names = new Set(files.map(({ name }) => name));
     for (const name of readdirSync(this.#folder))
       if (this.#segments.has(EXPORTED.exec(name)?.[1] ?? "") && !names.has(name)) rmSync(path.join(this.#folder, name));
-    rmSync(path.join(this.#folder, UNDER_WAY));
+    rmSync(path.join(this.#folder, UNDER_WAY), { force: true });
   }
 }

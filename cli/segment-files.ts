@@ -38,8 +38,8 @@ export function* batchesOfFile(file: string): Generator<FileBatch> {
     const { size } = fstatSync(fd);
     const head = new Uint8Array(BATCH_HEADER_BYTES);
     for (let position = 0; position < size;) {
-      readSync(fd, head, 0, Math.min(head.length, size - position), position);
-      if (size - position >= BATCH_HEADER_BYTES && head.every((byte) => byte === 0)) return;
+      const headBytes = readSync(fd, head, 0, Math.min(head.length, size - position), position);
+      if (head.subarray(0, headBytes).every((byte) => byte === 0)) return;
       const length = viewOf(head).getInt32(LENGTH_AT) + LENGTH_OVERHEAD;
       const format = oldFormatOf(head, size - position);
       if (format !== undefined)
@@ -186,9 +186,9 @@ async function readIn(where: string, bytes: Uint8Array, kernel: Kernel): Promise
   try {
     return await decodeBatch(kernel, bytes);
   } catch (thrown) {
-    throw new Failure(`${where}: ${TidemarkError.from(thrown).toWire().message} (${ADVICE_ON_DAMAGE})`, {
-      cause: thrown,
-    });
+    const { code, message } = TidemarkError.from(thrown).toWire();
+    const advice = code === "UNSUPPORTED_FORMAT" ? "let a broker write the topic anew with gzip" : ADVICE_ON_DAMAGE;
+    throw new Failure(`${where}: ${message} (${advice})`, { cause: thrown });
   }
 }
 

@@ -2,10 +2,11 @@
  * What a command reads and writes: a folder of tidemark/node, or an edge. Both give records whose values are bytes, and
  * take encoded batches, so that a batch can be sent again unchanged by a later process.
  */
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import type { PlainRecord } from "../src/delivery/read-record.ts";
+import { TidemarkError } from "../src/errors.ts";
 import { loadKernel } from "../src/kernel/load.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import { DEFAULT_SETTINGS } from "../src/log/limits.ts";
@@ -54,6 +55,8 @@ export async function openTarget(
   const folder = path.resolve(target);
   if (HOST_AND_PORT.test(target) && !existsSync(folder))
     throw new UsageError(`${target}: an edge's address begins with http:// or https://, and there is no such folder`);
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() === false)
+    throw new UsageError(`${target} is a file: a TARGET is a folder of tidemark/node, or the address of an edge`);
   if (access === "read") return new FolderReader(folder, kernel);
   const mustExist = access === "change";
   return new FolderTarget(await NodeTide.open({ folder, segmentBytes: SEGMENT_BYTES, mustExist, kernel }), kernel);
@@ -145,6 +148,12 @@ export function positionOf(option: string, text: string): StartPosition {
         `exists, such as 2026-11-29T12:00:00Z`,
     );
   return { timestamp };
+}
+
+/** OFFSET_OUT_OF_RANGE: an offset that the log never had, or has not any more. */
+export function checkPosition({ start, end }: Pick<Place, "start" | "end">, position: StartPosition): void {
+  if (typeof position !== "number" || (position >= start && position <= end)) return;
+  throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${position} is not in the log, which has ${start} to ${end}`);
 }
 
 /** Topics that a message names. */

@@ -1,6 +1,6 @@
 /**
  * Output. Results go to stdout, and wait for whoever reads them; progress and notes go to stderr. There is colour and
- * progress only on a terminal. A reader of stdout that has left (`| head`) ends the program quietly.
+ * progress only on a terminal. A reader of stdout that has left (`| head`) ends a command that only prints, quietly.
  */
 import { once } from "node:events";
 
@@ -27,9 +27,20 @@ export const red = (text: string): string => paint(31, text);
 export const green = (text: string): string => paint(32, text);
 export const cyan = (text: string): string => paint(36, text);
 
+let [goesOn, isUnread] = [false, false];
+
+/** The command does more than print: it goes on also when nobody reads what it prints. */
+export const goOnUnread = (): void => void (goesOn = true);
+
+/** Nobody reads stdout any more. False: the command ends. */
+export const continueUnread = (): boolean => (isUnread = goesOn);
+
 /** Resolves when more can be written. */
 export async function print(text: string | Uint8Array): Promise<void> {
-  if (!stdout.write(text)) await once(stdout, "drain");
+  if (isUnread || stdout.write(text)) return;
+  await once(stdout, "drain").catch((thrown: unknown) => {
+    if (!isUnread) throw thrown;
+  });
 }
 
 export const printLine = (text: string): Promise<void> => print(`${text}\n`);

@@ -5,7 +5,7 @@ import { recordsOfLines, standardInput } from "../inputs.ts";
 import { stopSignal } from "../interrupt.ts";
 import { LINES_AS } from "../lines.ts";
 import { openTarget } from "../targets.ts";
-import { acked, counted, endProgress, note } from "../terminal.ts";
+import { acked, counted, endProgress, goOnUnread, note } from "../terminal.ts";
 import { TOKEN, tokenOf, TOPIC } from "./target-arguments.ts";
 
 interface AppendArguments {
@@ -56,6 +56,7 @@ export const append: Command = {
     "tidemark append ./data orders --state orders.state < orders.ndjson",
   ],
   async run({ args }: { readonly args: AppendArguments }) {
+    goOnUnread();
     const as = choiceOf("as", args.as, LINES_AS);
     const expect = numberOf("expect", args.expect, 0);
     const input = standardInput();

@@ -20,7 +20,7 @@ import { BareFile } from "../bare-file.ts";
 import { Failure, lineOf, UsageError } from "../failure.ts";
 import { stopSignal } from "../interrupt.ts";
 import { isEdge, ownKernel } from "../targets.ts";
-import { counted, endProgress, note, printLine, progress } from "../terminal.ts";
+import { counted, endProgress, goOnUnread, note, printLine, progress } from "../terminal.ts";
 import { TOKEN, tokenOf } from "./target-arguments.ts";
 
 const MIB = 1024 * 1024;
@@ -326,6 +326,7 @@ export const bench: Command = {
     "TIDEMARK_TOKEN=$(tidemark token) tidemark bench https://edge.example --records 200",
   ],
   async run({ args }: { readonly args: BenchArguments }) {
+    goOnUnread();
     const signal = stopSignal();
     const asked: Asked = { ...askedIn(args), signal };
     checkFile(args.json);

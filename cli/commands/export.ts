@@ -4,7 +4,7 @@
  * Segments are written under another name, synced and renamed, .log last; a segment that is there already is kept.
  * manifest.json is written last (manifest.ts).
  */
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { choiceOf, type Command } from "../arguments.ts";
 import { Failure, UsageError } from "../failure.ts";
@@ -14,11 +14,20 @@ import { LineFile } from "../line-file.ts";
 import { lineOfRecord } from "../lines.ts";
 import { type ExportedFile, FolderExport, sha256 } from "../manifest.ts";
 import type { LogTarget, Place } from "../target.ts";
-import { openTarget, placeOf, positionOf } from "../targets.ts";
-import { counted, endProgress, note, offsetsText, print, printLine, progress, sizeText } from "../terminal.ts";
-import { writeWhole } from "../whole-file.ts";
+import { checkPosition, openTarget, placeOf, positionOf } from "../targets.ts";
+import {
+  counted,
+  endProgress,
+  goOnUnread,
+  note,
+  offsetsText,
+  print,
+  printLine,
+  progress,
+  sizeText,
+} from "../terminal.ts";
+import { withFileName, writeWhole } from "../whole-file.ts";
 import type { PlainRecord } from "../../src/delivery/read-record.ts";
-import { TidemarkError } from "../../src/errors.ts";
 import type { StartPosition } from "../../src/log/types.ts";
 import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import { TOKEN, tokenOf, TOPIC } from "./target-arguments.ts";
@@ -56,13 +65,11 @@ async function* untilStopped(
 async function rangeOf(
   target: LogTarget,
   topic: string,
-  { start, end }: Place,
+  { start, end }: Pick<Place, "start" | "end">,
   from: StartPosition,
 ): Promise<{ readonly start: number; readonly end: number }> {
-  const found = await target.resolve(topic, from);
-  if (typeof from === "number" && (from < start || from > end))
-    throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${from} is not in the log, which has ${start} to ${end}`);
-  return { start: Math.min(found, end), end };
+  checkPosition({ start, end }, from);
+  return { start: Math.min(await target.resolve(topic, from), end), end };
 }
 
 /** What was trimmed since an earlier call is passed over, and told. */
@@ -100,7 +107,7 @@ export async function exportLines(
         if (isStep && args.acks) await printLine(`${lines.state.records} ${next}`);
         if (!args.acks) progress("records", lines.state.records, before + end - nextOffset);
       }
-    lines.step(next);
+    lines.step(next, !signal.aborted);
     isWhole = !signal.aborted;
   } finally {
     lines.close(isWhole);
@@ -153,7 +160,9 @@ async function exportWhole(
   done: () => void,
 ): Promise<boolean> {
   const place = await placeOf(target, topic, signal);
-  mkdirSync(folder, { recursive: true });
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() === false)
+    throw new Failure(`${folder} is a file: name a folder for the segments`);
+  withFileName(folder, () => mkdirSync(folder, { recursive: true }));
   const exported = FolderExport.begin(folder, topic, target.where);
   const files: ExportedFile[] = [];
   let { end } = place;
@@ -183,6 +192,7 @@ async function exportWhole(
 
 async function printRecords(target: LogTarget, topic: string, from: StartPosition): Promise<void> {
   const place = await placeOf(target, topic);
+  checkPosition(place, from);
   if (place.end === place.start) return;
   for await (const record of untilStopped(target, topic, { from, to: place.end, signal: stopSignal() }))
     await print(`${lineOfRecord(record)}\n`);
@@ -229,8 +239,9 @@ export const exportCommand: Command = {
       throw new UsageError("--from is for lines: segments are exported whole", "export");
     const target = await openTarget(args.target, { token: tokenOf(args.token) });
     try {
-      if (out === undefined) await printRecords(target, topic, from);
-      else if (kind === "kafka") await exportSegments(target, topic, out);
+      if (out === undefined) return await printRecords(target, topic, from);
+      goOnUnread();
+      if (kind === "kafka") await exportSegments(target, topic, out);
       else await exportLines(target, { ...args, out }, stopSignal());
     } finally {
       await target.close();

@@ -2,6 +2,7 @@
 import path from "node:path";
 import { choiceOf, type Command, numberOf } from "../arguments.ts";
 import { Failure } from "../failure.ts";
+import { TidemarkError } from "../../src/errors.ts";
 import { feed } from "../feed.ts";
 import { bytesOf, isKept, recordsOfLines, segmentFiles } from "../inputs.ts";
 import { stopSignal } from "../interrupt.ts";
@@ -9,7 +10,7 @@ import { LINES_AS, type LineInput, type LinesAs } from "../lines.ts";
 import { type Ends, endsOf, recordsOfSegments, segmentsInOrder, toldTypeOf } from "../segment-files.ts";
 import type { LogTarget } from "../target.ts";
 import { isEdge, openTarget } from "../targets.ts";
-import { acked, counted, endProgress, note, offsetsText } from "../terminal.ts";
+import { acked, counted, endProgress, goOnUnread, note, offsetsText } from "../terminal.ts";
 import { TOKEN, tokenOf, TOPIC } from "./target-arguments.ts";
 
 interface ImportArguments {
@@ -44,10 +45,11 @@ export async function takeSegments(
   topic: string,
   given: readonly string[],
   signal?: AbortSignal,
+  expect?: number,
 ): Promise<void> {
   const { files, start } = segmentsInOrder(given);
   try {
-    await takenOnce(target, topic, files, start, signal);
+    await takenOnce(target, topic, { files, start, expect }, signal);
   } catch (thrown) {
     endProgress();
     if (!signal?.aborted || thrown !== signal.reason) throw thrown;
@@ -55,11 +57,18 @@ export async function takeSegments(
   }
 }
 
+interface Taking {
+  readonly files: readonly string[];
+  /** Where their topic began. */
+  readonly start: number;
+  /** The log must end there. */
+  readonly expect?: number | undefined;
+}
+
 async function takenOnce(
   target: LogTarget,
   topic: string,
-  files: readonly string[],
-  start: number,
+  { files, start, expect = 0 }: Taking,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const place = await target.place(topic, signal);
@@ -77,6 +86,7 @@ async function takenOnce(
       `${topic} has had ${counted(place.end, "record")}, so these can't keep their offsets: import into a new ` +
         `topic, or give --append for new offsets`,
     );
+  if (expect !== 0) throw new TidemarkError("OFFSET_CONFLICT", `the log ends at 0, not ${expect}`);
   const { records, firstOffset, nextOffset } = await target.take!(topic, files, signal);
   endProgress();
   const trimmed = start > firstOffset ? `; those before ${start} were trimmed, and are removed again` : "";
@@ -156,10 +166,12 @@ export const importCommand: Command = {
     "zcat orders.gz | tidemark import https://edge.example orders - --state orders.state",
   ],
   async run({ args }: { readonly args: ImportArguments }) {
+    goOnUnread();
     const as = choiceOf("as", args.as, LINES_AS);
     const expect = numberOf("expect", args.expect, 0);
     const paths = args._.slice(2);
     const segments = segmentFiles(paths);
+    if (segments?.length === 0) return note("0 records imported: the topic was empty when it was exported");
     const [first = "-"] = paths;
     const state = args.state ?? (isKept(first) ? `${path.resolve(first)}.tidemark-import.json` : undefined);
     const contentType = segments && toldTypeOf(segments);
@@ -167,7 +179,7 @@ export const importCommand: Command = {
     try {
       if (segments && target.take && !args.append) {
         const signal = isEdge(args.target) ? stopSignal() : undefined;
-        return await takeSegments(target, args.topic, segments, signal);
+        return await takeSegments(target, args.topic, segments, signal, expect);
       }
       const { appended, before, end, isWhole } = await feed({
         target,

@@ -3,7 +3,7 @@ import { type Command, numberOf } from "../arguments.ts";
 import { UsageError } from "../failure.ts";
 import { stopSignal } from "../interrupt.ts";
 import { type LineRecord, lineOfRecord } from "../lines.ts";
-import { openTarget, placeOf, positionOf } from "../targets.ts";
+import { checkPosition, openTarget, placeOf, positionOf } from "../targets.ts";
 import { cyan, dim, print, printLine, shownText, timeText } from "../terminal.ts";
 import { TOKEN, tokenOf, TOPIC } from "./target-arguments.ts";
 
@@ -84,8 +84,8 @@ export const tail: Command = {
     },
     limit: { type: "string", alias: "n", valueHint: "count", description: "ends after so many records" },
     follow: { type: "boolean", alias: "f", description: "stays, and prints what comes" },
-    key: { type: "string", alias: "k", description: "only records with this key" },
-    grep: { type: "string", valueHint: "regex", description: "only records whose value matches" },
+    key: { type: "string", alias: "k", mayBeEmpty: true, description: "only records with this key" },
+    grep: { type: "string", valueHint: "regex", mayBeEmpty: true, description: "only records whose value matches" },
     format: { type: "string", description: "how to print a record; see below" },
     json: { type: "boolean", description: "one JSON object a line, as append and import take them" },
     ...TOKEN,
@@ -110,7 +110,7 @@ export const tail: Command = {
     const target = await openTarget(args.target, { token: tokenOf(args.token) });
     const signal = stopSignal();
     try {
-      await placeOf(target, args.topic);
+      checkPosition(await placeOf(target, args.topic), from);
       let printed = 0;
       for await (const record of target.read(args.topic, { from, follow: args.follow === true, signal })) {
         if (signal.aborted) break;

@@ -15,7 +15,11 @@ export const TOPIC = {
 } as const satisfies Arguments;
 
 export const TOKEN = {
-  token: { type: "string", description: "bearer token for an edge. Default: the environment's TIDEMARK_TOKEN" },
+  token: {
+    type: "string",
+    mayBeEmpty: true,
+    description: "bearer token for an edge. Default: the environment's TIDEMARK_TOKEN",
+  },
 } as const satisfies Arguments;
 
 export const tokenOf = (given: string | undefined): string | undefined =>

@@ -144,7 +144,13 @@ export const token: Command = {
       type: "string",
       description: `signs with it. Default: the first of ${VARIABLE}, from the environment or .dev.vars`,
     },
-    tenant: { type: "string", valueHint: "name", default: "dev", description: "whose streams. Default: dev" },
+    tenant: {
+      type: "string",
+      valueHint: "name",
+      mayBeEmpty: true,
+      default: "dev",
+      description: "whose streams. Default: dev",
+    },
     scope: {
       type: "string",
       valueHint: "words",

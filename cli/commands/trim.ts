@@ -1,8 +1,8 @@
 /** `tidemark trim`: removes records from a topic's front. */
 import { UsageError } from "../failure.ts";
 import type { Command } from "../arguments.ts";
-import { openTarget, placeOf, positionOf } from "../targets.ts";
-import { note, offsetsText, printLine } from "../terminal.ts";
+import { checkPosition, openTarget, placeOf, positionOf } from "../targets.ts";
+import { goOnUnread, note, offsetsText, printLine } from "../terminal.ts";
 import { TOKEN, tokenOf, TOPIC } from "./target-arguments.ts";
 
 interface TrimArguments {
@@ -36,15 +36,20 @@ export const trim: Command = {
     "TIDEMARK_TOKEN=$(tidemark token) tidemark trim https://edge.example orders --before 42",
   ],
   async run({ args }: { readonly args: TrimArguments }) {
-    const { topic, before } = args;
-    if (before === undefined) throw new UsageError("--before is missing: an offset or a time", "trim");
-    const position = positionOf("before", before);
+    goOnUnread();
+    const { topic, before: given } = args;
+    if (given === undefined) throw new UsageError("--before is missing: an offset or a time", "trim");
+    const position = positionOf("before", given);
     const target = await openTarget(args.target, { access: "change", token: tokenOf(args.token) });
     try {
-      const { start } = await placeOf(target, topic);
+      const before = await placeOf(target, topic);
+      const { start } = before;
       // An offset before the start is no error: all of that is gone already.
       const offset = typeof position === "number" ? position : await target.resolve(topic, position);
-      if (offset > start) await target.trim(topic, offset);
+      if (offset > start) {
+        checkPosition(before, offset);
+        await target.trim(topic, offset);
+      }
       const place = await placeOf(target, topic);
       if (args.json) return await printLine(JSON.stringify({ topic, start: place.start, end: place.end }));
       const gone =

@@ -10,7 +10,7 @@ import type { Command } from "../arguments.ts";
 import { Failure, UsageError } from "../failure.ts";
 import { type FoundTide, tidesBelow } from "../slot-files.ts";
 import { ownKernel } from "../targets.ts";
-import { counted, green, note, printLine, red, sizeText } from "../terminal.ts";
+import { counted, goOnUnread, green, note, printLine, red, sizeText } from "../terminal.ts";
 import { MANIFEST } from "../manifest.ts";
 import { merged, type Range, without } from "../offset-ranges.ts";
 import { type FolderCheck, verifyFolder, verifyLog } from "../verify-files.ts";
@@ -157,6 +157,7 @@ export const verify: Command = {
     "tidemark verify ~/.config/chromium/Default --repair ./saved",
   ],
   async run({ args }: { readonly args: VerifyArguments }) {
+    goOnUnread();
     const kernel = await ownKernel();
     let damaged = 0;
     const all: Found[] = [];

@@ -68,8 +68,12 @@ function exclusiveOpen(file: string): FolderLock {
 }
 
 function makeLock(fd: number, means: FolderLock["means"], end: () => void): FolderLock {
-  ftruncateSync(fd);
-  writeSync(fd, `${process.pid}\n`, 0);
+  try {
+    ftruncateSync(fd);
+    writeSync(fd, `${process.pid}\n`);
+  } catch {
+    // The disk is full. The text is for people alone, and topics that can be opened can be trimmed.
+  }
   let isHeld = true;
   return {
     means,
@@ -90,7 +94,7 @@ function taken(file: string): TidemarkError {
     // On Windows nobody else can read it.
   }
   const folder = path.dirname(file);
-  const who = holder === String(process.pid) ? "this process" : holder ? `process ${holder}` : "another process";
+  const who = holder === `${process.pid}` ? "this process" : holder ? `process ${holder}` : "another process";
   return new TidemarkError("ALREADY_OPEN", `${who} has the tide in ${folder} open; close it there first`, {
     folder,
     ...(holder && { pid: Number(holder) }),
@@ -101,10 +105,10 @@ function taken(file: string): TidemarkError {
 async function lockByProgram(file: string, fd: number): Promise<"flock" | "socket"> {
   for (const program of FLOCKS) {
     const code = await run(program, ["-x", "-n", "3"], fd);
-    if (code === undefined) continue;
-    if (code === HELD) throw taken(file);
     if (code === 0) return "flock";
-    throw new TidemarkError("STORAGE_FAILED", `${file} can't be locked: flock ended with ${code}`, { file, code });
+    if (code === HELD) throw taken(file);
+    if (code !== undefined)
+      throw new TidemarkError("STORAGE_FAILED", `${file} can't be locked: flock ended with ${code}`, { file, code });
   }
   return "socket";
 }

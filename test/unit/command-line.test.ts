@@ -30,6 +30,11 @@ const spec = {
 const read = (...args: string[]) => line.readCommandLine(spec, args).values;
 
 describe("values", () => {
+  test("an option that is given twice is refused, as the last one would count alone", () => {
+    expect(() => read("--seeds", "3", "--seeds=4")).toThrow("--seeds is given twice");
+    expect(() => read("--twice", "--twice")).toThrow("--twice is given twice");
+  });
+
   test("options have their defaults, or the values that are given", () => {
     const defaults = {
       seeds: 20,

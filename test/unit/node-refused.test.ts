@@ -1,4 +1,5 @@
 /** What a tide over files does when its file system refuses, and with input that only plain JavaScript gives. */
+import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, renameSync, rmdirSync } from "node:fs";
 import path from "node:path";
 import { afterEach, expect, it, vi } from "vitest";
@@ -12,6 +13,20 @@ import { foldersOf, SMALL, valuesOf } from "../support/node-folders.ts";
 
 const { home, newFolder } = foldersOf("refused");
 afterEach(() => void vi.restoreAllMocks());
+
+it.skipIf(spawnSync("mkfifo", ["--version"]).status !== 0)(
+  "a lock that takes no text, as on a full disk, keeps no folder from being opened and trimmed",
+  async () => {
+    const folder = newFolder();
+    mkdirSync(folder, { recursive: true });
+    // A pipe can be locked, and can't be cut.
+    expect(spawnSync("mkfifo", [path.join(folder, "lock")]).status).toBe(0);
+    const tide = await open(folder, SMALL);
+    await tide.topic("t").append({ value: 1 });
+    await tide.topic("t").trim(1);
+    await tide.close();
+  },
+);
 
 it("a file that can't be read fails the call that needs it, and is read once it can be", async () => {
   const folder = newFolder();

@@ -117,7 +117,13 @@ function parsed(options, positionals, args) {
   const known = Object.entries({ ...options, help: { isFlag: true } });
   const kinds = known.map(([name, { isFlag }]) => [name, { type: isFlag ? "boolean" : "string" }]);
   try {
-    return parseArgs({ args, allowPositionals: positionals !== undefined, options: Object.fromEntries(kinds) });
+    const settings = { allowPositionals: positionals !== undefined, options: Object.fromEntries(kinds) };
+    const { tokens, ...found } = parseArgs({ args, ...settings, tokens: true });
+    const given = tokens.filter(({ kind }) => kind === "option").map(({ name }) => name);
+    const twice = given.find((name, i) => given.indexOf(name) !== i);
+    // The last one would count alone.
+    if (twice !== undefined) throw new UsageError(`--${twice} is given twice`);
+    return found;
   } catch (error) {
     throw new UsageError(plain(error));
   }
