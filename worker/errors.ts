@@ -96,6 +96,14 @@ export class EdgeError extends Error {
 export const badRequest = (message: string, details?: ErrorDetails): EdgeError =>
   new EdgeError("BAD_REQUEST", message, details);
 
+/** Offsets of a stream that was deleted say nothing of the one that stands in its place. Null: any will do. */
+export function checkLog(wanted: string | null | undefined, found: string | null): void {
+  if (wanted && found && wanted !== found)
+    throw new EdgeError("GONE", "the stream was deleted, and made anew, while it was read: begin anew", {
+      anew: found,
+    });
+}
+
 /** The stream gets more requests than the operator allows. */
 export const tooManyRequests = (seconds: number): EdgeError =>
   new EdgeError("TOO_MANY_REQUESTS", "too many requests for this stream", {

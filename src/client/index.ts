@@ -108,14 +108,13 @@ class Client implements EdgeClient {
   constructor(url: string, options: ConnectOptions) {
     this.url = url;
     this.#requests = new EdgeRequests(url, options, this.#closed.signal);
-    const { transport, WebSocket = globalThis.WebSocket as WebSocketClass | undefined } = options;
+    const { WebSocket = globalThis.WebSocket as WebSocketClass | undefined, signal } = options;
     this.#live = {
       requests: this.#requests,
-      Class: transport === "http" ? undefined : WebSocket,
+      Class: options.transport === "http" ? undefined : WebSocket,
       closed: this.#closed.signal,
     };
     this.#inFlightBytesMax = options.inFlightBytesMax ?? IN_FLIGHT_BYTES_MAX;
-    const { signal } = options;
     const abort = (): void => this.#end("the client was closed by its signal");
     if (signal?.aborted) abort();
     signal?.addEventListener("abort", abort, { signal: this.#closed.signal });

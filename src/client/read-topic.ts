@@ -93,7 +93,7 @@ export async function* stepsOf<V>(
     yield* read(page);
     if (offset < page.nextOffset || !page.isLevel) continue;
     yield* level();
-    if (page.ended || !follow) return;
+    if (page.ended || !follow || offset >= last) return;
     for await (const live of pages.live(offset, over)) {
       check(live);
       yield* read(live);

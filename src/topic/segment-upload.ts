@@ -72,6 +72,7 @@ export async function uploadSegments(
   const files = await Promise.all(sources.map(describeFile));
   const request = textEncoder.encode(JSON.stringify({ files, damage }));
   const bytesTotal = sources.reduce((sum, { bytes }) => sum + bytes, 0);
+  ends?.throwIfAborted();
   let standing = standingIn(await post(IMPORT_TYPE, "", request), files.length);
   for (; !standing.done;) {
     ends?.throwIfAborted();
@@ -116,9 +117,9 @@ export async function uploadBy(
 ): Promise<ImportResult> {
   let made: Promise<unknown> | undefined;
   return uploadSegments(files, options, async (type, query, body) => {
-    if (create) await (made ??= requests.again(() => send()));
-    const ask = { method: "POST", query, headers: { "content-type": type }, body: body as Uint8Array<ArrayBuffer> };
     const { signal } = options;
+    if (create) await (made ??= requests.again(() => send(), { signal }));
+    const ask = { method: "POST", query, headers: { "content-type": type }, body: body as Uint8Array<ArrayBuffer> };
     return (await requests.again((over) => send({ ...ask, signal: over }), { signal })).bytes;
   });
 }

@@ -53,6 +53,17 @@ const codeOf = async (response: Response): Promise<string> =>
   ((await response.json()) as { error: { code: string } }).error.code;
 
 describe("tokens", () => {
+  it("a follow of lines ends with its token, and says where to read on", async () => {
+    await ask("PUT", "orders/follow", await tokenOf("write:**"), { body: "x" });
+    // Within the tolerance for clocks, so that nothing has to be waited for.
+    const token = await tokenOf("read:**", { seconds: -2 });
+    const [line, last] = (await (await ask("GET", "orders/follow?from=0&follow", token)).text()).trim().split("\n");
+    expect(JSON.parse(line!)).toMatchObject({ offset: 0, value: "x" });
+    expect(JSON.parse(last!)).toMatchObject({
+      error: { code: "UNAUTHORIZED", message: expect.stringMatching(/from=1$/) as string },
+    });
+  });
+
   it("without one every request is refused, with a code, and nothing is made", async () => {
     for (const method of ["GET", "PUT", "POST", "DELETE"]) {
       const response = await ask(method, "orders/1");

@@ -1,13 +1,14 @@
 /**
- * Requests that are nearly right, inside workerd: parameters that are given twice or that the answer would not heed,
- * methods that an address does not take, paths that no address can name, tokens with wrong times, and objects that are
- * lost while they are asked.
+ * Requests that are nearly right, inside workerd: parameters that are given twice, and parameters and headers that the
+ * answer would not heed; methods that an address does not take, paths that no address can name, tokens with wrong
+ * times, objects that are lost while they are asked, and streams that are made anew while they are read.
  */
 import { env } from "cloudflare:test";
 import { type JWTPayload, SignJWT } from "jose";
 import { describe, expect, it } from "vitest";
 import type { Env } from "../../worker/env.ts";
 import { handle } from "../../worker/front/router.ts";
+import { openTopic } from "../../worker/library.ts";
 
 const ORIGIN = "http://127.0.0.1";
 const open: Env = { ...env, TIDEMARK_OPEN_ACCESS: "loopback" };
@@ -236,5 +237,104 @@ describe("objects that are lost while they are asked", () => {
       await ask("DELETE", "/v1/stream/__ds/subscriptions/there", { settings: settings(0, 1) }),
     );
     expect(told).toMatchObject({ status: 503, code: "OUTCOME_UNKNOWN" });
+  });
+});
+
+describe("headers of appends", () => {
+  const at = (offset: number): string => `${String(offset).padStart(16, "0")}_${"0".repeat(16)}`;
+  const close = (path: string, headers: Record<string, string>): Promise<Response> =>
+    ask("POST", path, { headers: { "stream-closed": "true", ...headers } });
+
+  it("a POST that only closes heeds the expected end and Stream-Seq", async () => {
+    const path = await stream();
+    await ask("POST", path, { headers: { ...JSON_TYPE, "stream-seq": "b" }, body: "4" });
+    const late = await errorIn(await close(path, { "stream-expected-offset": at(3) }));
+    expect(late).toMatchObject({ status: 409, code: "OFFSET_CONFLICT", details: { logEndOffset: 4, ifEnd: 3 } });
+    expect((await errorIn(await close(path, { "stream-seq": "a" }))).code).toBe("OUT_OF_ORDER_SEQUENCE");
+    expect((await ask("HEAD", path)).headers.get("stream-closed")).toBeNull();
+    expect((await close(path, { "stream-expected-offset": at(4), "stream-seq": "c" })).status).toBe(204);
+  });
+
+  it.each([
+    ["Producer-Id", { "producer-id": "p", "producer-epoch": "0", "producer-seq": "0" }],
+    ["Stream-Seq", { "stream-seq": "a" }],
+    ["Stream-Closed", { "stream-closed": "true" }],
+  ])("a POST of batches says that it does not heed %s, and takes nothing", async (header, headers) => {
+    const type = "application/vnd.tidemark.batches";
+    const path = await stream();
+    const batches = await (await ask("GET", `${path}?offset=-1`, { headers: { accept: type } })).arrayBuffer();
+    const init = { method: "POST", headers: { "content-type": type, ...headers }, body: batches };
+    const told = await errorIn(await handle(new Request(ORIGIN + path, init), open));
+    expect(told).toMatchObject({ status: 400, code: "BAD_REQUEST", details: { header } });
+    expect((await ask("HEAD", path)).headers.get("stream-next-offset")).toBe(at(3));
+  });
+
+  it.each<[string, Record<string, string>]>([
+    ["Stream-Expected-Offset", { "tidemark-trim-before": at(2), "stream-expected-offset": at(0) }],
+    ["Stream-Seq", { "content-type": "application/vnd.tidemark.import+json", "stream-seq": "a" }],
+  ])("a request that appends nothing says that it does not heed %s", async (header, headers) => {
+    const path = await stream();
+    expect(await errorIn(await ask("POST", path, { headers, body: "" }))).toMatchObject({ details: { header } });
+    expect((await ask("HEAD", path)).headers.get("tidemark-start-offset")).toBe(at(0));
+  });
+});
+
+it.each([{}, { accept: "text/event-stream" }])(
+  "a follow of lines (%j) ends where the stream is made anew, and does not go on in the middle of the other one",
+  async (headers) => {
+    const path = await stream();
+    const following = await ask("GET", `${path}?from=0&follow`, { headers });
+    const pieces = following.body!.pipeThrough(new TextDecoderStream())[Symbol.asyncIterator]();
+    let text = "";
+    while (!text.includes('"value":3')) text += (await pieces.next()).value;
+    await ask("DELETE", path);
+    await ask("PUT", path, { headers: JSON_TYPE, body: "[4,5,6,7,8]" });
+    for (let piece = await pieces.next(); !piece.done; piece = await pieces.next()) text += piece.value;
+    // NOT_FOUND where it looked again before the PUT.
+    expect(text).toMatch(/\{"error":\{"code":"(GONE|NOT_FOUND)"/);
+    expect(text).not.toContain('"value":7');
+  },
+);
+
+async function all(found: AsyncIterable<unknown>): Promise<void> {
+  for await (const _ of found) continue;
+}
+
+describe("openTopic", () => {
+  it.each(["read", "export"] as const)(
+    "of a topic that is made anew between two answers %s() is ended, and does not go on in the other one",
+    async (kind) => {
+      const path = `odd/topic-${++count}`;
+      const fill = async () => {
+        for (let i = 0; i < 3; i++) await openTopic<string>(env, path).append({ value: "x".repeat(1_000_000) });
+      };
+      await fill();
+      let asked = 0;
+      const fetch = async (request: Request): Promise<Response> => {
+        if (request.method === "GET" && ++asked === 2) {
+          await ask("DELETE", `/v1/stream/${path}`);
+          await fill();
+        }
+        return env.LOGS.get(env.LOGS.idFromName(`dev/${path}`)).fetch(request as never) as never;
+      };
+      const LOGS = { idFromName: () => path, get: () => ({ fetch }) };
+      const topic = openTopic({ ...env, LOGS, SEGMENTS: undefined } as never, path);
+      await expect(all(topic[kind]())).rejects.toMatchObject({ code: "UNKNOWN_TOPIC", details: { topic: path } });
+      expect(asked).toBeGreaterThan(1);
+    },
+  );
+
+  it("what the log refuses has the library's names; one that is closed is CLOSED, also with `idempotent`", async () => {
+    const path = `odd/topic-${++count}`;
+    for (const idempotent of [false, true]) {
+      const topic = openTopic<number>(env, path, { idempotent });
+      if (!idempotent) await topic.append({ value: 1 });
+      await ask("POST", `/v1/stream/${path}`, { headers: { "stream-closed": "true" } });
+      const error = { code: "CLOSED", details: { edge: "STREAM_CLOSED" } };
+      await expect(topic.append({ value: 2 })).rejects.toMatchObject(error);
+    }
+    const reserved = { value: 1, headers: { "ds.seq": "a" } };
+    const refused = openTopic<number>(env, `odd/topic-${++count}`).append(reserved);
+    await expect(refused).rejects.toMatchObject({ code: "INVALID_ARGUMENT", details: { edge: "BAD_REQUEST" } });
   });
 });

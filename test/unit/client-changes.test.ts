@@ -222,3 +222,47 @@ it("a topic that was made without upcast is not given one later", () => {
   // Written in place, it is another object each time.
   edge.topic("u", { schema, version: 2, upcast: { ...upcast } });
 });
+
+it("a read that follows up to an offset which the log has ends there", async () => {
+  const headers = {
+    "stream-next-offset": formatOffset(1),
+    "tidemark-start-offset": formatOffset(0),
+    "stream-up-to-date": "true",
+  };
+  // A long-poll is never answered.
+  const fetch = (url: string): Promise<Response> =>
+    url.includes("live=") ? new Promise(() => undefined) : Promise.resolve(new Response(BATCH, { headers }));
+  const edge = connect("https://edge.example", { fetch, transport: "http" });
+  const found: unknown[] = [];
+  for await (const { value } of edge.topic("t").read({ follow: true, to: 1 })) found.push(value);
+  expect(found).toEqual([1]);
+  await edge.close();
+});
+
+it("an import whose signal is aborted sends nothing, and makes no topic", async () => {
+  const sent: string[] = [];
+  const fetch = (url: string): Promise<Response> => {
+    sent.push(url);
+    return new Promise(() => undefined);
+  };
+  const edge = connect("https://edge.example", { fetch, transport: "http" });
+  const enough = new Error("enough");
+  const topic = edge.topic("t");
+  await expect(topic.importSegments([], { signal: AbortSignal.abort(enough) })).rejects.toBe(enough);
+  expect(sent).toEqual([]);
+  // Nor is one waited for that the edge does not answer.
+  const stop = new AbortController();
+  const importing = topic.importSegments([], { signal: stop.signal });
+  await expect.poll(() => sent.length).toBe(1);
+  stop.abort(enough);
+  await expect(importing).rejects.toBe(enough);
+  await edge.close();
+});
+
+it("a topic that exists with other settings is the caller's matter, and no bug", async () => {
+  const fetch = (): Promise<Response> => Promise.resolve(answerOf({ code: "CONFLICT" }, 409));
+  const edge = connect("https://edge.example", { fetch, transport: "http" });
+  const refusal = { code: "INVALID_ARGUMENT", details: { edge: "CONFLICT", status: 409 } };
+  await expect(edge.topic("t").create()).rejects.toMatchObject(refusal);
+  await edge.close();
+});

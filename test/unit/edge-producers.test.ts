@@ -73,3 +73,24 @@ it("requests that were queued behind a seal are new after a crash; those before 
   expect(cuts).toBeGreaterThan(REQUESTS);
   expect(repeats).toBeGreaterThan(REQUESTS);
 });
+
+it("to close a stream only where it ends counts what is queued before it", async () => {
+  const { stream } = await open(nodeSql());
+  const close = (ifEnd: number) =>
+    stream.append({
+      body: new Uint8Array(0),
+      contentType: undefined,
+      closing: true,
+      producer: undefined,
+      seq: undefined,
+      ifEnd,
+    });
+  const appends = [0, 1, 2].map((seq) => append(stream, seq));
+  await expect(close(2)).rejects.toMatchObject({ code: "OFFSET_CONFLICT", details: { logEndOffset: 3, ifEnd: 2 } });
+  const closing = Promise.all([append(stream, 3), close(4)]);
+  expect((await closing).map(({ nextOffset, closed }) => [nextOffset, closed])).toEqual([
+    [4, false],
+    [4, true],
+  ]);
+  await Promise.all(appends);
+});

@@ -6,11 +6,13 @@
  *   a read, and the making of a log   asked once more by a new stub, then CLOSED or BACKPRESSURE
  *   a change                          OUTCOME_UNKNOWN, or BACKPRESSURE
  */
-import { TidemarkError, type WireError } from "../../src/errors.ts";
+import { type ErrorDetails, TidemarkError } from "../../src/errors.ts";
+import { libraryNameOf } from "../../src/sync/edge-codes.ts";
 import { EdgeError, type EdgeWireError } from "../errors.ts";
 import { askedAgain, lostChange } from "../front/lost.ts";
 import { PATH_HEADER, TENANT_HEADER } from "../rpc/internal-headers.ts";
 import { streamObject } from "../rpc/stubs.ts";
+import { ERROR_HEADER } from "../wire/error-status.ts";
 import { encodePath, STREAM_PREFIX } from "../wire/paths.ts";
 import type { TopicEnv } from "./api.ts";
 
@@ -66,15 +68,23 @@ export class AskedObject {
 
 export async function errorOf(response: Response): Promise<TidemarkError> {
   const { error } = (await response.json().catch(() => ({}))) as { error?: EdgeWireError };
-  return libraryError(error ?? { code: "INTERNAL", message: `status ${response.status}` }, response.status);
+  const { headers, status } = response;
+  // An answer to HEAD has no body.
+  return libraryError(
+    error ?? { code: headers.get(ERROR_HEADER) ?? "INTERNAL", message: `the log answered ${status}` },
+    status,
+  );
 }
 
+/** As tidemark/client names it; the details say what the edge calls it, where that is something else. */
 export function libraryError(
-  wire: Pick<EdgeWireError, "code" | "message"> & Partial<EdgeWireError>,
+  { code, message, details = {} }: { readonly code: string; readonly message: string; readonly details?: ErrorDetails },
   status?: number,
 ): TidemarkError {
-  // A code that the library does not have becomes INTERNAL.
-  const error = TidemarkError.fromWire({ ...(wire as WireError), details: wire.details ?? {} });
-  // The edge's code has no equal in the library. The details name it.
-  return error.code === "INTERNAL" ? error.with({ httpCode: wire.code, status }) : error;
+  const error = TidemarkError.fromWire({ code: libraryNameOf(code), message, details });
+  return error.code === code ? error : error.with({ edge: code, ...(status !== undefined && { status }) });
 }
+
+/** A closed log is CLOSED to its callers, and yet no log that is opened again and sent to once more. */
+export const isClosedForGood = ({ code, details }: TidemarkError): boolean =>
+  code === "CLOSED" && details["edge"] === "STREAM_CLOSED";

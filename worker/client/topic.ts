@@ -61,7 +61,7 @@ import { wireErrorOf } from "../wire/http.ts";
 import { formatOffset, offsetIn } from "../wire/offsets.ts";
 import { forgetManifest, readThrough } from "../front/archived-reads.ts";
 import { Watch } from "../rpc/watch.ts";
-import { AskedObject, errorOf, libraryError } from "./ask-object.ts";
+import { AskedObject, errorOf, isClosedForGood, libraryError } from "./ask-object.ts";
 import { CallGroups, GROUP_BYTES } from "./call-groups.ts";
 import type {
   EdgeAppendOptions,
@@ -136,7 +136,7 @@ class Topic<V> implements EdgeTopic<V> {
   readonly #serializer: Serializer<V>;
   #producer: Promise<Producer> | undefined;
   readonly #calls = new CallGroups(() => this.#opened(), IN_FLIGHT_BYTES_MAX);
-  /** Why the newest batch was not taken, if the log had too much to do. */
+  /** Why the newest batch was not taken, if the log had too much to do or is closed for good. */
   #busy: TidemarkError | undefined;
   /** With a schema or middleware: what appends and reads go through. */
   #typed: TypedTopic | undefined;
@@ -246,7 +246,8 @@ class Topic<V> implements EdgeTopic<V> {
   }
 
   async #again(): Promise<void> {
-    if (!this.options.idempotent || ++this.#failures >= TRIES_MAX)
+    const isOver = this.#busy !== undefined && isClosedForGood(this.#busy);
+    if (isOver || !this.options.idempotent || ++this.#failures >= TRIES_MAX)
       throw this.#busy ?? new TidemarkError("CLOSED", "the log's object does not answer; try again later");
     await new Promise((resolve) => setTimeout(resolve, pauseMs(BACK_OFF, this.#failures, Math.random())));
   }
@@ -265,7 +266,7 @@ class Topic<V> implements EdgeTopic<V> {
       return { ...appended[0], acks: "flushed" };
     } catch (thrown) {
       const error = TidemarkError.from(thrown);
-      this.#busy = error.code === "BACKPRESSURE" ? error : undefined;
+      this.#busy = error.code === "BACKPRESSURE" || isClosedForGood(error) ? error : undefined;
       throw error;
     }
   }
@@ -290,13 +291,14 @@ class Topic<V> implements EdgeTopic<V> {
 
   async *#export(leaderEpoch: number | undefined): AsyncGenerator<KafkaFiles> {
     const { logStartOffset: from, logEndOffset: end } = (await this.state()) ?? { logStartOffset: 0, logEndOffset: 0 };
+    const read = {};
     yield* gatheredSegments({
       kernel: await edgeKernel(),
       from,
       end,
       leaderEpoch,
       batches: async (offset) => {
-        const { bytes, nextOffset } = await this.#fetch(offset, {}).catch((thrown: unknown) => {
+        const { bytes, nextOffset } = await this.#fetch(offset, {}, read).catch((thrown: unknown) => {
           const { code, details } = TidemarkError.from(thrown);
           const start = Number(details["logStartOffset"]);
           if (code !== "OFFSET_OUT_OF_RANGE" || !(start > offset)) throw thrown;
@@ -315,7 +317,7 @@ class Topic<V> implements EdgeTopic<V> {
       throw new TidemarkError("UNKNOWN_TOPIC", `there is no topic ${this.name}: the first append makes it`, {
         topic: this.name,
       });
-    if (!response.ok) throw heldOr(await errorOf(response));
+    if (!response.ok) throw await errorOf(response);
     await response.body?.cancel();
     forgetManifest(this.#tenant, this.#path);
   }
@@ -338,11 +340,12 @@ class Topic<V> implements EdgeTopic<V> {
   // --- read --------------------------------------------------------------------------------------------------------
 
   readonly #source: ReadSource & { typed?: NonNullable<ReadSource["typed"]> } = {
-    fetch: (from, options) => this.#fetch(from, options),
+    fetch: (from, options) => this.#fetch(from, options, {}),
     resolve: (position) => this.#resolve(position),
   };
 
-  async #fetch(from: number, { wait, signal }: FetchOptions): Promise<Fetched> {
+  /** `read`: the log that it is of, once an answer has named that. One that is made anew meanwhile is another. */
+  async #fetch(from: number, { wait, signal }: FetchOptions, read: { log?: string | null }): Promise<Fetched> {
     for (;;) {
       signal?.throwIfAborted();
       const response = await this.#batches(`?offset=${formatOffset(from)}`);
@@ -352,10 +355,12 @@ class Topic<V> implements EdgeTopic<V> {
         throw deleted(this.name);
       }
       if (!response.ok) throw await errorOf(response);
+      const log = response.headers.get(H.log);
+      if ((read.log ??= log) !== log) throw deleted(this.name);
       const nextOffset = offsetIn(response, H.next);
       const bytes = new Uint8Array(await response.arrayBuffer());
       if (nextOffset > from || !wait || response.headers.get(H.closed) === "true") return fetched(bytes, nextOffset);
-      await this.#moved(from, signal);
+      await this.#moved(from, signal, read.log);
     }
   }
 
@@ -376,11 +381,12 @@ class Topic<V> implements EdgeTopic<V> {
   }
 
   /** Resolves when the log's end has passed `from`. It waits on a socket that lets the object sleep. */
-  async #moved(from: number, signal: AbortSignal | undefined): Promise<void> {
-    const watching = Watch.open((query, headers) => this.#ask("GET", query, headers ?? {}), { offset: from });
+  async #moved(from: number, signal: AbortSignal | undefined, log: string | null): Promise<void> {
+    const ask = (query: string, headers?: Record<string, string>) => this.#ask("GET", query, headers ?? {});
+    const watching = Watch.open(ask, { offset: from, log: log ?? undefined });
     const watch = await watching.catch((thrown: unknown) => {
       const wire = wireErrorOf(thrown);
-      if (wire.code === "NOT_FOUND") throw deleted(this.name);
+      if (wire.code === "NOT_FOUND" || wire.code === "GONE") throw deleted(this.name);
       throw thrown instanceof TidemarkError ? thrown : libraryError(wire);
     });
     const close = (): void => watch.close();
@@ -417,11 +423,13 @@ class Topic<V> implements EdgeTopic<V> {
     return position === "latest" ? logEndOffset : Math.max(logStartOffset, logEndOffset - position.last);
   }
 
-  /** For a read that follows: a log that does not exist is made first. */
+  /** Of one read. For one that follows a log that does not exist is made first. */
   #following(options: ReaderOptions | undefined): ReadSource {
-    if (!options?.follow) return this.#source;
+    const read = {};
+    const fetch: ReadSource["fetch"] = (from, options) => this.#fetch(from, options, read);
+    if (!options?.follow) return { ...this.#source, fetch };
     const there = this.state().then((state) => (state === undefined ? this.#create() : undefined));
-    const { fetch, resolve } = this.#source;
+    const { resolve } = this.#source;
     // `fetch` must wait as well: a reader that begins at an offset never calls `resolve`.
     return {
       ...this.#source,
@@ -457,10 +465,6 @@ function anonymous(kernel: Kernel, batch: Uint8Array): void {
   batch.fill(0xff, PRODUCER_ID_AT, RECORD_COUNT_AT);
   viewOf(batch).setUint32(CRC_AT, kernel.crc32c(batch.subarray(CRC_FROM)));
 }
-
-/** The edge refuses a trim while forks read from the log. For the caller that is INVALID_ARGUMENT. */
-const heldOr = (error: TidemarkError): TidemarkError =>
-  error.details["reason"] === "held" ? new TidemarkError("INVALID_ARGUMENT", error.message, error.details) : error;
 
 const deleted = (topic: string): TidemarkError =>
   new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} was deleted`, { topic });

@@ -13,7 +13,7 @@ import { decodeBatch, type RecordBatch, splitBatches } from "../../src/record/re
 import { type Env, numberOf } from "../env.ts";
 import { UNTIL_HEADER } from "../rpc/internal-headers.ts";
 import { edgeKernel } from "../kernel.ts";
-import { badRequest, EdgeError } from "../errors.ts";
+import { badRequest, checkLog, EdgeError } from "../errors.ts";
 import { type Ask, Watch } from "../rpc/watch.ts";
 import { mediaType } from "../stream/media-type.ts";
 import {
@@ -33,6 +33,7 @@ import { recordLine } from "../wire/record-lines.ts";
 import { type RecordsAsked, recordsAsked, recordsParameter } from "../wire/record-query.ts";
 import type { Asked } from "../telemetry/events.ts";
 import { readThrough } from "./archived-reads.ts";
+import type { Caller } from "./auth.ts";
 import { askOf, headOf } from "./forward.ts";
 import type { Background } from "./segment-cache.ts";
 
@@ -59,6 +60,8 @@ export interface RecordsRead {
   readonly heartbeatMs: number;
   /** How long an answer of events lasts; then an EventSource connects anew. */
   readonly lastsMs: number;
+  /** When the caller's token ends, in milliseconds since 1970: nobody reads on with it. Infinity without one. */
+  readonly expiresMs: number;
   /** A follow whose client has not read for this long is ended. */
   readonly stalledMs: number;
   readonly lastEventId: string | null;
@@ -77,6 +80,8 @@ class RecordsText {
   offset: number;
   /** Where the answer ends, if it does not follow. */
   readonly #to: number;
+  /** The stream that is read, by its id. */
+  #log: string | undefined;
 
   constructor(of: RecordsRead, from: number, to: number) {
     this.#of = of;
@@ -127,9 +132,21 @@ class RecordsText {
     if (text !== "") yield text;
   }
 
+  /** The batches of an answer. Throws what it says if it is no success, and for another stream's. */
+  async #bytesIn(found: Response): Promise<Uint8Array> {
+    if (found.status === 200) {
+      const log = found.headers.get(H.log);
+      checkLog(this.#log, log);
+      this.#log ??= log ?? undefined;
+      return new Uint8Array(await found.arrayBuffer());
+    }
+    const { error } = (await found.json().catch(() => ({}))) as { error?: unknown };
+    throw EdgeError.fromWire(error);
+  }
+
   async *pages(first: Response): AsyncGenerator<string> {
     for (let found = first; ; found = await this.#of.page(`?offset=${formatOffset(this.offset)}`)) {
-      yield* this.#lines(await bytesIn(found), nextOf(found));
+      yield* this.#lines(await this.#bytesIn(found), nextOf(found));
       this.hasEnded = isEnded(found);
       if (this.isOver || isAtTail(found)) return;
     }
@@ -140,7 +157,7 @@ class RecordsText {
     const { ask, signal, heartbeatMs, form } = this.#of;
     const quiet = form === "lines" ? "\n" : ":\n\n";
     for (let tries = 0; ;) {
-      const watch = await Watch.open(ask, { offset: this.offset, form: "batches", signal });
+      const watch = await Watch.open(ask, { offset: this.offset, form: "batches", signal, log: this.#log });
       try {
         while (!this.isOver && Date.now() < deadline) {
           if (!(await watch.past(this.offset, Math.min(deadline, Date.now() + heartbeatMs)))) {
@@ -155,9 +172,10 @@ class RecordsText {
             const query = `?offset=${formatOffset(this.offset)}`;
             const own = { accept: BATCHES_TYPE, [UNTIL_HEADER]: String(watch.end) };
             const found = await ask(query, own);
-            yield* this.#lines(await bytesIn(found), nextOf(found));
+            yield* this.#lines(await this.#bytesIn(found), nextOf(found));
           }
-          if (watch.closed && this.offset >= watch.end) return;
+          this.hasEnded = watch.closed && this.offset >= watch.end;
+          if (this.hasEnded) return;
         }
         if (this.isOver || Date.now() >= deadline || signal?.aborted) return;
       } finally {
@@ -167,13 +185,6 @@ class RecordsText {
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
   }
-}
-
-/** The batches of an answer. Throws what it says if it is no success. */
-async function bytesIn(found: Response): Promise<Uint8Array> {
-  if (found.status === 200) return new Uint8Array(await found.arrayBuffer());
-  const { error } = (await found.json().catch(() => ({}))) as { error?: unknown };
-  throw EdgeError.fromWire(error);
 }
 
 interface Beginning {
@@ -231,13 +242,17 @@ function bodyOf(text: AsyncGenerator<string>, over: AbortController, stalledMs: 
 }
 
 async function* textOf(of: RecordsRead, text: RecordsText, first: Response): AsyncGenerator<string> {
-  const { form, asked, lastsMs } = of;
+  const { form, asked, lastsMs, expiresMs } = of;
   const isEvents = form === "events";
   try {
     // The id comes before any record: an EventSource that connects again must not have its beginning found anew.
     if (isEvents) yield `id: ${formatOffset(text.offset)}\nretry: ${RETRY_MS}\n\n`;
     yield* text.pages(first);
-    if (asked.follow && !text.isOver && !text.hasEnded) yield* text.live(isEvents ? Date.now() + lastsMs : Infinity);
+    if (!asked.follow || text.isOver || text.hasEnded) return;
+    const lastMs = isEvents ? Date.now() + lastsMs : Infinity;
+    yield* text.live(Math.min(lastMs, expiresMs));
+    if (!text.isOver && !text.hasEnded && Date.now() >= expiresMs)
+      throw new EdgeError("UNAUTHORIZED", `the token has expired: get a new one, and read on from=${text.offset}`);
   } catch (thrown) {
     const line = JSON.stringify({ error: wireErrorOf(thrown) });
     yield isEvents ? `event: error\ndata: ${line}\n\n` : `${line}\n`;
@@ -279,6 +294,7 @@ export interface RecordsRequest {
   readonly tenant: string;
   readonly path: string;
   readonly told: Asked;
+  readonly caller: Pick<Caller, "expires">;
   readonly background: Background | undefined;
 }
 
@@ -301,7 +317,7 @@ function checkForm(form: string | undefined, accept: string | null, url: URL): v
 
 /** The answer to a GET that wants records; undefined if it wants the stream's own type, or if there is no stream. */
 export async function recordsResponse(of: RecordsRequest): Promise<Response | undefined> {
-  const { request, url, env, tenant, path, told, background } = of;
+  const { request, url, env, tenant, path, told, caller, background } = of;
   const accept = request.headers.get("accept");
   const form = formOf(accept, url);
   checkForm(form, accept, url);
@@ -344,6 +360,7 @@ export async function recordsResponse(of: RecordsRequest): Promise<Response | un
     signal: request.signal as AbortSignal | undefined,
     heartbeatMs: numberOf(env.TIDEMARK_SSE_HEARTBEAT_MS, 15_000),
     lastsMs: sseMs,
+    expiresMs: (caller.expires ?? Infinity) * 1000,
     stalledMs: sseMs,
     lastEventId: form === "events" ? request.headers.get("last-event-id") : null,
   });

@@ -116,7 +116,7 @@ async function route(
   if (fork) caller.require("read", fork.path);
   if (method === "POST" && Number(seen["content-length"] ?? Infinity) <= CALL_BYTES_MAX)
     return await appendByCall(request, env, seen, caller.tenant, path);
-  return withPrivateCache(caller, await answerStream(request, env, caller.tenant, path, asked, background));
+  return withPrivateCache(caller, await answerStream(request, env, caller, path, asked, background));
 }
 
 /** This isolate's manifest would still show what is gone. */
@@ -144,16 +144,17 @@ function forwardImport(request: Request, env: Env, tenant: string, path: string)
 async function answerStream(
   request: Request,
   env: Env,
-  tenant: string,
+  caller: Caller,
   path: string,
   asked: Asked,
   background: Background | undefined,
 ): Promise<Response> {
+  const { tenant } = caller;
   const url = new URL(request.url);
   url.searchParams.delete("token");
   const records =
     request.method === "GET"
-      ? await recordsResponse({ request, url, env, tenant, path, told: asked, background })
+      ? await recordsResponse({ request, url, env, tenant, path, told: asked, caller, background })
       : undefined;
   if (records) return records;
   const { offset, live, cursor } =

@@ -59,6 +59,25 @@ function sendingOf(headers: HeadersOf): Sending {
   };
 }
 
+/** What an append alone heeds. In silence its sender would rely on what nobody looks at. */
+const OF_APPENDS = [H.producerId, H.producerEpoch, H.producerSeq, H.seq, H.expectedOffset, H.resentSince, H.sequences];
+
+/** For requests that append nothing by themselves. `what` names the request. */
+export function refuseHeaders(headers: HeadersOf, what: string, names: readonly string[] = OF_APPENDS): void {
+  const name = names.find((name) => headers.get(name) !== null);
+  if (name !== undefined) throw badRequest(`${what} does not heed ${name}: leave it out`, { header: name });
+}
+
+/** Batches have a producer of their own, and close nothing: a second copy would be taken, and the stream stay open. */
+function checkBatchesAsked({ producer, seq, closing }: AppendAsked): void {
+  const name = producer ? H.producerId : seq !== undefined ? H.seq : closing ? H.closed : undefined;
+  if (name !== undefined)
+    throw badRequest(
+      `a POST of batches does not heed ${name}: batches name their own producer, and a POST without a body closes`,
+      { header: name },
+    );
+}
+
 /** The part of the object that removes records (alarm-work.ts). */
 interface Trimming {
   trim(stream: Stream, offset: number): Promise<void>;
@@ -72,6 +91,7 @@ export async function trimTo(stream: Stream, request: Request, work: Trimming): 
   const offset = numberedOffset(request.headers.get(H.trim)!, H.trim);
   if ((await readBody(request)).length > 0) throw badRequest(`a POST with ${H.trim} has no body`);
   if (isClosing(request.headers)) throw badRequest(`a POST with ${H.trim} closes nothing: send ${H.closed} by itself`);
+  refuseHeaders(request.headers, `a POST with ${H.trim}`);
   if (stream.isHeld)
     throw new EdgeError("CONFLICT", "forks read from this stream, so all of it stays until they are deleted", {
       reason: "held",
@@ -97,7 +117,9 @@ export async function appendTo(
   counters: Counters,
 ): Promise<Answer> {
   const { contentType } = asked;
-  if (contentType !== undefined && mediaType(contentType) === BATCHES_TYPE) {
+  const isCloseOnly = asked.closing && body.length === 0;
+  if (contentType !== undefined && mediaType(contentType) === BATCHES_TYPE && !isCloseOnly) {
+    checkBatchesAsked(asked);
     const answer = await appendBatches(stream, await edgeKernel(), body, asked.ifEnd, asked.sending);
     counters.append(body.length, false);
     return answer;

@@ -20,8 +20,9 @@ import type { Stream } from "../stream/stream.ts";
 import { badRequest } from "../errors.ts";
 import { fieldsOf, listField, numberField, objectField, optionalText, quoted, textField } from "../wire/fields.ts";
 import { json } from "../wire/http.ts";
-import { checkOnce, parseInteger } from "../wire/durable-streams.ts";
+import { checkOnce, H, isClosing, parseInteger } from "../wire/durable-streams.ts";
 import { readBody } from "../wire/request-body.ts";
+import { refuseHeaders } from "./http-append.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 
 /** The request is a row in the tables. */
@@ -69,6 +70,8 @@ function placeIn(url: URL): Omit<ImportPiece, "bytes"> {
 
 export async function answerImport(request: Request, host: ImportHost): Promise<Response> {
   const isBegin = mediaType(request.headers.get("content-type") ?? "") === IMPORT_TYPE;
+  if (isClosing(request.headers)) throw badRequest(`an import closes nothing: send ${H.closed} by itself`);
+  refuseHeaders(request.headers, "an import");
   const place = isBegin ? undefined : placeIn(new URL(request.url));
   // Read before its turn, so that a slow body does not hold up others.
   const body = await readBody(request, isBegin ? REQUEST_BYTES_MAX : PIECE_BYTES_MAX);

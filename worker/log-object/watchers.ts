@@ -5,8 +5,8 @@
  *
  * While one is open, a stream with a TTL does not expire. The TTL begins again when the last of them has gone.
  */
-import { EdgeError } from "../errors.ts";
-import { NEWS_HEADER, WATCH_HEADER } from "../rpc/internal-headers.ts";
+import { checkLog, EdgeError } from "../errors.ts";
+import { NEWS_HEADER, STREAM_HEADER, WATCH_HEADER } from "../rpc/internal-headers.ts";
 import { NEWS_FORMS, type NewsForm, plainNotice } from "../rpc/notice.ts";
 import { type HibernatingSocket, pairOf, type SocketState, upgraded } from "../rpc/sockets.ts";
 import type { Stream } from "../stream/stream.ts";
@@ -35,6 +35,7 @@ export class Watchers {
   }
 
   accept({ headers }: Request, stream: Stream): Response {
+    checkLog(headers.get(STREAM_HEADER), stream.config.id);
     const form = NEWS_FORMS.find((name) => name === headers.get(NEWS_HEADER));
     return this.watch(stream, Number(headers.get(WATCH_HEADER) ?? 0), form);
   }

@@ -25,7 +25,10 @@ export const LONG_HEADER = "x-tidemark-long";
 
 /** GET: the answer also has this header, with what the reader of a text needs of the bytes before it (sse-text.ts). */
 export const LEAD_HEADER = "x-tidemark-lead";
-/** In the answer to such a GET: which stream it is of. Another one may stand at its path later. */
+/**
+ * In the answer to such a GET: which stream it is of. Another one may stand at its path later. Upgrade of a watcher:
+ * the one that it reads; another one refuses it.
+ */
 export const STREAM_HEADER = "x-tidemark-stream";
 
 /** Upgrade: the channel of a client's socket. */

@@ -8,7 +8,7 @@
  * much is kept as one notice may hold. Beyond that the records are dropped, and the reader asks for everything up to
  * the newest notice's end, where the next notice begins.
  */
-import { NEWS_HEADER, WATCH_HEADER } from "./internal-headers.ts";
+import { NEWS_HEADER, STREAM_HEADER, WATCH_HEADER } from "./internal-headers.ts";
 import { NEWS_BYTES_MAX, type News, type NewsForm, type Notice, readNotice } from "./notice.ts";
 import { closeSocket, type ServerSocket, socketIn } from "./sockets.ts";
 import { refusalIn } from "../wire/http.ts";
@@ -21,6 +21,8 @@ interface Opening {
   readonly offset: number;
   /** The form in which it wants records with a notice. Without it, it gets none. */
   readonly form?: NewsForm;
+  /** The stream that is read, by its id. GONE if another one stands in its place. Default: any. */
+  readonly log?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -38,11 +40,12 @@ export interface NoticeSource {
 }
 
 /** Opens a watcher's socket to the log's object. */
-export async function openWatching(ask: Ask, { offset, form }: Omit<Opening, "signal">): Promise<Listening> {
+export async function openWatching(ask: Ask, { offset, form, log }: Omit<Opening, "signal">): Promise<Listening> {
   const response = await ask("", {
     upgrade: "websocket",
     [WATCH_HEADER]: String(offset),
     ...(form !== undefined && { [NEWS_HEADER]: form }),
+    ...(log !== undefined && { [STREAM_HEADER]: log }),
   });
   const socket = socketIn(response);
   if (!socket) throw await refusalIn(response);

@@ -138,7 +138,7 @@ export class Appends {
     if (this.#stream.closed) return this.#appendToClosed(request);
     if (body.length === 0) {
       if (!closing) throw badRequest("the body is empty; an append brings records, or closes the stream");
-      return this.#closeOnly(producer);
+      return this.#closeOnly(request);
     }
     const wanted = `this stream takes ${this.#stream.config.contentType}`;
     if (request.contentType === undefined) throw badRequest(`the append has no content type; ${wanted}`);
@@ -288,10 +288,22 @@ export class Appends {
     return { nextOffset: await this.#settledTail(), closed: false, duplicate: true, producer };
   }
 
-  async #closeOnly(producer: WriterProducer | undefined): Promise<AppendOutcome> {
-    const repeated = producer && this.#host.state.admit(producer);
+  async #closeOnly(request: AppendRequest): Promise<AppendOutcome> {
+    const { producer, seq, ifEnd, sending } = request;
+    const repeated = producer && this.#host.state.admit(producer, sending);
     if (repeated !== undefined) return this.#duplicate({ ...producer!, seq: repeated });
-    this.#host.state.take(producer, undefined, this.#stream.log.logEndOffset);
+    // To close is for good: whoever names an end or a sequence wants it only then, as of an append.
+    this.#host.state.checkSeq(seq);
+    const { logEndOffset } = this.#stream.log;
+    const isQueued = this.#pending.size > 0;
+    if (ifEnd !== undefined && (isQueued ? ifEnd < logEndOffset : ifEnd !== logEndOffset))
+      throw new EdgeError("OFFSET_CONFLICT", `the log ends at ${logEndOffset}, not ${ifEnd}`, { logEndOffset, ifEnd });
+    if (ifEnd !== undefined && isQueued) {
+      // What is queued moves the end.
+      await this.settled();
+      return this.#take(request);
+    }
+    this.#host.state.take(producer, seq, logEndOffset);
     this.#closing = true;
     await this.settled();
     this.#stream.touch();
