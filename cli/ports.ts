@@ -6,7 +6,7 @@ import { createServer } from "node:net";
 
 /** The search looks at this many ports in a row. If all are taken, something is wrong, and it ends. */
 export const PORTS_TRIED = 50;
-/** Ports that are served on one after the other, where another program takes each before it is used. */
+/** onPort() gives up after this many ports that another program took before they were used. */
 const SERVE_TRIES = 3;
 
 function isFree(port: number): Promise<boolean> {

@@ -58,7 +58,7 @@ export function shared<T>(initial: T, begin: Begin<T>, over: () => void = nothin
     set(next) {
       if (Object.is(next, self.current)) return;
       self.current = next;
-      // The set itself, not a copy: one of them may end another, which follows something else from then on.
+      // Walks the set itself, not a copy: a listener may remove another one, which must not be called any more.
       for (const tell of listeners)
         try {
           tell();

@@ -191,7 +191,7 @@ class Run<S, V> implements RunningView {
     const { listeners } = this.#view;
     for (const listener of [...listeners])
       try {
-        // One before it may have ended it, or closed the view.
+        // A listener that was called before may have removed this one, or closed the view.
         if (listeners.has(listener)) listener(this.#view.current);
       } catch (thrown) {
         report(thrown);

@@ -82,8 +82,8 @@ async function unlessAborted(work: Promise<unknown>, signal: AbortSignal | undef
   await Promise.race([work, aborted]).finally(() => signal?.removeEventListener("abort", left));
 }
 
-/** Gives what ends it, and no other call with the same function. */
-function heardBy<T>(listeners: Set<(what: T) => void>, listener: (what: T) => void): () => void {
+/** Adds a listener. The function that it returns removes that one only, even if the same function was added twice. */
+function addListener<T>(listeners: Set<(what: T) => void>, listener: (what: T) => void): () => void {
   callback("listener", listener);
   const tell = (what: T): void => listener(what);
   listeners.add(tell);
@@ -139,10 +139,10 @@ export class PageSync implements Sync {
   }
 
   subscribe(listener: (status: SyncStatus) => void): () => void {
-    return heardBy(this.#listeners, listener);
+    return addListener(this.#listeners, listener);
   }
   on(listener: (event: SyncEvent) => void): () => void {
-    return heardBy(this.#events, listener);
+    return addListener(this.#events, listener);
   }
 
   async drained(options: SyncWaitOptions = {}): Promise<void> {
@@ -220,7 +220,7 @@ export class PageSync implements Sync {
   #tell<T>(listeners: ReadonlySet<(what: T) => void>, what: T): void {
     for (const listener of [...listeners])
       try {
-        // One before it may have ended it.
+        // A listener that was called before may have removed this one.
         if (listeners.has(listener)) listener(what);
       } catch (thrown) {
         report(thrown);

@@ -77,7 +77,7 @@ function edgeOf(url: unknown): string {
   throw refused("url", url, allowed);
 }
 
-/** Leaves room for `.aside` and `.kept` behind the topic's name. */
+/** Most characters of a synced topic's name. They leave room for `.aside` and `.kept` behind it. */
 const NAME_CHARS_MAX = 243;
 
 /** The name of a topic that may be synced. Those that begin with two underscores belong to the library. */
