@@ -1,6 +1,7 @@
 /** `tidemark token` and `tidemark secret`: bearer tokens for an edge. */
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
+import { parseEnv } from "node:util";
 import type { Command } from "../arguments.ts";
 import { Failure, UsageError } from "../failure.ts";
 import { printLine, timeText } from "../terminal.ts";
@@ -21,22 +22,9 @@ interface TokenArguments {
   readonly decode?: string;
 }
 
-/** The value of a line NAME=value in .dev.vars, with or without quotes. */
-function fromDevVars(name: string): string | undefined {
-  if (!existsSync(".dev.vars")) return undefined;
-  const line = readFileSync(".dev.vars", "utf8")
-    .split(/\r?\n/)
-    .find((each) =>
-      each
-        .replace(/^\s*export\s+/, "")
-        .trimStart()
-        .startsWith(`${name}=`),
-    );
-  return line
-    ?.slice(line.indexOf("=") + 1)
-    .trim()
-    .replace(/^(["'])(.*)\1$/, "$2");
-}
+/** The value in .dev.vars, read as Wrangler reads it: with quotes, spaces and comments. */
+const fromDevVars = (name: string): string | undefined =>
+  existsSync(".dev.vars") ? parseEnv(readFileSync(".dev.vars", "utf8"))[name] : undefined;
 
 function secretsOf(given: string | undefined): string[] {
   const secrets = given ?? process.env[VARIABLE] ?? fromDevVars(VARIABLE) ?? "";

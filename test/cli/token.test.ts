@@ -50,7 +50,7 @@ describe("npx tidemark token", () => {
   it("takes the secret from .dev.vars where it is called", async () => {
     writeFileSync(
       path.join(directory, ".dev.vars"),
-      `# TIDEMARK_JWT_SECRETS="commented out"\r\nOTHER=1\nTIDEMARK_JWT_SECRETS="${SECRET}"\n`,
+      `# TIDEMARK_JWT_SECRETS="commented out"\r\nOTHER=1\n  TIDEMARK_JWT_SECRETS = "${SECRET}" # ours\n`,
     );
     expect(await claimsIn(run(["token"]).stdout, SECRET)).toMatchObject({ tenant: "dev" });
     rmSync(path.join(directory, ".dev.vars"));
