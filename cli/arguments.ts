@@ -70,11 +70,11 @@ export function checkedArguments(command: Command, given: readonly string[]): st
   }
   const isOpen = positionals.at(-1)?.[0].endsWith("s") === true;
   const missing = positionals.find(([, { required }], i) => required !== false && rest[i] === undefined);
-  if (missing) throw new UsageError(`${missing[0].toUpperCase()} is missing`, name);
+  if (missing) throw new UsageError(`${missing[0].replace(/s$/, "").toUpperCase()} is missing`, name);
   const empty = rest.indexOf("");
   if (empty >= 0) {
     const [of = ""] = positionals[Math.min(empty, positionals.length - 1)] ?? [];
-    throw new UsageError(`${of.toUpperCase()} is empty`, name);
+    throw new UsageError(`${of.replace(/s$/, "").toUpperCase()} is empty`, name);
   }
   if (!isOpen && rest.length > positionals.length)
     throw new UsageError(`${JSON.stringify(rest[positionals.length])} is one argument too many`, name);
@@ -94,8 +94,8 @@ export function numberOf(option: string, text: string | undefined, min: number, 
   return number;
 }
 
-/** One of these words. */
-export function choiceOf<T extends string>(option: string, text: string, choices: readonly T[]): T {
+/** One of these words. `argument`: what the help calls it, such as --as. */
+export function choiceOf<T extends string>(argument: string, text: string, choices: readonly T[]): T {
   if ((choices as readonly string[]).includes(text)) return text as T;
-  throw new UsageError(`--${option} ${text}: it must be one of ${choices.join(", ")}`);
+  throw new UsageError(`${argument} ${text}: it must be one of ${choices.join(", ")}`);
 }

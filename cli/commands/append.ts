@@ -57,7 +57,7 @@ export const append: Command = {
   ],
   async run({ args }: { readonly args: AppendArguments }) {
     goOnUnread();
-    const as = choiceOf("as", args.as, LINES_AS);
+    const as = choiceOf("--as", args.as, LINES_AS);
     const expect = numberOf("expect", args.expect, 0);
     const input = standardInput();
     const target = await openTarget(args.target, { access: "create", as, token: tokenOf(args.token) });

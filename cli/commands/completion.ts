@@ -110,7 +110,7 @@ export const completionOf = (commands: () => readonly Command[]): Command => ({
     "tidemark completion fish > ~/.config/fish/completions/tidemark.fish",
   ],
   run({ args: { shell } }: { readonly args: { shell: string } }) {
-    const make = { bash, zsh, fish }[choiceOf("shell", shell, SHELLS)];
+    const make = { bash, zsh, fish }[choiceOf("SHELL", shell, SHELLS)];
     return printLine(make(wordsOf(commands())));
   },
 });

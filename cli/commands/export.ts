@@ -232,7 +232,11 @@ export const exportCommand: Command = {
   async run({ args }: { readonly args: ExportArguments }) {
     const { topic, out } = args;
     const from = positionOf("from", args.from);
-    const kind = choiceOf("to", args.to ?? (out === undefined || path.extname(out) !== "" ? "ndjson" : "kafka"), KINDS);
+    const kind = choiceOf(
+      "--to",
+      args.to ?? (out === undefined || path.extname(out) !== "" ? "ndjson" : "kafka"),
+      KINDS,
+    );
     if (kind === "kafka" && out === undefined)
       throw new UsageError("OUT is missing: the folder for the segments", "export");
     if (kind === "kafka" && from !== "earliest")

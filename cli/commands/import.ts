@@ -167,7 +167,7 @@ export const importCommand: Command = {
   ],
   async run({ args }: { readonly args: ImportArguments }) {
     goOnUnread();
-    const as = choiceOf("as", args.as, LINES_AS);
+    const as = choiceOf("--as", args.as, LINES_AS);
     const expect = numberOf("expect", args.expect, 0);
     const paths = args._.slice(2);
     const segments = segmentFiles(paths);

@@ -124,7 +124,7 @@ async function save(tide: NodeTide, { topic: name, start, end, held, files, doub
 
 /** Copies what is whole into a new folder, and says what is not. */
 async function repairInto(folder: string, { bodies, segmentBytes }: Found, kernel: Kernel): Promise<void> {
-  if (existsSync(folder) && readdirSync(folder).length > 0)
+  if (existsSync(folder) && (!statSync(folder).isDirectory() || readdirSync(folder).length > 0))
     throw new UsageError(`--repair ${folder}: it must be a folder that is new or empty`, "verify");
   const tide = await NodeTide.open({ folder: path.resolve(folder), segmentBytes, mustExist: false, kernel });
   try {

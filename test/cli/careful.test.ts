@@ -89,6 +89,14 @@ describe("an option", () => {
     expect(() => checkedArguments(commandOf(name), words)).toThrow(new UsageError(message, name));
   });
 
+  it("or argument that is wrong is named as the help names it, and a file is no folder to repair into", async () => {
+    const { run } = commandOf("completion");
+    expect(() => run({ args: { shell: "tcsh" } as never })).toThrow(/^SHELL tcsh: it must be one of bash, zsh, fish$/);
+    expect(() => checkedArguments(commandOf("verify"), [])).toThrow(/^PATH is missing$/);
+    const good = program.write("good.log", batchAt(await releaseKernel(), 0));
+    await expect(said(commandOf("verify"), [good], { repair: good })).rejects.toThrow(/must be a folder that is new/);
+  });
+
   it("may be empty where that says something", () => {
     expect(checkedArguments(tail, ["d", "t", "-k", "", "--grep="])).toEqual(["--key=", "--grep=", "--", "d", "t"]);
   });
