@@ -1,5 +1,5 @@
 /** One page of the crash test, the browser it runs in (test/support/chromium.ts), and all strikes against the two. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { appendFile, mkdtemp, readdir, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import type { CDPSession, Page } from "playwright";
@@ -7,6 +7,9 @@ import { crashRenderer, type Running, startBrowser } from "../support/chromium.t
 import type { CrashPage } from "./events.ts";
 
 type Method = keyof CrashPage;
+
+/** The head of a record of LevelDB's log: checksum, 28 bytes of content that do not follow, and its type (whole). */
+const TORN_RECORD = Buffer.from([0x71, 0xb3, 0xf7, 0x98, 28, 0, 1]);
 
 export class CrashBrowser {
   readonly #url: string;
@@ -63,6 +66,16 @@ export class CrashBrowser {
     ]);
     process.kill(-child.pid!, "SIGKILL");
     await gone;
+  }
+
+  /**
+   * Leaves the head of a record without its content at the end of the log in which a killed browser kept the names of
+   * its files in OPFS: the kill came between two writes (src/browser/volume/torn-names.ts).
+   */
+  async tearNames(): Promise<void> {
+    const folder = path.join(this.#profile, "Default", "File System", "000", "t", "Paths");
+    const logs = (await readdir(folder)).filter((name) => name.endsWith(".log")).sort();
+    await appendFile(path.join(folder, logs.at(-1)!), TORN_RECORD);
   }
 
   /** Crashes the renderer's process and closes its page. */

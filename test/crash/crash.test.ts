@@ -43,6 +43,7 @@ describe("a browser that is struck while it writes", () => {
     ])
       expect(result.counts[what], what).toBeGreaterThan(0);
     expect(result.counts["freezes that held"]).toBe(1);
+    expect(result.counts["names torn"]).toBeGreaterThan(0);
     expect(new Set(result.openings.map(({ engine }) => engine))).toEqual(new Set(["opfs", "indexeddb"]));
   });
 
@@ -55,6 +56,13 @@ describe("a browser that is struck while it writes", () => {
     const found = new Set(failure?.findings.map(({ anomaly }) => anomaly));
     expect(ANOMALIES.filter((anomaly) => found.has(anomaly) && expected.includes(anomaly)).length).toBeGreaterThan(0);
     for (const { history } of failure!.findings) expect(history.length).toBeLessThan(5);
+  });
+});
+
+describe("a browser that is killed while it makes a file", () => {
+  it("would lose the names of the files that it makes after its next start", async () => {
+    const { failure } = await runRounds({ rounds: 3, seed: SEED, plant: "lost-names" });
+    expect(failure?.problems.join()).toMatch(/CORRUPT_RANGE|CORRUPT_CATALOG/);
   });
 });
 

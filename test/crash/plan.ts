@@ -19,6 +19,8 @@ export interface Strike {
   readonly delayMs: number;
   /** How many recoveries in a row are struck. */
   readonly recoveries: number;
+  /** In OPFS: a browser that is killed also leaves a torn record in its list of file names. */
+  readonly tears: boolean;
 }
 
 const AIMED_DELAY_MS: Readonly<Record<Moment, number>> = {
@@ -52,5 +54,6 @@ export function strikeOf(seed: number, round: number): Strike {
   const aim = strikesAtOnce && random.chance(0.65) ? random.pick(moments) : undefined;
   const workMs = random.between(150, random.pick([400, 1200]));
   const delayMs = aim ? random.int(AIMED_DELAY_MS[aim] + 1) : random.between(50, 500);
-  return { kind, aim, workMs, delayMs, recoveries: aim === "recovery" ? random.between(1, 3) : 0 };
+  const recoveries = aim === "recovery" ? random.between(1, 3) : 0;
+  return { kind, aim, workMs, delayMs, recoveries, tears: new Random(seed, 8, round).chance(0.5) };
 }

@@ -36,6 +36,15 @@ export const PLANTS: Readonly<Record<string, Plant>> = {
       replace: "this.#acknowledge(taken);",
     },
   },
+  "lost-names": {
+    what: "new names may stand behind a torn one",
+    bug: {
+      name: "lost-names",
+      file: "src/browser/volume/opfs-volume.ts",
+      find: "if (this.#tornIn) {",
+      replace: "if (false) {",
+    },
+  },
   // The simulation's planted bugs. A kill loses no written bytes, so the test must not find "flush left out".
   ...Object.fromEntries(
     MUTANTS.filter(({ reference }) => !reference).map((bug) => [bug.name, { what: `in ${bug.file}`, bug }]),

@@ -76,6 +76,8 @@ class CrashRun {
   readonly #openings: Opening[] = [];
   #browser: CrashBrowser | undefined;
   #life = 0;
+  /** Whether kills of this round tear a name. */
+  #tears = false;
   #profile = -1;
 
   constructor(
@@ -125,6 +127,7 @@ class CrashRun {
 
   async #round(round: number): Promise<Failure | undefined> {
     const strike = strikeOf(this.options.seed, round);
+    this.#tears = strike.tears;
     let audit: Audit | undefined;
     let inside = false;
     try {
@@ -224,9 +227,15 @@ class CrashRun {
 
   async #strike(kind: StrikeKind, aim: Moment | undefined): Promise<boolean> {
     const browser = this.#browser!;
+    const kill = async (): Promise<void> => {
+      await browser.kill();
+      if (!this.#tears || this.#engine !== "opfs") return;
+      await browser.tearNames();
+      this.ledger.count("names torn");
+    };
     const strikes: Record<StrikeKind, () => Promise<unknown>> = {
-      kill: () => browser.kill(),
-      "kill-frozen": () => browser.kill(),
+      kill,
+      "kill-frozen": kill,
       crash: () => browser.crash(),
       close: () => browser.closePage(),
       reload: () => browser.reload(),

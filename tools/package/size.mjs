@@ -35,7 +35,7 @@ import { CHROMIUM_ARGS, ensureChromium, root } from "../run/setup.mjs";
 
 /** `max`: what docs/status.md says, and at most 1 % for small fixes; 10 % for sync. */
 export const BUDGETS = {
-  firstVisit: { target: 40 * 1024, max: 44.1 * 1024 },
+  firstVisit: { target: 40 * 1024, max: 44.2 * 1024 },
   secondVisit: { target: 32 * 1024, max: 49.1 * 1024 },
   secondTab: { target: undefined, max: 58.9 * 1024 },
   sync: { target: 12 * 1024, max: 52 * 1024 },

@@ -29,6 +29,7 @@ import {
   findDirectory,
   findVolume,
   isSlotSize,
+  passTornNames,
   slotName,
   type SyncHandle,
 } from "./opfs-files.ts";
@@ -36,6 +37,7 @@ import { isNamed, storageError } from "../platform/errors.ts";
 import { SUCCESSOR_WAIT_MS } from "../platform/terms.ts";
 import { sleep } from "../platform/timing.ts";
 import type { VolumeOptions } from "./engine.ts";
+import { canShare } from "./preopened-files.ts";
 
 const FOLDER = "taken";
 const COPY_BYTES = 1024 * 1024;
@@ -172,6 +174,8 @@ export async function openTaken(
 ): Promise<Volume> {
   const { name, lifeLock, takeover } = options;
   await waitAlone(name, lifeLock);
+  // Copies have new names.
+  if (canShare()) await passTornNames();
   const directory = await findVolume(options);
   const folder = () => findDirectory(["tidemark", name, FOLDER], true);
   const first = (await directory.getFileHandle(slotName(0), { create: true })) as FileHandle;

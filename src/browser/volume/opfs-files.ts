@@ -46,6 +46,13 @@ export async function findVolume({
   }
 }
 
+/**
+ * Called in Chromium before new files are made in a volume that was there before: otherwise their names may be lost
+ * (torn-names.ts). What fails here leaves them as they would be without.
+ */
+export const passTornNames = (): Promise<void> =>
+  import("./torn-names.ts").then(({ fillBlock }) => fillBlock()).catch(() => undefined);
+
 const PAGE_BYTES = 4096;
 /** A file of another size was never written whole, so it does not show the size of the slots. */
 export const isSlotSize = (bytes: number): boolean => bytes > PAGE_BYTES && Number.isInteger(Math.log2(bytes));

@@ -26,6 +26,7 @@ import {
   findVolume,
   isSlotSize,
   type OpfsFiles,
+  passTornNames,
   SHARED,
   slotName,
   type SyncHandle,
@@ -53,8 +54,8 @@ export class OpfsVolume implements Volume {
   readonly #name: string;
   readonly #files: OpfsFiles;
   readonly #handlesMax: number;
-  #slotBytes: number;
-  #slotCount: number;
+  slotBytes: number;
+  slotCount: number;
   /** Open handles, those unused for longest first. */
   readonly #open = new RecentMap<number, OpenSlot>();
   /**
@@ -63,14 +64,16 @@ export class OpfsVolume implements Volume {
   #opening: Promise<unknown> = Promise.resolve();
   #failed: TidemarkError | undefined;
   #closed = false;
+  /** Not undefined where names may be torn: in Chromium, in a volume that was there before, until a name was made. */
+  #tornIn: string | undefined;
 
   private constructor(options: OpfsVolumeOptions, files: OpfsFiles, slotCount: number) {
     this.info = { engine: "opfs", durability: options.durability ?? "device" };
     this.#name = options.name;
     this.#files = files;
-    this.#slotBytes = options.slotBytes;
+    this.slotBytes = options.slotBytes;
     this.#handlesMax = options.handlesMax ?? 200;
-    this.#slotCount = slotCount;
+    this.slotCount = slotCount;
   }
 
   /** ALREADY_OPEN if another worker holds this volume. STORAGE_FAILED if the engine refuses. */
@@ -95,35 +98,29 @@ export class OpfsVolume implements Volume {
     return volume;
   }
 
-  get slotCount(): number {
-    return this.#slotCount;
-  }
-
-  get slotBytes(): number {
-    return this.#slotBytes;
-  }
-
   /**
    * Takes the size of slots from the existing files. Drops slots at the end that a crash left short and that can't
    * grow.
    */
   async #adopt(): Promise<void> {
-    for (let slot = 0; slot < this.#slotCount; slot++) {
+    for (let slot = 0; slot < this.slotCount; slot++) {
       const handle = await this.#files.open(slotName(slot));
       const size = handle.getSize();
       // Slot 0 has the right size unless the very first addSlots was interrupted, so this loop ends at once.
-      if (slot === 0) this.#open.set(0, { handle, dirty: false });
-      else handle.close();
+      if (slot === 0) {
+        this.#open.set(0, { handle, dirty: false });
+        this.#tornIn = handle.mode;
+      } else handle.close();
       if (isSlotSize(size)) {
-        this.#slotBytes = size;
+        this.slotBytes = size;
         break;
       }
     }
     const first = this.#open.get(0);
-    if (first) grow(first.handle, this.#slotBytes);
-    for (; this.#slotCount > 1; this.#slotCount--) {
+    if (first) grow(first.handle, this.slotBytes);
+    for (; this.slotCount > 1; this.slotCount--) {
       try {
-        await this.#use(this.#slotCount - 1, () => undefined);
+        await this.#use(this.slotCount - 1, () => undefined);
         break;
       } catch (thrown) {
         if ((thrown as TidemarkError).code !== "QUOTA_EXCEEDED") throw thrown;
@@ -133,8 +130,12 @@ export class OpfsVolume implements Volume {
 
   async addSlots(count: number): Promise<void> {
     this.#check();
+    if (this.#tornIn) {
+      this.#tornIn = undefined;
+      await passTornNames();
+    }
     for (let made = 0; made < count; made++) {
-      const slot = this.#slotCount;
+      const slot = this.slotCount;
       try {
         await this.#enqueue(() => this.#openSlot(slot));
       } catch (thrown) {
@@ -142,9 +143,9 @@ export class OpfsVolume implements Volume {
         // Only a file that holds nothing yet is removed: one that an earlier crash left here is as good as new. A
         // locked file belongs to another worker.
         if (error.code !== "ALREADY_OPEN") await this.#files.remove(slotName(slot)).catch(() => undefined);
-        throw error.with({ slots: this.#slotCount, made });
+        throw error.with({ slots: this.slotCount, made });
       }
-      this.#slotCount = slot + 1;
+      this.slotCount = slot + 1;
     }
   }
 
@@ -167,7 +168,7 @@ export class OpfsVolume implements Volume {
 
   async read(slot: number, position: number, target: Uint8Array): Promise<number> {
     this.#checkRange(slot, position, 0);
-    const wanted = Math.min(target.length, this.#slotBytes - position);
+    const wanted = Math.min(target.length, this.slotBytes - position);
     return this.#use(slot, ({ handle }) => handle.read(target.subarray(0, wanted), { at: position }));
   }
 
@@ -187,7 +188,7 @@ export class OpfsVolume implements Volume {
 
   /** Writes to handles still seem to succeed when their files have no name any more. */
   async checkAttached(): Promise<boolean> {
-    if (this.#slotCount === 0) return true;
+    if (this.slotCount === 0) return true;
     try {
       // Looked up from the root: a directory handle may outlive its directory. Another tide may have the name by now.
       for (;;) {
@@ -250,7 +251,7 @@ export class OpfsVolume implements Volume {
     if (this.#open.size >= this.#handlesMax) this.#evict();
     const handle = await this.#files.open(slotName(slot), slot ? SHARED : undefined);
     try {
-      grow(handle, this.#slotBytes);
+      grow(handle, this.slotBytes);
     } catch (thrown) {
       handle.close();
       throw thrown;
@@ -292,7 +293,7 @@ export class OpfsVolume implements Volume {
   }
 
   #checkRange(slot: number, position: number, length: number): void {
-    if (!(slot >= 0 && slot < this.#slotCount && position >= 0 && position + length <= this.#slotBytes)) {
+    if (!(slot >= 0 && slot < this.slotCount && position >= 0 && position + length <= this.slotBytes)) {
       throw new TidemarkError("INTERNAL", "outside the volume", { slot, position, length });
     }
   }

@@ -36,7 +36,8 @@ const NEWEST_MAX = 20;
 const ignore = (): undefined => undefined;
 /** TypeScript's types for pages lack this. */
 declare const FileSystemSyncAccessHandle: { readonly prototype: object } | undefined;
-const canShare = (): boolean =>
+/** True in Chromium: several workers can have a file open. */
+export const canShare = (): boolean =>
   typeof FileSystemSyncAccessHandle !== "undefined" && "mode" in FileSystemSyncAccessHandle.prototype;
 const reads =
   (catalog: SyncHandle): Read =>
