@@ -173,14 +173,15 @@ export async function openTaken(
   open: (options: VolumeOptions) => Promise<Volume>,
 ): Promise<Volume> {
   const { name, lifeLock, takeover } = options;
+  // Copies, and their folder, have new names.
+  const passed = canShare() && passTornNames();
   await waitAlone(name, lifeLock);
-  // Copies have new names.
-  if (canShare()) await passTornNames();
   const directory = await findVolume(options);
   const folder = () => findDirectory(["tidemark", name, FOLDER], true);
   const first = (await directory.getFileHandle(slotName(0), { create: true })) as FileHandle;
   const { size } = await first.getFile();
   const slotBytes = isSlotSize(size) ? size : options.slotBytes;
+  await passed;
   if (await bringBack(directory, await folder(), slotBytes, lifeLock)) {
     // Another file may still be locked.
     const volume = await open({ ...options, takeover: false }).catch((thrown: unknown) => {
