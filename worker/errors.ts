@@ -96,7 +96,7 @@ export class EdgeError extends Error {
 export const badRequest = (message: string, details?: ErrorDetails): EdgeError =>
   new EdgeError("BAD_REQUEST", message, details);
 
-/** Offsets of a stream that was deleted say nothing of the one that stands in its place. Null: any will do. */
+/** GONE if an answer is of another stream than the read: offsets of the one say nothing of the other. Null: any. */
 export function checkLog(wanted: string | null | undefined, found: string | null): void {
   if (wanted && found && wanted !== found)
     throw new EdgeError("GONE", "the stream was deleted, and made anew, while it was read: begin anew", {

@@ -344,7 +344,7 @@ class Topic<V> implements EdgeTopic<V> {
     resolve: (position) => this.#resolve(position),
   };
 
-  /** `read`: the log that it is of, once an answer has named that. One that is made anew meanwhile is another. */
+  /** `read.log`: which log the read is of, once an answer has said so. A log made anew meanwhile is another one. */
   async #fetch(from: number, { wait, signal }: FetchOptions, read: { log?: string | null }): Promise<Fetched> {
     for (;;) {
       signal?.throwIfAborted();
@@ -423,7 +423,7 @@ class Topic<V> implements EdgeTopic<V> {
     return position === "latest" ? logEndOffset : Math.max(logStartOffset, logEndOffset - position.last);
   }
 
-  /** Of one read. For one that follows a log that does not exist is made first. */
+  /** The source of one read. If the read follows a log that does not exist, that log is made first. */
   #following(options: ReaderOptions | undefined): ReadSource {
     const read = {};
     const fetch: ReadSource["fetch"] = (from, options) => this.#fetch(from, options, read);
