@@ -126,18 +126,18 @@ const UNTIMED_PAGES = [
 
 /**
  * Node drives browsers. Files that judge no times run two at a time, because one often waits for a browser, a server,
- * an installation or a compiler. The others run one at a time, after all other suites (tools/run/suites.mjs).
+ * an installation or a compiler. When they are through the others run, one at a time.
  */
 function fromOutside(): Projects {
   const two = { ...node, ...LIMITS, maxWorkers: 2 };
-  const alone = (groupOrder: number) => ({ ...node, ...LIMITS, fileParallelism: false, sequence: { groupOrder } });
+  const alone = { ...node, ...LIMITS, fileParallelism: false, sequence: { groupOrder: 1 } };
   const globalSetup = "test/package/global.ts";
   const pages = ["test/{playground,tabs,sync,crash,power,client}/**/*.test.ts"];
   const projects = [
     { ...two, name: "pages-untimed", include: UNTIMED_PAGES },
-    { ...alone(1), name: "pages", include: pages, exclude: UNTIMED_PAGES },
+    { ...alone, name: "pages", include: pages, exclude: UNTIMED_PAGES },
     { ...two, name: "package", include: ["test/package/*.test.ts"], exclude: TIMED_PACKAGE, globalSetup },
-    { ...alone(2), name: "package-timed", include: TIMED_PACKAGE, globalSetup },
+    { ...alone, name: "package-timed", include: TIMED_PACKAGE, globalSetup },
   ];
   return projects.map((test) => ({ extends: true, test }));
 }

@@ -5,10 +5,10 @@
  * that failed with the first lines of its error.
  *
  * Suites that start servers or browsers wait for much, and a part of the processor stays free. `edge` and, after it,
- * `browser` run beside `http`, `pages` and `package`, which follow each other. `timed` judges times, so it runs behind
- * those. Suites of plain Node use what is left of the processor, and so do `size` and `bench`, which measure no time
- * here. They run aside, at the lowest priority: `unit`, which takes longest, beside the others. What runs aside or
- * beside another suite prints at the end. The package is built once, before them all.
+ * `browser` run beside `http`; `pages` and `package` judge times, so they run behind those, one after the other. Suites
+ * of plain Node use what is left of the processor, and so do `size` and `bench`, which measure no time here. They run
+ * aside, at the lowest priority: `unit`, which takes longest, beside the others. What runs aside or beside another
+ * suite prints at the end. The package is built once, before them all.
  *
  *     npm test -- unit browser      only these steps
  *     npm test -- --seeds 20000     a larger share of the simulation
@@ -20,7 +20,7 @@ import { node } from "./child.mjs";
 import { commandLine, integer } from "./command-line.mjs";
 import { ensureEngines } from "./engines.mjs";
 import { afterAgain, failedFiles, sum, tally } from "./report.mjs";
-import { BUILT } from "../package/package-files.mjs";
+import { BUILT, usePackageFiles } from "../package/package-files.mjs";
 import { SetupError, ensureChromium, root } from "./setup.mjs";
 
 const tool = (name) => path.join(root, "tools", name);
@@ -34,7 +34,7 @@ const one = (code) => (code === 0 ? { passed: 1, failed: 0 } : { passed: 0, fail
  * Suites of real browsers, servers and processes. What the machine does at the moment is a part of their input: files
  * of theirs that fail are run once more, and what passes then is named (docs/decisions/0017).
  */
-const AGAIN = new Set(["http", "browser", "pages", "package", "timed"]);
+const AGAIN = new Set(["http", "browser", "pages", "package"]);
 /** More than these failing at once is no accident. */
 const AGAIN_FILES_MAX = 3;
 
@@ -44,8 +44,8 @@ const LIMIT_MS = 30 * 60_000;
 /** Tests of the browser that see the public API only: they also run over the built files. */
 const OVER_DIST = ["test/browser/segments.test.ts", "test/browser/typed.test.ts"];
 
-/** Suites that are not the project of Vitest of their name. */
-const PROJECTS = { unit: ["unit*"], pages: ["pages-untimed"], timed: ["pages", "package-timed"] };
+/** Suites that are more than one project of Vitest. */
+const PROJECTS = { unit: "unit*", pages: "pages*", package: "package*" };
 
 /** `only`: these files of the project. */
 async function vitest(project, how = {}, only = []) {
@@ -59,7 +59,8 @@ async function vitest(project, how = {}, only = []) {
     const args = [
       bin,
       "run",
-      ...(PROJECTS[project] ?? [project]).map((name) => `--project=${name}`),
+      "--project",
+      PROJECTS[project] ?? project,
       ...reporters,
       `--outputFile.json=${file}`,
       ...files,
@@ -77,6 +78,21 @@ async function vitest(project, how = {}, only = []) {
   return afterAgain(report, await run(`${project}-again`, files));
 }
 
+/**
+ * Runs a suite that uses other browsers as well. Tests of a browser that is missing and can't be installed are skipped.
+ */
+async function withEngines(suite) {
+  process.env.CHROMIUM_PATH = ensureChromium();
+  ensureEngines();
+  return suite();
+}
+
+/** Runs the suite of many tabs and kills over the package's built files. */
+async function overPackage(suite) {
+  await usePackageFiles();
+  return suite().finally(() => delete process.env.TIDEMARK_DIST);
+}
+
 const quick = async (target, how, only = []) => one(await run("bench", ["--target", target, "--quick", ...only], how));
 /** The benchmarks of sync start a dozen browsers, which takes too long: these workloads show that all parts run. */
 const QUICK_SYNC = ["--only", "sync.push,sync.join,sync.reconnect"];
@@ -87,24 +103,15 @@ const QUICK_SYNC = ["--only", "sync.push,sync.join,sync.reconnect"];
  */
 const chromiumFor = (how = {}) => ({ ...how, env: { ...(how.env ?? process.env), CHROMIUM_PATH: ensureChromium() } });
 
-/** The same for a step that uses other browsers as well. Tests of one that can't be installed are skipped. */
-function enginesFor(how) {
-  const own = chromiumFor(how);
-  ensureEngines();
-  return own;
-}
-
-/** The same for a step over the package's built files. */
-async function distFor(own) {
-  if ((await run("build", [], own)) !== 0) throw new SetupError("The package could not be built.");
-  return { ...own, env: { ...own.env, TIDEMARK_DIST: "1" } };
-}
-
 async function browser(_, how) {
   const own = chromiumFor(how);
   const sources = await vitest("browser", own);
-  return sum([sources, await vitest("browser", await distFor(own), OVER_DIST)]);
+  if ((await run("build", [], own)) !== 0) throw new SetupError("The package could not be built.");
+  return sum([sources, await vitest("browser", { ...own, env: { ...own.env, TIDEMARK_DIST: "1" } }, OVER_DIST)]);
 }
+
+/** The suite `unit` runs the first histories of the simulation (test/simulation/simulation.test.ts), `sim` the next. */
+const IN_UNIT = 1000;
 
 /** Steps that may run aside. `how` is what child.mjs takes. */
 const ASIDE = {
@@ -113,7 +120,7 @@ const ASIDE = {
   format: async (_, how) => one(await run("format", ["--check"], how)),
   typecheck: async (_, how) => one(await run("typecheck", [], how)),
   unit: (_, how) => vitest("unit", how),
-  sim: async ({ seeds }, how) => one(await run("sim", ["--seeds", String(seeds)], how)),
+  sim: async ({ seeds }, how) => one(await run("sim", ["--seed", `${IN_UNIT + 1}`, "--seeds", `${seeds}`], how)),
   size: async (_, how) => one(await run("size", [], chromiumFor(how))),
   // Runs all once with tiny sizes, to see that they work. Their peers are installed from a lock file of their own.
   bench: async (_, how) =>
@@ -134,14 +141,11 @@ const STEPS = {
   edge: (_, how) => vitest("edge", how),
   http: () => vitest("http"),
   browser,
-  pages: async () => vitest("pages", await distFor(enginesFor())),
-  package: () => vitest("package", enginesFor()),
-  timed: async () => vitest("timed", await distFor(enginesFor())),
+  pages: () => withEngines(() => overPackage(() => vitest("pages"))),
+  package: () => withEngines(() => vitest("package")),
 };
 const FIRST = ["kernel", "build"];
-/** They run one after the other, and judge no times. */
-const TOGETHER = ["http", "pages", "package"];
-/** They run beside those, in this order. */
+/** They run beside `http`, in this order. */
 const BESIDE = ["edge", "browser"];
 /** The step aside that takes as long as all others there. */
 const LONGEST = "unit";
@@ -183,14 +187,13 @@ async function runKept(names, options, isAside) {
 /**
  * The steps that run at the same time. `aside`: lanes of those of plain Node, where another step runs meanwhile.
  * `beside`: what runs beside `together`: `edge`, which needs its share of the processor, because its tests measure
- * lives of streams, and is through before `http` is, and then `browser`. `main` comes when both are through.
+ * lives of streams, and then `browser`. `main` comes when both are through.
  */
 export function lanes(names) {
   const others = names.filter((name) => !FIRST.includes(name) && !(name in ASIDE));
   if (others.length === 0) return { first: names, together: [], beside: [], main: [], aside: [] };
-  const [together, beside] = [TOGETHER, BESIDE].map((lane) =>
-    others.filter((name) => others.includes("http") && lane.includes(name)),
-  );
+  const together = others.filter((name) => name === "http");
+  const beside = together.length > 0 ? others.filter((name) => BESIDE.includes(name)) : [];
   const aside = names.filter((name) => name in ASIDE);
   return {
     first: names.filter((name) => FIRST.includes(name)),
@@ -227,7 +230,7 @@ export async function main(args) {
     {
       script: "test",
       about: "Runs every suite; the last line says how many tests passed and failed.",
-      options: { seeds: integer({ default: 2000, help: "histories of the simulation" }) },
+      options: { seeds: integer({ default: 1000, help: "histories of the simulation, beside those of `unit`" }) },
       positionals: { sample: "STEP", help: "only these steps", words: Object.keys(STEPS) },
     },
     args,
