@@ -91,7 +91,7 @@ const magicOf = (head: Uint8Array): string => Buffer.from(head.subarray(0, 8)).t
 export interface FoundTide {
   /** The folder, or the origin's folder in the profile and the tide's id. Given as PATH, that folder has no copies. */
   readonly where: string;
-  /** Undefined in a folder, which has one tide. */
+  /** Undefined in a folder whose catalog says none, or can't be read. */
   readonly id: string | undefined;
   readonly volume: OverlayVolume;
 }
@@ -222,7 +222,11 @@ async function giveOthers(wanted: readonly Wanted[], { others }: FoundFiles, ker
 
 /** The tides below a folder: one in a folder of slots, any number in a profile. */
 export async function tidesBelow(folder: string, kernel: Kernel): Promise<FoundTide[]> {
-  if (hasSlots(folder)) return [inFolder(folder)];
+  if (hasSlots(folder)) {
+    const tide = inFolder(folder);
+    const read = await Catalog.read(tide.volume, kernel).catch(() => undefined);
+    return [{ ...tide, id: read?.state?.id }];
+  }
   const files = await filesBelow(folder, kernel);
   const tides = await catalogsOf(files, kernel);
   const found: FoundTide[] = [];

@@ -72,15 +72,13 @@ const TOPIC_OPTIONS = {
 };
 
 function addressOf(url: unknown): string {
-  let found: URL | undefined;
   try {
-    found = new URL(String(url));
+    const { href } = new URL(url as string);
+    if (/^https?:\/\/[^/@]+\/[^?#]*$/.test(href)) return href.replace(/\/+$/, "");
   } catch {
     // Refused below.
   }
-  if (!found || !/^https?:$/.test(found.protocol))
-    throw refused("url", url, "the edge's address, such as https://logs.example.com");
-  return (found.origin + found.pathname).replace(/\/+$/, "");
+  throw refused("url", url, "the edge's address, such as https://logs.example.com, without query or password");
 }
 
 function checkName(name: unknown): void {

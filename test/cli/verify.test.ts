@@ -63,6 +63,15 @@ async function faultsWith(slot: number, position: number, mask: number): Promise
 }
 
 describe("a tide", () => {
+  it("has the id that its catalog says, and is none with another", async () => {
+    const [{ id }] = (await tidesBelow(program.path("tide"), kernel)) as [FoundTide];
+    expect(program.run(["verify", "tide", "--tide", id!.slice(0, 8)]).status).toBe(0);
+    expect(program.run(["verify", "tide", "--tide", "zz"])).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(/holds no tide whose id begins with zz/) as string,
+    });
+  });
+
   it("that is whole is good", () => {
     expect(program.run(["verify", "tide"])).toMatchObject({
       status: 0,
