@@ -190,23 +190,6 @@ const ALONE = [
   "test/unit/{kernel-memory,node-kills,node-power,outbox-world,rot,sync-worlds,worlds}.test.ts",
 ];
 
-/** They begin before the other files of their project: at its end one of them would leave a core idle for a minute. */
-const LONGEST = ["tabs-simulation", "sync-simulation", "simulation", "outbox-world", "worlds"].map(
-  (name) => `/${name}.test.ts`,
-);
-
-/** Vitest's own order, and the longest files first. */
-async function longestFirst() {
-  const { BaseSequencer } = await import("vitest/node");
-  return class extends BaseSequencer {
-    override async sort(files: Parameters<InstanceType<typeof BaseSequencer>["sort"]>[0]) {
-      const sorted = await super.sort(files);
-      const isLong = ({ moduleId }: (typeof files)[number]) => LONGEST.some((name) => moduleId.endsWith(name));
-      return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))];
-    }
-  };
-}
-
 /** `npm test` runs them at the lowest priority, beside browsers; no test measures time. */
 const patient = { testTimeout: 240_000, hookTimeout: 240_000, maxWorkers: "100%" };
 
@@ -217,7 +200,6 @@ async function tests(): Promise<ViteUserConfig> {
     server: { host: "127.0.0.1", fs: { allow: [root] } },
     test: {
       allowOnly: false,
-      sequence: { sequencer: await longestFirst() },
       projects: [
         {
           extends: true,

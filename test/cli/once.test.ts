@@ -145,14 +145,14 @@ describe("a process that is killed", () => {
   const COUNT = 6_000;
   const text = linesTo(COUNT);
 
-  it("appends each record of stdin once", { timeout: 120_000 }, async () => {
+  it("appends each record of stdin once", async () => {
     const args = ["append", "killed", "stdin", "--state", "stdin.state", "--acks"];
     const kills = await untilDone({ args, input: text }, new Random(SEED, 1));
     expect(kills, `seed ${SEED}`).toBeGreaterThan(1);
     expect(numbersIn("killed", "stdin")).toEqual(upTo(COUNT));
   });
 
-  it("imports each record of a packed file, and of Kafka's segments, once", { timeout: 120_000 }, async () => {
+  it("imports each record of a packed file, and of Kafka's segments, once", async () => {
     program.write("lines.gz", gzipSync(text));
     const args = ["import", "killed", "lines", "lines.gz", "--acks"];
     expect(await untilDone({ args }, new Random(SEED, 2)), `seed ${SEED}`).toBeGreaterThan(1);
@@ -164,7 +164,7 @@ describe("a process that is killed", () => {
     expect(numbersIn("killed", "segments")).toEqual(upTo(COUNT));
   });
 
-  it("imports segments with their offsets all at once, or not at all", { timeout: 120_000 }, async () => {
+  it("imports segments with their offsets all at once, or not at all", async () => {
     const kernel = await releaseKernel();
     const END = 50 + 3 * 400;
     program.write("kept.log", joined(range(0, 400).map((i) => batchAt(kernel, 50 + 3 * i))));
@@ -207,7 +207,7 @@ describe("a process that is killed", () => {
     program.good(["verify", "taking"]);
   });
 
-  it("exports each record once", { timeout: 120_000 }, async () => {
+  it("exports each record once", async () => {
     for (const name of ["out.ndjson", "out.ndjson.gz"]) {
       const args = ["export", "killed", "stdin", name, "--acks"];
       // An export is quick: on a busy machine it may end before its kill has arrived, and that proves nothing.

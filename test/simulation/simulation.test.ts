@@ -35,7 +35,7 @@ function failuresOf({ failures }: SeedsResult): string[] {
   return failures.map(({ seed, message }) => `seed ${seed}: ${message} (npm run sim -- --seed ${seed} --seeds 1)`);
 }
 
-test("histories that once failed", { timeout: 60_000 }, async () => {
+test("histories that once failed", async () => {
   const result = await runSeeds({ kernel, seeds: regressions.seeds, ops: regressions.ops });
   expect(failuresOf(result)).toEqual([]);
 });
@@ -53,7 +53,7 @@ test(`${SEEDS} histories keep every promise, and every kind of fault fired`, { t
   if (SEEDS >= 1000) expect(EXPECTED.filter((name) => !result.counts[name])).toEqual([]);
 });
 
-test("the same seeds leave the same trace, other seeds another", { timeout: 60_000 }, async () => {
+test("the same seeds leave the same trace, other seeds another", async () => {
   const run = (from: number) => runSeeds({ kernel, seeds: range(from, 50), ops: OPS_DEFAULT });
   const [first, again, other] = [await run(100_000), await run(100_000), await run(100_050)];
   expect(again.hash).toBe(first.hash);
@@ -61,26 +61,22 @@ test("the same seeds leave the same trace, other seeds another", { timeout: 60_0
   expect(other.hash).not.toBe(first.hash);
 });
 
-test("longer histories", { timeout: 60_000 }, async () => {
+test("longer histories", async () => {
   expect(failuresOf(await runSeeds({ kernel, seeds: range(500_000, 30), ops: 500 }))).toEqual([]);
 });
 
-test.each(SCENARIOS)("written by hand: %s", { timeout: 60_000 }, async (scenario) => {
+test.each(SCENARIOS)("written by hand: %s", async (scenario) => {
   const plan = (seed: number) => scenarioPlan(scenario, seed);
   expect(failuresOf(await runSeeds({ kernel, seeds: range(1, 20), ops: 0, plan }))).toEqual([]);
 });
 
-test("a good history has nothing to shrink to", { timeout: 60_000 }, async () => {
+test("a good history has nothing to shrink to", async () => {
   const { plan, result } = await shrink(makePlan(1, 10), kernel, "lost-acked");
   expect(result.failure).toBeUndefined();
   expect(plan.ops).toHaveLength(10);
 });
 
-test.each(MUTANTS.map((mutant) => [mutant.name, mutant] as const))(
-  "planted bug is caught: %s",
-  { timeout: 120_000 },
-  async (_, mutant) => {
-    const caught = await runMutant(mutant, MUTANT_SEEDS_MAX, OPS_DEFAULT);
-    expect(caught.check, `survived ${caught.seeds} seeds`).toBeDefined();
-  },
-);
+test.each(MUTANTS.map((mutant) => [mutant.name, mutant] as const))("planted bug is caught: %s", async (_, mutant) => {
+  const caught = await runMutant(mutant, MUTANT_SEEDS_MAX, OPS_DEFAULT);
+  expect(caught.check, `survived ${caught.seeds} seeds`).toBeDefined();
+});

@@ -18,7 +18,7 @@ const calls: fc.Arbitrary<Call[]> = fc.array(
 
 it("500 histories: once or not at all, whole, in order, and every outcome is true", async () => {
   await fc.assert(fc.asyncProperty(faults, calls, history), { numRuns: 500 });
-}, 60_000);
+});
 
 const SENDER = "src/client/sender.ts";
 const BUGS: readonly PlantedBug[] = [

@@ -284,7 +284,7 @@ describe("compaction at the edge", () => {
     );
     expect(total["compaction"]).toBeGreaterThan(500);
     expect(total["compaction cut off"]).toBeGreaterThan(20);
-  }, 60_000);
+  });
 
   it.each(["no rollback", "no hold"] as const)(
     "a planted bug is seen: %s",

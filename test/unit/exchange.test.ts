@@ -12,5 +12,5 @@ const host: StoreHost = {
 };
 
 describe("whole files exchanged", () => {
-  for (const { name, run } of exchangeCases) it(name, { timeout: 60_000 }, () => run(host));
+  for (const { name, run } of exchangeCases) it(name, () => run(host));
 });

@@ -93,7 +93,7 @@ const SHAPES: readonly (readonly [string, readonly (readonly number[])[], number
 ];
 
 describe("files of a segment", () => {
-  it.each(SHAPES)("a broker finds every time in them: %s", { timeout: 60_000 }, async (_, batches, bytes) => {
+  it.each(SHAPES)("a broker finds every time in them: %s", async (_, batches, bytes) => {
     const { files } = await exported(batches, bytes);
     const records = batches.flat();
     const youngest = Math.max(...records);

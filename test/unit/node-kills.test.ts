@@ -40,7 +40,7 @@ async function live(writer: ChildProcess, acks: number, { begun, acked }: Ledger
   }
 }
 
-it("nothing that was acked is lost when the writing process is killed", { timeout: 120_000 }, async () => {
+it("nothing that was acked is lost when the writing process is killed", async () => {
   const folder = path.join(home, "tide");
   const program = (await bundleTs("test/crash/node/writer.ts")) as string;
   const random = new Random(SEED, 1);

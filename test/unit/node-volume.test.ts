@@ -50,7 +50,7 @@ for (const filesMax of [undefined, 3])
 
 const stores: StoreHost = { ...hostWith(), kernel: await releaseKernel(), few: true };
 describe("segmented store over files", () => {
-  for (const { name, run } of [...storeCases, ...exchangeCases]) it(name, { timeout: 60_000 }, () => run(stores));
+  for (const { name, run } of [...storeCases, ...exchangeCases]) it(name, () => run(stores));
 });
 
 describe("a folder", () => {

@@ -84,7 +84,7 @@ describe("death at every operation of a history with rolls, trim and replacement
         }
       }
     }
-  }, 120_000);
+  });
 });
 
 describe("a volume that refuses", () => {

@@ -69,7 +69,7 @@ it("H19: 100,000 holes are readable, take at most 61 bytes each, and change no d
     from = nextOffset;
   }
   expect(records).toBe(HOLES);
-}, 60_000);
+});
 
 it("H32: 1,000,000 records become an outbox while a tab writes: no byte is copied, none lost", async () => {
   const BATCHES = 100_000;
@@ -139,7 +139,7 @@ it("H32: 1,000,000 records become an outbox while a tab writes: no byte is copie
     expect(records).toBe(BATCHES * IN_A_BATCH);
   }
   expect([...seen].sort()).toEqual(["local", "outbox"]);
-}, 60_000);
+});
 
 async function imageOf(volume: MemoryVolume): Promise<MemoryVolume> {
   const copy = new MemoryVolume({ slotBytes: SLOT_BYTES, slots: volume.slotCount });

@@ -13,7 +13,7 @@ import { newState } from "../worlds/sync/state.ts";
 import { Bad, BUDGETS, type World } from "../worlds/sync/world.ts";
 import { isFound, REVIEWED, WRONG_RULES } from "../worlds/sync/wrong-rules.ts";
 
-test.each(SMALL)("nothing is found in $name", { timeout: 60_000 }, ({ given, states }) => {
+test.each(SMALL)("nothing is found in $name", ({ given, states }) => {
   const searched = search({ config: configOf(given), rules: RULES });
   expect(searched.violation).toBeUndefined();
   expect(searched.complete).toBe(true);
@@ -21,7 +21,7 @@ test.each(SMALL)("nothing is found in $name", { timeout: 60_000 }, ({ given, sta
   expect(searched.states).toBe(states);
 });
 
-test.each(WRONG_RULES)("planted, and found: $name", { timeout: 60_000 }, (wrong) => {
+test.each(WRONG_RULES)("planted, and found: $name", (wrong) => {
   const { given, rules, after } = wrong;
   const { violation } = search({ config: configOf(given), rules: { ...RULES, ...rules }, after, statesMax: 400_000 });
   expect(isFound(wrong, violation), `found ${violation?.what}`).toBe(true);

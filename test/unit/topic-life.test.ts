@@ -163,7 +163,7 @@ describe("death at every operation", () => {
           for (let at = 0; at < log.logEndOffset;) at = (await log.read(at, 4000, log.logEndOffset, true)).nextOffset;
       }
     }
-  }, 120_000);
+  });
 });
 
 describe("a volume that is not the one expected", () => {

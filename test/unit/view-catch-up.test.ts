@@ -171,7 +171,7 @@ it("H41: frames come one by one while own records wait: V1 always, at most 1.3 a
   expect(offsets.size).toBeGreaterThan(2);
   expect(view.applies / (RECORDS * (1 + OWN_PART))).toBeLessThanOrEqual(APPLIES_MAX);
   view.close();
-}, 60_000);
+});
 
 it("what is here is shown soon when the edge brings no more, and own records on top of it at once", async () => {
   const device = await CatchUp.make();
@@ -188,7 +188,7 @@ it("what is here is shown soon when the edge brings no more, and own records on 
   expect(view.at.provisional).toBe(device.own.length - IN_A_BATCH + 1);
   expect(view.applies).toBe(applies + 1);
   view.close();
-}, 60_000);
+});
 
 it("a device that is level with the edge shows each record of others at once, whatever waits", async () => {
   const device = await CatchUp.make();
@@ -199,7 +199,7 @@ it("a device that is level with the edge shows each record of others at once, wh
   expect(view.at).toEqual({ offset: IN_A_BATCH, provisional: device.own.length });
   expect(view.wrong).toBeUndefined();
   view.close();
-}, 60_000);
+});
 
 it("shows nothing of a copy that was made anew before that is folded, however long it takes", async () => {
   const device = await CatchUp.make();
@@ -225,4 +225,4 @@ it("shows nothing of a copy that was made anew before that is folded, however lo
   expect(view.at.offset).toBe(7 * IN_A_BATCH);
   expect(view.wrong).toBeUndefined();
   view.close();
-}, 60_000);
+});

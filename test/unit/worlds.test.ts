@@ -68,19 +68,15 @@ test("the simulation's list still has the shared planted bugs", () => {
   expect(BUGS.length).toBe(SHARED_COUNT + OWN);
 });
 
-test.each(BUGS.map((bug) => [bug.name, bug] as const))(
-  "planted bug is caught: %s",
-  { timeout: 60_000 },
-  async (_, bug) => {
-    const planted = await importPlanted<typeof Entry>("test/worlds/entry.ts", bug);
-    const kernel = await planted.loadKernel(await kernelBytes("release"));
-    const { failures, images } = await planted.explore({
-      kernel,
-      depth: bug.depth,
-      beginnings: [bug.from],
-      recrash: bug.recrash ?? 0,
-      failuresMax: 1,
-    });
-    expect(failures[0]?.check, `survived ${images} images`).toBeDefined();
-  },
-);
+test.each(BUGS.map((bug) => [bug.name, bug] as const))("planted bug is caught: %s", async (_, bug) => {
+  const planted = await importPlanted<typeof Entry>("test/worlds/entry.ts", bug);
+  const kernel = await planted.loadKernel(await kernelBytes("release"));
+  const { failures, images } = await planted.explore({
+    kernel,
+    depth: bug.depth,
+    beginnings: [bug.from],
+    recrash: bug.recrash ?? 0,
+    failuresMax: 1,
+  });
+  expect(failures[0]?.check, `survived ${images} images`).toBeDefined();
+});

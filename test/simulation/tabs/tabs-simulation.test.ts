@@ -49,12 +49,12 @@ test.each([
   ["sleep", "followers that sleep while they are waited for"],
   ["leaving", "tabs that let go before they are gone"],
   ["late", "tabs that hear late of a leader's end"],
-] as const)("%s: %s", { timeout: 120_000 }, async (kind, _) => {
+] as const)("%s: %s", async (kind, _) => {
   const { failures } = await runTabsSeeds({ ...tabs, seeds: range(1, 60), plan: PLANS[kind] });
   expect(failures).toEqual([]);
 });
 
-test("synced: a topic that the leader keeps in sync with an edge", { timeout: 120_000 }, async () => {
+test("synced: a topic that the leader keeps in sync with an edge", async () => {
   const { failures, counts } = await runTabsSeeds({
     ...tabs,
     seeds: range(1, 50),
@@ -71,7 +71,7 @@ test("a tab that was alone when its worker ended, and hears of another one befor
   expect(failures).toEqual([]);
 });
 
-test("the same seeds leave the same trace, other seeds another", { timeout: 120_000 }, async () => {
+test("the same seeds leave the same trace, other seeds another", async () => {
   const run = (from: number) => runTabsSeeds({ ...tabs, seeds: range(from, 10) });
   const [first, again, other] = [await run(100_000), await run(100_000), await run(100_010)];
   expect(again.hash).toBe(first.hash);
@@ -95,7 +95,7 @@ test("the judge names each way in which a log can be wrong", () => {
   expect(check({ seen: [{ tab: 0, seen: [{ value: "b", offset: 0 }] }] })).toBe("unseen");
 });
 
-test("failing histories are made shorter: several together to less than half", { timeout: 120_000 }, async () => {
+test("failing histories are made shorter: several together to less than half", async () => {
   const mutant = TABS_MUTANTS.find(({ name }) => name === "duplicate accepted")!;
   const planted = await loadTabs(mutant);
   // One alone says little: in some history nearly every step is needed.
@@ -113,7 +113,6 @@ test("failing histories are made shorter: several together to less than half", {
 
 test.each(TABS_MUTANTS.map((mutant) => [mutant.name, mutant] as const))(
   "planted bug is caught: %s",
-  { timeout: 120_000 },
   async (_, mutant) => {
     const { failures, seeds } = await runTabsMutant(mutant, MUTANT_SEEDS_MAX);
     expect(failures[0]?.check, `survived ${seeds} seeds`).toBeDefined();
