@@ -14,6 +14,7 @@ const ORIGIN = "http://127.0.0.1";
 const open: Env = { ...env, TIDEMARK_OPEN_ACCESS: "loopback" };
 const JSON_TYPE = { "content-type": "application/json" };
 const LINES = "application/x-ndjson";
+const at = (offset: number): string => `${String(offset).padStart(16, "0")}_${"0".repeat(16)}`;
 
 interface Asked {
   readonly headers?: Record<string, string>;
@@ -240,8 +241,69 @@ describe("objects that are lost while they are asked", () => {
   });
 });
 
+describe("headers that came twice, which the runtime joins with a comma", () => {
+  const ask2 = async (method: string, path: string, name: string, value: string | [string, string]) => {
+    const headers = new Headers(JSON_TYPE);
+    headers.delete(name);
+    for (const each of [value, value].flat().slice(-2)) headers.append(name, each);
+    return handle(new Request(ORIGIN + path, { method, headers, ...(method !== "GET" && { body: "[4]" }) }), open);
+  };
+
+  it.each([
+    ["POST", "Stream-Closed", "true"],
+    ["POST", "Stream-Seq", "b, c"],
+    ["POST", "Stream-Expected-Offset", at(3)],
+    ["POST", "Producer-Id", "p"],
+    ["POST", "Producer-Epoch", "0"],
+    ["POST", "Producer-Seq", "0"],
+    ["POST", "Tidemark-Resent-Since", at(0)],
+    ["POST", "Tidemark-Sequences", "from-zero"],
+    ["POST", "Tidemark-Trim-Before", at(1)],
+    ["POST", "Tidemark-Outbox", "0123456789abcdef; generation=1; term=1"],
+    ["POST", "Content-Type", "application/json"],
+    ["POST", "Content-Type", "text/plain;charset=utf-8"],
+    ["POST", "Authorization", "Bearer a"],
+    ["PUT", "Stream-TTL", "60"],
+    ["PUT", "Stream-Expires-At", "2099-01-01T00:00:00Z"],
+    ["PUT", "Stream-Forked-From", "/v1/stream/odd/1"],
+    ["PUT", "Stream-Fork-Offset", at(1)],
+    ["PUT", "Stream-Fork-Sub-Offset", "0"],
+    ["PUT", "Tidemark-Retention-Records", "5"],
+    ["PUT", "Tidemark-Compaction", "key"],
+    ["GET", "Tidemark-Tide", "1"],
+    ["GET", "Last-Event-ID", "7"],
+  ])("%s with %s twice (%s) is refused by name, and changes nothing", async (method, header, value) => {
+    const path = await stream();
+    const told = await errorIn(await ask2(method, path, header, value));
+    expect(told).toMatchObject({ status: 400, code: "BAD_REQUEST", details: { header } });
+    expect(told.message).toBe(`${header} is given more than once; it must be given once, and have one value`);
+    const { headers } = await ask("HEAD", path);
+    expect([headers.get("stream-next-offset"), headers.get("stream-closed")]).toEqual([at(3), null]);
+  });
+
+  it("two values that differ are refused as well, where no value has a comma", async () => {
+    const path = await stream();
+    for (const [header, values] of [
+      ["Stream-Closed", ["true", "false"]],
+      ["Content-Type", ["text/plain;charset=utf-8", "application/json"]],
+    ] as const)
+      expect(await errorIn(await ask2("POST", path, header, [...values]))).toMatchObject({ details: { header } });
+  });
+
+  it("a comma inside one value, a list and a trace are taken", async () => {
+    const path = await stream();
+    const producer = { "producer-id": "till 7, north", "producer-epoch": "0", "producer-seq": "0" };
+    const trace = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01";
+    const headers = { ...JSON_TYPE, ...producer, "stream-seq": "a,b", traceparent: `${trace}, ${trace}` };
+    expect((await ask("POST", path, { headers, body: "4" })).status).toBe(200);
+    const read = { accept: "application/json, application/json", "if-none-match": '"a", "a"' };
+    expect((await ask("GET", path, { headers: read })).status).toBe(200);
+    const quoted = { "content-type": 'text/plain; note="a, b"' };
+    expect((await ask("PUT", `${path}/quoted`, { headers: quoted })).status).toBe(201);
+  });
+});
+
 describe("headers of appends", () => {
-  const at = (offset: number): string => `${String(offset).padStart(16, "0")}_${"0".repeat(16)}`;
   const close = (path: string, headers: Record<string, string>): Promise<Response> =>
     ask("POST", path, { headers: { "stream-closed": "true", ...headers } });
 

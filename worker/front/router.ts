@@ -14,7 +14,7 @@ import { objectName } from "../rpc/stubs.ts";
 import { type Answer, errorAnswer } from "../wire/http.ts";
 import { withCommonHeaders, preflight } from "../wire/cors.ts";
 import { mediaType } from "../stream/media-type.ts";
-import { checkBody, checkRate, checkSizes, headersSeen, type Seen } from "./request-limits.ts";
+import { checkBody, checkRate, checkHeaders, headersSeen, type Seen } from "./request-limits.ts";
 import { longPoll } from "./live-reads.ts";
 import { forkOf, methodNotAllowed, onlyRead, readRequestOf } from "../wire/durable-streams.ts";
 import { checkPath, decodePath, isReservedPath, placeOf, SEGMENT_PREFIX, STREAM_PREFIX } from "../wire/paths.ts";
@@ -46,7 +46,7 @@ export async function handle(request: Request, env: Env, background?: Background
   const asked: Asked = {};
   let response: Response;
   try {
-    const seen = checkSizes(request);
+    const seen = checkHeaders(request);
     response = withCommonHeaders(await route(request, env, seen, asked, background));
   } catch (thrown) {
     response = withCommonHeaders(errorAnswer(thrown));

@@ -29,7 +29,7 @@ interface Range {
 }
 
 /** The elements of a list header. A comma inside quotes does not separate elements. */
-function elementsOf(list: string): string[] {
+export function elementsOf(list: string): string[] {
   const found: string[] = [];
   let start = 0;
   let isQuoted = false;
