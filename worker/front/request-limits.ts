@@ -1,8 +1,8 @@
 /**
  * What a request may be, before any object is asked: how large, how often one stream may be asked, and which headers
  * have one value. If the platform's rate limiter is bound, it decides in the Worker for each tenant and stream, and the
- * object is not woken. Otherwise a token bucket in the object (log-object/token-bucket.ts) decides, which at least saves
- * the object's work. Both answer 429 and say when to come back.
+ * object is not woken. Otherwise a token bucket in the object (log-object/token-bucket.ts) decides, which at least
+ * saves the object's work. Both answer 429 and say when to come back.
  */
 import type { Env } from "../env.ts";
 import { badRequest, EdgeError, tooManyRequests } from "../errors.ts";
