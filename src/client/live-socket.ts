@@ -38,6 +38,13 @@ const OPEN_MS = 5_000;
 const SILENT_MS = 20_000;
 /** After a socket that failed within this time of its opening, no socket is tried for as long. */
 const AVOID_MS = 10_000;
+/** Topics that a socket has room for, as the edge has it. */
+const CHANNELS_MAX = 256;
+/**
+ * A topic that is appended to gets the channel of one that was unused for this long. Else appends to more topics than
+ * there is room for, in turn, would open a channel each. A read that follows does not wait.
+ */
+const UNUSED_MS = 10_000;
 const NOTHING = new Uint8Array(0);
 
 interface Heard {
@@ -47,6 +54,7 @@ interface Heard {
 
 class Channel {
   readonly heard = new Map<number, Heard>();
+  usedAt = performance.now();
   #ids = 0;
   constructor(
     readonly name: string,
@@ -57,6 +65,7 @@ class Channel {
   /** `frameOf` makes the frame for the id under which `heard` is told. */
   ask(heard: Heard, frameOf: (id: number) => Uint8Array<ArrayBuffer>): number {
     const id = ++this.#ids;
+    this.usedAt = performance.now();
     this.heard.set(id, heard);
     this.socket.send(frameOf(id));
     return id;
@@ -105,10 +114,10 @@ export class LiveSocket {
     const socket = new this.#Class(this.#requests.url.replace(/^http/, "ws") + "/v1/socket", socketProtocols(text));
     socket.binaryType = "arraybuffer";
     const over = openedSocket(socket);
+    // Nobody is told why none opens: the reader's next request says it.
     const ended = new Promise<never>((_, reject) => {
-      const fail = (): void => reject(new TidemarkError("CLOSED", "no socket opens", { reason: "network" }));
-      socket.addEventListener("error", fail);
-      socket.addEventListener("close", fail);
+      socket.addEventListener("error", reject);
+      socket.addEventListener("close", reject);
     });
     const open = new Promise<void>((resolve) => socket.addEventListener("open", resolve));
     try {
@@ -162,7 +171,11 @@ export class LiveSocket {
     if (!channel) return;
     // Hello, and the end of a channel, have no id of their own: both are told to whoever opened it.
     if (frame.type === FrameType.HELLO || frame.id !== 0) return channel.heard.get(frame.id)?.take(frame);
-    this.#byNumber.delete(frame.channel);
+    this.#drop(channel);
+  }
+
+  #drop(channel: Channel): void {
+    this.#byNumber.delete(channel.number);
     if (this.#ready.get(channel.name) === channel) {
       this.#ready.delete(channel.name);
       this.#channels.delete(channel.name);
@@ -174,6 +187,22 @@ export class LiveSocket {
   #rest(): void {
     const isBusy = (): boolean => [...this.#byNumber.values()].some(({ heard }) => heard.size > 0);
     if (this.#follows === 0 && !isBusy()) this.#end?.(1000);
+  }
+
+  /**
+   * True if the topic has a channel or can get one. Where all are taken it closes the one that nothing was asked of for
+   * longest, and at least for `unusedMs`.
+   */
+  #hasRoom(name: string, unusedMs: number): boolean {
+    if (this.#channels.size < CHANNELS_MAX || this.#channels.has(name)) return true;
+    const latest = performance.now() - unusedMs;
+    const [unused] = [...this.#ready.values()]
+      .filter(({ heard, usedAt }) => heard.size === 0 && usedAt <= latest)
+      .sort((a, b) => a.usedAt - b.usedAt);
+    if (!unused) return false;
+    this.#drop(unused);
+    unused.socket.send(encodeFrame({ type: FrameType.CLOSE, channel: unused.number }));
+    return true;
   }
 
   #channel(name: string): Promise<Channel> {
@@ -189,18 +218,18 @@ export class LiveSocket {
 
   async #openChannel(name: string): Promise<Channel> {
     const socket = await this.#opened();
-    const channel = new Channel(name, this.#numbers++ & 0xffff, socket);
-    this.#byNumber.set(channel.number, channel);
-    const hello = new Promise<void>((resolve, reject) => {
-      const fail = (): void => reject(new TidemarkError("CLOSED", "the topic's channel does not open"));
-      channel.heard.set(0, { take: () => resolve(), fail });
-    });
+    let number;
+    do number = this.#numbers++ & 0xffff;
+    while (this.#byNumber.has(number));
+    const channel = new Channel(name, number, socket);
+    this.#byNumber.set(number, channel);
+    const hello = new Promise<unknown>((take, fail) => channel.heard.set(0, { take, fail }));
     try {
-      socket.send(jsonFrame({ type: FrameType.OPEN, channel: channel.number }, { path: name }));
+      socket.send(jsonFrame({ type: FrameType.OPEN, channel: number }, { path: name }));
       await within(OPEN_MS, [this.#closed], () => hello);
     } catch (thrown) {
       // A channel that went on waiting for its hello would keep the socket open, and with it the program alive.
-      this.#byNumber.delete(channel.number);
+      this.#byNumber.delete(number);
       this.#rest();
       throw thrown;
     }
@@ -222,7 +251,7 @@ export class LiveSocket {
     const channel = this.#ready.get(name);
     if (!channel) {
       // While it opens, requests are as fast.
-      if (this.#end) this.#channel(name).catch(() => undefined);
+      if (this.#end && this.#hasRoom(name, UNUSED_MS)) this.#channel(name).catch(() => undefined);
       return undefined;
     }
     const unknown = (): TidemarkError => new TidemarkError("OUTCOME_UNKNOWN", "the socket ended before the answer");
@@ -244,7 +273,8 @@ export class LiveSocket {
 
   /** Undefined if there is no socket for now. */
   follow(name: string, from: number, signal: AbortSignal): AsyncGenerator<Page> | undefined {
-    return performance.now() >= this.#avoidUntil ? this.#follow(name, from, signal) : undefined;
+    const isTried = performance.now() >= this.#avoidUntil && this.#hasRoom(name, 0);
+    return isTried ? this.#follow(name, from, signal) : undefined;
   }
 
   async *#follow(name: string, from: number, signal: AbortSignal): AsyncGenerator<Page> {
@@ -260,6 +290,8 @@ export class LiveSocket {
     let left = (): void => undefined;
     try {
       const channel = await unlessAborted(this.#channel(name), signal);
+      // Closed in this turn, for another topic.
+      if (this.#ready.get(name) !== channel) return;
       const fields = { channel: channel.number };
       const take = (frame: Frame): void => {
         frames.push(frame);

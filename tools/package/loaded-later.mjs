@@ -1,4 +1,7 @@
-/** A plugin for side entries whose rare calls load a file of their own (side-entries.mjs, `later`). */
+/**
+ * Plugins for side entries whose rare calls load a file of their own (side-entries.mjs, `later`), and for one that has
+ * all of it in one file (`whole`).
+ */
 import path from "node:path";
 import { root } from "../run/setup.mjs";
 
@@ -11,5 +14,25 @@ export const loadedLater = (later, seen) => ({
     if (file === undefined) return null;
     seen.add(module);
     return { id: `./${file}.js`, external: true };
+  },
+});
+
+/**
+ * import() of these modules becomes a promise of what is in the same file. The bundler would keep each module for
+ * later, in a function of its own, which costs a KiB.
+ */
+export const inOneFile = (modules, seen) => ({
+  name: "tidemark-in-one-file",
+  transform(code, id) {
+    const names = [];
+    const found = code.replace(/\bimport\("(\.[^"]+)"\)/g, (whole, name) => {
+      const module = path.resolve(path.dirname(id), name);
+      if (!modules.some((each) => path.join(root, each) === module)) return whole;
+      seen.add(module);
+      if (!names.includes(name)) names.push(name);
+      return `Promise.resolve(later${names.indexOf(name)})`;
+    });
+    const imports = names.map((name, at) => `import * as later${at} from "${name}";\n`);
+    return names.length === 0 ? null : { code: imports.join("") + found, map: null };
   },
 });
