@@ -4,7 +4,6 @@
  */
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { LiveSocket } from "../../src/client/live-socket.ts";
-import type { EdgeRequests } from "../../src/client/requests.ts";
 import { decodeFrame, encodeFrame, type Frame, FrameType, jsonFrame, jsonOf } from "../../src/sync/frames.ts";
 
 /** As the edge has it. */
@@ -60,7 +59,7 @@ const closing = new AbortController();
 let live: LiveSocket;
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["performance", "setTimeout", "clearTimeout"] });
-  live = new LiveSocket(requests as unknown as EdgeRequests, Edge as never, closing.signal);
+  live = new LiveSocket(requests as never, Edge as never, closing.signal);
 });
 afterEach(() => void vi.useRealTimers());
 
