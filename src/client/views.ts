@@ -130,9 +130,9 @@ class Run<S, V> implements RunningView {
   #records = 0;
   #sliceEnd = 0;
 
-  constructor(view: ShownView<S>, { initial, apply, gap, check }: ClientViewOptions<S, V>) {
+  constructor(view: ShownView<S>, { name, initial, apply, gap, check }: ClientViewOptions<S, V>) {
     this.#view = view;
-    const folding = { initial, gap, apply: check ? checkedApply(apply) : apply };
+    const folding = { initial, gap, apply: check ? checkedApply(name, apply) : apply };
     this.#fold = new ViewFold(folding, view.committed, 0);
   }
 

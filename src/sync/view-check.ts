@@ -4,9 +4,9 @@ import { TidemarkError } from "../errors.ts";
 /** Records that are applied twice. */
 const CHECKED_RECORDS = 100;
 
-function impure(id: string, what: string): TidemarkError {
-  const message = `apply() ${what}: it must give the same for the same state and record, and leave both as they are`;
-  return new TidemarkError("VIEW_IMPURE", message, { id });
+function impure(view: string, id: string, what: string): TidemarkError {
+  const must = "it must give the same for the same state and record, and leave both as they are";
+  return new TidemarkError("VIEW_IMPURE", `apply() of the view ${view} ${what}: ${must}`, { id, view });
 }
 
 /** Whether two values hold the same: plain data, maps, sets, dates and bytes. */
@@ -23,18 +23,44 @@ export function isAlike(a: unknown, b: unknown): boolean {
   );
 }
 
-/** Applies the first records a second time, to a copy of the state. VIEW_IMPURE where that differs. */
+/**
+ * A copy of a view's state. Functions, proxies and the like can't be copied, and an object of a class loses its class:
+ * what is not the state could not be compared with it.
+ */
+function copyOf<S>(view: string, state: S): S {
+  let cause: unknown;
+  try {
+    const copy = structuredClone(state);
+    if (isAlike(state, copy)) return copy;
+  } catch (thrown) {
+    cause = thrown;
+  }
+  const why = cause === undefined ? "the copy is another value, as with objects of a class" : String(cause);
+  const remedy = "leave check out, or make the state of plain data, maps, sets, dates and bytes";
+  throw new TidemarkError(
+    "INVALID_ARGUMENT",
+    `check can't copy the state of the view ${view} (${why}): ${remedy}`,
+    { field: "check", view },
+    { cause },
+  );
+}
+
+/**
+ * Applies the first records a second time, to a copy of the state. VIEW_IMPURE where that differs; INVALID_ARGUMENT
+ * where the state can't be copied. `view` is its name.
+ */
 export function checkedApply<S, R extends { readonly id: string }>(
+  view: string,
   apply: (state: S, record: R) => S,
 ): (state: S, record: R) => S {
   let left = CHECKED_RECORDS;
   return (state, record) => {
     if (left <= 0) return apply(state, record);
     left--;
-    const before = structuredClone(state);
+    const before = copyOf(view, state);
     const after = apply(state, record);
-    if (!isAlike(state, before)) throw impure(record.id, "changes its state");
-    if (!isAlike(apply(before, record), after)) throw impure(record.id, "gives another state each time");
+    if (!isAlike(state, before)) throw impure(view, record.id, "changes its state");
+    if (!isAlike(apply(before, record), after)) throw impure(view, record.id, "gives another state each time");
     return after;
   };
 }

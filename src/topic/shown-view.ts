@@ -8,7 +8,10 @@ export interface FoldOptions<S, R> {
   readonly initial: () => S;
   /** Pure: gives the next state, or the same object where nothing changed. */
   readonly apply: (state: S, record: R) => S;
-  /** For development: the first records are applied twice, once to a copy. A difference is VIEW_IMPURE. */
+  /**
+   * For development: the first records are applied twice, once to a copy. A difference is VIEW_IMPURE. A state that
+   * can't be copied, as with functions or objects of a class, is INVALID_ARGUMENT.
+   */
   readonly check?: boolean | undefined;
   /** Records that are not there any more. Default: the state goes on. "restart": initial() again behind the gap. */
   readonly gap?: ((state: S, gap: { readonly from: number; readonly to: number }) => S | "restart") | undefined;

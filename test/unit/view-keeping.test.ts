@@ -35,6 +35,7 @@ function world(failures = 0, bytes = 1) {
   const abort = new AbortController();
   let offset = 0;
   return {
+    snapshots,
     written,
     made,
     abort,
@@ -123,4 +124,19 @@ test("a view that was closed saves nothing", async () => {
     await turns();
     expect(written).toEqual([]);
   }
+});
+
+test.each([
+  ["a bigint", 5n],
+  ["nothing", undefined],
+  ["a function", () => 1],
+])("a state that JSON can't hold (%s) is refused by name where no serialize is given", async (_, state) => {
+  const { snapshots, written } = world();
+  const keeping = new Keeping<unknown>(snapshots, {});
+  await expect(keeping.write(state, { stream: "s", offset: 1 })).rejects.toMatchObject({
+    code: "INVALID_ARGUMENT",
+    details: { field: "snapshot" },
+    message: expect.stringContaining("give serialize and deserialize") as string,
+  });
+  expect(written).toEqual([]);
 });

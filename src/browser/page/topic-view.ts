@@ -107,7 +107,7 @@ class Run<S, V> implements RunningView {
 
   constructor(view: ShownView<S>, topic: ChangingTopic<V>, options: ViewOptions<S, V>) {
     const { initial, gap, check = false } = options;
-    const apply = check ? checkedApply(options.apply) : options.apply;
+    const apply = check ? checkedApply(options.name, options.apply) : options.apply;
     this.#view = view;
     this.#topic = topic;
     this.#signal = view.ended.signal;

@@ -1,4 +1,5 @@
 /** When a view's committed state is kept, and as what: the options of snapshots (view-snapshots.ts has the bytes). */
+import { TidemarkError } from "../../errors.ts";
 import { viewOfBytes } from "../../topic/bytes.ts";
 import { callback, checkOptions, positive } from "../../topic/check.ts";
 import type { SnapshotOptions, ViewOptions } from "../api.ts";
@@ -27,7 +28,22 @@ export interface Grown {
 
 type Snapshots = Pick<ViewSnapshots, "all" | "keeper" | "write">;
 
-const toJson = (state: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(state));
+function toJson(state: unknown): Uint8Array {
+  let cause: unknown;
+  try {
+    const text = JSON.stringify(state) as string | undefined;
+    if (text !== undefined) return new TextEncoder().encode(text);
+  } catch (thrown) {
+    cause = thrown;
+  }
+  const why = cause === undefined ? "nothing is left of it" : String(cause);
+  throw new TidemarkError(
+    "INVALID_ARGUMENT",
+    `snapshot: the view's state can't be written as JSON (${why}): give serialize and deserialize`,
+    { field: "snapshot" },
+    { cause },
+  );
+}
 const fromJson = <S>(bytes: Uint8Array): S => JSON.parse(new TextDecoder().decode(bytes)) as S;
 
 export class Keeping<S> {
