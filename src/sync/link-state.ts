@@ -21,7 +21,13 @@ export type LinkState =
       readonly token: string | undefined;
       readonly refused?: string | undefined;
     }
-  | { readonly at: "live"; readonly tries: number; readonly token: string | undefined }
+  /** `refused`: the token before this one was; until the connection has served, or is settled. */
+  | {
+      readonly at: "live";
+      readonly tries: number;
+      readonly token: string | undefined;
+      readonly refused?: string | undefined;
+    }
   | { readonly at: "backoff"; readonly tries: number; readonly ms: number; readonly refused?: string | undefined }
   | { readonly at: "paused"; readonly why: PauseWhy; readonly refused?: string | undefined }
   | { readonly at: "closed" };
@@ -95,10 +101,19 @@ function later(tries: number, random: number, most?: number, refused?: string, f
   return { state: { at: "backoff", tries, ms, refused }, actions: [{ do: "wait", ms }] };
 }
 
+const dropped = ({ state, actions }: LinkStep): LinkStep => ({ state, actions: [{ do: "drop" }, ...actions] });
+
 const paused = (why: PauseWhy, refused?: string): LinkStep => ({
   state: { at: "paused", why, refused },
   actions: [{ do: "drop" }],
 });
+
+/** The next step when a token was refused. If the one before it was as well, another is asked for after a wait. */
+function afterRefusal(state: Extract<LinkState, { at: "connecting" | "live" }>, random: number): LinkStep {
+  const { tries, token, refused } = state;
+  if (token === undefined) return paused("signed-out");
+  return refused === undefined ? ask(tries, "refused", token) : later(tries, random, TOKEN_MS_MAX, token);
+}
 
 const CLOSES: Readonly<Record<number, "version" | "unauthorized" | "forbidden" | "restart">> = {
   1012: "restart",
@@ -109,13 +124,14 @@ const CLOSES: Readonly<Record<number, "version" | "unauthorized" | "forbidden" |
 
 /** The next step when a socket that was live has ended. */
 function afterEnd(
-  { tries, token }: Extract<LinkState, { at: "live" }>,
+  state: Extract<LinkState, { at: "live" }>,
   { code, floorMs }: Extract<LinkEvent, { on: "ended" }>,
   random: number,
 ): LinkStep {
+  const { tries } = state;
   const meaning = CLOSES[code];
   if (meaning === "version" || meaning === "forbidden") return paused(meaning);
-  if (meaning === "unauthorized") return ask(tries, "refused", token);
+  if (meaning === "unauthorized") return afterRefusal(state, random);
   if (meaning === "restart") {
     const ms = Math.round(random * RESTART_MS);
     return { state: { at: "backoff", tries, ms }, actions: [{ do: "wait", ms }] };
@@ -133,10 +149,9 @@ function withToken(state: Extract<LinkState, { at: "token" }>, token: string | n
 
 function whileConnecting(state: Extract<LinkState, { at: "connecting" }>, event: LinkEvent, random: number): LinkStep {
   const { tries, token, refused } = state;
-  if (event.on === "open") return { state: { at: "live", tries, token }, actions: [{ do: "begin" }] };
+  if (event.on === "open") return { state: { at: "live", tries, token, refused }, actions: [{ do: "begin" }] };
   if (event.on !== "not-open") return stay(state);
-  if (event.status === 401 && token !== undefined) return ask(tries, "refused", token);
-  if (event.status === 401) return paused("signed-out");
+  if (event.status === 401) return afterRefusal(state, random);
   // 403 is of the log that the request was for: this token may not read that one. Sockets are open to all tokens.
   return later(tries, random, undefined, refused, event.floorMs);
 }
@@ -162,6 +177,12 @@ function whilePaused(
   if (why !== "hidden" || !(isHint(event) || event.on === "timer")) return stay(state);
   // The pause has ended the wait that the edge had asked for: what is left of it is waited for now.
   return earlyMs > 0 ? later(0, random, undefined, refused, earlyMs) : ask(0, "connect", refused);
+}
+
+function served(state: Extract<LinkState, { at: "live" }>): LinkState {
+  const { tries, refused } = state;
+  if (tries <= SERVED_TRIES && refused === undefined) return state;
+  return { ...state, tries: Math.min(tries, SERVED_TRIES), refused: undefined };
 }
 
 /** Events that count whatever is under way. */
@@ -195,13 +216,10 @@ export function linkNext(state: LinkState, event: LinkEvent, random: number, ear
       return whileConnecting(state, event, random);
     case "live":
       if (event.on === "ended") return afterEnd(state, event, random);
-      if (event.on === "settled") return stay({ ...state, tries: 0 });
-      if (event.on === "served") return stay(state.tries > SERVED_TRIES ? { ...state, tries: SERVED_TRIES } : state);
+      if (event.on === "settled") return stay({ ...state, tries: 0, refused: undefined });
+      if (event.on === "served") return stay(served(state));
       if (event.on !== "unauthorized") return stay(state);
-      return {
-        ...ask(state.tries, "refused", state.token),
-        actions: [{ do: "drop" }, { do: "ask", reason: "refused" }],
-      };
+      return dropped(afterRefusal(state, random));
     case "backoff": {
       if (event.on !== "timer" && !isHint(event)) return stay(state);
       // A try that a hint makes early says nothing of how long the edge is away: it makes no later wait longer.

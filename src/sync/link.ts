@@ -132,12 +132,17 @@ export class SyncLink {
     if (event.on === "open") this.failure = undefined;
     else if (event.on === "no-token")
       this.failure = { code: "TIMEOUT", message: event.why ?? "no page gave a token", at };
-    else if (event.on === "ended")
-      this.failure = { code: "CLOSED", message: `the connection has ended (${event.code})`, at };
-    else if (event.on === "not-open") {
-      const { status } = event;
-      this.failure = { code: "CLOSED", message: whyUnopened(status, this.#options.url), at };
-    }
+    else if (event.on === "ended") this.failure = { code: "CLOSED", message: this.#whyEnded(event.code), at };
+    else if (event.on === "unauthorized") this.failure = { code: "CLOSED", message: REFUSED, at };
+    else if (event.on === "not-open")
+      this.failure = { code: "CLOSED", message: whyUnopened(event.status, this.#options.url), at };
+  }
+
+  #whyEnded(code: number): string {
+    if (code === CloseCode.UNAUTHORIZED) return REFUSED;
+    // A wire over HTTP is open before anything has answered it.
+    if (this.#isHttp && !this.#wasHeard) return `no edge has answered at ${this.#options.url}: ${SEE_URL}`;
+    return `the connection has ended (${code})`;
   }
 
   /**
@@ -194,7 +199,7 @@ export class SyncLink {
       if (!signal.aborted) this.step({ on: "token", token });
     } catch (thrown) {
       cancel();
-      if (!signal.aborted) this.step({ on: "no-token", why: TidemarkError.from(thrown).message });
+      if (!signal.aborted) this.step({ on: "no-token", why: TidemarkError.from(thrown).toWire().message });
     }
   }
 
@@ -375,11 +380,14 @@ export class SyncLink {
   }
 }
 
+const REFUSED = "the edge refuses the token (401), or wants one: see the option token of sync";
+const SEE_URL = "see the option url of sync";
+
 /** Why there is no connection, by the answer to a request. */
 function whyUnopened(status: number, url: string): string {
-  if (status === 0) return `the edge can't be reached at ${url}`;
-  if (status === 401) return "the edge refuses the token (401), or wants one: see the option token of sync";
-  return `no connection: ${url} answers ${status}`;
+  if (status === 0) return `the edge can't be reached at ${url}: no network, a wrong url, or an answer without CORS`;
+  if (status === 401) return REFUSED;
+  return `no WebSocket opens, and ${url} answers a request by ${status}${isAnswer(status) ? `: ${SEE_URL}` : ""}`;
 }
 
 /** The codes of a socket that was lost, and of one that was given up. */

@@ -36,6 +36,8 @@ export type SessionEvent =
   | { readonly on: "missing"; readonly stream: string | null; readonly floorMs?: number }
   | { readonly on: "verdict"; readonly verdict: Verdict; readonly isRepeat: boolean }
   | { readonly on: "level" }
+  /** The token may not read: whether the topic is level is not known from now on. */
+  | { readonly on: "blind" }
   /** The edge has taken a push. */
   | { readonly on: "taken" }
   | { readonly on: "granted" }
@@ -100,6 +102,7 @@ function talking(state: SessionState, event: SessionEvent, random: number, now: 
   if (event.on === "trimmed") return { at: "stopped", tries: 0, code: "OFFSET_OUT_OF_RANGE", details: event.details };
   if (!TALKING.has(state.at)) return state;
   if (event.on === "level") return state.at === "catching-up" ? { at: "live", tries, since: now } : state;
+  if (event.on === "blind") return state.at === "live" ? { at: "catching-up", tries } : state;
   if (event.on === "taken") return state.tries === 0 ? state : { ...state, tries: 0 };
   if (event.on === "rejoin") return { at: "joining", tries };
   if (event.on === "claim") return { at: "claiming", tries };

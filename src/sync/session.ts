@@ -200,12 +200,12 @@ export class Session implements Linked {
   }
 
   #failedOpen(error: TidemarkError): void {
-    this.#note(error);
+    this.#note(error.toWire());
     if (isTokenError(error)) this.#options.unauthorized();
     this.#step(failedOpening(error, this.#store));
   }
 
-  #note({ code, message }: Failure | TidemarkError): void {
+  #note({ code, message }: Pick<Failure, "code" | "message">): void {
     this.failure = { code, message, at: this.#options.host.now() };
   }
 
@@ -214,7 +214,7 @@ export class Session implements Linked {
     if (error.details["poisoned"] || error.code === "STORAGE_FAILED") this.#options.failed(error);
     if (talk.isOver) return;
     const code = edgeCodeOf(error);
-    this.#note(error);
+    this.#note(error.toWire());
     if (code === "INVALID_BATCH" && ++this.#badFrames >= BAD_FRAMES_MAX)
       return this.#step({ on: "corrupt", details: { from: this.#store.watermark } });
     // A join can't see it where nothing is here that it could compare: a copy that began at the end of what was lost.
@@ -336,7 +336,8 @@ export class Session implements Linked {
     this.isBlind = isRefused && this.#state.at !== "claiming";
     if (!this.isBlind) return false;
     talk.isFollowing = false;
-    this.#note(error);
+    this.#note(error.toWire());
+    this.#step({ on: "blind" });
     this.#options.changed();
     return true;
   }
@@ -359,7 +360,7 @@ export class Session implements Linked {
   }
 
   #lookLevel(): void {
-    if (this.edgeEnd === undefined || this.#store.watermark < this.edgeEnd) return;
+    if (this.isBlind || this.edgeEnd === undefined || this.#store.watermark < this.edgeEnd) return;
     this.lastSyncedAt = this.#options.host.now();
     this.failure = undefined;
     this.#step({ on: "level" });
@@ -433,7 +434,7 @@ export class Session implements Linked {
   /** The edge takes nothing for now. */
   #later({ code, floorMs }: Extract<PumpEnd, { then: "retry" }>): void {
     if (isFullEdge(code)) this.#options.tell({ type: "quota", where: "edge" });
-    this.#note({ code: libraryCodeOf(code), message: `the edge takes nothing for now: ${code}`, at: 0 });
+    this.#note({ code: libraryCodeOf(code), message: `the edge takes nothing for now: ${code}` });
     this.#step({ on: "failed", code, floorMs });
   }
 

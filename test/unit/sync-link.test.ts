@@ -68,13 +68,16 @@ test("the status says why there is no token, and no connection", async () => {
   };
   const down = new TidemarkError("TIMEOUT", "the token function failed: Error: login down");
   const tokenless = await linkOf({ token: () => Promise.reject(down) });
-  expect(tokenless.failure?.message).toBe(down.message);
+  expect(tokenless.failure?.message).toBe("the token function failed: Error: login down");
   const connect = (): Promise<never> => Promise.reject(new Error("not open"));
   const said = async (status: number): Promise<string | undefined> =>
     (await linkOf({ connect, http: () => Promise.resolve({ status }) })).failure?.message;
-  expect(await said(0)).toBe("the edge can't be reached at http://edge");
+  expect(await said(0)).toContain("the edge can't be reached at http://edge: no network, a wrong url");
   expect(await said(401)).toContain("the token");
-  expect(await said(404)).toBe("no connection: http://edge answers 404");
+  expect(await said(404)).toBe(
+    "no WebSocket opens, and http://edge answers a request by 404: see the option url of sync",
+  );
+  expect(await said(503)).toBe("no WebSocket opens, and http://edge answers a request by 503");
 });
 
 test("a log that can't be made is told with the address, and what to do about it", async () => {

@@ -212,6 +212,31 @@ describe("the link", () => {
   });
 });
 
+describe("a link whose tokens are refused", () => {
+  const CONNECTING: LinkState = { at: "connecting", tries: 2, token: "t", refused: "s" };
+  const LIVE: LinkState = { at: "live", tries: 2, token: "t", refused: "s" };
+  const rows: [LinkState, LinkEvent, string, string][] = [
+    [CONNECTING, { on: "not-open", status: 401 }, "backoff", "wait"],
+    [LIVE, { on: "ended", code: 4401 }, "backoff", "wait"],
+    [LIVE, { on: "unauthorized" }, "backoff", "drop wait"],
+    [{ ...LIVE, token: undefined }, { on: "ended", code: 4401 }, "paused", "drop"],
+  ];
+  it.each(rows)("%o, %o: %s", (state, event, to, actions) => {
+    const step = linkNext(state, event, 0.5);
+    expect(step.state.at).toBe(to);
+    expect(step.actions.map((action) => action.do).join(" ")).toBe(actions);
+  });
+
+  it("asks for the next one at once behind a connection that served, or is settled", () => {
+    const begun = linkNext(CONNECTING, { on: "open" }, 0.5).state;
+    expect(begun).toMatchObject({ at: "live", refused: "s" });
+    for (const on of ["served", "settled"] as const) {
+      const { state } = linkNext(begun, { on }, 0.5);
+      expect(linkNext(state, { on: "ended", code: 4401 }, 0.5).state.at).toBe("token");
+    }
+  });
+});
+
 describe("a token", () => {
   const token = (claims: object): string => `x.${btoa(JSON.stringify(claims)).replaceAll("=", "")}.y`;
 
@@ -253,6 +278,8 @@ describe("a session", () => {
     ["joining", { on: "level" }, "joining"],
     ["catching-up", { on: "level" }, "live"],
     ["claiming", { on: "level" }, "claiming"],
+    ["live", { on: "blind" }, "catching-up"],
+    ["blocked", { on: "blind" }, "blocked"],
     ["claiming", { on: "granted" }, "catching-up"],
     ["claiming", { on: "rejoin" }, "joining"],
     ["live", { on: "claim" }, "claiming"],

@@ -9,6 +9,8 @@ import { SegmentStore } from "../../src/store/segment-store.ts";
 import { saveNotes } from "../../src/store/noted-logs.ts";
 import { outboxName } from "../../src/sync/log-names.ts";
 import { copyName, readableOutboxNote } from "../../src/sync/notes.ts";
+import { Outbox } from "../../src/sync/outbox.ts";
+import { TopicStorage } from "../../src/sync/topic-storage.ts";
 import { SyncDevice } from "../edge/http/sync-device.ts";
 
 const EDGE = "http://edge.example";
@@ -98,6 +100,21 @@ describe("one topic that can't be opened", () => {
     expect(Object.keys(tide.status.topics)).toEqual(["good"]);
     expect(tide.status.state).toBe("connecting");
   });
+});
+
+it("a topic whose note can't be written is closed, and the next call opens its outbox anew", async () => {
+  const tide = await device();
+  await tide.start({ url: EDGE, topics: ["a"], background: "keep" });
+  const opening = vi.spyOn(TopicStorage, "open");
+  const full = new TidemarkError("QUOTA_EXCEEDED", "no room", {});
+  vi.spyOn(Outbox.prototype, "saveNote").mockRejectedValueOnce(full);
+  await expect(tide.start({ url: EDGE, topics: ["b"] })).rejects.toBe(full);
+  expect(Object.keys(tide.status.topics)).toEqual(["a"]);
+  await tide.start({ url: EDGE, topics: ["b"] });
+  expect(Object.keys(tide.status.topics)).toEqual(["a", "b"]);
+  const [first, second] = await Promise.all(opening.mock.results.map(({ value }) => value as Promise<TopicStorage>));
+  await expect(first!.outbox.log.clean()).rejects.toMatchObject({ code: "CLOSED" });
+  await expect(second!.outbox.log.clean()).resolves.toBeDefined();
 });
 
 describe("the edge that sync() names", () => {

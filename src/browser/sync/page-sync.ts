@@ -324,9 +324,10 @@ export class PageSync implements Sync {
 
   #retracted(topic: string, [from, to]: readonly [number, number]): void {
     const waiting = this.#waiting.get(topic) ?? [];
+    const why = `not sent to the edge: discarded, set aside in ${topic}.aside, or left in ${topic}.kept as sync ended`;
     for (const [position, { reject }] of [...waiting]) {
       if (position < from || position >= to) continue;
-      reject(new TidemarkError("RETRACTED", "the record was discarded before it reached the edge", { topic }));
+      reject(new TidemarkError("RETRACTED", why, { topic }));
       this.#waiting.get(topic)!.delete(position);
     }
   }

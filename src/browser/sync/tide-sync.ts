@@ -274,6 +274,11 @@ export class TideSync {
     const { store } = opened;
     this.#url ??= store.outboxNote.url;
     const links = (this.#links ??= this.#newLinks(this.#url));
+    // The next call opens it anew, so it must not be open twice then.
+    const closed = (): Promise<void> => opened.log.close().catch(() => undefined);
+    await saveLinkOptions(store, this.#linkOptions).catch((thrown: unknown) =>
+      closed().then(() => Promise.reject(thrown)),
+    );
     const session = new Session(this.#options(topic, opened));
     store.listen({
       settled: (all) => {
@@ -295,7 +300,6 @@ export class TideSync {
     const synced = { ...opened, session };
     this.#open.set(topic, synced);
     if (link.socket) session.attach(link.socket);
-    await saveLinkOptions(store, this.#linkOptions);
     return synced;
   }
 

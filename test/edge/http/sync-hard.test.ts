@@ -119,6 +119,22 @@ describe("a token with half of the rights (H24)", () => {
     expect(await device.committed()).toEqual(json(["a", "mine", "more"]));
     expect(device.of()).toMatchObject({ pending: { records: 0 }, behind: { records: 0 }, watermark: 3 });
   });
+
+  it("that may not read: a topic is not live, although all that the edge had at the join is here", async () => {
+    const at = paths();
+    const device = await deviceAt(at, {}, "write:**");
+    await device.write("mine");
+    await device.page.drained();
+    await device.until(() => device.status.error);
+    expect(device.of()).toMatchObject({ state: "catching-up", pending: { records: 0 }, watermark: 0 });
+    expect(device.status.state).toBe("catching-up");
+    await device.page.authenticate(await tokenOf(ALL));
+    await device.level();
+    expect(device.of()).toMatchObject({ state: "live", watermark: 1 });
+    await device.page.authenticate(await tokenOf("write:** read:nothing"));
+    await device.until(() => device.status.error && device.of().state === "catching-up");
+    expect(device.of()).not.toHaveProperty("behind");
+  });
 });
 
 describe("the largest batches (H30)", () => {
