@@ -95,7 +95,7 @@ export interface TopicSyncStatus {
 }
 
 export interface SyncStatus {
-  /** "blocked": at least one topic needs an answer. "offline": the next try waits for nextTryAt. */
+  /** "blocked": at least one topic is blocked, or has stopped: it needs an answer. "offline": see nextTryAt. */
   readonly state: "idle" | "offline" | "connecting" | "catching-up" | "live" | "paused" | "blocked";
   readonly connected: boolean;
   /** Why it is paused or blocked. "owner": the token is another owner's than the records'. */
@@ -110,7 +110,10 @@ export type SyncEvent =
   | { readonly type: "blocked"; readonly topic: string; readonly blocked: BlockedBatch }
   | { readonly type: "stopped"; readonly topic: string; readonly code: ErrorCode; readonly details: ErrorDetails }
   | { readonly type: "gap"; readonly topic: string; readonly from: number; readonly to: number }
-  /** A copy of this profile was met; `found` of its batches were at the edge already. */
+  /**
+   * The edge fences what else speaks for this outbox: a copy of this profile was met, or records in its middle were set
+   * aside, discarded or offered again. `found` of its batches were at the edge already.
+   */
   | { readonly type: "claimed"; readonly topic: string; readonly generation: number; readonly found: number }
   /**
    * What resolve(topic, "offerAgain") came to: `records` of them are at the edge again, and `left` are in

@@ -141,7 +141,7 @@ export class SyncLink {
   #whyEnded(code: number): string {
     if (code === CloseCode.UNAUTHORIZED) return REFUSED;
     // A wire over HTTP is open before anything has answered it.
-    if (this.#isHttp && !this.#wasHeard) return `no edge has answered at ${this.#options.url}: ${SEE_URL}`;
+    if (this.#isHttp && !this.#wasHeard) return `no edge answers at ${this.#options.url}: no network, or a wrong url`;
     return `the connection has ended (${code})`;
   }
 

@@ -13,7 +13,9 @@ import type { BlockedBatch, SyncStatus, TopicSyncStatus } from "../sync-api.ts";
 export function endOf(topic: string, { state, block }: Session): TidemarkError {
   if (state.at === "stopped") {
     const { code, details } = state;
-    return new TidemarkError(code, `sync of ${topic} has stopped`, { ...details, topic });
+    const who = code === "OWNER_CHANGED" ? "sign in as the records' owner, or " : "";
+    const message = `sync of ${topic} has stopped: ${who}resolve() says how it goes on`;
+    return new TidemarkError(code, message, { ...details, topic });
   }
   const code = block?.code ?? "BLOCKED";
   const why = block?.message || code;
@@ -41,7 +43,8 @@ function stateOf(link: LinkState, topics: readonly TopicSyncStatus["state"][]): 
     case "backoff":
       return "offline";
     case "live":
-      return topics.every((state) => state === "live" || state === "stopped") ? "live" : "catching-up";
+      if (topics.includes("stopped")) return "blocked";
+      return topics.every((state) => state === "live") ? "live" : "catching-up";
     default:
       return "connecting";
   }
@@ -98,13 +101,14 @@ export function tideStatus(
   const link: LinkState = links?.state ?? { at: "idle" };
   const all = Object.values(topics);
   const nextTryAt = links?.nextTryAt;
-  const reason = reasonOf(link, all);
+  const state = stateOf(
+    link,
+    all.map(({ state }) => state),
+  );
+  const reason = state === "paused" || state === "blocked" ? reasonOf(link, all) : undefined;
   const error = links?.failure ?? [...sessions].find(({ failure }) => failure)?.failure;
   return {
-    state: stateOf(
-      link,
-      all.map(({ state }) => state),
-    ),
+    state,
     connected: link.at === "live",
     ...(reason && { reason }),
     ...(error && { error }),
@@ -113,12 +117,12 @@ export function tideStatus(
   };
 }
 
-/** Why sync is paused or blocked; undefined if it is neither. */
+/** Why sync is paused or blocked. */
 function reasonOf(link: LinkState, topics: readonly TopicSyncStatus[]): SyncStatus["reason"] {
   if (link.at === "paused") return link.why;
   if (topics.some(({ stopped }) => stopped?.code === "OWNER_CHANGED")) return "owner";
-  const blocked = topics.find((topic) => topic.blocked)?.blocked;
-  return blocked && libraryCodeOf(blocked.code);
+  const { blocked, stopped } = topics.find((topic) => topic.blocked ?? topic.stopped) ?? {};
+  return blocked ? libraryCodeOf(blocked.code) : stopped?.code;
 }
 
 function nameOf(at: Session["state"]["at"]): TopicSyncStatus["state"] {

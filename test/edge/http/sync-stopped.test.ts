@@ -59,10 +59,12 @@ describe("a log that is not at the edge any more (H15)", () => {
     const path = paths();
     const { device } = await stopped(path, false);
     expect(device.of().stopped).toMatchObject({ code: "REPLACED" });
+    expect(device.status).toMatchObject({ state: "blocked", connected: true, reason: "REPLACED" });
     const event = device.events.find(({ type }) => type === "stopped");
     expect(event).toMatchObject({ topic: "orders", code: "REPLACED", details: { stream: expect.any(String) } });
     expect((await fetch(urlOf(path), { method: "HEAD" })).status).toBe(404);
-    await expect(device.page.drained()).rejects.toMatchObject({ code: "REPLACED", details: { topic: "orders" } });
+    const over = { code: "REPLACED", message: expect.stringContaining("resolve()"), details: { topic: "orders" } };
+    await expect(device.page.drained()).rejects.toMatchObject(over);
     expect(await device.committed()).toEqual(json(["a", "b"]));
     await device.write("d");
     await device.reopen();
