@@ -125,6 +125,7 @@ export class ChunkLog implements LogStore {
       check: () => this.#check(),
     });
     const remembered = this.#rows.damage.length;
+    for (const [from, to] of this.#moved.strays(this.#sealed)) this.#rows.lost(from, to);
     const base = Math.max(meta.end, this.#sealed.at(-1)?.nextOffset ?? 0);
     this.#active = emptySegment(base, now(), Math.max(meta.epoch, this.#sealed.at(-1)?.epoch ?? 0));
     this.#activeChunks = 0;
@@ -155,7 +156,7 @@ export class ChunkLog implements LogStore {
 
   /** Counts a row of the active segment after verifying every byte of it. */
   #recover(row: ChunkRow): void {
-    const epochs = this.#rows.recover(row);
+    const epochs = this.#rows.recover(row, this.logEndOffset);
     for (const epoch of epochs) this.#active.epoch = Math.max(this.#active.epoch, epoch);
     this.#count(row, epochs.length);
   }
@@ -370,13 +371,15 @@ export class ChunkLog implements LogStore {
     for (let at = from; at < limit;) {
       const { moved, end } = this.#moved.place(this.#sealed, at, limit);
       if (!moved && verify) this.#rows.examine(at);
+      if (moved && at < moved.baseOffset) this.#rows.checkHole(at, Math.min(end, moved.baseOffset));
       const found = moved
         ? await this.#archive.read(moved, at, maxBytes, limit, verify)
         : this.#rows.read(at, maxBytes, end);
       // The segment was trimmed, compacted or moved during the read.
       if (moved?.retired) return this.read(from, maxBytes, limitOffset, verify);
       if (found && found.bytes.length > 0) return found;
-      // Compaction left a hole here.
+      // Compaction left a hole here, or rows are missing.
+      if (moved?.sealed?.compacted !== true) this.#rows.checkHole(at, end);
       at = end;
     }
     return { bytes: NOTHING, nextOffset: from };

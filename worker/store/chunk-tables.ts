@@ -200,6 +200,12 @@ export class ChunkTables {
     }
   }
 
+  /** How many bytes the segment's rows have. No blob is read. */
+  bytesOf({ baseOffset, nextOffset }: SegmentRow): number {
+    const query = "SELECT total(length(bytes)) AS bytes FROM chunk WHERE base_offset >= ? AND base_offset < ?";
+    return Number(this.#run(query, baseOffset, nextOffset)[0]!["bytes"]);
+  }
+
   /** The row that contains `offset`, if there is one, and the rows behind it. */
   *chunksAround(offset: number): Generator<ChunkRow> {
     const [floor] = this.#run(
@@ -246,6 +252,12 @@ export class ChunkTables {
       if (page.length < limit) break;
     }
     return { rows, bytes };
+  }
+
+  /** True if there is any record. */
+  get hasRows(): boolean {
+    const query = "SELECT name FROM sqlite_master WHERE name = 'chunk'";
+    return this.#run(query).length > 0 && this.#run("SELECT 1 FROM chunk LIMIT 1").length > 0;
   }
 
   chunkAt(baseOffset: number): ChunkRow {

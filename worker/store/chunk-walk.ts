@@ -22,6 +22,10 @@ interface Run {
   readonly bytes: Uint8Array;
 }
 
+const EMPTY = "the row has no bytes";
+/** Damage that is in no row. */
+export const NOWHERE = { slot: undefined, position: 0, bytes: 0 } as const;
+
 /** The header at `position`, or the reason why there is no valid one. */
 function nextHeader(
   { bytes, nextOffset }: Run,
@@ -76,6 +80,9 @@ export function* hops(row: Run, gaps: boolean, known: readonly QuarantinedRange[
     expected = nextOffsetOf(header);
     position = end;
   }
+  // Only a row without any batch gets here: of others the last batch is compared with the row's end.
+  if (!gaps && expected < row.nextOffset && behind !== Infinity)
+    throw corruptRange({ from: expected, to: row.nextOffset, reason: EMPTY });
 }
 
 /** Every damaged range of offsets in a row, found by structure and checksums. */
@@ -108,6 +115,8 @@ export function damageIn(kernel: Kernel, row: Run, gaps: boolean): QuarantinedRa
     position = next.position;
     expected = next.offset;
   }
+  if (!gaps && expected < row.nextOffset)
+    found.push({ from: expected, to: row.nextOffset, ...NOWHERE, position: row.bytes.length, reason: EMPTY });
   // Every batch looks good, but bytes have changed: an offset was changed inside a hole, and nobody can tell which one.
   if (found.length === 0 && row.crc !== null && row.crc !== kernel.crc32c(row.bytes)) {
     found.push({

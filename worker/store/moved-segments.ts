@@ -29,6 +29,14 @@ export class MovedSegments {
     return [...this.#segments.values()].flatMap(({ damage }) => damage);
   }
 
+  /** Offsets of segments that are there, and that the log's own list does not have, or not as they are. */
+  strays(sealed: readonly SegmentRow[]): [from: number, to: number][] {
+    return [...this.#segments.values()].flatMap(({ baseOffset, nextOffset }) => {
+      const row = sealed.find((each) => each.baseOffset === baseOffset);
+      return row?.nextOffset === nextOffset ? [] : [[baseOffset, nextOffset]];
+    });
+  }
+
   /** Segments that begin in [from, to) are no longer part of the log. Their rows are doomed already. */
   retire(from: number, to: number): void {
     for (const [baseOffset, segment] of this.#segments) {

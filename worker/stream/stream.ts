@@ -81,6 +81,15 @@ const SETTINGS = {
   queueAppendsMax: 16 * QUEUE_APPENDS_MAX,
 };
 
+const unreadable = (reason: string, cause?: unknown): TidemarkError =>
+  new TidemarkError(
+    "CORRUPT_CATALOG",
+    `the tables of the stream's object are damaged: ${reason}. Its records can't be read until the object's database ` +
+      "is put back to an earlier time",
+    { reason },
+    { cause },
+  );
+
 /** Stored settings that would be refused today must neither remove records nor keep the stream from opening. */
 function settingsOf({ retention }: StreamConfig): Partial<LogSettings> {
   return { ...SETTINGS, retention: saneRetention(retention) };
@@ -140,8 +149,18 @@ export class Stream {
   static async load(host: StreamHost): Promise<Stream | undefined> {
     const isThere = [...host.sql.exec("SELECT name FROM sqlite_master WHERE name = 'meta'")].length > 0;
     if (!isThere) return undefined;
-    const text = new ChunkTables(host.sql).meta(CONFIG);
-    return text === undefined ? undefined : Stream.#open(host, JSON.parse(String(text)) as StreamConfig, false);
+    const tables = new ChunkTables(host.sql);
+    const text = tables.meta(CONFIG);
+    if (text === undefined)
+      return tables.hasRows ? Promise.reject(unreadable("its description is missing")) : undefined;
+    try {
+      return await Stream.#open(host, JSON.parse(String(text)) as StreamConfig, false);
+    } catch (thrown) {
+      // What is in the tables was written by this program: it is not what was written.
+      if ([SyntaxError, RangeError, TypeError].some((kind) => thrown instanceof kind))
+        throw unreadable((thrown as Error).message, thrown);
+      throw thrown;
+    }
   }
 
   static async create(host: StreamHost, config: StreamConfig): Promise<Stream> {
