@@ -117,7 +117,7 @@ describe("sealed segments", () => {
     const asked: string[] = [];
     let isAway = false;
     const bucket = Object.fromEntries(
-      (["get", "head"] as const).map((name) => [
+      (["get", "head", "put", "delete"] as const).map((name) => [
         name,
         async (...args: [string, never]) => {
           asked.push(name);
@@ -158,6 +158,12 @@ describe("sealed segments", () => {
         "RANGE_NOT_SATISFIABLE",
       ]);
       expect(error.message).toContain(String(bytes.length));
+    }
+    const broken = { arrayBuffer: () => Promise.reject(new Error("the connection broke")), size: bytes.length };
+    for (const headers of [{}, { range: "bytes=1-2" }] as Record<string, string>[]) {
+      const SEGMENTS = { ...bucket, get: async () => broken };
+      const { status } = await handle(new Request(url, { headers }), { ...real, SEGMENTS } as never);
+      expect(status).toBe(503);
     }
     const last = await ask(url, { headers: { range: `bytes=${bytes.length - 1}-${bytes.length + 9}` } });
     expect([last.status, last.headers.get("content-range")]).toEqual([
@@ -441,7 +447,8 @@ describe("damage in object storage", () => {
 
   it("a bucket that does not answer is 503: ask again", async () => {
     const { path, all } = await archived();
-    const failing = { ...real, SEGMENTS: { ...real.SEGMENTS, get: () => Promise.reject(new Error("unreachable")) } };
+    const away = () => Promise.reject(new Error("unreachable"));
+    const failing = { ...real, SEGMENTS: { put: away, get: away, delete: away } };
     await inside(path, (instance) => void (instance.env = { ...instance.env, SEGMENTS: failing.SEGMENTS }));
     await evictDurableObject(objectOf(path));
     await inside(path, (instance) => void (instance.env = { ...instance.env, SEGMENTS: failing.SEGMENTS }));

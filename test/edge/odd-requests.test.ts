@@ -38,6 +38,68 @@ async function stream(): Promise<string> {
   return path;
 }
 
+const OFFSET = "0000000000000001_0000000000000000";
+
+describe("headers that a method does not heed are refused by name, and change nothing", () => {
+  const frame = { "content-type": "application/vnd.tidemark.frame" };
+  it.each([
+    ["DELETE", "Tidemark-Trim-Before", OFFSET, {}],
+    ["DELETE", "Stream-Expected-Offset", OFFSET, {}],
+    ["PUT", "Tidemark-Trim-Before", OFFSET, JSON_TYPE],
+    ["PUT", "Producer-Id", "a", JSON_TYPE],
+    ["PUT", "Tidemark-Resent-Since", "nonsense", JSON_TYPE],
+    ["POST", "Tidemark-Retention-Bytes", "1", JSON_TYPE],
+    ["POST", "Tidemark-Compaction", "key", JSON_TYPE],
+    ["POST", "Tidemark-Trim-Before", OFFSET, frame],
+  ] as const)("%s with %s: %s", async (method, header, value, headers) => {
+    const path = await stream();
+    // An open frame.
+    const body = method === "DELETE" ? undefined : headers === frame ? "\x01\x01" + "\0".repeat(10) : "[4]";
+    const told = await errorIn(
+      await ask(method, path, { headers: { ...headers, [header]: value }, ...(body !== undefined && { body }) }),
+    );
+    expect(told).toMatchObject({ status: 400, code: "BAD_REQUEST", details: { header } });
+    expect(await (await ask("GET", path)).json()).toEqual([1, 2, 3]);
+  });
+});
+
+describe("bindings", () => {
+  const { LOGS, SUBSCRIPTIONS, SEGMENTS } = open as unknown as Record<string, object>;
+  const kv = { get: () => null, put: () => null, delete: () => null, getWithMetadata: () => null };
+  it.each([
+    ["LOGS", undefined, "has no binding LOGS"],
+    ["LOGS", "a text", "of another kind"],
+    ["SUBSCRIPTIONS", undefined, "has no binding SUBSCRIPTIONS"],
+    ["SEGMENTS", kv, "a bucket of R2"],
+    ["SEGMENTS", "orders-segments", "r2_buckets"],
+    ["RATE_LIMIT", "5", "a rate limiter"],
+    ["EVENTS", "x", "a data set of Analytics Engine"],
+  ])("%s that is %s: the first request of any kind says what to write", async (binding, value, says) => {
+    const settings = { ...open, [binding]: value, TIDEMARK_EVENTS: "all" } as never;
+    for (const [method, at] of [
+      ["PUT", "/v1/stream/odd/bound"],
+      ["POST", "/v1/stream/odd/bound"],
+      ["GET", "/v1/stream/__ds/streams"],
+      ["GET", "/v1/metrics/odd/bound"],
+    ] as const) {
+      const told = await errorIn(await ask(method, at, { headers: JSON_TYPE, settings }));
+      expect(told).toMatchObject({ status: 500, code: "INTERNAL", details: { binding } });
+      expect(told.message).toContain(says);
+    }
+  });
+
+  it("of the other class: the object says so, and has made nothing", async () => {
+    const settings = { ...open, LOGS: SUBSCRIPTIONS, SUBSCRIPTIONS: LOGS, SEGMENTS } as never;
+    for (const [at, binding] of [
+      ["/v1/stream/odd/swapped", "LOGS"],
+      ["/v1/stream/__ds/subscriptions/x", "SUBSCRIPTIONS"],
+    ]) {
+      const told = await errorIn(await ask("PUT", at!, { headers: JSON_TYPE, body: "{}", settings }));
+      expect(told).toMatchObject({ status: 500, code: "INTERNAL", details: { binding } });
+    }
+  });
+});
+
 describe("parameters", () => {
   it.each([
     ["offset=-1&live=sse&live=long-poll", "live"],

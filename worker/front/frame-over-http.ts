@@ -11,6 +11,7 @@ import { badRequest } from "../errors.ts";
 import { FRAME_HEADER } from "../rpc/internal-headers.ts";
 import { withAsker } from "../rpc/join-prefix.ts";
 import { quoted } from "../wire/fields.ts";
+import { OF_POST, refuseHeaders } from "../wire/heeded.ts";
 import { readBody } from "../wire/request-body.ts";
 import { allows, type Caller } from "./auth.ts";
 import { forward } from "./forward.ts";
@@ -30,6 +31,7 @@ function frameIn(body: Uint8Array): Frame {
 export async function frameOverHttp(request: Request, env: Env, caller: Caller, path: string): Promise<Response> {
   const body = await readBody(request);
   const frame = frameIn(body);
+  refuseHeaders(request.headers, "a frame", OF_POST);
   const [reads, writes] = [allows(caller, "read", path), allows(caller, "write", path)];
   if (frame.type === FrameType.PUSH) caller.require("write", path);
   else if (frame.type === FrameType.FETCH || !writes) caller.require("read", path);

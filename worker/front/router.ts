@@ -6,6 +6,7 @@ import { IMPORT_TYPE, PIECE_TYPE } from "../../src/store/segment-files.ts";
 import { FRAME_TYPE, TIDE_HEADER } from "../../src/sync/http-words.ts";
 import { CALL_BYTES_MAX } from "../rpc/append-call.ts";
 import { type Action, type Caller, callerOf } from "./auth.ts";
+import { checkBindings } from "../bindings.ts";
 import { type Env, numberOf } from "../env.ts";
 import { IMPORT_HEADER, LONG_HEADER, METRICS_HEADER, TIDE_ASKED_HEADER } from "../rpc/internal-headers.ts";
 import { type Asked, emitRequest } from "../telemetry/events.ts";
@@ -14,6 +15,7 @@ import { objectName } from "../rpc/stubs.ts";
 import { type Answer, errorAnswer } from "../wire/http.ts";
 import { withCommonHeaders, preflight } from "../wire/cors.ts";
 import { mediaType } from "../stream/media-type.ts";
+import { checkHeeded } from "../wire/heeded.ts";
 import { checkBody, checkRate, checkHeaders, headersSeen, type Seen } from "./request-limits.ts";
 import { longPoll } from "./live-reads.ts";
 import { forkOf, methodNotAllowed, onlyRead, readRequestOf } from "../wire/durable-streams.ts";
@@ -64,6 +66,8 @@ async function route(
 ): Promise<Response | Answer> {
   const { method, url } = request;
   const { pathname } = placeOf(url);
+  // The welcome says how to begin, and asks nothing of them.
+  if (!WELCOMES.has(pathname)) checkBindings(env);
   const isUpgrade = method === "GET" && seen["upgrade"]?.toLowerCase() === "websocket";
   if (pathname === SOCKET_PATH) {
     if (!isUpgrade)
@@ -94,6 +98,7 @@ async function route(
   const isTrim = method === "POST" && seen["tidemark-trim-before"] !== undefined;
   const action = isTrim ? "admin" : ACTIONS.get(method);
   if (action === undefined) throw methodNotAllowed();
+  if (action !== "read") checkHeeded(method, headersSeen(seen));
   const path = pathOf(pathname, STREAM_PREFIX);
   asked.path = path;
   if (isReservedPath(path)) return subscriptionResponse(request, env, seen, pathname);

@@ -28,6 +28,10 @@ async function sizeOf(bucket: SegmentBucket, key: string): Promise<number> {
   return object.size;
 }
 
+/** The body comes after the answer, and may break off. */
+const bytesOf = (object: { arrayBuffer(): Promise<ArrayBuffer> }): Promise<ArrayBuffer> =>
+  object.arrayBuffer().catch((thrown: unknown) => Promise.reject(noAnswer(thrown)));
+
 /** Answers GET and HEAD of a whole segment. The caller has checked who may read the path. */
 export async function segmentResponse(
   request: Request,
@@ -67,7 +71,7 @@ export async function segmentResponse(
   const object = await bucket.get(key).catch((thrown: unknown) => Promise.reject(noAnswer(thrown)));
   if (!object) throw missing();
   background?.waitUntil(fill(bucket, key).catch(() => undefined));
-  return new Response(await object.arrayBuffer(), {
+  return new Response(await bytesOf(object), {
     status: 200,
     headers: { ...headers, "content-length": String(object.size) },
   });
@@ -93,7 +97,7 @@ async function rangeOf(
     throw first >= size ? noRange(asked, size) : noAnswer(thrown);
   });
   if (!object) throw missing();
-  const bytes = await object.arrayBuffer();
+  const bytes = await bytesOf(object);
   const range = `bytes ${first}-${first + bytes.byteLength - 1}/${object.size}`;
   return new Response(bytes, { status: 206, headers: { ...headers, "content-range": range } });
 }

@@ -21,6 +21,7 @@ import { mediaType } from "../stream/media-type.ts";
 import { readBody } from "../wire/request-body.ts";
 import type { WriterProducer } from "../stream/writer-state.ts";
 import { contentTypeOf, H, type HeadersOf, isClosing, producerOf, seqOf, traceOf } from "../wire/durable-streams.ts";
+import { refuseHeaders } from "../wire/heeded.ts";
 import { formatOffset, numberedOffset } from "../wire/offsets.ts";
 import type { Stream } from "../stream/stream.ts";
 
@@ -57,15 +58,6 @@ function sendingOf(headers: HeadersOf): Sending {
     ...(sequences !== null && { fromZero: true }),
     ...(since !== null && { resentSince: numberedOffset(since, H.resentSince) }),
   };
-}
-
-/** What an append alone heeds. In silence its sender would rely on what nobody looks at. */
-const OF_APPENDS = [H.producerId, H.producerEpoch, H.producerSeq, H.seq, H.expectedOffset, H.resentSince, H.sequences];
-
-/** For requests that append nothing by themselves. `what` names the request. */
-export function refuseHeaders(headers: HeadersOf, what: string, names: readonly string[] = OF_APPENDS): void {
-  const name = names.find((name) => headers.get(name) !== null);
-  if (name !== undefined) throw badRequest(`${what} does not heed ${name}: leave it out`, { header: name });
 }
 
 /** Batches have a producer of their own, and close nothing: a second copy would be taken, and the stream stay open. */

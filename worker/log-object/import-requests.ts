@@ -22,7 +22,7 @@ import { fieldsOf, listField, numberField, objectField, optionalText, quoted, te
 import { json } from "../wire/http.ts";
 import { checkOnce, H, isClosing, parseInteger } from "../wire/durable-streams.ts";
 import { readBody } from "../wire/request-body.ts";
-import { refuseHeaders } from "./http-append.ts";
+import { refuseHeaders } from "../wire/heeded.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 
 /** The request is a row in the tables. */

@@ -22,6 +22,7 @@ import type { Sql } from "../store/sql.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { groupTurn, sqlOf } from "./platform.ts";
 import { encodeInSlices, turn } from "../stream/body-encoder.ts";
+import { checkBindings, wrongClass } from "../bindings.ts";
 import { type Env, outboxMaxAgeMs } from "../env.ts";
 import { streamObject } from "../rpc/stubs.ts";
 import {
@@ -34,7 +35,7 @@ import {
 } from "../rpc/internal-headers.ts";
 import { Counters } from "../telemetry/counters.ts";
 import { emit, type EventFields } from "../telemetry/events.ts";
-import { badRequest, EdgeError } from "../errors.ts";
+import { EdgeError } from "../errors.ts";
 import { type Answer, errorAnswer, errorResponse, responseOf } from "../wire/http.ts";
 import { edgeKernel } from "../kernel.ts";
 import { TokenBucket } from "./token-bucket.ts";
@@ -187,7 +188,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     try {
       const path = request.headers.get(PATH_HEADER);
       this.#tenant = decodeURIComponent(request.headers.get(TENANT_HEADER) ?? "");
-      if (path === null) throw badRequest("no path");
+      if (path === null) throw wrongClass("SUBSCRIPTIONS");
       return await this.#route(request, decodeURIComponent(path));
     } catch (thrown) {
       this.#counters.rejections++;
@@ -228,6 +229,8 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
   }
 
   async #create(request: Request, path: string, body: Uint8Array): Promise<Response> {
+    // Nothing is made that could not be told to subscriptions, or moved.
+    checkBindings(this.env);
     const asked = createAsked(request.headers);
     const known = await this.#life.alive();
     if (known?.config.releasing) await this.#life.release(known);

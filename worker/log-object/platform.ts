@@ -1,5 +1,6 @@
 /** What a log and its stream need of the platform: SQLite with its transactions, and a later turn. */
 import type { DurableObjectStorage } from "@cloudflare/workers-types";
+import { queried } from "../bindings.ts";
 import type { Sql, SqlRow } from "../store/sql.ts";
 
 /**
@@ -10,7 +11,7 @@ import type { Sql, SqlRow } from "../store/sql.ts";
 const GROUP_MS = 4;
 
 export const sqlOf = (storage: DurableObjectStorage): Sql => ({
-  exec: (query, ...bindings) => storage.sql.exec(query, ...bindings) as Iterable<SqlRow>,
+  exec: (query, ...bindings) => queried(() => storage.sql.exec(query, ...bindings)) as Iterable<SqlRow>,
   transaction: (work) => storage.transactionSync(work),
 });
 

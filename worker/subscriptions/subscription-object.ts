@@ -9,10 +9,11 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { Alarms } from "../store/alarms.ts";
+import { queried, wrongClass } from "../bindings.ts";
 import { bearerOf } from "../wire/bearer.ts";
 import type { Env } from "../env.ts";
 import { streamObject } from "../rpc/stubs.ts";
-import { TENANT_HEADER } from "../rpc/internal-headers.ts";
+import { PATH_HEADER, TENANT_HEADER } from "../rpc/internal-headers.ts";
 import { emit } from "../telemetry/events.ts";
 import {
   type Fields,
@@ -55,7 +56,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   readonly #alarms = new Alarms(this.ctx.storage);
 
   get #store(): SubscriptionStore {
-    return (this.#tables ??= new SubscriptionStore(this.ctx.storage.sql));
+    return (this.#tables ??= queried(() => new SubscriptionStore(this.ctx.storage.sql)));
   }
   get #links(): SubscriptionLinks {
     return (this.#linked ??= new SubscriptionLinks({
@@ -171,6 +172,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
 
   override async fetch(request: Request): Promise<Response> {
     try {
+      if (request.headers.has(PATH_HEADER)) throw wrongClass("LOGS");
       const call = subscriptionCallOf(request.method, new URL(request.url).pathname);
       // The router names the tenant once a token has allowed the call. Only calls with a wake's token come without a
       // tenant, and they must not create tables.

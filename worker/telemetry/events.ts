@@ -30,7 +30,8 @@ export function emit(env: Env, event: string, fields: EventFields): void {
   if (level === "none" || (level !== "all" && BUSY.has(event))) return;
   console.log(JSON.stringify({ event, ...fields }));
   const { tenant = "", path = "", code = "", status = 0, ms = 0, bytes = 0 } = fields;
-  env.EVENTS?.writeDataPoint({
+  // One of another kind is refused with the request (bindings.ts); to say so must not fail.
+  env.EVENTS?.writeDataPoint?.({
     indexes: [tenant.slice(0, 90)],
     blobs: [event, path, code, String(fields["source"] ?? "")],
     doubles: [status, ms, bytes],

@@ -42,6 +42,9 @@ const BY_KEY = "Tidemark-Compaction";
 const LAG = "Tidemark-Compaction-Lag-Seconds";
 const TOMBSTONES = "Tidemark-Compaction-Tombstone-Seconds";
 
+/** All of them. */
+export const POLICIES = [BYTES, RECORDS, SECONDS, BY_KEY, LAG, TOMBSTONES];
+
 /** What a PUT asks for. Undefined: nothing is compacted. */
 export function compactionOf(headers: HeadersOf): CompactionSettings | undefined {
   const kind = headers.get(BY_KEY);
