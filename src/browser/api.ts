@@ -353,8 +353,8 @@ export type TideEvent =
   | { readonly type: "reopened"; readonly reason: string }
   /** A tab has set or changed the topic's settings. These are all that are stored now. */
   | { readonly type: "settings"; readonly topic: string; readonly settings: TopicSettings }
-  /** A tab has deleted this topic. */
-  | { readonly type: "deleted"; readonly topic: string }
+  /** A tab has deleted this topic, or has ended its sync: then its records are in the topic `kept`. */
+  | { readonly type: "deleted"; readonly topic: string; readonly kept?: string | undefined }
   /** This tab's calls now go to this leader: its own worker, or another tab's over a port or a BroadcastChannel. */
   | {
       readonly type: "leaderchange";

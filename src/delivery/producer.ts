@@ -256,7 +256,10 @@ export class Producer {
     if (headers) for (const [name, text] of headers) bytes += name.length + (text?.length ?? 0);
     const { inFlightBytesMax } = this.#options;
     if (bytes > recordBytesMax)
-      throw new TidemarkError("RECORD_TOO_LARGE", `a record of ${bytes} bytes`, { bytes, recordBytesMax });
+      throw new TidemarkError("RECORD_TOO_LARGE", `a record of ${bytes} bytes; at most ${recordBytesMax}`, {
+        bytes,
+        recordBytesMax,
+      });
     if (this.#pendingBytes > 0 && this.#pendingBytes + bytes > 2 * inFlightBytesMax) {
       throw new TidemarkError("BACKPRESSURE", "too many bytes wait for their ack: await appends", {
         pendingBytes: this.#pendingBytes,
@@ -447,7 +450,7 @@ const isForgotten = ({ code, details }: TidemarkError): boolean =>
 
 function outcomeForgotten(error: TidemarkError): TidemarkError {
   const message =
-    "the append was sent again, and the log has forgotten its producer: look for the records from resentSince on";
+    "the append was sent again: this producer was forgotten, and the log may hold this batch: read from resentSince on";
   return new TidemarkError("OUTCOME_UNKNOWN", message, { ...error.details, reason: "forgotten" }, { cause: error });
 }
 

@@ -28,7 +28,7 @@ export interface AppendLimits {
 /** The header of a good batch, else INVALID_BATCH, BATCH_TOO_LARGE, RECORD_TOO_LARGE or UNSUPPORTED_FORMAT. */
 export function validate(kernel: Kernel, batch: Uint8Array, limits: AppendLimits): BatchHeader {
   if (batch.length > limits.batchBytesMax) {
-    throw new TidemarkError("BATCH_TOO_LARGE", `a batch of ${batch.length} bytes`, {
+    throw new TidemarkError("BATCH_TOO_LARGE", `a batch of ${batch.length} bytes; at most ${limits.batchBytesMax}`, {
       bytes: batch.length,
       batchBytesMax: limits.batchBytesMax,
     });
@@ -69,7 +69,7 @@ function checkRecords(kernel: Kernel, batch: Uint8Array, recordBytesMax: number)
   for (let i = columns.count - 1; i >= 0; i--) {
     const start = columns.ints[i * COLUMNS + RECORD_POSITION]!;
     if (end - start > recordBytesMax)
-      throw new TidemarkError("RECORD_TOO_LARGE", `a record of ${end - start} bytes`, {
+      throw new TidemarkError("RECORD_TOO_LARGE", `a record of ${end - start} bytes; at most ${recordBytesMax}`, {
         bytes: end - start,
         recordBytesMax,
         record: i,

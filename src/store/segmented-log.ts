@@ -189,7 +189,7 @@ export class SegmentedLog implements LogStore, RollingLog {
     let pending = 0;
     for (const batch of batches) {
       if (batch.length > this.batchBytesMax) {
-        throw new TidemarkError("BATCH_TOO_LARGE", "a batch must fit one segment", {
+        throw new TidemarkError("BATCH_TOO_LARGE", `a batch of ${batch.length} bytes; at most ${this.batchBytesMax}`, {
           bytes: batch.length,
           batchBytesMax: this.batchBytesMax,
         });

@@ -132,7 +132,11 @@ async function writeAside({ storage, kernel, log, reason }: Aside, runs: readonl
       const headers = [...(record.headers ?? []), [ASIDE_HEADERS.key, record.key] as const, ...why];
       const batch = built(kernel, log, { ...record, key: encoder.encode(name), headers }) ?? built(kernel, log, record);
       if (!batch)
-        throw new TidemarkError("RECORD_TOO_LARGE", "a record does not fit the log that it is to go to", { at });
+        throw new TidemarkError(
+          "RECORD_TOO_LARGE",
+          `the record at ${at} of the outbox, a value of ${record.value?.length ?? 0} bytes, fits no batch: discard it`,
+          { at },
+        );
       await log.append(batch, { acks: "flushed" });
     }
   }

@@ -6,7 +6,7 @@ const CHECKED_RECORDS = 100;
 
 function impure(view: string, id: string, what: string): TidemarkError {
   const must = "it must give the same for the same state and record, and leave both as they are";
-  return new TidemarkError("VIEW_IMPURE", `apply() of the view ${view} ${what}: ${must}`, { id, view });
+  return new TidemarkError("VIEW_IMPURE", `apply() of ${view} ${what}: ${must}`, { id, view });
 }
 
 /** Whether two values hold the same: plain data, maps, sets, dates and bytes. */
@@ -28,20 +28,17 @@ export function isAlike(a: unknown, b: unknown): boolean {
  * what is not the state could not be compared with it.
  */
 function copyOf<S>(view: string, state: S): S {
-  let cause: unknown;
+  let why: unknown = "it has an object of a class";
   try {
     const copy = structuredClone(state);
     if (isAlike(state, copy)) return copy;
   } catch (thrown) {
-    cause = thrown;
+    why = thrown;
   }
-  const why = cause === undefined ? "the copy is another value, as with objects of a class" : String(cause);
-  const remedy = "leave check out, or make the state of plain data, maps, sets, dates and bytes";
   throw new TidemarkError(
     "INVALID_ARGUMENT",
-    `check can't copy the state of the view ${view} (${why}): ${remedy}`,
+    `check can't copy the state of the view ${view} (${String(why)}): leave check out, or use plain data and maps`,
     { field: "check", view },
-    { cause },
   );
 }
 

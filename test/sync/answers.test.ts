@@ -52,13 +52,18 @@ it("an answer of one tab holds for all, also after a reload", async () => {
   await first.call("resume");
   await second.call("holds", 5);
 
+  await expect(second.call("deletes")).rejects.toThrow(
+    "INVALID_ARGUMENT: the topic orders is synced: detach() it first",
+  );
   expect(await second.call("detach", false)).toBe("");
   for (const tab of [first, second]) {
     expect((await tab.call("topics")).toSorted()).toEqual(["orders.aside", "orders.kept"]);
     expect((await tab.call("asideOf", "orders.kept")).map(([, value]) => value)).toEqual(
       Array.from({ length: 5 }, (_, i) => `ann-${i}`),
     );
-    await expect(tab.call("write", "ann", 5, 1)).rejects.toThrow("UNKNOWN_TOPIC");
+    await expect(tab.call("write", "ann", 5, 1)).rejects.toThrow(
+      "UNKNOWN_TOPIC: the topic orders was detached: orders.kept has its records; topic() gives a new one",
+    );
   }
   expect(device.errors).toEqual([]);
 });

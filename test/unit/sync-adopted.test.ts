@@ -57,7 +57,7 @@ it("too large, too many records, a large record, a header of the edge's: each is
     [{ bytes: 600 }, "BATCH_TOO_LARGE", /^a batch has 6\d\d bytes, and the edge takes 600: they/],
     [{ records: 5 }, "TOO_LARGE", /^a batch has 5 records, and the edge takes 4: they/],
     [{ records: 2, bytes: 250 }, undefined, undefined],
-    [{ bytes: 400 }, "RECORD_TOO_LARGE", /^a record of 4\d\d bytes: they/],
+    [{ bytes: 400 }, "RECORD_TOO_LARGE", /^a record of 4\d\d bytes; at most 300: they/],
     [RESERVED, "BAD_REQUEST", /^a record has the header ds.seq, which is the edge's own: they/],
     [{ header: "ds.producer", isPacked: true }, "BAD_REQUEST", /^a record has the header ds.producer/],
   ] as const) {

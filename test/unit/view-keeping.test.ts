@@ -126,10 +126,11 @@ test("a view that was closed saves nothing", async () => {
   }
 });
 
+const circle: unknown[] = [];
+circle.push(circle);
 test.each([
   ["a bigint", 5n],
-  ["nothing", undefined],
-  ["a function", () => 1],
+  ["a circle", circle],
 ])("a state that JSON can't hold (%s) is refused by name where no serialize is given", async (_, state) => {
   const { snapshots, written } = world();
   const keeping = new Keeping<unknown>(snapshots, {});

@@ -97,26 +97,21 @@ async function bundleSideEntries() {
 /** `into`: the folder, which has base.js or gets it later. Gives the modules of each file. */
 export async function bundleSideEntry(name, into) {
   const entry = SIDE_ENTRIES[name] ?? PROGRAMS[name] ?? LATER[name];
-  const { source: file, platform, external = [], instead = [], later = [], whole = [] } = entry;
+  const { source: file, platform, external = [], instead = [], later = [], whole = false } = entry;
   const isExternal = (id) =>
     id.startsWith("node:") || external.some((each) => id === each || id.startsWith(`${each}/`));
   const seen = new Set();
   const replaced = Object.fromEntries(instead.map((pair) => pair.map((each) => path.join(root, each))));
   // "use client" stays at the beginning of the file; a test of the package looks for it.
   const onLog = (level, log, handle) => log.code === "MODULE_LEVEL_DIRECTIVE" || handle(level, log);
-  const plugins = [standIns(replaced, seen), inBase, besideBrowser, loadedLater(later, seen), inOneFile(whole, seen)];
+  const plugins = [standIns(replaced, seen), inBase, besideBrowser, loadedLater(later, seen)];
+  if (whole) plugins.push(inOneFile);
   const build = await bundle({ [name]: file }, plugins, { platform, external: isExternal, onLog });
   const made = chunksOf(
     await build.write({ ...names, dir: into, format: "esm", sourcemap: "hidden", codeSplitting: false }),
   );
   await build.close();
-  allSeen(
-    [
-      ...Object.keys(replaced),
-      ...[...later.map(([module]) => module), ...whole].map((module) => path.join(root, module)),
-    ],
-    seen,
-  );
+  allSeen([...Object.keys(replaced), ...later.map(([module]) => path.join(root, module))], seen);
   return made;
 }
 

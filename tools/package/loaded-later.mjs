@@ -1,6 +1,6 @@
 /**
- * Plugins for side entries whose rare calls load a file of their own (side-entries.mjs, `later`), and for one that has
- * all of it in one file (`whole`).
+ * Plugins for side entries whose rare calls load a file of their own (side-entries.mjs, `later`), and for those that
+ * have all in one file (`whole`).
  */
 import path from "node:path";
 import { root } from "../run/setup.mjs";
@@ -18,21 +18,18 @@ export const loadedLater = (later, seen) => ({
 });
 
 /**
- * import() of these modules becomes a promise of what is in the same file. The bundler would keep each module for
- * later, in a function of its own, which costs a KiB.
+ * import() of the package's own modules becomes a promise of what is in the same file. The bundler would keep each
+ * module for later, in a function of its own, which costs a KiB and more.
  */
-export const inOneFile = (modules, seen) => ({
+export const inOneFile = {
   name: "tidemark-in-one-file",
-  transform(code, id) {
+  transform(code) {
     const names = [];
-    const found = code.replace(/\bimport\("(\.[^"]+)"\)/g, (whole, name) => {
-      const module = path.resolve(path.dirname(id), name);
-      if (!modules.some((each) => path.join(root, each) === module)) return whole;
-      seen.add(module);
+    const found = code.replace(/\bimport\("(\.[^"]+)"\)/g, (_, name) => {
       if (!names.includes(name)) names.push(name);
       return `Promise.resolve(later${names.indexOf(name)})`;
     });
     const imports = names.map((name, at) => `import * as later${at} from "${name}";\n`);
     return names.length === 0 ? null : { code: imports.join("") + found, map: null };
   },
-});
+};

@@ -413,11 +413,11 @@ class Topic<V> implements EdgeTopic<V> {
     const { logStartOffset, logEndOffset } = (await this.state()) ?? { logStartOffset: 0, logEndOffset: 0 };
     if (typeof position === "number") {
       if (position >= logStartOffset && position <= logEndOffset) return position;
-      throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${position} is not in the log`, {
-        offset: position,
-        logStartOffset,
-        logEndOffset,
-      });
+      throw new TidemarkError(
+        "OFFSET_OUT_OF_RANGE",
+        `offset ${position} is not in the log, which has ${logStartOffset} to ${logEndOffset}`,
+        { offset: position, logStartOffset, logEndOffset },
+      );
     }
     if (position === "earliest") return logStartOffset;
     return position === "latest" ? logEndOffset : Math.max(logStartOffset, logEndOffset - position.last);

@@ -219,7 +219,7 @@ class ClientSocket {
     if (frame.type === FrameType.TOKEN) return void this.#renew(frame);
     if (!isClients(frame.type)) return this.#end(CloseCode.BAD_FRAME, "no such type");
     const channel = this.#channels.get(frame.channel);
-    if (!channel?.socket) throw new EdgeError("CLOSED", "the channel is not open", { reason: "channel" });
+    if (!channel?.socket) throw new EdgeError("CLOSED", "the channel is not open: open it", { reason: "channel" });
     // Frames that came before it are passed on first.
     if (frame.type === FrameType.CLOSE)
       return channel.turn
@@ -290,7 +290,9 @@ class ClientSocket {
   #count(channel: Channel, bytes: number): void {
     const isTooMuch = channel.unacked > 0 && channel.unacked + bytes > APPEND_CREDIT_BYTES;
     if (isTooMuch)
-      throw new EdgeError("BACKPRESSURE", "more than this log's credits", { creditBytes: APPEND_CREDIT_BYTES });
+      throw new EdgeError("BACKPRESSURE", "more than this log's credits: wait for answers", {
+        creditBytes: APPEND_CREDIT_BYTES,
+      });
     if (this.#unacked > 0 && this.#unacked + bytes > UNACKED_BYTES_MAX) {
       throw new EdgeError("BACKPRESSURE", "too many bytes of appends are unanswered on this socket; wait for answers", {
         unackedBytesMax: UNACKED_BYTES_MAX,
@@ -374,9 +376,11 @@ class ClientSocket {
 
   /** Opens a channel. The first frame that its object sends is the hello. */
   async open(number: number, path: string): Promise<void> {
-    if (this.#channels.has(number)) throw badRequest("this channel is open already");
+    if (this.#channels.has(number)) throw badRequest(`channel ${number} is open already: choose another number`);
     if (this.#channels.size >= CHANNELS_MAX)
-      throw new EdgeError("LIMIT_EXCEEDED", "too many logs on one socket", { channelsMax: CHANNELS_MAX });
+      throw new EdgeError("LIMIT_EXCEEDED", `a socket has ${CHANNELS_MAX} logs: close one`, {
+        channelsMax: CHANNELS_MAX,
+      });
     const [reads, writes] = [allows(this.#caller, "read", path), allows(this.#caller, "write", path)];
     if (!reads && !writes) this.#caller.require("read", path);
     const channel: Channel = {

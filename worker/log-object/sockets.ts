@@ -133,7 +133,9 @@ export class LogSockets {
     const stream = await this.#host.stream();
     const sessions = this.#all();
     if (sessions.size >= SOCKETS_MAX)
-      throw new EdgeError("LIMIT_EXCEEDED", "too many sockets", { socketsMax: SOCKETS_MAX });
+      throw new EdgeError("LIMIT_EXCEEDED", `this log has ${SOCKETS_MAX} sockets open already: try again later`, {
+        socketsMax: SOCKETS_MAX,
+      });
     const { client, server } = pairOf();
     this.#host.ctx.acceptWebSocket(server, [SOCKET_TAG]);
     server.serializeAttachment({ channel, isTimed: stream.config.ttl !== undefined, follows: [] } satisfies Attachment);
@@ -251,9 +253,11 @@ export class LogSockets {
         // The follow's end and these credits may have crossed on the way.
         if (!follow) return;
         if (follow.credits + frame.credits > FOLLOW_CREDIT_BYTES_MAX)
-          throw new EdgeError("LIMIT_EXCEEDED", "too many credits for a follow", {
-            creditsMax: FOLLOW_CREDIT_BYTES_MAX,
-          });
+          throw new EdgeError(
+            "LIMIT_EXCEEDED",
+            `a follow has at most ${FOLLOW_CREDIT_BYTES_MAX} bytes of credits: give fewer`,
+            { creditsMax: FOLLOW_CREDIT_BYTES_MAX },
+          );
         follow.credits += frame.credits;
         follow.starved = false;
         save(session);
@@ -269,14 +273,16 @@ export class LogSockets {
   }
 
   #checkOutboxes(): void {
-    if (!this.#host.takesOutboxes) throw badRequest("this edge does not accept joins and pushes");
+    if (!this.#host.takesOutboxes) throw badRequest("this edge takes no joins and pushes: devices can't sync with it");
   }
 
   #checkCredits({ pending }: Session, bytes: number): void {
     if (pending > 0 && pending + bytes > APPEND_CREDIT_BYTES)
-      throw new EdgeError("BACKPRESSURE", "more than the credits left; wait for answers", {
-        creditBytes: APPEND_CREDIT_BYTES,
-      });
+      throw new EdgeError(
+        "BACKPRESSURE",
+        `more than the ${APPEND_CREDIT_BYTES} bytes of appends that a log may have unanswered: wait for answers`,
+        { creditBytes: APPEND_CREDIT_BYTES },
+      );
   }
 
   async #append(session: Session, frame: Frame): Promise<void> {
@@ -311,11 +317,18 @@ export class LogSockets {
   }
 
   async #follow(session: Session, frame: Frame): Promise<void> {
-    if (session.follows.has(frame.id)) throw badRequest("a follow with this id exists already; choose another id");
+    if (session.follows.has(frame.id))
+      throw badRequest(`there is a follow with id ${frame.id} already: choose another id`);
     if (session.follows.size >= FOLLOWS_MAX)
-      throw new EdgeError("LIMIT_EXCEEDED", "too many follows on one socket", { followsMax: FOLLOWS_MAX });
+      throw new EdgeError("LIMIT_EXCEEDED", `a socket has at most ${FOLLOWS_MAX} follows of a log: cancel one first`, {
+        followsMax: FOLLOWS_MAX,
+      });
     if (frame.credits > FOLLOW_CREDIT_BYTES_MAX)
-      throw new EdgeError("LIMIT_EXCEEDED", "too many credits for a follow", { creditsMax: FOLLOW_CREDIT_BYTES_MAX });
+      throw new EdgeError(
+        "LIMIT_EXCEEDED",
+        `a follow has at most ${FOLLOW_CREDIT_BYTES_MAX} bytes of credits: give fewer`,
+        { creditsMax: FOLLOW_CREDIT_BYTES_MAX },
+      );
     const stream = await this.#host.stream();
     stream.touch();
     const next = await positionOf(stream, frame);

@@ -43,7 +43,10 @@ export class Watchers {
   /** A watcher that knows what lies before `known`. `headers` are those of the answer. */
   watch(stream: Stream, known: number, form: NewsForm | undefined, headers: Record<string, string> = {}): Response {
     if (this.count >= WATCHERS_MAX)
-      throw new EdgeError("LIMIT_EXCEEDED", "too many live readers", { watchersMax: WATCHERS_MAX, retryAfter: 5 });
+      throw new EdgeError("LIMIT_EXCEEDED", `this stream has ${WATCHERS_MAX} live readers already: try again later`, {
+        watchersMax: WATCHERS_MAX,
+        retryAfter: 5,
+      });
     const { client, server } = pairOf();
     const tags = [TAG, form ?? PLAIN_TAG, ...(stream.config.ttl === undefined ? [] : [TTL_TAG])];
     this.#ctx.acceptWebSocket(server, tags);

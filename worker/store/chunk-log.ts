@@ -195,7 +195,7 @@ export class ChunkLog implements LogStore {
     this.#check();
     const tooLarge = batches.find((batch) => batch.length > this.batchBytesMax);
     if (tooLarge)
-      throw new TidemarkError("BATCH_TOO_LARGE", "a batch must fit one row", {
+      throw new TidemarkError("BATCH_TOO_LARGE", `a batch of ${tooLarge.length} bytes; at most ${this.batchBytesMax}`, {
         bytes: tooLarge.length,
         batchBytesMax: this.batchBytesMax,
       });

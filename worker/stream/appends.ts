@@ -194,7 +194,11 @@ export class Appends {
   #checkRoom(bytes: number): void {
     const waiting = this.#pendingBytes + this.#encodings.bytes;
     if (this.#pending.size >= QUEUE_APPENDS_MAX || (waiting > 0 && waiting + bytes > QUEUE_BYTES_MAX)) {
-      throw new EdgeError("BACKPRESSURE", "too many appends are waiting", { queueBytes: waiting });
+      throw new EdgeError(
+        "BACKPRESSURE",
+        "too many appends of this stream wait to be stored: send this one again later",
+        { queueBytes: waiting },
+      );
     }
   }
 

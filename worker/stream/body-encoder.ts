@@ -30,7 +30,7 @@ interface Cutter {
 /** One JSON message. */
 function single(kernel: PackingKernel, body: Uint8Array): Uint8Array {
   const value = trimmed(body, 0, body.length);
-  if (value.length > VALUE_BYTES_MAX) throw tooLarge();
+  if (value.length > VALUE_BYTES_MAX) throw tooLarge(value.length);
   if (!kernel.isJson(value)) throw noJson();
   return value;
 }
@@ -138,7 +138,7 @@ class BodyEncoder {
     if (builder.tryAppend(record)) return;
     if (builder.count > 0) this.batches.push(builder.build(NOBODY));
     builder.reset();
-    if (!builder.tryAppend(record)) throw tooLarge();
+    if (!builder.tryAppend(record)) throw tooLarge(record.value?.length);
   }
 }
 

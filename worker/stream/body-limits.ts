@@ -9,8 +9,9 @@ export const ENCODE_SLICE_BYTES = 256 * 1024;
 /** Most records in one request: twice as many as the largest batch holds. */
 export const RECORDS_MAX = 131_072;
 
-export const tooLarge = (): EdgeError =>
-  new EdgeError("RECORD_TOO_LARGE", `a message has at most ${VALUE_BYTES_MAX} bytes`);
+/** `bytes`: of the message, where they are known. */
+export const tooLarge = (bytes?: number): EdgeError =>
+  new EdgeError("RECORD_TOO_LARGE", `a message of ${bytes ?? "too many"} bytes; it may have ${VALUE_BYTES_MAX}`);
 export const tooMany = (): EdgeError =>
   new EdgeError("TOO_LARGE", `a request has at most ${RECORDS_MAX} messages; send the rest in further requests`);
 

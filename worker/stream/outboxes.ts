@@ -349,9 +349,11 @@ export class Outboxes implements RowBook {
     const { registeredMax = REGISTERED_MAX } = this.#options;
     this.#registered ??= this.#tables.count();
     if (this.#registered >= registeredMax)
-      throw new EdgeError("LIMIT_EXCEEDED", "this log has as many outboxes as it may have", {
-        outboxesMax: registeredMax,
-      });
+      throw new EdgeError(
+        "LIMIT_EXCEEDED",
+        `this log knows ${registeredMax} outboxes, and takes no more: those that are not used are forgotten in time`,
+        { outboxesMax: registeredMax },
+      );
   }
 
   // --- with the rows -----------------------------------------------------------------------------------------------

@@ -228,7 +228,10 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   #isKnown(id: string, config: SubscriptionConfig): boolean {
     const known = this.#store.get(id);
     if (known && JSON.stringify(known.config) !== JSON.stringify(config))
-      throw new EdgeError("CONFLICT", "the subscription exists with another configuration");
+      throw new EdgeError(
+        "CONFLICT",
+        `there is a subscription ${id} with another configuration: GET shows it. Use another id, or delete it first`,
+      );
     return known !== undefined;
   }
 

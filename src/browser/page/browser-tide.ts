@@ -60,7 +60,7 @@ type TideOptions = Omit<OpenOptions, "kernel"> & {
 function workerFailed(message: string | undefined): TidemarkError {
   if (message !== undefined) return new TidemarkError("CLOSED", `the worker failed: ${message}`, { reason: "worker" });
   const text =
-    "the worker's script can't be loaded: no network, no such file, or the page's content security policy " +
+    "the worker's script can't be loaded: no network, or the page's content security policy " +
     "(worker-src, script-src) forbids it";
   return new TidemarkError("LOAD_FAILED", text, { file: "the worker's script" });
 }
@@ -318,7 +318,7 @@ export class BrowserTide implements Tide, Member, TopicHost {
       this.settings.delete(event.topic);
       // A topic that is made again under the name has no such report.
       this.opened = { ...this.opened!, recovery: this.opened!.recovery.filter(({ log }) => log !== event.topic) };
-      this.#topics.get(event.topic)?.end();
+      this.#topics.get(event.topic)?.end(event.kept);
     } else if (event.type === "closed") return void this.#resign(this.connection!);
     else if (event.type === "sync") {
       this.withSync((sync) => sync.hear(event.event)).catch(report);

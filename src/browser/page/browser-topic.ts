@@ -276,7 +276,8 @@ export class BrowserTopic<V> implements Topic<V> {
     if (this.#told) this.#given = undefined;
   }
 
-  end(error = deleted(this.name)): void {
+  /** `kept`: where its records are, if its sync was ended. */
+  end(kept?: string, error = deleted(this.name, kept)): void {
     this.#gone ??= error;
     this.#tide.forget(this);
   }
@@ -284,7 +285,7 @@ export class BrowserTopic<V> implements Topic<V> {
   /** An answer that says that the topic was deleted ends this object: every further call gets that error. */
   #judge(thrown: unknown): never {
     if (thrown instanceof TidemarkError && thrown.code === "UNKNOWN_TOPIC" && thrown.details["deleted"])
-      this.end(thrown);
+      this.end(undefined, thrown);
     throw thrown;
   }
 

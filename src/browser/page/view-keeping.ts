@@ -29,20 +29,12 @@ export interface Grown {
 type Snapshots = Pick<ViewSnapshots, "all" | "keeper" | "write">;
 
 function toJson(state: unknown): Uint8Array {
-  let cause: unknown;
   try {
-    const text = JSON.stringify(state) as string | undefined;
-    if (text !== undefined) return new TextEncoder().encode(text);
+    return new TextEncoder().encode(JSON.stringify(state));
   } catch (thrown) {
-    cause = thrown;
+    const text = `snapshot can't hold the view's state (${String(thrown)}): give serialize and deserialize`;
+    throw new TidemarkError("INVALID_ARGUMENT", text, { field: "snapshot" });
   }
-  const why = cause === undefined ? "nothing is left of it" : String(cause);
-  throw new TidemarkError(
-    "INVALID_ARGUMENT",
-    `snapshot: the view's state can't be written as JSON (${why}): give serialize and deserialize`,
-    { field: "snapshot" },
-    { cause },
-  );
 }
 const fromJson = <S>(bytes: Uint8Array): S => JSON.parse(new TextDecoder().decode(bytes)) as S;
 

@@ -3,7 +3,7 @@ import { TidemarkError } from "../../errors.ts";
 import type { Kernel } from "../../kernel/types.ts";
 import type { Log } from "../../log/log.ts";
 import type { SegmentStore } from "../../store/segment-store.ts";
-import { outboxName } from "../../sync/log-names.ts";
+import { keptTopic, outboxName } from "../../sync/log-names.ts";
 import { readableOutboxNote } from "../../sync/notes.ts";
 import { becameSynced } from "../../sync/synced-now.ts";
 import { topicOfOutbox } from "../../sync/places.ts";
@@ -23,8 +23,8 @@ export interface LeadingWorker {
   readonly kernel: Kernel;
   readonly topics: {
     readonly settings: Readonly<Record<string, TopicSettings>>;
-    /** Told when a topic does not exist any more. */
-    ended(topic: string): void;
+    /** Told when a topic does not exist any more, with the topic that has its records. */
+    ended(topic: string, kept: string): void;
     /** The log of a local topic, which is made if it is not there. */
     writable(topic: string): Promise<{ readonly log: Log }>;
     /** Ends the reads that wait until this topic is made. */
@@ -55,7 +55,7 @@ export function leadingSync(worker: LeadingWorker): TideSync {
     epoch: store.epoch,
     kernel,
     store,
-    ended: (topic) => topics.ended(topic),
+    ended: (topic) => topics.ended(topic, keptTopic(topic)),
     async local(topic) {
       checkTopicName(topic);
       if (store.bornOf(outboxName(topic)) !== undefined)

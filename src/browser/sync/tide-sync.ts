@@ -390,7 +390,7 @@ export class TideSync {
     for (const [name, thrown] of failed) if (topic === undefined || name === topic) throw thrown;
     const topics = [...this.#open].filter(([name]) => topic === undefined || name === topic);
     if (topic !== undefined && topics.length === 0)
-      throw new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} is not synced`, { topic });
+      throw new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} is not synced: sync() begins it`, { topic });
     return this.#waits.begin(
       until,
       topics.map(([name, { session }]) => [name, session]),
@@ -412,7 +412,7 @@ export class TideSync {
   /** A topic that is synced already; UNKNOWN_TOPIC if it is not. */
   #there(topic: string): Promise<Synced> {
     if (this.#topics.has(topic) || this.#host.synced().has(topic)) return this.#topic(topic, undefined);
-    throw new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} is not synced`, { topic });
+    throw new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} is not synced: sync() begins it`, { topic });
   }
 
   async #unblock(topic: string, choice: BlockChoice): Promise<void> {
@@ -425,7 +425,7 @@ export class TideSync {
   async #resolve(topic: string, choice: Leaving): Promise<void> {
     const { session } = await this.#there(topic);
     if (session.state.at !== "stopped")
-      throw new TidemarkError("INVALID_ARGUMENT", `sync of ${topic} has not stopped`, { topic });
+      throw new TidemarkError("INVALID_ARGUMENT", `sync of ${topic} has not stopped: detach() ends it`, { topic });
     await this.#leave(topic, choice, true);
   }
 

@@ -29,7 +29,7 @@ export async function stepBack(me: Standing): Promise<void> {
 export async function handOver(me: Standing): Promise<void> {
   const connection = me.tide.connection!;
   await connection.call({ op: "close" }).catch(() => undefined);
-  connection.fail(new TidemarkError("CLOSED", "handed over to a tab that is seen", { reason: "closed" }));
+  connection.fail(new TidemarkError("CLOSED", "another tab leads now", { reason: "closed" }));
 }
 
 /** Writes what was just appended, before the worker ends with its page. */

@@ -254,10 +254,10 @@ export class Topics {
     });
   }
 
-  /** There is no topic of this name any more. */
-  ended(topic: string): void {
+  /** There is no topic of this name any more; its records are in `kept`, where its sync was ended. */
+  ended(topic: string, kept?: string): void {
     this.#settings.delete(topic);
-    this.#host.tell({ type: "deleted", topic });
+    this.#host.tell({ type: "deleted", topic, kept });
   }
 
   #change<T>(topic: string, work: () => Promise<T>): Promise<T> {
@@ -276,8 +276,9 @@ export class Topics {
   }
 }
 
-export const deleted = (topic: string): TidemarkError =>
-  new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} was deleted; topic() gives a new one`, {
-    topic,
-    deleted: true,
-  });
+export const deleted = (topic: string, kept?: string): TidemarkError =>
+  new TidemarkError(
+    "UNKNOWN_TOPIC",
+    `the topic ${topic} was ${kept ? `detached: ${kept} has its records` : "deleted"}; topic() gives a new one`,
+    { topic, deleted: true },
+  );

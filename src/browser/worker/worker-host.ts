@@ -157,7 +157,10 @@ export class WorkerHost {
   async #manageTopic(request: Extract<ManageRequest, { readonly topic: string }>): Promise<unknown> {
     const synced = await this.#synced(request.topic, request.born);
     if (request.op === "topic") return synced ? { born: synced.born } : this.#topics.ask(request);
-    if (synced) throw new TidemarkError("INVALID_ARGUMENT", "a synced topic: detach it first", { reason: "synced" });
+    if (synced)
+      throw new TidemarkError("INVALID_ARGUMENT", `the topic ${request.topic} is synced: detach() it first`, {
+        reason: "synced",
+      });
     return this.#topics.delete(request.topic, request.born);
   }
 

@@ -231,6 +231,7 @@ export const page = {
   asked: () => asked,
   places: () => places,
   topics: () => tide.topics(),
+  deletes: () => tide.deleteTopic(TOPIC),
   /** A record with a header of this name. */
   async writeMarked(value: string, header: string): Promise<number> {
     return (await topic.append({ key: value, value, headers: { [header]: "1" } })).offset;
