@@ -38,7 +38,7 @@ export async function openTide(
   const loaded = kernel.then((usable) => void (tide.kernel = usable.kernel));
   // Both promises are awaited where they are needed, and their failures are reported there.
   for (const each of [module, loaded]) each.catch(() => undefined);
-  const abort = (): void => tide.end(new TidemarkError("CLOSED", "open() was aborted", { reason: "closed" }));
+  const abort = (): void => tide.end(new TidemarkError("CLOSED", "aborted", { reason: "closed" }));
   signal?.addEventListener("abort", abort);
   try {
     const unlock = await takeLock(tide.lock, { ifAvailable: true });

@@ -64,7 +64,7 @@ export class PortServer {
     if (!Number.isSafeInteger(id)) return;
     if (request.op === "cancel") return this.running.get(id)?.abort(new TidemarkError("CLOSED", "cancelled"));
     try {
-      if (this.running.has(id)) throw new TidemarkError("INVALID_ARGUMENT", "in use", { id });
+      if (this.running.has(id)) throw new TidemarkError("INVALID_ARGUMENT", "in use");
       if (this.running.size >= REQUESTS_MAX)
         throw new TidemarkError("LIMIT_EXCEEDED", "too many requests", { requestsMax: REQUESTS_MAX });
       const controller = request.op === "append" ? undefined : new AbortController();
