@@ -186,7 +186,7 @@ async function ofTheEdge(): Promise<Projects> {
  */
 const ALONE = [
   "test/{cli,simulation}/**/*.test.ts",
-  "test/unit/{bindings-svelte,client-later,command-line,edge-compaction,fuzz,fuzz-bombs}.test.ts",
+  "test/unit/{bindings-gone,bindings-svelte,client-later,command-line,edge-compaction,fuzz,fuzz-bombs}.test.ts",
   "test/unit/{kernel-memory,node-kills,node-power,outbox-world,rot,sync-worlds,worlds}.test.ts",
 ];
 

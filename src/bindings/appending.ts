@@ -4,7 +4,7 @@
  *   append(record) ─▶ pending ─┬ ack ──▶ gone from the list
  *                              └ error ▶ stays in it with its error ── retry() ─▶ pending │ dismiss() ─▶ gone
  */
-import { type Ack, type AppendOptions, type RecordInput, type Tide, TidemarkError } from "../browser/index.ts";
+import { type Ack, type AppendOptions, type RecordInput, TidemarkError } from "../browser/index.ts";
 import { definitionOf, type TopicRef } from "./followers.ts";
 import type { TideSource } from "./page-tide.ts";
 import { nothing, shared, type Source } from "./shared.ts";
@@ -70,35 +70,31 @@ export function appendingTo<V, I, R>(tide: TideSource, topic: TopicRef<V, I, R>)
       state.set(pending[0] ? { pending, error: pending.find(({ error }) => error)?.error } : NOTHING_PENDING);
     });
   };
-  const append: AppendCalls<I>["append"] = (record, options) => {
+  const append: AppendCalls<I>["append"] = async (record, options) => {
     const one: Sent<I> = { record, options };
+    // Until the ack: the last component may go meanwhile.
+    const [opening, leave] = tide.whenOpen();
     sent.set(one, one);
     tell();
-    const attempt = async (opened: Tide): Promise<Ack> => definition.of(opened).append(record, options);
-    const { tide: opened } = tide.current;
-    let acked: Promise<Ack>;
-    if (opened && waiting === 0) acked = attempt(opened);
-    else {
-      waiting++;
-      acked = tide
-        .whenOpen()
-        .finally(() => waiting--)
-        .then(attempt);
+    try {
+      let { tide: opened } = tide.current;
+      if (!opened || waiting) {
+        waiting++;
+        opened = await opening.finally(() => waiting--);
+      }
+      const ack = await definition.of(opened).append(record, options);
+      sent.delete(one);
+      return ack;
+    } catch (thrown) {
+      return void sent.set(one, { ...one, error: TidemarkError.from(thrown) });
+    } finally {
+      leave();
+      tell();
     }
-    return acked
-      .then(
-        (ack) => {
-          sent.delete(one);
-          return ack;
-        },
-        (thrown: unknown) => void sent.set(one, { ...one, error: TidemarkError.from(thrown) }),
-      )
-      .finally(tell);
   };
   const takeFailed = (isTaken: (error: TidemarkError) => boolean): (readonly [Sent<I>, PendingAppend<I>])[] => {
-    const failed = [...sent].filter(([one, { error }]) => error && isTaken(error) && sent.delete(one));
     tell();
-    return failed;
+    return [...sent].filter(([one, { error }]) => error && isTaken(error) && sent.delete(one));
   };
   return Object.assign(state, {
     calls: {

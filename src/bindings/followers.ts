@@ -96,14 +96,13 @@ export interface ViewSelection<S, T> {
  */
 export function picking<S, T>(
   options: ViewSelection<S, T> | null | undefined,
-  before?: { readonly result: T },
+  last?: { readonly result: T },
 ): (followed: Followed<S>) => T {
   // Anything else would be ignored, and the whole state shown.
   const { select = (state: S): T => state as S | T as T, equals = Object.is } = optionsOf(options, {
     select: "function",
     equals: "function",
   });
-  let last = before;
   return (followed) => {
     const result = select(followed.value, followed);
     if (!last || !equals(last.result, result)) last = { result };
@@ -190,7 +189,7 @@ function sharedSource<T>(tide: TideSource, key: string, value: T, start: Start<T
       if (!follower) {
         follower = shared(initial, whileOpen(page, initial, start), () => page.followers.delete(key));
         page.followers.set(key, follower);
-      }
+      } else if (follower.current.error && !page.current.error) follower.restart(initial); // Mounted anew: another try.
       return follower.subscribe(listener);
     },
   };

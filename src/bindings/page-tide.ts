@@ -48,11 +48,10 @@ interface Registry {
   /** By name: the closing of a tide. The next open() waits for it. */
   readonly closings: Map<string, Promise<void>>;
 }
-const REGISTRY = Symbol.for("tidemark.page-tides");
 /**
  * A page has one registry, even if it uses several bindings: each binding is a bundle with its own copy of this file.
  */
-const { pages, closings } = ((globalThis as { [REGISTRY]?: Registry })[REGISTRY] ??= {
+const { pages, closings } = ((globalThis as { [key: symbol]: Registry })[Symbol.for("tidemark.page-tides")] ??= {
   pages: new Map(),
   closings: new Map(),
 });
@@ -109,8 +108,11 @@ export interface TideSource extends Source<OpenedStatus> {
   known(): PageTide | undefined;
   /** Its first listener opens it. */
   needed(): PageTide;
-  /** Resolves with the tide once it is open, and opens it for that. Rejects with what `error` says. */
-  whenOpen(): Promise<Tide>;
+  /**
+   * Resolves with the tide once it is open, and opens it for that. Rejects with what `error` says. The tide stays open
+   * until `leave` is called, also if the last component goes meanwhile.
+   */
+  whenOpen(): readonly [opening: Promise<Tide>, leave: () => void];
 }
 
 /**
@@ -133,7 +135,7 @@ export function tideSource(tide: string | Tide | undefined, options?: TideOption
     subscribe: (listener) => self.needed().subscribe(listener),
     whenOpen() {
       let leave = nothing;
-      const opened = new Promise<Tide>((resolve, reject) => {
+      const opening = new Promise<Tide>((resolve, reject) => {
         const look = (): void => {
           const { tide: now, error } = self.current;
           if (now) resolve(now);
@@ -142,7 +144,7 @@ export function tideSource(tide: string | Tide | undefined, options?: TideOption
         leave = self.subscribe(look);
         look();
       });
-      return opened.finally(leave);
+      return [opening, leave];
     },
   };
   return self;

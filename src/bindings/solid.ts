@@ -94,11 +94,9 @@ function createValue<T>(source: Accessor<Source<T>>, initial: T): Accessor<T> {
   return value;
 }
 
-const useStatus = (): Accessor<OpenedStatus> => createValue(useSource(), OPENING);
-
 /** Undefined while it is being opened, and on a server. Throws what has ended it, or what open() has thrown. */
 export function useTide(): Accessor<Tide | undefined> {
-  const status = useStatus();
+  const status: Accessor<OpenedStatus> = useTideStatus();
   return () => {
     const { tide, error } = status();
     if (error) throw error;
@@ -106,7 +104,7 @@ export function useTide(): Accessor<Tide | undefined> {
   };
 }
 
-export const useTideStatus: () => Accessor<TideStatus> = useStatus;
+export const useTideStatus = (): Accessor<TideStatus> => createValue(useSource(), OPENING);
 
 /** What a component shows of a topic, as a resource: calling it throws `error`. */
 export interface Shown<T> {

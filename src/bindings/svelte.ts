@@ -108,7 +108,7 @@ function tracking<T, L>(make: () => Source<T>, look: (now: T) => L, keyOf: () =>
   return {
     get current() {
       // Whether an effect or a template reads. Only then is anything followed.
-      let isTracked = false;
+      let isTracked: true | undefined;
       createSubscriber(() => void (isTracked = true))();
       return isTracked ? followed.current : fresh();
     },
@@ -119,7 +119,7 @@ function tracking<T, L>(make: () => Source<T>, look: (now: T) => L, keyOf: () =>
 const readable = <T, R>(source: Source<T>, look: (now: T) => R): Readable<R> => tracking(() => source, look);
 
 /** Undefined while it is being opened, and on a server; what has gone wrong is in useTideStatus(). */
-export const useTide = (): Readable<Tide | undefined> => readable(useSource(), ({ tide }) => tide);
+export const useTide = (): Readable<Tide | undefined> => readable(useSource(), (now) => now.tide);
 
 export const useTideStatus = (): Readable<TideStatus> => readable<TideStatus, TideStatus>(useSource(), (now) => now);
 
@@ -185,7 +185,7 @@ export function useRecords<V = unknown, I = RecordInput<V>, R extends FollowedRe
 }
 
 /** "idle" while nothing is synced, and on a server. */
-export const useSyncStatus = (): Readable<SyncStatus> => readable(syncSource(useSource()), ({ value }) => value);
+export const useSyncStatus = (): Readable<SyncStatus> => readable(syncSource(useSource()), (now) => now.value);
 
 /** Appends to a topic, and what waits for its ack. A store of both. */
 export interface Appends<I> extends AppendCalls<I>, AppendState<I> {

@@ -216,7 +216,10 @@ export function tidemarkCollectionOptions<T extends object, K extends Key = stri
     const begin = (isAnew: boolean): void => {
       const { signal } = left;
       echoes.isRunning = true;
-      const changesOf = async () => definition.of(await tide.whenOpen()).changes({ signal });
+      const changesOf = async () => {
+        const [opening, leave] = tide.whenOpen();
+        return definition.of(await opening.finally(leave)).changes({ signal });
+      };
       void follow(params, rows, echoes, { changesOf, signal, isAnew }).finally(() => (hasEnded = true));
     };
     const look = (): void => {
@@ -245,7 +248,13 @@ export function tidemarkCollectionOptions<T extends object, K extends Key = stri
         key: String(key),
         value: type === "delete" ? null : modified,
       }));
-      return definition.of(await tide.whenOpen()).appendBatch(records);
+      // A cleanup() meanwhile does not close the tide before the ack.
+      const [opening, leave] = tide.whenOpen();
+      try {
+        return await definition.of(await opening).appendBatch(records);
+      } finally {
+        leave();
+      }
     });
   return {
     ...rest,

@@ -226,7 +226,9 @@ describe("contexts", () => {
       await frame.waitForLoadState();
       return attempt(frame);
     });
-    expect(outcome).toMatchObject(refused("opaque-origin", /allow-same-origin/) as object);
+    expect(outcome).toMatchObject(
+      refused("opaque-origin", /serve it over https; a sandbox needs allow-same-origin/) as object,
+    );
   });
 
   test("a frame of another site works in a storage of its own, or is told that it gets none", async () => {
@@ -240,6 +242,23 @@ describe("contexts", () => {
     // A setting of the browser decides which of the two happens.
     const denied = refused("denied", /frame of another site/) as object;
     expect(outcome).toMatchObject(outcome.code === undefined ? works : denied);
+  });
+
+  const isolation = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
+  test("a cross-origin isolated page works; without the header on the files it is told which one", async () => {
+    expect(await inPage(await serve(isolation), attempt)).toMatchObject(works);
+    const outcome = await inPage(await serve(), async (page) => {
+      // The document alone.
+      await page.route("**/", async (route) => {
+        const response = await route.fetch();
+        await route.fulfill({ response, headers: { ...response.headers(), ...isolation } });
+      });
+      await page.reload();
+      expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
+      return attempt(page);
+    });
+    expect(outcome).toMatchObject({ name: "TidemarkError", code: "LOAD_FAILED" });
+    expect(outcome.message).toContain("Cross-Origin-Embedder-Policy");
   });
 
   test("where site data is blocked the page is told so", async () => {
@@ -290,7 +309,7 @@ describe("policies", () => {
 
   test("docs/environments.md has these rows", async () => {
     const { readFile } = await import("node:fs/promises");
-    const text = await readFile(path.join(root, "docs/environments.md"), "utf8");
+    const text = (await readFile(path.join(root, "docs/environments.md"), "utf8")).replaceAll(/ +/g, " ");
     const missing = POLICIES.filter(
       ([policy, directive]) =>
         !text.includes(`| \`${policy}\` | ${directive === undefined ? "works" : `\`BLOCKED\`, ${directive}`} |`),

@@ -92,7 +92,7 @@ it("a tide that has ended before it is given is not shown as open; it has its er
     error: expect.objectContaining({ code: "CLOSED" }) as Error,
   });
   await expect.poll(() => source.current).toEqual(shown);
-  await expect(source.whenOpen()).rejects.toMatchObject({ code: "CLOSED" });
+  await expect(source.whenOpen()[0]).rejects.toMatchObject({ code: "CLOSED" });
   source.current.reopen();
   expect(source.current.state).toBe("opening");
   await expect.poll(() => source.current).toEqual(shown);

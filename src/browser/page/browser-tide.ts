@@ -53,15 +53,11 @@ type TideOptions = Omit<OpenOptions, "kernel"> & {
   readonly kernel: Promise<WebAssembly.Module>;
 };
 
-/**
- * The error for a worker that failed. Without a message it never ran: its script can't be loaded, or a content security
- * policy forbids it.
- */
+/** The error for a worker that failed. Without a message it never ran. */
 function workerFailed(message: string | undefined): TidemarkError {
   if (message !== undefined) return new TidemarkError("CLOSED", `the worker failed: ${message}`, { reason: "worker" });
   const text =
-    "the worker's script can't be loaded: no network, or the page's content security policy " +
-    "(worker-src, script-src) forbids it";
+    "the worker's script can't be loaded: no network, no file, a policy, or no Cross-Origin-Embedder-Policy on it";
   return new TidemarkError("LOAD_FAILED", text, { file: "the worker's script" });
 }
 

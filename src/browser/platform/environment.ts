@@ -48,7 +48,7 @@ function obstacle(): readonly [reason: string, message: string] | undefined {
   if (globalThis.origin === "null") {
     return [
       "opaque-origin",
-      "this frame has no origin of its own, and so no storage: add allow-same-origin to its sandbox",
+      "this page has no origin, and so no storage: serve it over https; a sandbox needs allow-same-origin",
     ];
   }
   const missing = Object.entries(needed()).flatMap(([name, value]) => (value === undefined ? [name] : []));

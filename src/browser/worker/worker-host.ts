@@ -297,7 +297,7 @@ export class WorkerHost {
    */
   async #refuseCleared({ volume, store }: OpenStore): Promise<void> {
     if (await volume.checkAttached().catch(() => true)) return;
-    throw store.poison(new TidemarkError("CLOSED", "site data was cleared", { reason: "cleared" }));
+    throw store.poison(new TidemarkError("CLOSED", "site data was cleared: reload the page", { reason: "cleared" }));
   }
 
   async #checkAttached(): Promise<void> {
