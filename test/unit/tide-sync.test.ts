@@ -117,6 +117,15 @@ it("a topic whose note can't be written is closed, and the next call opens its o
   await expect(second!.outbox.log.clean()).resolves.toBeDefined();
 });
 
+it("what a call has changed is in the page's status once the call is over", async () => {
+  const tide = await device();
+  await tide.start({ url: EDGE, topics: ["a"] });
+  await tide.page.pause();
+  expect(tide.page.status).toMatchObject({ state: "paused", reason: "user" });
+  await tide.page.resume();
+  expect(tide.page.status).toMatchObject({ state: "connecting" });
+});
+
 describe("the edge that sync() names", () => {
   it("is any while nothing is synced: after a refused call, and after the last topic was detached", async () => {
     const tide = await device();

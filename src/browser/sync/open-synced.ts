@@ -60,6 +60,16 @@ export const notSynced = (topic: string): TidemarkError =>
     deleted: true,
   });
 
+/** Work on a topic that was just opened. If it fails the topic is closed: the next call opens it anew. */
+export async function orClosed({ log }: SyncedTopic, work: Promise<void>): Promise<void> {
+  try {
+    await work;
+  } catch (thrown) {
+    await log.close().catch(() => undefined);
+    throw thrown;
+  }
+}
+
 export async function openSynced(
   volume: SyncedVolume,
   topic: string,

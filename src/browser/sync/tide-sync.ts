@@ -22,7 +22,7 @@ import { Healer } from "./healer.ts";
 import { Links } from "./links.ts";
 import { makeLog } from "./make-log.ts";
 import type { SyncedLog } from "../../sync/synced-log.ts";
-import { type AskedTopic, notSynced, type SyncedTopic } from "./open-synced.ts";
+import { type AskedTopic, notSynced, orClosed, type SyncedTopic } from "./open-synced.ts";
 import { blockedOf, tideStatus, topicStatus } from "./sync-status.ts";
 import { TokenDesk, type TokenPage } from "./token-desk.ts";
 import { TopicWaits } from "./topic-waits.ts";
@@ -50,7 +50,7 @@ export interface TideSyncHost extends AnswerHost {
   failed(error: TidemarkError): void;
 }
 
-/** The status is told at most this often: once in a frame of the screen. */
+/** The status is told once in a frame of the screen, and before a call that has changed it is answered. */
 const STATUS_MS = 16;
 /** After this long a topic that could not be opened is tried again. */
 const REOPEN_MS = 30_000;
@@ -118,23 +118,26 @@ export class TideSync {
     });
   }
 
-  async ask(ask: SyncAsk): Promise<unknown> {
+  /** Who has called may look at the status next, so it is told before the answer. */
+  ask(ask: SyncAsk): Promise<unknown> {
+    return this.#answer(ask).finally(() => this.#tellStatus());
+  }
+
+  async #answer(ask: SyncAsk): Promise<unknown> {
     switch (ask.ask) {
       case "start":
         return this.#start(ask);
       case "token":
+      case "seen":
         return this.#desk.answered(ask.id, ask);
       case "pause":
-        return this.#pause(true);
       case "resume":
-        return this.#pause(false);
+        return this.#pause(ask.ask === "pause");
       case "authenticate":
         if (ask.token !== undefined) this.#desk.said(ask.token);
         return this.#authenticate();
       case "hint":
         return this.#background[ask.hint]();
-      case "seen":
-        return this.#desk.answered(ask.id, ask);
       case "wait":
         return this.#wait(ask.until, ask.topic);
       case "unblock":
@@ -252,14 +255,13 @@ export class TideSync {
   /** sync() names the topic: it becomes synced, or what is named of its options changes. */
   async #wanted(topic: string, options: SyncedTopicOptions): Promise<void> {
     const { store, session } = await this.#topic(topic, options);
-    const { path } = store.outboxNote;
+    const { path, options: before } = store.outboxNote;
     if (options.path !== undefined && options.path !== path)
       throw new TidemarkError(
         "INVALID_ARGUMENT",
         `path of ${topic} is ${path} already: leave it out, or use that one`,
         { field: "path", topic, path: options.path },
       );
-    const before = store.outboxNote.options;
     await saveOptions(store, options);
     const { state } = session;
     if (options.onTrimmed === "skip" && state.at === "stopped" && state.details["reason"] === "trimmed")
@@ -274,11 +276,7 @@ export class TideSync {
     const { store } = opened;
     this.#url ??= store.outboxNote.url;
     const links = (this.#links ??= this.#newLinks(this.#url));
-    // The next call opens it anew, so it must not be open twice then.
-    const closed = (): Promise<void> => opened.log.close().catch(() => undefined);
-    await saveLinkOptions(store, this.#linkOptions).catch((thrown: unknown) =>
-      closed().then(() => Promise.reject(thrown)),
-    );
+    await orClosed(opened, saveLinkOptions(store, this.#linkOptions));
     const session = new Session(this.#options(topic, opened));
     store.listen({
       settled: (all) => {
@@ -370,12 +368,14 @@ export class TideSync {
     this.#waits.look();
     if (this.#isTelling || this.#isClosed) return;
     this.#isTelling = true;
-    setTimeout(() => {
-      this.#isTelling = false;
-      if (this.#isClosed) return;
-      this.#host.tell({ type: "status", status: this.status() });
-      for (const [topic, open] of this.#open) this.#healer.look(topic, open);
-    }, STATUS_MS);
+    setTimeout(() => this.#tellStatus(), STATUS_MS);
+  }
+
+  #tellStatus(): void {
+    if (!this.#isTelling || this.#isClosed) return;
+    this.#isTelling = false;
+    this.#host.tell({ type: "status", status: this.status() });
+    for (const [topic, open] of this.#open) this.#healer.look(topic, open);
   }
 
   status(): SyncStatus {
@@ -400,8 +400,8 @@ export class TideSync {
   /** For a tab that may have missed some of what was told. */
   async #places({ topic, since, runs }: Extract<SyncAsk, { ask: "places" }>): Promise<Places> {
     const { store } = await this.#there(topic);
-    const { placesOf } = await import("../../sync/place-search.ts");
-    return placesOf(store, since, runs, this.#retracted.get(topic) ?? []);
+    const retracted = this.#retracted.get(topic) ?? [];
+    return (await import("../../sync/place-search.ts")).placesOf(store, since, runs, retracted);
   }
 
   #tellRetracted(topic: string, range: Range): void {
