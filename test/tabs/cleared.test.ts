@@ -54,7 +54,7 @@ describe.each([
   ["indexeddb", "indexeddb", [ANEW, "in the same pages"]],
 ] as const)("a tide in %s, site data cleared: %s", (engine, storageTypes, places) => {
   it.each(places)("every tab is closed, stays so, and a new tide works %s", async (where) => {
-    const config: Config = { name: `cleared-${names++}`, engine, noSharedWorker: false, pauseMs: 2 };
+    const config: Config = { name: `cleared-${names++}`, engine, noSharedWorker: false, pauseMs: 10 };
     const tabs: Tab[] = [];
     for (let i = 0; i < 3; i++) tabs.push(await browser.open(config));
     await works(tabs);
@@ -96,7 +96,7 @@ it.each([
   ["opfs", "indexeddb"],
   ["indexeddb", "file_systems"],
 ] as const)("a tide in %s goes on when %s is cleared", async (engine, storageTypes) => {
-  const config: Config = { name: `cleared-${names++}`, engine, noSharedWorker: false, pauseMs: 2 };
+  const config: Config = { name: `cleared-${names++}`, engine, noSharedWorker: false, pauseMs: 10 };
   const tabs: Tab[] = [];
   for (let i = 0; i < 3; i++) tabs.push(await browser.open(config));
   for (const tab of tabs) await tab.call("work");
