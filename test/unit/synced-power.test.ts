@@ -236,6 +236,39 @@ describe("a power cut at every write of", () => {
     expect([...starts].sort()).toEqual([0, 2, 3]);
   });
 
+  it("a frame that passes what was told brings back nothing either that an earlier word has settled (W10)", async () => {
+    const edge = new ListedEdge(kernel);
+    const seen = new Set<string>();
+    for (const cut of await cuts({
+      edge,
+      begin: async (synced) => {
+        const { storage } = synced;
+        await synced.join();
+        for (const name of ["a", "b"]) edge.append((await synced.append(name)).batch);
+        edge.append(batchOf(kernel, ["newer"], 9, 0));
+        edge.compact(1);
+        // As in a claim: the place of b is passed, and then told. The others keep it from being trimmed.
+        await storage.receive(edge.frame(0));
+        const { batch } = await synced.append("c");
+        await synced.append("d");
+        storage.told({ next: 2, lastOffset: 1, lastCrc: 1 });
+        expect((await synced.shown()).provisional).toEqual(["c", "d"]);
+        expect(storage.start).toBe(0);
+        edge.append(batch);
+        storage.told({ next: 3, lastOffset: 3, lastCrc: 2 });
+      },
+      work: (synced) => synced.storage.receive(edge.frame(3)),
+    })) {
+      const { committed, provisional } = await cut.synced.shown();
+      seen.add([...committed, "|", ...provisional].join(" "));
+      cut.synced.storage.told({ next: 3, lastOffset: 3, lastCrc: 2 });
+      await follow(cut);
+      expect(await cut.synced.shown()).toEqual({ committed: ["a", "newer", "c"], provisional: ["d"] });
+    }
+    // While c is not there, b may be as it was before.
+    expect([...seen].sort()).toEqual(["a newer c | d", "a newer | b c d", "a newer | c d"]);
+  });
+
   it("the making of a replica leaves none, or an empty one at its base (W12)", async () => {
     const edge = new ListedEdge(kernel);
     for (let i = 0; i < 4; i++) edge.append(batchOf(kernel, [`x${i}`], 9, i));
