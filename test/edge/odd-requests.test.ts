@@ -64,7 +64,7 @@ describe("headers that a method does not heed are refused by name, and change no
 });
 
 describe("bindings", () => {
-  const { LOGS, SUBSCRIPTIONS, SEGMENTS } = open as unknown as Record<string, object>;
+  const { LOGS, SUBSCRIPTIONS, SEGMENTS } = open as typeof open & Record<string, object>;
   const kv = { get: () => null, put: () => null, delete: () => null, getWithMetadata: () => null };
   it.each([
     ["LOGS", undefined, "has no binding LOGS"],

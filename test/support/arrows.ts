@@ -18,6 +18,7 @@ import { importsOf, parse } from "./tidy.ts";
 const FLOORS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   worker: [
     ["errors", "env", "kernel", "platform.d"],
+    ["bindings"],
     ["store"],
     ["stream"],
     ["wire"],

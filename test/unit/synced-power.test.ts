@@ -236,7 +236,7 @@ describe("a power cut at every write of", () => {
     expect([...starts].sort()).toEqual([0, 2, 3]);
   });
 
-  it("a frame that passes what was told brings back nothing either that an earlier word has settled (W10)", async () => {
+  it("a frame that passes what was told brings back nothing that an earlier word has settled (W10)", async () => {
     const edge = new ListedEdge(kernel);
     const seen = new Set<string>();
     for (const cut of await cuts({
