@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
 import { PLANTS as CRASH_PLANTS } from "../crash/plants.ts";
+import { COUNTING, NO_GROUP_COMMIT } from "../bench/edge/plants.ts";
 import { smallSegments } from "../edge/small-segments.ts";
 import { KERNEL_PLANTS, PLANTS as FUZZ_PLANTS } from "../fuzz/plants.ts";
 import { POWER_BUGS } from "../power/bugs.ts";
@@ -39,6 +40,7 @@ const LISTS: Readonly<Record<string, readonly Piece[]>> = {
   rot: ROT_BUGS,
   power: POWER_BUGS,
   edge: [smallSegments(96)],
+  bench: [...COUNTING, ...NO_GROUP_COMMIT],
   fuzz: [...FUZZ_PLANTS, ...KERNEL_PLANTS],
   devices: Object.values(DEVICE_PLANTS).flatMap(({ bug }) => bug ?? []),
   crash: Object.values(CRASH_PLANTS).flatMap(({ bug }) => bug ?? []),

@@ -13,7 +13,6 @@ import type { RawWorkerd } from "../../edge/raw-workerd.ts";
 import { commandLine, flag, jsonFile, text, UsageError } from "../../../tools/run/command-line.mjs";
 import { environment, median, writeReport } from "../../support/figures.mjs";
 import { releaseKernel } from "../../support/kernels.ts";
-import type { PlantedBug } from "../../support/planted-bug.ts";
 import { Contenders, residentMiB, writtenBytes } from "./contenders.ts";
 import {
   FULL,
@@ -28,7 +27,7 @@ import {
   versus,
   type Workload,
 } from "./contest.ts";
-import { COUNTING } from "./counting.ts";
+import { COUNTING, NO_GROUP_COMMIT } from "./plants.ts";
 import { APPENDS } from "./appends.ts";
 import { DIALECTS } from "./dialects.ts";
 import { LIVE } from "./live.ts";
@@ -74,22 +73,6 @@ const AT_MOST: Readonly<Record<string, number>> = {
   "live.webSocket.followers1000.tidemark.ackP50Ms": 75,
 };
 
-/** The worker without group commit: each append is a commit of its own, made as soon as the append arrives. */
-const NO_GROUP_COMMIT: readonly PlantedBug[] = [
-  {
-    name: "one append per commit",
-    file: "src/log/log.ts",
-    find: "const group = this.#queue;\n      this.#queue = [];\n      this.#queueBytes = 0;",
-    replace:
-      "const group = this.#queue.splice(0, 1);\n      if (group.length > 0) this.#queueBytes -= group[0].batch.length;",
-  },
-  {
-    name: "no waiting for others",
-    file: "src/log/log.ts",
-    find: "await this.#commit(group);\n      await this.#breathe?.(group.length);",
-    replace: "await this.#commit(group);",
-  },
-];
 /**
  * The size of the heap once garbage is gone. One collection leaves garbage that only the next one finds, so it collects
  * until three in a row have found nothing more. Each look collects once and answers afterwards.

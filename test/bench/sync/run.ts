@@ -15,7 +15,7 @@ import { releaseKernel } from "../../support/kernels.ts";
 import { Fleet } from "../../sync/fleet.ts";
 // @ts-expect-error plain JavaScript, because it also runs before any package is installed
 import { measure } from "../../../tools/package/size.mjs";
-import { COUNTING } from "../edge/counting.ts";
+import { COUNTING } from "../edge/plants.ts";
 import { least, number } from "../edge/contest.ts";
 import { Batches } from "../edge/sockets.ts";
 import type { BenchTab } from "./bench-device.ts";
