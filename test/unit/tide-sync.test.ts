@@ -3,6 +3,9 @@
  * may be named.
  */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { PortClient } from "../../src/browser/port/port-client.ts";
+import { type PortHost, PortServer } from "../../src/browser/port/port-server.ts";
+import type { SyncAsk } from "../../src/browser/sync/words.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import type { StoredSettings } from "../../src/store/catalog.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
@@ -124,6 +127,28 @@ it("what a call has changed is in the page's status once the call is over", asyn
   expect(tide.page.status).toMatchObject({ state: "paused", reason: "user" });
   await tide.page.resume();
   expect(tide.page.status).toMatchObject({ state: "connecting" });
+});
+
+it("waits that a page has given up take no room on its port", async () => {
+  const tide = await device();
+  await tide.start({ url: EDGE, topics: ["a"] });
+  await tide.page.pause();
+  const { port1, port2 } = new MessageChannel();
+  const manage: PortHost["manage"] = (request, signal) => tide.sync.ask((request as { ask: SyncAsk }).ask, signal);
+  const failed = vi.fn();
+  const server = new PortServer(port2 as globalThis.MessagePort, { manage, failed } as Partial<PortHost> as PortHost);
+  const client = new PortClient(port1 as globalThis.MessagePort);
+  const over = new AbortController();
+  const wait = { op: "sync", ask: { ask: "wait", until: "level", topic: "a" } } as const;
+  const waits = Array.from({ length: 10 }, () => client.call(wait, over.signal));
+  await client.ping();
+  expect(server.running.size).toBe(10);
+  over.abort(new Error("given up"));
+  for (const each of await Promise.allSettled(waits)) expect(each).toMatchObject({ reason: { message: "given up" } });
+  expect(await client.call({ op: "sync", ask: { ask: "status" } })).toMatchObject({ state: "paused" });
+  expect(server.running.size).toBe(0);
+  expect(failed).not.toHaveBeenCalled();
+  client.fail(new TidemarkError("CLOSED", "the test is over"));
 });
 
 describe("the edge that sync() names", () => {

@@ -29,7 +29,8 @@ export interface PortHost {
   readable(topic: string, born?: number): Promise<{ readonly log: LogApi; readonly born: number | undefined }>;
   /** The same for an append: a topic that does not exist is made. */
   writable(topic: string, born?: number): Promise<{ readonly log: Pick<LogApi, "append">; readonly born: number }>;
-  manage(request: ManageRequest): Promise<unknown>;
+  /** `signal`: the page has given the request up. */
+  manage(request: ManageRequest, signal?: AbortSignal): Promise<unknown>;
   appended(topic: string): void;
   failed(error: TidemarkError): void;
 }
@@ -98,7 +99,7 @@ export class PortServer {
     const managed = request as ManageRequest;
     // Checked before the host keeps them, so that invalid settings leave nothing behind.
     if (managed.op === "topic") withDefaults(logSettingsOf(managed.settings ?? {}));
-    return this.#host.manage(managed);
+    return this.#host.manage(managed, signal);
   }
 
   async #append(request: AppendRequest): Promise<Appended> {

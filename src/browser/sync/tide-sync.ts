@@ -119,11 +119,11 @@ export class TideSync {
   }
 
   /** Who has called may look at the status next, so it is told before the answer. */
-  ask(ask: SyncAsk): Promise<unknown> {
-    return this.#answer(ask).finally(() => this.#tellStatus());
+  ask(ask: SyncAsk, signal?: AbortSignal): Promise<unknown> {
+    return this.#answer(ask, signal).finally(() => this.#tellStatus());
   }
 
-  async #answer(ask: SyncAsk): Promise<unknown> {
+  async #answer(ask: SyncAsk, signal: AbortSignal | undefined): Promise<unknown> {
     switch (ask.ask) {
       case "start":
         return this.#start(ask);
@@ -139,7 +139,7 @@ export class TideSync {
       case "hint":
         return this.#background[ask.hint]();
       case "wait":
-        return this.#wait(ask.until, ask.topic);
+        return this.#wait(ask.until, ask.topic, signal);
       case "unblock":
         return this.#unblock(ask.topic, ask.choice);
       case "resolve":
@@ -385,16 +385,14 @@ export class TideSync {
     return tideStatus(this.#links, Object.fromEntries(topics), this.#sessions);
   }
 
-  async #wait(until: "drained" | "level", topic: string | undefined): Promise<void> {
+  async #wait(until: "drained" | "level", topic: string | undefined, signal: AbortSignal | undefined): Promise<void> {
     const failed = await this.#opened();
     for (const [name, thrown] of failed) if (topic === undefined || name === topic) throw thrown;
     const topics = [...this.#open].filter(([name]) => topic === undefined || name === topic);
     if (topic !== undefined && topics.length === 0)
       throw new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} is not synced: sync() begins it`, { topic });
-    return this.#waits.begin(
-      until,
-      topics.map(([name, { session }]) => [name, session]),
-    );
+    const sessions = topics.map(([name, { session }]) => [name, session] as const);
+    return this.#waits.begin(until, sessions, signal);
   }
 
   /** For a tab that may have missed some of what was told. */

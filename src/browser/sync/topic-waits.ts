@@ -27,8 +27,12 @@ export class TopicWaits {
     this.#host = host;
   }
 
-  /** Counts as of this call: what is appended later, here or elsewhere, is not waited for. */
-  begin(until: "drained" | "level", topics: readonly (readonly [name: string, session: Session])[]): Promise<void> {
+  /** Counts as of this call: what is appended later, here or elsewhere, is not waited for. `signal` gives it up. */
+  begin(
+    until: "drained" | "level",
+    topics: readonly (readonly [name: string, session: Session])[],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     const host = this.#host;
     const waits = topics.map(([name, session]) => {
       const isDone = until === "drained" ? drainedNow(session) : levelSince(session, () => host.changed());
@@ -47,7 +51,11 @@ export class TopicWaits {
         else return false;
         return true;
       };
-      if (!look()) this.#waiting.add(look);
+      // Nobody hears the answer to what was given up.
+      if (signal?.aborted) return resolve();
+      if (look()) return;
+      this.#waiting.add(look);
+      signal?.addEventListener("abort", () => this.#waiting.delete(look) && resolve());
     });
   }
 

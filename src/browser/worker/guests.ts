@@ -6,15 +6,15 @@ import { TidemarkError } from "../../errors.ts";
 import { whenFree } from "../platform/locks.ts";
 import { sleep } from "../platform/timing.ts";
 import { channelPort } from "../port/channel.ts";
-import type { PortServer } from "../port/port-server.ts";
+import type { PortHost, PortServer } from "../port/port-server.ts";
 import type { JoinRequest, LeaveRequest, ManageRequest } from "../port/protocol.ts";
 
 /** What guests need of the worker's host. */
 export interface GuestHost {
   /** One server for each tab; the first one is for the worker's own page. */
   readonly servers: Set<PortServer>;
-  serve(port: MessagePort, manage: (request: ManageRequest) => Promise<unknown>): PortServer;
-  manage(request: ManageRequest): Promise<unknown>;
+  serve(port: MessagePort, manage: PortHost["manage"]): PortServer;
+  readonly manage: PortHost["manage"];
 }
 
 /** Requests that only tabs make. */
@@ -38,10 +38,10 @@ export function admit(host: GuestHost, { port, life }: JoinRequest): void {
     channels.push(channel);
     return channel;
   };
-  const manage = async (request: ManageRequest): Promise<unknown> => {
+  const manage = async (request: ManageRequest, signal?: AbortSignal): Promise<unknown> => {
     if (["close", "join", "leave"].includes(request.op))
       throw new TidemarkError("INVALID_ARGUMENT", "only the leader's page may ask for this");
-    return host.manage(request.op === "control" ? { ...request, port: open(request.port) } : request);
+    return host.manage(request.op === "control" ? { ...request, port: open(request.port) } : request, signal);
   };
   const server = host.serve(open(port), manage);
   // A guest is in another process. Memory that an ack brought back would be copied once more.

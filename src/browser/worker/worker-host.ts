@@ -114,7 +114,7 @@ export class WorkerHost {
         recovery,
         batchBytesMax: store.batchBytesMax,
       };
-      this.serve(port, (request) => this.manage(request));
+      this.serve(port, this.manage);
     } catch (thrown) {
       port.postMessage({ failed: TidemarkError.from(thrown).toWire() } satisfies Failed);
     }
@@ -142,8 +142,8 @@ export class WorkerHost {
     return server;
   }
 
-  async manage(request: ManageRequest): Promise<unknown> {
-    if (request.op === "sync") return (await this.#withSync()).ask(request.ask as SyncAsk);
+  readonly manage: PortHost["manage"] = async (request, signal) => {
+    if (request.op === "sync") return (await this.#withSync()).ask(request.ask as SyncAsk, signal);
     if (request.op === "topic" || request.op === "delete") return this.#manageTopic(request);
     if (request.op === "control") {
       const { offerControl } = await import("./control-host.ts");
@@ -152,7 +152,7 @@ export class WorkerHost {
     else if (request.op === "ready") await this.#open;
     else await (await import("./guests.ts")).serve(this, request);
     return undefined;
-  }
+  };
 
   async #manageTopic(request: Extract<ManageRequest, { readonly topic: string }>): Promise<unknown> {
     const synced = await this.#synced(request.topic, request.born);
