@@ -214,6 +214,7 @@ const config :Workerd.Config = (
   services = [
     (name = "main", worker = .worker),
     (name = "disk", disk = (path = ${text(path.join(directory, "state"))}, writable = true)),
+    (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
     ${r2}
   ],
   sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "main")],
