@@ -6,7 +6,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { type PortHost, PortServer } from "../../src/browser/port/port-server.ts";
 import { KERNEL_BATCH_BYTES_MAX, Status } from "../../src/kernel/types.ts";
 import type { Log } from "../../src/log/log.ts";
@@ -19,7 +19,6 @@ import { compressedBatch } from "../fuzz/record-targets.ts";
 import { referenceKernel } from "../support/kernels.ts";
 import { fixture, kernel } from "./log-fixtures.ts";
 
-vi.setConfig({ testTimeout: 30_000 });
 const MIB = 1024 * 1024;
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;

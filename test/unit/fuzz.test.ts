@@ -3,7 +3,7 @@
  * planted bugs that runs of the same length must find. FUZZ_SEED=n takes other inputs. A long run is
  * `node tools/run/run-ts.mjs test/fuzz/run.ts --target all --executions N`.
  */
-import { beforeAll, describe, expect, it, vi } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import type { PackingKernel } from "../../src/kernel/types.ts";
 import { compileWith, importWith, planting } from "../fuzz/build.ts";
 import { CORPUS_BYTES_MAX, pack, readCorpus } from "../fuzz/corpus.ts";
@@ -18,7 +18,6 @@ import { scanRequest } from "../contract/kernel-samples.ts";
 import { packed } from "../contract/pack-cases.ts";
 import { debugKernel, kernelBytes, releaseKernel, referenceKernel } from "../support/kernels.ts";
 
-vi.setConfig({ testTimeout: 60_000 });
 const SEED = Number(process.env["FUZZ_SEED"] ?? 20_261_121);
 /** How many inputs `npm test` gives to each target. */
 const SHARE: Readonly<Record<TargetName, number>> = {

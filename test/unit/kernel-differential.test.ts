@@ -3,7 +3,7 @@
  * runs on the release and on the debug build. A trap of WebAssembly throws, and the property fails.
  */
 import fc from "fast-check";
-import { beforeAll, describe, expect, test, vi } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { Status, type EncodeRequest, type PackingKernel } from "../../src/kernel/types.ts";
 import { stampBaseOffset, stampLeaderEpoch } from "../../src/record/format.ts";
 import { anyBytes, requests, scanRequests, SEED, wildRequests } from "../contract/kernel-arbitraries.ts";
@@ -14,7 +14,6 @@ import { debugKernel, releaseKernel, referenceKernel } from "../support/kernels.
 
 const reference = referenceKernel();
 const encode = (request: EncodeRequest): Uint8Array => reference.encodeBatch(request).bytes;
-vi.setConfig({ testTimeout: 60_000 });
 const RUNS = { seed: SEED, numRuns: Number(process.env["RUNS"] ?? 600) };
 
 describe.each([

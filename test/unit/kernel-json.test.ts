@@ -3,7 +3,7 @@
  * `encodeElements` makes of an array the batch that the reference kernel makes. Documents are random, and damaged ones
  * are as many as good ones.
  */
-import { beforeAll, describe, expect, test, vi } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { type ElementsRequest, KERNEL_BATCH_BYTES_MAX, type PackingKernel, Status } from "../../src/kernel/types.ts";
 import { encodeHeaders } from "../../src/record/batch-builder.ts";
 import { decodeBatch, type RecordBatch } from "../../src/record/record-batch.ts";
@@ -12,7 +12,6 @@ import { SEED } from "../contract/kernel-arbitraries.ts";
 import { Random } from "../simulation/prng.ts";
 import { debugKernel, releaseKernel, referenceKernel } from "../support/kernels.ts";
 
-vi.setConfig({ testTimeout: 120_000 });
 const DOCUMENTS = Number(process.env["RUNS"] ?? 100_000);
 const reference = referenceKernel();
 const encoder = new TextEncoder();

@@ -13,7 +13,6 @@ import { anyBytes, requests, SEED, wildRequests } from "../contract/kernel-arbit
 import { concat, craft, recordBytes, utf8 } from "../contract/kernel-samples.ts";
 import { kernelBytes, referenceKernel } from "../support/kernels.ts";
 
-vi.setConfig({ testTimeout: 60_000 });
 const assembly = path.join(import.meta.dirname, "../../assembly");
 const reference = referenceKernel();
 const any = anyBytes((request) => reference.encodeBatch(request).bytes);

@@ -1,6 +1,6 @@
 /** Batch builder and reader: records come back as they were given, limits hold, and damage is reported by a code. */
 import fc from "fast-check";
-import { beforeAll, describe, expect, test, vi } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
 import { KERNEL_BATCH_RECORDS_MAX, type Kernel, Status } from "../../src/kernel/types.ts";
 import { BatchBuilder, type BuilderRecord } from "../../src/record/batch-builder.ts";
@@ -11,7 +11,6 @@ import { equal, fails } from "../contract/check.ts";
 import { concat, craft, requestOf, utf8 } from "../contract/kernel-samples.ts";
 import { referenceKernel, releaseKernel } from "../support/kernels.ts";
 
-vi.setConfig({ testTimeout: 30_000 });
 const NOBODY = { producerId: -1, producerEpoch: -1, baseSequence: -1 };
 let kernel: Kernel;
 beforeAll(async () => {
