@@ -83,6 +83,8 @@ const BACK_OFF_MS_MIN = 100;
 /** Longest wait when there is no token, or only a refused one: somebody may have to sign in first. */
 const TOKEN_MS_MAX = 60_000;
 const RESTART_MS = 2_000;
+/** After more tries without a connection that served, 1012 counts as any other end. */
+const RESTART_TRIES = 2;
 /** After a connection that served, the back-off begins with this many tries at most, however soon it ended. */
 const SERVED_TRIES = 1;
 
@@ -132,7 +134,7 @@ function afterEnd(
   const meaning = CLOSES[code];
   if (meaning === "version" || meaning === "forbidden") return paused(meaning);
   if (meaning === "unauthorized") return afterRefusal(state, random);
-  if (meaning === "restart") {
+  if (meaning === "restart" && tries <= RESTART_TRIES) {
     const ms = Math.round(random * RESTART_MS);
     return { state: { at: "backoff", tries, ms }, actions: [{ do: "wait", ms }] };
   }

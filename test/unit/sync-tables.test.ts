@@ -204,6 +204,11 @@ describe("the link", () => {
     expect(waitsOf("hint", 5)).toEqual([2_000, 2_000, 2_000, 2_000, 2_000]);
   });
 
+  it("an edge that ends each connection by 1012 is tried ever later", () => {
+    const waits = [0, 2, 3, 6].map((tries) => linkNext({ ...LIVE, tries }, { on: "ended", code: 1012 }, 1).state);
+    expect(waits.map((state) => (state as { ms?: number }).ms)).toEqual([2_000, 2_000, 4_000, 30_000]);
+  });
+
   it("a connection that served is followed by a short wait, however soon it ends and whatever failed before", () => {
     let state: LinkState = { ...LIVE, tries: 9 };
     state = linkNext(state, { on: "served" }, 0.5).state;

@@ -24,8 +24,8 @@ const GENERATIONS = 5;
 /** So long an edge ends each connection at once, and this many may be opened meanwhile. */
 const REFUSING_MS = 300_000;
 const OPENED_MAX = 60;
-/** The edge ends a socket that it does not serve. */
-const NOT_SERVED = 1011;
+/** The edge ends a socket that it does not serve, or says each time that it restarts. */
+const NOT_SERVED = [1011, 1012];
 /** More bytes than a slot of a device has. */
 const SLOT_BYTES = 16 * 1024;
 
@@ -361,14 +361,14 @@ async function grantedTo(stage: Stage, copied: ReturnType<typeof profileOf>, wan
 
 /** H22: the edge takes sockets, and ends each before it has served anything. Tries come ever later. */
 async function endedAtOnce(stage: Stage): Promise<void> {
-  const { edge, front, time } = stage;
+  const { edge, front, seed, time } = stage;
   await time.until(edge.make());
   const connect = front.connect.bind(front);
   let opened = 0;
   front.connect = (...asked) => {
     const socket = connect(...asked);
     opened++;
-    time.after(1, () => front.cut(socket, NOT_SERVED));
+    time.after(1, () => front.cut(socket, NOT_SERVED[seed % 2]!));
     return socket;
   };
   const device = stage.device();
