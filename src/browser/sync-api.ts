@@ -154,7 +154,10 @@ export interface Sync {
   /** In all tabs, and in later openings, until resume(). */
   pause(): Promise<void>;
   resume(): Promise<void>;
-  /** Another provider; or without one: ask again now. What this page gives counts, whatever other tabs would say. */
+  /**
+   * Another provider; or without one: ask again now. What this page gives counts, whatever other tabs would say. TIMEOUT
+   * if it has not answered within ten seconds.
+   */
   authenticate(token?: TokenProvider): Promise<void>;
   /**
    * Answers a blocked topic. "retry": the same bytes again. "setAside": into the local topic `<name>.aside`, the reason

@@ -35,7 +35,7 @@ export interface ConnectOptions {
   /**
    * The bearer token (a JWT), or a function that gives one. The function is called before the first request
    * ("connect"), after a 401 ("refused"), and when a socket's token has ended ("expired"); undefined means no token, as
-   * for an edge with open access.
+   * for an edge with open access. It has failed if it does not answer within ten seconds, and is asked again.
    */
   readonly token?: string | ((reason: TokenReason) => string | undefined | Promise<string | undefined>) | undefined;
   /**

@@ -20,6 +20,8 @@ import { pauseFor, within } from "./waiting.ts";
 const SILENT_MS = 15_000;
 /** A body gets as much longer as it takes at this speed: no line that is worth a try is slower. */
 const BYTES_PER_MS = 8;
+/** A token function that does not answer within this time has failed. */
+const TOKEN_MS = 10_000;
 const BACK_OFF = { minMs: 100, maxMs: 5_000 };
 const TIMEOUT_MS = 30_000;
 /** Timers of a longer time fire at once. */
@@ -103,7 +105,8 @@ export class EdgeRequests {
     const { token } = this.#options;
     let text: unknown = token;
     try {
-      if (typeof token === "function") text = await token(reason);
+      // One that never answers would be waited for by every later call.
+      if (typeof token === "function") text = await within(TOKEN_MS, [this.#closed], async () => token(reason));
     } catch (thrown) {
       throw networkError(`the token function failed: ${String(thrown)}`, { reason: "token" }, thrown);
     }

@@ -71,6 +71,19 @@ function endedStatus({ topics }: SyncStatus): SyncStatus {
   return { ...IDLE, topics: Object.fromEntries(left) };
 }
 
+/** As long as the leader waits for a page's token. */
+const TOKEN_MS = 10_000;
+
+/** TIMEOUT for a token function that does not answer. */
+function inTime<T>(token: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const text = `the token function has not answered in ${TOKEN_MS} ms: call authenticate() again`;
+    const late = (): void => reject(new TidemarkError("TIMEOUT", text, { field: "token", ms: TOKEN_MS }));
+    const timer = setTimeout(late, TOKEN_MS);
+    token.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}
+
 /** Rejects with the signal's reason if that comes first. */
 async function unlessAborted(work: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
   signal?.throwIfAborted();
@@ -166,7 +179,7 @@ export class PageSync implements Sync {
   async authenticate(token?: TokenProvider): Promise<void> {
     checkToken(token);
     this.#token = token ?? this.#token;
-    const own = await this.#tokenFor({ reason: "connect" }).catch(() => undefined);
+    const own = await inTime(this.#tokenFor({ reason: "connect" }).catch(() => undefined));
     checkGivenToken(own);
     await this.#host.ask({ ask: "authenticate", token: own });
   }
