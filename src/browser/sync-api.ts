@@ -155,8 +155,8 @@ export interface Sync {
   pause(): Promise<void>;
   resume(): Promise<void>;
   /**
-   * Another provider; or without one: ask again now. What this page gives counts, whatever other tabs would say. TIMEOUT
-   * if it has not answered within ten seconds.
+   * Another provider; or without one: ask again now. What this page gives counts, whatever other tabs would say.
+   * TIMEOUT if it has not answered within ten seconds.
    */
   authenticate(token?: TokenProvider): Promise<void>;
   /**

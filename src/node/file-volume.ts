@@ -47,6 +47,8 @@ export interface FileVolumeOptions {
 }
 
 const FILES_MAX = 128;
+/** A write looks whether the lock is still the folder's, unless one has within this time. */
+const LOCK_CHECK_MS = 1;
 const ZEROS_BYTES = 1024 * 1024;
 const PAGE_BYTES = 4096;
 const written = promisify(write);
@@ -121,6 +123,8 @@ export class FileVolume implements Volume {
   readonly info: VolumeInfo = { engine: "files", durability: "device" };
   readonly #folder: string;
   readonly #lock: FolderLock;
+  /** When the lock was looked at last. */
+  #lockedAt = -Infinity;
   readonly #filesMax: number;
   #slotBytes: number;
   #slotCount = 0;
@@ -227,6 +231,7 @@ export class FileVolume implements Volume {
   async write(slot: number, position: number, bytes: Uint8Array): Promise<void> {
     this.#checkRange(slot, position, bytes.length);
     const file = this.#file(slot);
+    this.#checkLock();
     if (this.#failed) throw this.#failed;
     file.isDirty = true;
     try {
@@ -351,6 +356,16 @@ export class FileVolume implements Volume {
     }
     closeSync(file.fd);
     this.#open.delete(slot);
+  }
+
+  /** Somebody may remove the lock's file by hand, and then another process can open the folder and write to it. */
+  #checkLock(): void {
+    const now = performance.now();
+    if (this.#failed || now - this.#lockedAt < LOCK_CHECK_MS) return;
+    this.#lockedAt = now;
+    if (this.#lock.isHeld()) return;
+    const text = `the file lock in ${this.#folder} was removed, and another process may have the tide: leave that file`;
+    this.#failed = new TidemarkError("CLOSED", text, { reason: "lock", folder: this.#folder });
   }
 
   #check(): void {

@@ -29,6 +29,8 @@ const HELD = 1;
 export interface FolderLock {
   /** How it is held: see above. */
   readonly means: "flock" | "exlock" | "socket";
+  /** False once somebody has removed or replaced the file: another process may lock the one that stands there. */
+  isHeld(): boolean;
   release(): void;
 }
 
@@ -40,7 +42,7 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
   try {
     const means = await lockByProgram(file, fd);
     const server = means === "socket" ? await listening(folder, file) : undefined;
-    return makeLock(fd, means, () => void server?.close());
+    return makeLock(file, fd, means, () => void server?.close());
   } catch (thrown) {
     closeSync(fd);
     throw thrown;
@@ -64,10 +66,10 @@ function openedFile(file: string, flags: number): number {
 function exclusiveOpen(file: string): FolderLock {
   const { O_RDWR, O_CREAT, O_NONBLOCK } = constants;
   const exclusive = process.platform === "win32" ? WINDOWS_EXLOCK : O_EXLOCK | O_NONBLOCK;
-  return makeLock(openedFile(file, O_RDWR | O_CREAT | exclusive), "exlock", () => undefined);
+  return makeLock(file, openedFile(file, O_RDWR | O_CREAT | exclusive), "exlock", () => undefined);
 }
 
-function makeLock(fd: number, means: FolderLock["means"], end: () => void): FolderLock {
+function makeLock(file: string, fd: number, means: FolderLock["means"], end: () => void): FolderLock {
   try {
     ftruncateSync(fd);
     writeSync(fd, `${process.pid}\n`);
@@ -77,6 +79,7 @@ function makeLock(fd: number, means: FolderLock["means"], end: () => void): Fold
   let isHeld = true;
   return {
     means,
+    isHeld: () => means === "socket" || isThere(file, fd),
     release(): void {
       if (!isHeld) return;
       isHeld = false;
@@ -141,6 +144,15 @@ async function listening(folder: string, file: string): Promise<Server> {
   });
   server.unref();
   return server;
+}
+
+function isThere(file: string, fd: number): boolean {
+  try {
+    return isSameFile(file, fd);
+  } catch {
+    // The system does not say now.
+    return true;
+  }
 }
 
 /** True if the path still leads to the file that is open as `fd`. */

@@ -33,7 +33,7 @@ vi.mock("node:fs", async (original) => {
 
 /** The lock is the kernel's, and ends with the process: it is no matter of the disk. */
 vi.mock("../../src/node/folder-lock.ts", () => ({
-  lockFolder: async () => ({ means: "flock", release: () => undefined }),
+  lockFolder: async () => ({ means: "flock", isHeld: () => true, release: () => undefined }),
   isSameFile: () => true,
 }));
 

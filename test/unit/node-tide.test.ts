@@ -14,6 +14,8 @@ import { releaseKernel } from "../support/kernels.ts";
 import { foldersOf, SMALL, valuesOf } from "../support/node-folders.ts";
 
 const { newFolder } = foldersOf("node");
+/** The lock is looked at once a millisecond. */
+const afterMs = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 describe("records", () => {
   it("appended singly, in batches and in bulk are read after the next opening", async () => {
@@ -218,6 +220,39 @@ describe("refusals", () => {
     let read = 0;
     for await (const _ of damaged.topic("t").read({ from: to })) read++;
     expect([Number(error.details["from"]), read]).toEqual([0, 40 - to]);
+  });
+
+  it("a lock that is removed by hand is taken again, and no append is lost or doubled", async () => {
+    const folder = newFolder();
+    await using tide = await open(folder, SMALL);
+    const topic = tide.topic("t");
+    const events: TideEvent[] = [];
+    tide.on((event) => void events.push(event));
+    await topic.append({ value: 1 });
+    rmSync(path.join(folder, "lock"));
+    await afterMs(2);
+    await topic.append({ value: 2 });
+    expect(await valuesOf(topic)).toEqual([1, 2]);
+    expect(events.find(({ type }) => type === "reopened")).toMatchObject({
+      reason: expect.stringContaining("the file lock in") as string,
+    });
+    await fails("ALREADY_OPEN", open(folder, SMALL));
+  });
+
+  it("a tide whose lock was removed ends when another has its folder, before it writes anything more", async () => {
+    const folder = newFolder();
+    const first = await open(folder, SMALL);
+    await first.topic("t").append({ value: 1 });
+    rmSync(path.join(folder, "lock"));
+    await using second = await open(folder, SMALL);
+    await second.topic("t").append({ value: 2 });
+    const closed = new Promise<TideEvent>((resolve) => first.on("closed", resolve));
+    const error = await fails("OUTCOME_UNKNOWN", first.topic("t").append({ value: "lost" }));
+    expect(error.message).toContain("the file lock in");
+    expect(await closed).toMatchObject({ error: { code: "ALREADY_OPEN" } });
+    await second.topic("t").append({ value: 3 });
+    await first.close();
+    expect(await valuesOf(second.topic("t"))).toEqual([1, 2, 3]);
   });
 
   it("a folder that is removed ends the tide", async () => {
