@@ -188,24 +188,6 @@ describe("a page in sync", () => {
     );
   });
 
-  it("that never answers authenticate() is a TIMEOUT after ten seconds, and the worker is asked nothing", async () => {
-    vi.useFakeTimers();
-    try {
-      const { sync, asked } = made(() => LIVE);
-      const never = new Promise<null>(() => undefined);
-      const late = sync.authenticate(() => never).catch((thrown: unknown) => thrown);
-      await vi.advanceTimersByTimeAsync(9_999);
-      expect(await Promise.race([late, "waits"])).toBe("waits");
-      await vi.advanceTimersByTimeAsync(1);
-      expect(await late).toMatchObject({ code: "TIMEOUT", kind: "retry", details: { field: "token", ms: 10_000 } });
-      expect(asked.map(({ ask }) => ask)).not.toContain("authenticate");
-      await sync.authenticate(() => "t");
-      expect([asked.at(-1), vi.getTimerCount()]).toEqual([{ ask: "authenticate", token: "t" }, 0]);
-    } finally {
-      vi.useRealTimers();
-    }
-  });
-
   it("reports what is no token as an error of the page, and to the worker it has none", async () => {
     const reported = vi.fn();
     vi.stubGlobal("reportError", reported);
