@@ -50,6 +50,16 @@ describe("what an object tries again", () => {
     }
   });
 
+  it("is over where a clock that was ahead has noted it: no pause is longer than the longest", () => {
+    const { time, woken } = world();
+    time.now += 86_400_000;
+    woken().of("a", BACK_OFF).failed();
+    time.now -= 86_400_000;
+    const { at, next, failures } = woken().of("a", BACK_OFF);
+    expect([failures, at, next]).toEqual([1, 0, time.now + BACK_OFF.minMs]);
+    expect(woken().of("a", BACK_OFF).failed()).toBe(200);
+  });
+
   it("begins again after a success, and leaves no table behind", () => {
     const { tables, woken } = world();
     const [a, b] = [woken().of("a", BACK_OFF), woken().of("b", BACK_OFF)];

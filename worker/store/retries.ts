@@ -6,7 +6,8 @@
  *
  *   failed ──▶ row, pause twice as long ──▶ `at` is over ──▶ tried again ──▶ succeeded: no row; no row left: no table
  *
- * While nothing has failed nothing is written.
+ * While nothing has failed nothing is written. A time that is further away than any pause was noted by a clock that
+ * was ahead, and is over.
  */
 import { type BackOff, pauseMs } from "../../src/log/back-off.ts";
 import type { Sql } from "./sql.ts";
@@ -46,7 +47,10 @@ export class Retries {
 
   of(name: string, backOff: BackOff): Retry {
     const { now, random } = this.#host;
-    const present = (): RetryRow => this.#all().get(name) ?? { failures: 0, at: 0 };
+    const present = (): RetryRow => {
+      const { failures, at } = this.#all().get(name) ?? { failures: 0, at: 0 };
+      return { failures, at: at > now() + backOff.maxMs ? 0 : at };
+    };
     return {
       get failures() {
         return present().failures;
@@ -56,7 +60,7 @@ export class Retries {
       },
       get next() {
         const { failures, at } = present();
-        return failures > 0 ? at : now() + backOff.minMs;
+        return failures > 0 && at > 0 ? at : now() + backOff.minMs;
       },
       failed: () => {
         const failures = present().failures + 1;
