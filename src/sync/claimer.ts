@@ -8,7 +8,7 @@
  *                                  └─ the first frame, alone ─▶ granted, or a greater E
  */
 import { TidemarkError } from "../errors.ts";
-import { nextOffsetOf, readHeader } from "../record/format.ts";
+import { BATCH_HEADER_BYTES, nextOffsetOf, readHeader } from "../record/format.ts";
 import { splitBatches } from "../record/record-batch.ts";
 import type { EdgeLog } from "./edge-socket.ts";
 import { type Block, blockOf, type Chain, edgeCodeOf, floorOf, PUSH_BYTES, type PumpEnd, readable } from "./pump.ts";
@@ -184,7 +184,7 @@ function afterRefusal(host: ClaimHost, run: OutboxRun, error: TidemarkError): Cl
   }
 }
 
-/** Batches of the edge below the replica's start, which may be own ones. They are only looked at, and not stored. */
+/** Headers of the edge's batches below the replica's start, which may be own ones. They are only looked at. */
 async function headersBelow(
   store: TopicStore,
   log: EdgeLog,
@@ -198,7 +198,7 @@ async function headersBelow(
     for (const batch of batches) {
       const header = readHeader(batch);
       if (header.baseOffset >= end) return found;
-      found.push(batch);
+      found.push(batch.slice(0, BATCH_HEADER_BYTES));
       from = nextOffsetOf(header);
     }
   }
