@@ -13,9 +13,15 @@ import { type Files, filesIn } from "./page/files.ts";
 export async function open(name: string, options: OpenOptions = {}): Promise<Tide> {
   requireEnvironment();
   // Other options are checked by code that is loaded later. A value that is not an object has none of these.
-  const { assets, kernel, signal: given } = Object(options) as OpenOptions;
+  let { assets, kernel, signal }: OpenOptions = {};
+  try {
+    ({ assets, kernel, signal } = Object(options) as OpenOptions);
+    if (typeof signal?.throwIfAborted !== "function") signal = undefined;
+  } catch {
+    // A getter of the caller throws. That code names it.
+    signal = undefined;
+  }
   const files = filesIn(assets);
-  const signal = typeof given?.throwIfAborted === "function" ? given : undefined;
   const policy = new PolicyWatch(files.addresses);
   const over = new AbortController();
   const opening = openOver(files, name, options, kernel, signal);

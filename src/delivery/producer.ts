@@ -274,16 +274,15 @@ export class Producer {
   #tooLarge(records: readonly ProducerRecord[]): TidemarkError {
     const { batchBytesMax } = this.#options;
     if (this.#builder().tryAppend(records[0]!))
-      return new TidemarkError("BATCH_TOO_LARGE", `these records don't fit one batch of ${batchBytesMax} bytes`, {
+      return new TidemarkError("BATCH_TOO_LARGE", `these records fit no batch of ${batchBytesMax} bytes`, {
         batchBytesMax,
       });
     const { key, value } = records[0]!;
     const bytes = (key?.length ?? 0) + (value?.length ?? 0);
-    return new TidemarkError(
-      "RECORD_TOO_LARGE",
-      `a record of ${bytes} bytes does not fit a batch of ${batchBytesMax}`,
-      { bytes, batchBytesMax },
-    );
+    return new TidemarkError("RECORD_TOO_LARGE", `a record of ${bytes} bytes fits no batch of ${batchBytesMax} bytes`, {
+      bytes,
+      batchBytesMax,
+    });
   }
 
   #builder(): BatchBuilder {

@@ -35,7 +35,7 @@ export function validate(kernel: Kernel, batch: Uint8Array, limits: AppendLimits
   }
   const status = kernel.validateBatch(batch);
   if (status !== Status.OK)
-    throw new TidemarkError("INVALID_BATCH", `the batch is not valid (status ${status})`, { status });
+    throw new TidemarkError("INVALID_BATCH", `not a valid batch (status ${status})`, { status });
   const header = readHeader(batch);
   const codec = header.attributes & CODEC_MASK;
   if (codec !== CODEC_NONE && codec !== CODEC_GZIP) {

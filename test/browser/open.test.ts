@@ -171,6 +171,17 @@ describe("alone, and ends that are ends", () => {
     for (const [field, options] of given)
       await expect(open(fresh(), options)).rejects.toMatchObject({ code: "INVALID_ARGUMENT", details: { field } });
     // A port that browsers never ask.
+    for (const field of ["assets", "kernel", "signal", "sync", "worker", "engine"]) {
+      const trap = (): never => {
+        throw new RangeError("planted");
+      };
+      const named = { code: "INVALID_ARGUMENT", details: { field } };
+      await expect(open(fresh(), Object.defineProperty({}, field, { get: trap }))).rejects.toMatchObject(named);
+    }
+    const hostile = new Proxy({}, { get: () => expect.fail("planted") });
+    await expect(open(fresh(), { signal: hostile as AbortSignal })).rejects.toMatchObject({
+      details: { field: "signal" },
+    });
     expect(await codeOf(open(fresh(), { kernel: "http://127.0.0.1:9/kernel.wasm" }))).toBe("LOAD_FAILED");
     expect(await codeOf(open(fresh(), { kernel: new URL("/nowhere/kernel.wasm", location.href) }))).toBe("LOAD_FAILED");
     const tide: Tide = await open(fresh(), { engine: "memory" });

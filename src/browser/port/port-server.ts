@@ -107,7 +107,7 @@ export class PortServer {
     // Counts the memory that it holds: a batch may be a view of a larger buffer.
     const bytes = batch.buffer.byteLength;
     if (this.#creditUsed + bytes > CREDIT_BYTES)
-      throw new TidemarkError("BACKPRESSURE", "more bytes than the credit", { creditBytes: CREDIT_BYTES });
+      throw new TidemarkError("BACKPRESSURE", "too many bytes", { creditBytes: CREDIT_BYTES });
     this.#creditUsed += bytes;
     try {
       const { log, born } = await this.#host.writable(topic, request.born);
