@@ -119,12 +119,12 @@ export class Joiner {
 
   /** When the answer comes, this tab may already be joining another leader, or lead: then this join is over. */
   #check(way: Way): void {
-    if (this.#way !== way) throw new TidemarkError("CLOSED", "the join was cancelled");
+    if (this.#way !== way) throw new TidemarkError("CLOSED", "cancelled");
   }
 
   /** Cancels the join that is under way. */
   leave(): void {
-    this.#way?.connection?.fail(new TidemarkError("CLOSED", "the join was cancelled"));
+    this.#way?.connection?.fail(new TidemarkError("CLOSED", "cancelled"));
     this.#way = undefined;
   }
 
