@@ -52,9 +52,7 @@ it("an answer of one tab holds for all, also after a reload", async () => {
   await first.call("resume");
   await second.call("holds", 5);
 
-  await expect(second.call("deletes")).rejects.toThrow(
-    "INVALID_ARGUMENT: the topic orders is synced: detach() it first",
-  );
+  await expect(second.call("deletes")).rejects.toThrow("INVALID_ARGUMENT: orders is synced: detach() it first");
   expect(await second.call("detach", false)).toBe("");
   for (const tab of [first, second]) {
     expect((await tab.call("topics")).toSorted()).toEqual(["orders.aside", "orders.kept"]);

@@ -158,7 +158,7 @@ export class WorkerHost {
     const synced = await this.#synced(request.topic, request.born);
     if (request.op === "topic") return synced ? { born: synced.born } : this.#topics.ask(request);
     if (synced)
-      throw new TidemarkError("INVALID_ARGUMENT", `the topic ${request.topic} is synced: detach() it first`, {
+      throw new TidemarkError("INVALID_ARGUMENT", `${request.topic} is synced: detach() it first`, {
         reason: "synced",
       });
     return this.#topics.delete(request.topic, request.born);
