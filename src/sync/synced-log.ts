@@ -295,9 +295,11 @@ export class SyncedLog implements LogApi {
     for (;;) {
       signal?.throwIfAborted();
       const version = this.#version;
-      const cut = await this.storage.alone(() =>
-        cutOf(this.storage, from, place, this.#known(), maxBytes, (...asked) => this.#own(...asked)),
-      );
+      const cut = await this.storage.alone(async () => {
+        // What is behind a close() may be another topic's by now.
+        if (this.#ended) throw this.#ended;
+        return cutOf(this.storage, from, place, this.#known(), maxBytes, (...asked) => this.#own(...asked));
+      });
       if (!wait || cut.bytes.length > 0 || cut.nextOffset !== from || cut.told !== place.told) return cut;
       await this.#change(version, signal);
     }

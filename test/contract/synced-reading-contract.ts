@@ -186,6 +186,7 @@ const reading: readonly SyncedCase[] = [
       log.end(new TidemarkError("CLOSED", "opened anew"));
       await ended;
       await fails("CLOSED", log.changes(6, { provisional: 2, told: cut.told }, { wait: true }));
+      await fails("CLOSED", log.changes(5, { provisional: 2 }));
     },
   },
   {

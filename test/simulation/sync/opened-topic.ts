@@ -214,7 +214,7 @@ export class OpenedTopic {
 
   /** Sync begins anew at the log that stands there now, and offers own records from `offerFrom` on again. */
   async restart(offerFrom: number): Promise<void> {
-    await this.store.close();
+    await this.close();
     await restart(this.#volume.segments, this.store, offerFrom);
   }
   /** As a browser's host does (src/browser/sync/healer.ts). */
