@@ -6,7 +6,7 @@ import { badRequest, type EdgeCode, EdgeError } from "../../worker/errors.ts";
 import { HEADERS_OF, OTHER_STATUS_OF, STATUS_OF } from "../../worker/wire/error-status.ts";
 import { errorAnswer, refusalIn, wireErrorOf } from "../../worker/wire/http.ts";
 
-const ROW = /^\| `([A-Z_]+)` \| (\w+) \| (\d{3})(?:; (\d{3}) [^|]*)? \| ([^|]*) \|/gm;
+const ROW = /^\| `([A-Z_]+)` \| (\w+) \| (\d{3})(?:; (\d{3}) [^|]*)? \|([^|]*)\|/gm;
 
 const bodyOf = (thrown: unknown): unknown => JSON.parse(errorAnswer(thrown).body!);
 

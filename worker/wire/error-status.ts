@@ -52,6 +52,7 @@ export const STATUS_OF: Readonly<Record<EdgeOwnCode, number> & Partial<Record<Ed
   TOO_MANY_REQUESTS: 429,
   HEADERS_TOO_LARGE: 431,
   CORRUPT_RANGE: 500,
+  CORRUPT_CATALOG: 500,
   INTERNAL: 500,
   CLOSED: 503,
   OUTCOME_UNKNOWN: 503,
