@@ -1,5 +1,6 @@
 /** What a person answers when an outbox is blocked: at first anything, in the end what lets it go on. */
 import { TidemarkError } from "../../../src/errors.ts";
+import type { SimEdge } from "./edge.ts";
 import { few, namesIn } from "./records.ts";
 import type { OpenedTopic } from "./opened-topic.ts";
 import type { TopicLife } from "./topic-life.ts";
@@ -71,7 +72,7 @@ export class Person {
     // Another token may be allowed to write.
     if (block.code === "FORBIDDEN") return opening.link!.step({ on: "authenticate" });
     const isDoubt = block.code === "IN_DOUBT";
-    if (isDoubt && !this.#isDoubtExplained()) return world.fail(`in doubt without need: ${device.name}`);
+    if (isDoubt && !this.#isDoubtExplained(device.edge)) return world.fail(`in doubt without need: ${device.name}`);
     const discards = block.ranges.length > 0 && random.chance(!world.isHealing ? 0.5 : isDoubt ? DOUBT_DISCARDED : 1);
     world.count(`${isDoubt ? "doubt" : block.code} ${discards ? "discarded" : "again"}`);
     if (world.kind.asides && random.chance(world.isHealing ? 0.2 : 0.5)) return this.#setAside(opening, block);
@@ -126,10 +127,14 @@ export class Person {
     return names;
   }
 
-  /** Copies, or an edge that forgets, and records that the edge let go. */
-  #isDoubtExplained(): boolean {
+  /**
+   * Copies, or an edge that forgets, and records that the edge let go. A compaction that a power cut ended is not
+   * counted, and may have taken some.
+   */
+  #isDoubtExplained({ ledger }: SimEdge): boolean {
     const world = this.#world;
     return (
+      ledger.now.gone.size > 0 ||
       world.has("trim", "compact", "put back", "remove") ||
       world.devices.some(({ topics }) => topics.some(({ options }) => options.from !== "earliest"))
     );
