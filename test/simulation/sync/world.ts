@@ -321,7 +321,8 @@ export class World {
     const { store } = storage;
     return (
       session.state.at === "live" &&
-      session.edgeStart === topic.edge.start &&
+      // The follow of a closed log is over: of a trim the next join tells.
+      (session.edgeStart === topic.edge.start || topic.edge.isClosed) &&
       store.firstUnsettled === store.end &&
       store.outboxNote.offering === undefined &&
       store.replicaNote?.stale === undefined &&
