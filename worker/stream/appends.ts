@@ -311,10 +311,16 @@ export class Appends {
     this.#closing = true;
     await this.settled();
     this.#stream.touch();
-    this.#stream.save({ closed: true, closedBy: producer });
-    // A close without a record has no offset. It takes effect at the log's end.
-    this.#host.state.reached(Infinity);
-    this.#stream.saveState(this.#stream.tail);
+    try {
+      this.#stream.save({ closed: true, closedBy: producer });
+      // A close without a record has no offset. It takes effect at the log's end.
+      this.#host.state.reached(Infinity);
+      this.#stream.saveState(this.#stream.tail);
+    } catch (thrown) {
+      // The close was taken and then refused, as by a full database: memory is ahead of the tables.
+      this.#host.abort(String(thrown));
+      throw thrown;
+    }
     this.#host.closed();
     return { nextOffset: this.#stream.tail, closed: true, duplicate: false, producer };
   }

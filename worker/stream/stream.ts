@@ -20,7 +20,7 @@ import { type AppendOutcome, type AppendRequest, Appends, QUEUE_APPENDS_MAX, QUE
 import type { Archive } from "../store/segment-archive.ts";
 import { ChunkLog } from "../store/chunk-log.ts";
 import { ChunkTables } from "../store/chunk-tables.ts";
-import type { Sql } from "../store/sql.ts";
+import { isFull, type Sql } from "../store/sql.ts";
 import { cutAt } from "./fork-cut.ts";
 import { EdgeError } from "../errors.ts";
 import type { Fork, StreamConfig } from "./stream-config.ts";
@@ -256,18 +256,26 @@ export class Stream {
     return ttl === undefined ? undefined : this.#touchedAt + ttl * 1000 + this.#slackMs;
   }
 
+  /** What was read or stored is so, also if a full database can't note the time: the next touch notes it. */
   touch(): void {
     const { ttl, touchedAt } = this.#config;
     if (ttl === undefined) return;
     this.#touchedAt = this.#host.now();
-    if (this.#touchedAt - touchedAt >= (ttl * 1000) / TOUCH_STEPS) this.save({ touchedAt: this.#touchedAt });
+    if (this.#touchedAt - touchedAt < (ttl * 1000) / TOUCH_STEPS) return;
+    try {
+      this.save({ touchedAt: this.#touchedAt });
+    } catch (thrown) {
+      if (!isFull(thrown)) throw thrown;
+    }
   }
 
   save(change: Partial<StreamConfig>): void {
     // The tables may belong to another stream by now.
     if (this.store.isEnded) return;
-    this.#config = { ...this.#config, ...change };
-    this.#tables.saveMeta(CONFIG, JSON.stringify(this.#config));
+    const config = { ...this.#config, ...change };
+    // A full database refuses it: then nothing has changed here either.
+    this.#tables.saveMeta(CONFIG, JSON.stringify(config));
+    this.#config = config;
   }
 
   /** Forks that read from this stream. */

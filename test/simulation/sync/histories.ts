@@ -310,6 +310,22 @@ async function closedThenDeleted(stage: Stage): Promise<void> {
   if (!device.isBarred && !socket?.isOpen) stage.fail("the socket has ended as well");
 }
 
+/** A full edge refuses to close its log, and nobody is told that it is closed, then or later. */
+async function closeRefused(stage: Stage): Promise<void> {
+  const { edge, time } = stage;
+  await time.until(edge.make());
+  const device = stage.device();
+  await stage.write(device);
+  await stage.level(device);
+  edge.fill(true);
+  let isRefused = false;
+  edge.close().catch(() => (isRefused = true));
+  await stage.until("a full edge closes its log", () => isRefused);
+  edge.fill(false);
+  await stage.write(device);
+  await stage.end();
+}
+
 export const HISTORIES: Readonly<Record<string, History>> = {
   "a look while records settle": lookWhileSettling,
   "an append while an id is left": appendWhileLeaving,
@@ -324,6 +340,7 @@ export const HISTORIES: Readonly<Record<string, History>> = {
   "a first life that is not written": firstLifeUnwritten,
   "a full edge, and a full device": fullPlaces,
   "a closed log that is deleted": closedThenDeleted,
+  "a close that a full edge refuses": closeRefused,
   ...LET_GO,
   ...PUT_BACK,
   ...HARD_CASES,

@@ -212,9 +212,11 @@ export class OpenedTopic {
     await this.#log.close();
   }
 
-  /** Sync begins anew at the log that stands there now, and offers own records from `offerFrom` on again. */
+  /**
+   * It is closed before. Sync begins anew at the log that stands there now, and offers own records from `offerFrom` on
+   * again.
+   */
   async restart(offerFrom: number): Promise<void> {
-    await this.close();
     await restart(this.#volume.segments, this.store, offerFrom);
   }
   /** As a browser's host does (src/browser/sync/healer.ts). */

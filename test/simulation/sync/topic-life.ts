@@ -324,6 +324,8 @@ export class TopicLife {
     const isAlone = opening.lives.length === 1;
     if (isAlone) opening.link!.close();
     this.session!.close();
+    // An append that came before may draw another id, and then nothing of the earlier one is offered.
+    await storage!.close();
     // As of the call: a crash may come behind its commit.
     const { below, kept, offered } = await storage!.keptNames(agreedTo);
     const { firstUnsettled: settledTo, base = 0 } = storage!.store;
