@@ -296,7 +296,7 @@ export class SyncedLog implements LogApi {
       signal?.throwIfAborted();
       const version = this.#version;
       const cut = await this.storage.alone(async () => {
-        // What is behind a close() may be another topic's by now.
+        // After close() the logs may belong to another topic.
         if (this.#ended) throw this.#ended;
         return cutOf(this.storage, from, place, this.#known(), maxBytes, (...asked) => this.#own(...asked));
       });

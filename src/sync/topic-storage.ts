@@ -398,7 +398,7 @@ export class TopicStorage implements TopicStore {
     let appended = 0;
     if (taken && !isReceived(replica.end, taken.lastOffset) && isReceived(end, taken.lastOffset)) {
       const shown = new Set([...this.#seen, ...found].map(([batch]) => batch));
-      // What an earlier word has settled without a place counts as well: only the trim makes that durable.
+      // A batch that an earlier answer settled without a place counts as well: only the trim makes that durable.
       const isUnseen = (own: OwnBatch): boolean => own.offset < 0 && !own.isRetracted && !shown.has(own);
       const unseen = this.#below(taken.next).findLast(isUnseen);
       if (unseen) {

@@ -108,7 +108,7 @@ it("300 follows that begin at once: as many as there is room for use the socket,
   const begun = await Promise.all(Array.from({ length: 300 }, (_, n) => followed(`t${n}`)));
   expect(begun.filter(Boolean)).toHaveLength(CHANNELS_MAX);
   expect([Edge.last.refused, Edge.last.open.size]).toEqual([0, CHANNELS_MAX]);
-  // What has no room is no failure of the socket: a topic that has its channel can be followed again.
+  // A follow without room is no failure of the socket: a topic that has its channel can be followed again.
   expect(await followed("t0")).toBeDefined();
 });
 

@@ -1,4 +1,4 @@
-/** What errors of sizes say: how large what was given is, and how large it may be. */
+/** Errors of sizes say how large the given thing is, and how large it may be. */
 import { expect, it } from "vitest";
 import { validate } from "../../src/log/validate.ts";
 import { BATCH_BYTES_MAX } from "../../src/log/limits.ts";

@@ -317,7 +317,7 @@ export class Appends {
       this.#host.state.reached(Infinity);
       this.#stream.saveState(this.#stream.tail);
     } catch (thrown) {
-      // The close was taken and then refused, as by a full database: memory is ahead of the tables.
+      // A full database refuses the close after it was taken, so memory is ahead of the tables.
       this.#host.abort(String(thrown));
       throw thrown;
     }

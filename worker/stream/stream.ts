@@ -256,7 +256,7 @@ export class Stream {
     return ttl === undefined ? undefined : this.#touchedAt + ttl * 1000 + this.#slackMs;
   }
 
-  /** What was read or stored is so, also if a full database can't note the time: the next touch notes it. */
+  /** A full database may refuse the note of the time. No read or append fails for that: the next touch notes it. */
   touch(): void {
     const { ttl, touchedAt } = this.#config;
     if (ttl === undefined) return;
@@ -273,7 +273,7 @@ export class Stream {
     // The tables may belong to another stream by now.
     if (this.store.isEnded) return;
     const config = { ...this.#config, ...change };
-    // A full database refuses it: then nothing has changed here either.
+    // Stored first: if a full database refuses it, memory says what the tables say.
     this.#tables.saveMeta(CONFIG, JSON.stringify(config));
     this.#config = config;
   }

@@ -118,7 +118,7 @@ export class TideSync {
     });
   }
 
-  /** Who has called may look at the status next, so it is told before the answer. */
+  /** The status is told before the answer, because the caller may look at it next. */
   ask(ask: SyncAsk, signal?: AbortSignal): Promise<unknown> {
     return this.#answer(ask, signal).finally(() => this.#tellStatus());
   }

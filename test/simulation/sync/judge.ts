@@ -192,7 +192,7 @@ export class Judge {
     all().then(
       (found) => (shown = found),
       (thrown: unknown) => {
-        // The topic is being opened anew; one that stays as it is fails below.
+        // A topic that is being opened anew answers CLOSED. If it stays closed, the wait below fails.
         if (TidemarkError.from(thrown).code === "CLOSED") return;
         if (device.isOpen) this.#world.fail(`${device.name} can't be read: ${String(thrown)}`);
       },

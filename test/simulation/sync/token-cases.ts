@@ -5,7 +5,7 @@ import { OTHER_OWNER, OWNER, type Token, TokenDesk, tokenText } from "./tokens.t
 const SENT_MS = 60;
 /** Within it a session hears of a token, and joins anew. */
 const LOOK_MS = 5_000;
-/** So long the edge refuses each token, and pages may be asked for so many meanwhile. */
+/** The time for which the edge refuses each token, and the most tokens that pages may be asked for meanwhile. */
 const REFUSING_MS = 300_000;
 const ASKED_MAX = 30;
 

@@ -321,7 +321,7 @@ export class World {
     const { store } = storage;
     return (
       session.state.at === "live" &&
-      // The follow of a closed log is over: of a trim the next join tells.
+      // The follow of a closed log is over, so only the next join tells of a trim.
       (session.edgeStart === topic.edge.start || topic.edge.isClosed) &&
       store.firstUnsettled === store.end &&
       store.outboxNote.offering === undefined &&
