@@ -119,7 +119,10 @@ export class LiveSocket {
       socket.addEventListener("error", reject);
       socket.addEventListener("close", reject);
     });
-    const open = new Promise<void>((resolve) => socket.addEventListener("open", resolve));
+    const open = new Promise<void>((resolve) =>
+      // In this turn: a socket that opens and ends at once is heard to end, and one that `closed` finds open is closed.
+      socket.addEventListener("open", () => resolve(this.#live(socket, token, over))),
+    );
     try {
       await within(OPEN_MS, [this.#closed], () => Promise.race([open, ended]));
     } catch (thrown) {
@@ -127,7 +130,6 @@ export class LiveSocket {
       over();
       throw thrown;
     }
-    this.#live(socket, token, over);
     return socket;
   }
 
@@ -158,6 +160,8 @@ export class LiveSocket {
     this.#end = end;
     silence(ask);
     socket.addEventListener("message", ({ data }) => {
+      // Some sockets tell what comes while they close.
+      if (this.#end !== end) return;
       silence(ask);
       if (data === "ping") return socket.send("pong");
       const frame = decodeFrame(data);
@@ -217,7 +221,10 @@ export class LiveSocket {
   }
 
   async #openChannel(name: string): Promise<Channel> {
-    const socket = await this.#opened();
+    const opened = this.#opened();
+    const socket = await opened;
+    // Meanwhile the last read may have left.
+    if (this.#socket !== opened) throw new Error("the socket has ended");
     let number;
     do number = this.#numbers++ & 0xffff;
     while (this.#byNumber.has(number));

@@ -42,6 +42,7 @@ export async function within<T>(
   let timer: ReturnType<typeof setTimeout> | undefined;
   const heard = (): void => {
     clearTimeout(timer);
+    if (controller.signal.aborted) return;
     timer = setTimeout(() => controller.abort(new TidemarkError("TIMEOUT", `no answer in ${ms} ms`, { ms })), ms);
   };
   if (ms < Infinity) heard();

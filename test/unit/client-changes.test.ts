@@ -5,6 +5,7 @@
 import { afterEach, expect, it, vi } from "vitest";
 import { encodeBatch } from "../../src/client/encode-batch.ts";
 import { connect } from "../../src/client/index.ts";
+import { unlessAborted } from "../../src/client/waiting.ts";
 import { decodeFrame, encodeFrame, FrameType, jsonFrame } from "../../src/sync/frames.ts";
 import { formatOffset } from "../../src/sync/http-words.ts";
 
@@ -78,16 +79,19 @@ function happening(): readonly [Promise<void>, () => void] {
 
 /**
  * An empty topic and a socket, by which one record comes. `cancelled` resolves once the follow was given up, `asked`
- * once a channel was asked for, and `closed` once the client has closed the socket. A silent one never says hello.
+ * once a channel was asked for, and `closed` once the client has closed the socket. `open` counts sockets that are not
+ * closed. A silent one never says hello. A long-poll waits until it is given up.
  */
 function socketEdge({ isSilent = false } = {}) {
   const [cancelled, cancel] = happening();
   const [asked, ask] = happening();
   const [closed, close] = happening();
+  const sockets = new Set<EventTarget>();
   class Socket extends EventTarget {
     binaryType = "";
     constructor() {
       super();
+      sockets.add(this);
       queueMicrotask(() => this.dispatchEvent(new Event("open")));
     }
     send(data: unknown): void {
@@ -103,6 +107,7 @@ function socketEdge({ isSilent = false } = {}) {
       queueMicrotask(() => this.dispatchEvent(new MessageEvent("message", { data })));
     }
     close(): void {
+      sockets.delete(this);
       close();
       this.dispatchEvent(Object.assign(new Event("close"), { code: 1000, reason: "" }));
     }
@@ -112,8 +117,12 @@ function socketEdge({ isSilent = false } = {}) {
     "tidemark-start-offset": formatOffset(0),
     "stream-up-to-date": "true",
   };
-  const fetch = (): Promise<Response> => Promise.resolve(new Response(null, { headers }));
-  return { edge: connect("https://edge.example", { fetch, WebSocket: Socket as never }), cancelled, asked, closed };
+  const fetch: typeof globalThis.fetch = (url, init) =>
+    String(url).includes("long-poll")
+      ? unlessAborted(new Promise<never>(() => undefined), init!.signal!)
+      : Promise.resolve(new Response(null, { headers }));
+  const edge = connect("https://edge.example", { fetch, WebSocket: Socket as never });
+  return { edge, cancelled, asked, closed, open: () => sockets.size };
 }
 
 it("who leaves changes() in the middle ends its follow", async () => {
@@ -136,13 +145,47 @@ it("a channel that opens without a word is given up, and its socket with the las
     await reading.return!();
     expect(await next).toEqual({ done: true, value: undefined });
     await edge.close();
-    // On a machine that stood still for ten seconds a socket was tried again meanwhile: its wait ends in this turn.
-    await new Promise((resolve) => setImmediate(resolve));
     expect(vi.getTimerCount()).toBe(0);
   } finally {
     vi.useRealTimers();
   }
 });
+
+/** A turn in which all promises that can go on have done so. */
+const settledTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+it.each(["close", "return"] as const)(
+  "whenever a client is closed, no timer and no socket stays: by %s",
+  async (how) => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const left: unknown[] = [];
+    const ends = new Set<number>();
+    try {
+      // More turns of promises than there are from the call to the first record.
+      for (let turns = 0; turns < 150; turns++) {
+        const { edge, open } = socketEdge();
+        const reading = edge.topic("t").read({ follow: true });
+        const next = reading.next().then(
+          ({ done }) => Number(done === true),
+          () => -1,
+        );
+        for (let turn = 0; turn < turns; turn++) await null;
+        if (how === "return") await reading.return!();
+        else await edge.close();
+        ends.add(await next);
+        await settledTurn();
+        if (vi.getTimerCount() > 0 || open() > 0) left.push({ turns, timers: vi.getTimerCount(), sockets: open() });
+        vi.clearAllTimers();
+        await edge.close();
+      }
+    } finally {
+      vi.useRealTimers();
+    }
+    expect(left).toEqual([]);
+    // Some were closed before the record came, and some behind it.
+    expect([...ends].sort()).toEqual(how === "return" ? [0, 1] : [-1, 0]);
+  },
+);
 
 it("an error of a view's apply is reported, and ends its follow", async () => {
   const reported: unknown[] = [];
