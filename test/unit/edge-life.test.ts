@@ -6,6 +6,7 @@ const STATES: readonly Life[] = ["absent", "creating", "open", "closed", "expire
 const EVENTS: readonly LifeEvent[] = [
   "create",
   "made",
+  "cut short",
   "close",
   "time over",
   "remove",
@@ -17,6 +18,7 @@ const FREE = { isHeld: false, isFork: false };
 const stream = (config: Partial<Living["config"]>, deadline?: number): Living => ({
   config: { deleted: false, releasing: false, closed: false, ...config },
   deadline,
+  tail: 2,
 });
 
 describe("the life of a stream", () => {
@@ -30,6 +32,7 @@ describe("the life of a stream", () => {
     expect(found).toEqual([
       "absent create → creating",
       "creating made → open",
+      "creating cut short → absent",
       "open close → closed",
       "open time over → expired",
       "open remove → absent",
@@ -45,6 +48,7 @@ describe("the life of a stream", () => {
     ["open", "remove", true, false, "deleted"],
     ["closed", "remove", true, true, "deleted"],
     ["expired", "remove", false, true, "releasing"],
+    ["creating", "cut short", false, true, "releasing"],
     ["deleted", "last fork gone", true, true, undefined],
     ["deleted", "last fork gone", false, true, "releasing"],
     ["releasing", "remove", false, true, undefined],
@@ -55,6 +59,9 @@ describe("the life of a stream", () => {
   it("is read from the description and the time", () => {
     expect(lifeOf(undefined, 5)).toBe("absent");
     expect(lifeOf(stream({}), 5)).toBe("open");
+    expect(lifeOf(stream({ creating: 2 }), 5)).toBe("open");
+    expect(lifeOf(stream({ creating: 3 }, 5), 5)).toBe("creating");
+    expect(lifeOf(stream({ creating: 3, releasing: true }), 5)).toBe("releasing");
     expect(lifeOf(stream({ closed: true }, 6), 5)).toBe("closed");
     expect(lifeOf(stream({ closed: true }, 5), 5)).toBe("expired");
     expect(lifeOf(stream({ deleted: true }, 5), 5)).toBe("deleted");

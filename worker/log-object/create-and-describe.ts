@@ -3,6 +3,7 @@
  * makes, whether it asks for what exists already, and how a stream is described in headers.
  */
 import type { CompactionSettings, RetentionSettings } from "../../src/log/types.ts";
+import { readHeader } from "../../src/record/format.ts";
 import { compactionOf, describeCompaction, describeRetention, retentionOf } from "../wire/policies.ts";
 import { EdgeError } from "../errors.ts";
 import { mediaType } from "../stream/media-type.ts";
@@ -61,6 +62,12 @@ interface Made {
   /** Where the fork begins in its source. Undefined if the stream is not a fork. */
   readonly point: ForkAnswer | undefined;
   readonly nowMs: number;
+}
+
+/** The same stream, with how far these first records will bring it. Without any it is closed at once, if asked. */
+export function beginning(config: StreamConfig, batches: readonly Uint8Array[], closed: boolean): StreamConfig {
+  const records = batches.reduce((sum, batch) => sum + readHeader(batch).recordCount, 0);
+  return { ...config, creating: (config.fork?.offset ?? 0) + records, closed: closed && batches.length === 0 };
 }
 
 /** The description of a new stream. A fork inherits what was not asked for. */

@@ -4,6 +4,7 @@
  */
 import type { ForkAnswer, Peer, SourceAnswer } from "../rpc/fork-peer.ts";
 import { type EdgeCode, EdgeError } from "../errors.ts";
+import { lifeOf } from "./life.ts";
 import { mediaType } from "../stream/media-type.ts";
 import type { Stream } from "../stream/stream.ts";
 import type { Fork } from "../stream/stream-config.ts";
@@ -37,8 +38,9 @@ export async function offerFork(
     ...none,
     error: new EdgeError(code, message).toWire(),
   });
-  if (!stream || stream.config.releasing) return refuse("NOT_FOUND", "the source does not exist");
-  if (stream.config.deleted) return refuse("CONFLICT", "the source was deleted");
+  const life = lifeOf(stream, Date.now());
+  if (!stream || life === "releasing" || life === "creating") return refuse("NOT_FOUND", "the source does not exist");
+  if (life === "deleted") return refuse("CONFLICT", "the source was deleted");
   const { config } = stream;
   if (contentType !== undefined && mediaType(contentType) !== mediaType(config.contentType))
     return refuse("CONFLICT", `the source has the content type ${config.contentType}`);

@@ -3,7 +3,8 @@
  * lifecycle.ts has them. Of a state two flags and a time are stored, in the stream's description.
  *
  *   absent      nothing is here
- *   creating    a PUT is under way: the stream's tables exist, its first records do not yet
+ *   creating    a PUT is under way, or its object ended in the middle of it: the stream's tables exist, not all of its
+ *               first records do
  *   open        it takes appends
  *   closed      it can only be read
  *   expired     its time is over, but it has not been removed yet
@@ -13,6 +14,7 @@
  *   state                   event            next
  *   absent                  create           creating
  *   creating                made             open
+ *   creating                cut short        releasing if it is a fork, else absent: the PUT was not answered
  *   open                    close            closed
  *   open, closed            time over        expired
  *   open, closed, expired   remove           deleted while forks read from it; else releasing if it is a fork; else
@@ -25,7 +27,8 @@
 import type { StreamConfig } from "../stream/stream-config.ts";
 
 export type Life = "absent" | "creating" | "open" | "closed" | "expired" | "deleted" | "releasing";
-export type LifeEvent = "create" | "made" | "close" | "time over" | "remove" | "last fork gone" | "source told";
+export type LifeEvent =
+  "create" | "made" | "cut short" | "close" | "time over" | "remove" | "last fork gone" | "source told";
 
 /** What decides how a stream ends. */
 export interface Ties {
@@ -45,6 +48,8 @@ export function lifeAfter(life: Life, event: LifeEvent, { isHeld, isFork }: Ties
       return life === "absent" ? "creating" : undefined;
     case "made":
       return life === "creating" ? "open" : undefined;
+    case "cut short":
+      return life === "creating" ? end : undefined;
     case "close":
       return life === "open" ? "closed" : undefined;
     case "time over":
@@ -59,17 +64,20 @@ export function lifeAfter(life: Life, event: LifeEvent, { isHeld, isFork }: Ties
 }
 
 export interface Living {
-  readonly config: Pick<StreamConfig, "deleted" | "releasing" | "closed">;
+  readonly config: Pick<StreamConfig, "deleted" | "releasing" | "closed" | "creating">;
+  /** Offset behind its last record. */
+  readonly tail: number;
   /** When its time is over, in milliseconds since 1970; undefined means never. */
   readonly deadline: number | undefined;
 }
 
-/** The state of a stream that an object holds. (`creating` is over once there is one.) */
+/** The state of a stream that an object holds. */
 export function lifeOf(stream: Living | undefined, nowMs: number): Life {
   if (!stream) return "absent";
-  const { config, deadline = Infinity } = stream;
+  const { config, deadline = Infinity, tail } = stream;
   if (config.releasing) return "releasing";
   if (config.deleted) return "deleted";
+  if (tail < (config.creating ?? 0)) return "creating";
   if (nowMs >= deadline) return "expired";
   return config.closed ? "closed" : "open";
 }

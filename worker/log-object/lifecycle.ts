@@ -49,8 +49,10 @@ export class Lifecycle {
   load(): Promise<Stream | undefined> {
     return (this.#stream ??= this.#host.open().then((stream) => {
       this.#current = stream;
-      this.#host.opened(stream);
-      return stream;
+      // Nobody was told of a stream whose PUT ended before its records were stored. A fork's source was.
+      if (stream) this.#go(stream, "cut short");
+      this.#host.opened(this.#current);
+      return this.#current;
     }));
   }
 
@@ -79,7 +81,7 @@ export class Lifecycle {
     const life = lifeOf(stream, this.#host.now());
     if (life === "deleted")
       throw new EdgeError("GONE", "the stream was deleted, and its forks keep this path: use another one");
-    if (stream && life !== "releasing") return stream;
+    if (stream && life !== "creating" && life !== "releasing") return stream;
     throw new EdgeError("NOT_FOUND", "there is no such stream: PUT creates it, with the Content-Type of its records");
   }
 

@@ -18,7 +18,8 @@ import { type Bucket, bucketSource } from "../store/bucket.ts";
 import { appendAsked, appendTo, trimTo } from "./http-append.ts";
 import { answerRead, readOrWatch, type ReadHost } from "./http-read.ts";
 import { type AppendCall, answerInText, headersInText, textOfAnswer, textOfHeaders } from "../rpc/append-call.ts";
-import type { Sql } from "../store/sql.ts";
+import { isFull, type Sql } from "../store/sql.ts";
+import { lifeOf } from "./life.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { groupTurn, sqlOf } from "./platform.ts";
 import { encodeInSlices, turn } from "../stream/body-encoder.ts";
@@ -42,7 +43,7 @@ import { TokenBucket } from "./token-bucket.ts";
 import { offerFork, readSource, sourceAnswer } from "./forks.ts";
 import { answerImport } from "./import-requests.ts";
 import type { ForkAnswer, Peer, SourceAnswer } from "../rpc/fork-peer.ts";
-import { newConfig, createAsked, describe, existing } from "./create-and-describe.ts";
+import { beginning, newConfig, createAsked, describe, existing } from "./create-and-describe.ts";
 import { readBody } from "../wire/request-body.ts";
 import { LogSockets, SOCKET_TAG } from "./sockets.ts";
 import { answerFrame } from "./frame-answer.ts";
@@ -136,6 +137,9 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     if (stream) this.#tenant = stream.config.tenant;
     // What subscriptions were told before the object slept is not stored. Telling them again changes nothing.
     if (stream?.config.watched) this.#subscribers.start(0);
+    // The object ended before the PUT was done. Its records are there, but subscriptions may not know of them.
+    if (stream && this.#life.visibleNow === stream && stream.config.creating !== undefined)
+      this.#made(stream, undefined);
   }
 
   #sql(): Sql {
@@ -255,10 +259,11 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
       await peer?.releaseFork(path, id);
       throw thrown;
     }
-    const stream = await this.#life.make(Stream.create(this.#host(kernel), config));
+    const described = beginning(config, batches, asked.closed);
+    const stream = await this.#life.make(Stream.create(this.#host(kernel), described));
+    this.#schedule(stream);
     await stream.begin(batches, asked.closed);
     await this.#tellCreated(stream);
-    this.#schedule(stream);
     return new Response(null, {
       status: 201,
       headers: { location: withoutQuery(request.url), "content-type": config.contentType, ...describe(stream) },
@@ -371,7 +376,18 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     const isWatched = await subscriptionsOf(this.env, tenant)
       .created(tenant, { path, id, tail: stream.tail })
       .catch(() => undefined);
-    if (isWatched !== false) this.#setWatched(stream);
+    this.#made(stream, isWatched);
+  }
+
+  /** `isWatched`: undefined if subscriptions could not be asked. */
+  #made(stream: Stream, isWatched: boolean | undefined): void {
+    try {
+      stream.save({ creating: undefined, ...(isWatched !== false && { watched: true }) });
+    } catch (thrown) {
+      // A full database refuses the note. When the object wakes next, it is tried again.
+      if (!isFull(thrown)) throw thrown;
+    }
+    if (isWatched !== false) this.#subscribers.start(stream.tail);
     // If subscriptions could not be told now, the alarm tells them.
     if (isWatched === undefined) this.#subscribers.start(-1);
     this.#subscribers.moved(stream.tail);
@@ -380,15 +396,12 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
   /** Somebody subscribes: appends are reported from now on. Undefined if there is no stream yet. */
   async watched(): Promise<StreamTold | undefined> {
     const stream = await this.#life.alive();
-    if (!stream || stream.config.deleted || stream.config.releasing) return undefined;
-    this.#setWatched(stream);
-    const { path, id } = stream.config;
-    return { path, id, tail: stream.tail };
-  }
-
-  #setWatched(stream: Stream): void {
+    const life = lifeOf(stream, Date.now());
+    if (!stream || life === "creating" || life === "deleted" || life === "releasing") return undefined;
     if (!stream.config.watched) stream.save({ watched: true });
     this.#subscribers.start(stream.tail);
+    const { path, id } = stream.config;
+    return { path, id, tail: stream.tail };
   }
 
   /** Appends one message to a wake stream. */

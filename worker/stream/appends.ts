@@ -158,10 +158,9 @@ export class Appends {
     return { nextOffset, closed: closing, duplicate: false, producer };
   }
 
-  /** The beginning of a new stream: its first records, and whether it is closed at once. */
+  /** The first records of a new stream, and whether they are its last. */
   async begin(batches: readonly Uint8Array[], closed: boolean): Promise<void> {
     if (batches.length > 0) await this.#enqueue(batches, undefined, () => (this.#closing = closed));
-    else if (closed) this.#stream.save({ closed: true });
   }
 
   /**

@@ -31,6 +31,11 @@ export interface StreamConfig {
   readonly deleted: boolean;
   /** Deleted, but its source was not told yet. */
   readonly releasing: boolean;
+  /**
+   * Offset behind the records of the PUT that makes it, until these are stored and subscriptions were told of the
+   * stream. A log that ends before it was cut short. Absent: the PUT is done.
+   */
+  readonly creating?: number | undefined;
   readonly touchedAt: number;
   /** What may be removed from the front. Absent: nothing. */
   readonly retention?: RetentionSettings;

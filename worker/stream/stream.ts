@@ -332,7 +332,7 @@ export class Stream {
     }
   }
 
-  /** The beginning of a new stream: its first records, and whether it is closed at once. */
+  /** The first records of a new stream, and whether they are its last. */
   begin(batches: readonly Uint8Array[], closed: boolean): Promise<void> {
     return this.#appends.begin(batches, closed);
   }
