@@ -72,9 +72,12 @@ export function checkBindings(env: Env): void {
 
 /** An object of another class was asked. `name`: the binding that it was asked by. */
 export const wrongClass = (name: "LOGS" | "SUBSCRIPTIONS"): EdgeError =>
-  new EdgeError("INTERNAL", `the Worker's binding ${name} is of another class; it must be ${NEEDED[name]!.what}`, {
-    binding: name,
-  });
+  new EdgeError(
+    "INTERNAL",
+    `the Worker's binding ${name} is of another class; it must be ${NEEDED[name]!.what}: write ${NEEDED[name]!.write} ` +
+      "into wrangler.jsonc, and deploy again",
+    { binding: name },
+  );
 
 /** The platform gives SQLite to a class that its configuration made with it. Others can't be given it later. */
 export function queried<R>(query: () => R): R {

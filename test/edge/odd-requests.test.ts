@@ -90,13 +90,36 @@ describe("bindings", () => {
 
   it("of the other class: the object says so, and has made nothing", async () => {
     const settings = { ...open, LOGS: SUBSCRIPTIONS, SUBSCRIPTIONS: LOGS, SEGMENTS } as never;
-    for (const [at, binding] of [
-      ["/v1/stream/odd/swapped", "LOGS"],
-      ["/v1/stream/__ds/subscriptions/x", "SUBSCRIPTIONS"],
-    ]) {
-      const told = await errorIn(await ask("PUT", at!, { headers: JSON_TYPE, body: "{}", settings }));
-      expect(told).toMatchObject({ status: 500, code: "INTERNAL", details: { binding } });
+    for (const [method, at, binding] of [
+      ["PUT", "/v1/stream/odd/swapped", "LOGS"],
+      ["POST", "/v1/stream/odd/swapped", "LOGS"],
+      ["DELETE", "/v1/stream/odd/swapped", "LOGS"],
+      ["GET", "/v1/stream/odd/swapped", "LOGS"],
+      ["GET", "/v1/stream/odd/swapped?from=earliest", "LOGS"],
+      ["GET", "/v1/stream/odd/swapped?offset=-1&live=sse", "LOGS"],
+      ["GET", "/v1/metrics/odd/swapped", "LOGS"],
+      ["PUT", "/v1/stream/__ds/subscriptions/x", "SUBSCRIPTIONS"],
+      ["POST", "/v1/stream/__ds/subscriptions/x/claim", "SUBSCRIPTIONS"],
+      ["GET", "/v1/stream/__ds/streams", "SUBSCRIPTIONS"],
+      ["GET", "/v1/stream/__ds/jwks.json", "SUBSCRIPTIONS"],
+    ] as const) {
+      // A small POST is asked by a call, for which the other class has no method.
+      const headers = method === "POST" ? { ...JSON_TYPE, "content-length": "2" } : JSON_TYPE;
+      const body = method === "GET" || method === "DELETE" ? {} : { body: "{}" };
+      const told = await errorIn(await ask(method, at, { headers, ...body, settings }));
+      expect([method, at, told]).toMatchObject([
+        method,
+        at,
+        {
+          status: 500,
+          code: "INTERNAL",
+          details: { binding },
+          message: expect.stringContaining(`"name": "${binding}"`),
+        },
+      ]);
     }
+    const topic = openTopic(settings, "odd/swapped");
+    await expect(topic.append({ value: 1 })).rejects.toMatchObject({ code: "INTERNAL", details: { binding: "LOGS" } });
   });
 });
 

@@ -3,7 +3,9 @@
  * moment, but an object may also not open at all. The platform says of both no more than "internal error". So after a
  * change that failed like this the object is asked a question, to see whether it opens now.
  */
+import { wrongClass } from "../bindings.ts";
 import { EdgeError } from "../errors.ts";
+import { ERROR_HEADER } from "../wire/error-status.ts";
 
 const isOverload = (thrown: unknown): boolean => (thrown as { overloaded?: boolean }).overloaded === true;
 const overloaded = (what = "the stream's object"): EdgeError =>
@@ -20,12 +22,26 @@ const UNOPENED =
 
 const AGAIN = "repeat it with the same producer and sequence";
 
+/** A question by `fetch`, which shows whether the object answers, and as what. */
+export type Probe = () => Promise<Response>;
+
+/**
+ * Throws what to write if a call found no such method because the binding is of another class. An object of the right
+ * class may be of an older version for a moment: that one answers `fetch`, and the call is to be repeated.
+ */
+async function checkClass(thrown: unknown, binding: "LOGS" | "SUBSCRIPTIONS", probe: Probe): Promise<void> {
+  if (!/^The RPC receiver does not implement /.test((thrown as Partial<Error>).message ?? "")) return;
+  const answer = await probe().catch(() => undefined);
+  if (answer?.headers.get(ERROR_HEADER) === "INTERNAL") throw wrongClass(binding);
+}
+
 /**
  * The error of a change if nobody knows whether the change was made. `ask` asks the object something that changes
  * nothing. `again` is the advice for the caller.
  */
-export async function lostChange(thrown: unknown, ask: () => Promise<unknown>, again = AGAIN): Promise<EdgeError> {
+export async function lostChange(thrown: unknown, ask: Probe, again = AGAIN): Promise<EdgeError> {
   if (isOverload(thrown)) return overloaded();
+  await checkClass(thrown, "LOGS", ask);
   if (isInternal(thrown)) {
     const isUnopened = await ask().then(() => undefined, isInternal);
     if (isUnopened) return new EdgeError("OUTCOME_UNKNOWN", `${UNOPENED}; ${again}`, { reason: "unopened" });
@@ -46,6 +62,12 @@ export async function askedAgain<T>(ask: () => Promise<T>): Promise<T> {
     return ask().catch((again: unknown) => Promise.reject(lostRead(again)));
   }
 }
+
+/** A call of the object of subscriptions, asked again like any read. `probe`: asks the same object. */
+export const askedSubscriptions = <T>(ask: () => Promise<T>, probe: Probe): Promise<T> =>
+  askedAgain(() =>
+    ask().catch((thrown: unknown) => checkClass(thrown, "SUBSCRIPTIONS", probe).then(() => Promise.reject(thrown))),
+  );
 
 /** The error of a call on a subscription if nobody knows whether the call was done. */
 export const lostCall = (thrown: unknown): EdgeError =>
