@@ -39,6 +39,8 @@ export interface Env {
   readonly TIDEMARK_SOCKET_SILENT_MS?: string;
   /** "off": joins and pushes of devices are refused. For the first of two deployments (docs/operations.md). */
   readonly TIDEMARK_SYNC?: string;
+  /** Bytes that an object's database may have before appends are refused. Default: 9,900,000,000. */
+  readonly TIDEMARK_DATABASE_BYTES?: string;
   /** Days after which an outbox that was not used is forgotten. Default: never. */
   readonly TIDEMARK_OUTBOX_DAYS?: string;
 }

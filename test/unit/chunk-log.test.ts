@@ -17,6 +17,37 @@ for (const load of [releaseKernel, referenceKernel]) {
   });
 }
 
+describe("a full database", () => {
+  it("takes a trim, which makes its own room, and a compaction that it refuses has changed nothing", async () => {
+    const kernel = await releaseKernel();
+    const inner = nodeSql();
+    const state = { isFull: false, hasRoom: false };
+    const sql: Sql = {
+      exec(query, ...bindings) {
+        if (state.isFull && !state.hasRoom && query.startsWith("INSERT"))
+          throw new Error("database or disk is full: SQLITE_FULL");
+        state.hasRoom ||= query.startsWith("DELETE FROM chunk");
+        return inner.exec(query, ...bindings);
+      },
+      room: () => (state.isFull ? 0 : Infinity),
+      transaction: (work) => inner.transaction(work),
+    };
+    const log = new ChunkLog({ sql, kernel, now: () => 1, name: "a" });
+    for (const base of [0, 1]) {
+      await log.append([makeBatch(kernel, base, 1)]);
+      await log.roll();
+    }
+    state.isFull = true;
+    const replaced = log.replace(0, 2, [{ baseOffset: 0, nextOffset: 2, bytes: makeBatch(kernel, 0, 1), sealedAt: 1 }]);
+    await expect(replaced).rejects.toMatchObject({ code: "QUOTA_EXCEEDED" });
+    // ETags have it: a later compaction must not have the number of this one.
+    expect([log.swaps, log.segments().length]).toEqual([0, 3]);
+    state.hasRoom = false;
+    await log.trim(1);
+    expect(log.logStartOffset).toBe(1);
+  });
+});
+
 describe("a commit that fails", () => {
   it("leaves nothing of itself and, when the disk is not just full, ends the store", async () => {
     const kernel = await releaseKernel();

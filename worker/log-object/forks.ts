@@ -48,8 +48,8 @@ export async function offerFork(
   // any. The note is made in the turn of the checks, before any await, because retention and compaction look at it in
   // the turn in which they remove records.
   const isKnown = stream.forks.includes(child);
-  stream.addFork(child, childId);
   try {
+    stream.addFork(child, childId);
     const point = await forkPointIn(stream, requested, subOffset);
     return {
       ...point,
@@ -93,13 +93,13 @@ export class HeldForks {
     const { retention, compaction, deleted, releasing, forkCheck } = stream.config;
     if (stream.isHeld && !releasing && (retention ?? compaction ?? deleted))
       return forkCheck?.at ?? this.#next(stream, CHECK_MS);
-    if (forkCheck) stream.save({ forkCheck: undefined });
+    if (forkCheck) stream.note({ forkCheck: undefined });
     return undefined;
   }
 
   #next(stream: Stream, pauseMs: number): number {
     const at = this.#host.now() + pauseMs;
-    stream.save({ forkCheck: { at, pauseMs } });
+    stream.note({ forkCheck: { at, pauseMs } });
     return at;
   }
 

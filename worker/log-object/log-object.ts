@@ -143,7 +143,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
   }
 
   #sql(): Sql {
-    return sqlOf(this.ctx.storage);
+    return sqlOf(this.ctx.storage, () => this.env.TIDEMARK_DATABASE_BYTES);
   }
 
   #host(kernel: PackingKernel): StreamHost {
@@ -165,7 +165,22 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
           this.#work.plan();
         }),
       abort: (reason) => this.ctx.abort(reason),
+      renew: () => this.#renew(),
     };
+  }
+
+  /** What was taken and refused is in no table. Whoever waits for it is told so, which a restart would not do. */
+  #renew(): void {
+    const stream = this.#life.current;
+    stream?.store.end();
+    void this.#life
+      .exclusive(async () => {
+        if (!stream || this.#life.current !== stream) return;
+        const renewed = await this.#life.renewed(stream);
+        // Readers were perhaps not told yet of the commits before it.
+        if (renewed) this.#telling.moved(renewed);
+      })
+      .catch((thrown: unknown) => this.ctx.abort(String(thrown)));
   }
 
   /** The schema of the stream at this path; withSchemas() overrides this. Undefined: the stream has none. */

@@ -43,7 +43,7 @@ import { ChunkReader } from "./chunk-reader.ts";
 import { infoOf, outputOf, rowsOf } from "./chunk-rows.ts";
 import type { RowBook } from "./row-book.ts";
 import { type ChunkRow, ChunkTables, CHUNK_BYTES_MAX, emptySegment, type SegmentRow } from "./chunk-tables.ts";
-import { FULL, isFull, type Sql } from "./sql.ts";
+import { isFull, quotaExceeded, type Sql } from "./sql.ts";
 
 /** A segment is sealed at this size or this many rows. That bounds what an object must read when it wakes. */
 const SEGMENT_BYTES = 4 * 1024 * 1024;
@@ -260,9 +260,10 @@ export class ChunkLog implements LogStore {
     this.#checkHeld();
     const kept = this.#sealed.filter((segment) => segment.nextOffset > offset);
     const end = kept[0]?.baseOffset ?? this.#active.baseOffset;
+    // What is deleted first makes room for the note, if the database is full.
     this.#change(() => {
-      this.#saveLog(offset);
       this.#tables.deleteBelow(end);
+      this.#saveLog(offset);
     });
     this.#moved.retire(0, end);
     this.#sealed = kept;
@@ -283,10 +284,10 @@ export class ChunkLog implements LogStore {
     }
     this.#checkHeld();
     const made: SegmentRow[] = [];
-    this.#swaps++;
     this.#change(() => {
-      this.#saveLog(this.#start);
       this.#tables.deleteRange(from, to);
+      this.#swaps++;
+      this.#saveLog(this.#start);
       for (const output of outputs) {
         const { segment, rows } = outputOf(this.#kernel, output, this.#now(), this.leaderEpoch);
         for (const row of rows) this.#tables.insertChunk(row);
@@ -304,7 +305,12 @@ export class ChunkLog implements LogStore {
 
   /** Commits all that `work` writes, or nothing. A single statement is atomic and needs no transaction of its own. */
   #change(work: () => void, isOneStatement = false): void {
-    const before = { sealed: this.#sealed, active: { ...this.#active }, chunks: this.#activeChunks };
+    const before = {
+      sealed: this.#sealed,
+      active: { ...this.#active },
+      chunks: this.#activeChunks,
+      swaps: this.#swaps,
+    };
     try {
       if (isOneStatement) work();
       else this.#tables.transaction(work);
@@ -313,6 +319,7 @@ export class ChunkLog implements LogStore {
       this.#sealed = before.sealed;
       this.#active = before.active;
       this.#activeChunks = before.chunks;
+      this.#swaps = before.swaps;
       this.#options.book?.done(false);
       throw this.#failed(thrown);
     }
@@ -320,7 +327,7 @@ export class ChunkLog implements LogStore {
 
   /** If the database is full, nothing has changed. After any other error the outcome is unknown. */
   #failed(thrown: unknown): TidemarkError {
-    if (isFull(thrown)) return new TidemarkError("QUOTA_EXCEEDED", FULL, {}, { cause: thrown });
+    if (isFull(thrown)) return quotaExceeded(thrown);
     this.#failure = TidemarkError.from(thrown, "STORAGE_FAILED").with({ poisoned: true });
     return this.#failure;
   }
@@ -456,8 +463,8 @@ export class ChunkLog implements LogStore {
       this.#sealed.includes(row) && row.nextOffset === entry.sealed.nextOffset && row.nextOffset > this.#start;
     this.#change(() => {
       if (!isSame) return this.#tables.archive.doom(entry.key);
-      this.#tables.archive.keep(entry, Math.trunc(this.#now()));
       this.#tables.deleteChunks(row.baseOffset, row.nextOffset);
+      this.#tables.archive.keep(entry, Math.trunc(this.#now()));
     });
     if (isSame) this.#moved.add(entry);
     return isSame;

@@ -1,7 +1,7 @@
 /**
  * The chunk store's tables: every statement that touches them, and the rows as plain objects. chunk-log.ts draws them.
  */
-import type { Sql, SqlRow, SqlValue } from "./sql.ts";
+import { quotaExceeded, type Sql, type SqlRow, type SqlValue } from "./sql.ts";
 import { BATCH_BYTES_MAX } from "../../src/log/limits.ts";
 import type { QuarantinedRange } from "../../src/store/log-store.ts";
 import { OUTBOX_SCHEMA } from "./outbox-schema.ts";
@@ -156,7 +156,9 @@ export class ChunkTables {
     return [...this.sql.exec(query, ...bindings)];
   }
 
+  /** QUOTA_EXCEEDED if there is no room for it: before the platform refuses it, which restarts the object. */
   insertChunk(row: ChunkRow, prefix: "" | typeof ASIDE = ""): void {
+    if (row.bytes.length > (this.sql.room?.() ?? Infinity)) throw quotaExceeded();
     this.#run(
       `INSERT INTO ${prefix}chunk(${CHUNK}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
       row.baseOffset,

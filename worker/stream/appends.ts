@@ -63,8 +63,8 @@ interface AppendsHost {
   now(): number;
   /** The stream was closed without a record. */
   closed(): void;
-  /** Restarts the object, because its memory can no longer be trusted. */
-  abort(reason: string): void;
+  /** What was taken is not in the tables, so that memory can no longer be trusted. */
+  failed(thrown: unknown): void;
 }
 
 /** Bytes on their way to the disk. An append beyond this is BACKPRESSURE (429). */
@@ -165,8 +165,8 @@ export class Appends {
 
   /**
    * Queues batches that belong together, all in this turn. `taken` runs in the same turn, once the log has given the
-   * first batch its offset. After that only a store that fails can refuse a batch, and then the object restarts. Throws
-   * a refusal at once.
+   * first batch its offset. After that only a store that fails can refuse a batch, and then the stream is opened anew.
+   * Throws a refusal at once.
    */
   #enqueue(
     batches: readonly Uint8Array[],
@@ -217,7 +217,7 @@ export class Appends {
       (thrown: unknown) => {
         end();
         // The batch was taken and then refused, so sequence numbers in memory are ahead of the log.
-        this.#host.abort(String(thrown));
+        this.#host.failed(thrown);
         throw thrown;
       },
     );
@@ -317,7 +317,7 @@ export class Appends {
       this.#stream.saveState(this.#stream.tail);
     } catch (thrown) {
       // A full database refuses the close after it was taken, so memory is ahead of the tables.
-      this.#host.abort(String(thrown));
+      this.#host.failed(thrown);
       throw thrown;
     }
     this.#host.closed();

@@ -4,8 +4,8 @@
  *   every batch is checked ──▶ one turn: open? known? whose? leader or claim? position? room? ──▶ the log's queue
  *                                  └─ an exact repeat: answered after the commit of the first one
  *
- * Once the first batch is queued, no other can be refused. If one is nevertheless, or the commit fails, the object
- * restarts, because its registry in memory is then ahead of the log.
+ * Once the first batch is queued, no other can be refused. If one is nevertheless, or the commit fails, the stream is
+ * opened anew, because its registry in memory is then ahead of the log.
  */
 import type { PackingKernel } from "../../src/kernel/types.ts";
 import type { Log } from "../../src/log/log.ts";
@@ -25,7 +25,8 @@ export interface PushHost extends CheckedStream {
   readonly log: Log;
   readonly outboxes: Outboxes;
   readonly appends: Appends;
-  abort(reason: string): void;
+  /** What was taken is not in the tables, so that the registry in memory can no longer be trusted. */
+  failed(thrown: unknown): void;
 }
 
 export interface CheckedPush {
@@ -141,7 +142,7 @@ export class Pushes {
   }
 
   #queue(grant: Grant, batches: readonly Uint8Array[]): Promise<PushTaken> {
-    const { log, outboxes, abort } = this.#host;
+    const { log, outboxes, failed } = this.#host;
     // Read before the log writes offsets over the positions.
     const pushed = batches
       .map((batch) => readHeader(batch))
@@ -160,7 +161,7 @@ export class Pushes {
       const { generation, next } = entry;
       return { generation, next, appended, duplicate: false, lastOffset, isClaim: grant.isClaim };
     })().catch((thrown: unknown) => {
-      abort(String(thrown));
+      failed(thrown);
       for (const { done } of offered) done.catch(() => undefined);
       throw thrown;
     });

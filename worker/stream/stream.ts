@@ -10,12 +10,11 @@
  * step, so a stream may expire late but never early.
  */
 import { TidemarkError } from "../../src/errors.ts";
-import type { Kernel, PackingKernel } from "../../src/kernel/types.ts";
+import type { PackingKernel } from "../../src/kernel/types.ts";
 import { saneRetention } from "../../src/log/limits.ts";
 import { Log } from "../../src/log/log.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
 import type { AppendResult, LogSettings } from "../../src/log/types.ts";
-import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { type AppendOutcome, type AppendRequest, Appends, QUEUE_APPENDS_MAX, QUEUE_BYTES_MAX } from "./appends.ts";
 import type { Archive } from "../store/segment-archive.ts";
 import { ChunkLog } from "../store/chunk-log.ts";
@@ -27,6 +26,7 @@ import type { Fork, StreamConfig } from "./stream-config.ts";
 import { mediaType } from "./media-type.ts";
 import { type Parts, partsIn } from "./values.ts";
 import { StreamState } from "./writer-state.ts";
+import { replay } from "./writer-replay.ts";
 import { OutboxTables } from "../store/outbox-tables.ts";
 import { type OutboxBounds, Outboxes } from "./outboxes.ts";
 import type { StreamJudge } from "./batch-check.ts";
@@ -59,6 +59,8 @@ export interface StreamHost {
   onSealed(nextOffset: number): void;
   /** Restarts the object, because its memory can no longer be trusted. */
   abort(reason: string): void;
+  /** Opens the stream anew from its tables: a full database refused what memory counts as taken. Default: abort. */
+  renew?(): void;
 }
 
 export interface ReadResult {
@@ -73,7 +75,6 @@ export interface ReadResult {
 const CONFIG = "config";
 const STATE = "stream";
 const TOUCH_STEPS = 16;
-const REPLAY_BYTES = 1024 * 1024;
 
 const SETTINGS = {
   // Never reached: the stream's own limit is lower, so that an append of several batches is taken whole or not at all.
@@ -127,7 +128,7 @@ export class Stream {
       state,
       now: () => host.now(),
       closed: () => host.onChange(this.tail, true),
-      abort: (reason) => host.abort(reason),
+      failed: (thrown) => this.#failed(thrown),
     });
     this.outboxes = outboxes;
     const { kernel, isJson, judge } = this;
@@ -139,7 +140,7 @@ export class Stream {
       config,
       outboxes,
       appends: this.#appends,
-      abort: (why) => host.abort(why),
+      failed: (thrown) => this.#failed(thrown),
     });
     this.#touchedAt = config.touchedAt;
     this.#slackMs = isNew ? 0 : ((config.ttl ?? 0) * 1000) / TOUCH_STEPS;
@@ -256,17 +257,28 @@ export class Stream {
     return ttl === undefined ? undefined : this.#touchedAt + ttl * 1000 + this.#slackMs;
   }
 
-  /** A full database may refuse the note of the time. No read or append fails for that: the next touch notes it. */
   touch(): void {
     const { ttl, touchedAt } = this.#config;
     if (ttl === undefined) return;
     this.#touchedAt = this.#host.now();
     if (this.#touchedAt - touchedAt < (ttl * 1000) / TOUCH_STEPS) return;
+    this.note({ touchedAt: this.#touchedAt });
+  }
+
+  /** Saves what may also be noted later: nothing fails because a full database refuses it. */
+  note(change: Partial<StreamConfig>): void {
     try {
-      this.save({ touchedAt: this.#touchedAt });
+      this.save(change);
     } catch (thrown) {
       if (!isFull(thrown)) throw thrown;
     }
+  }
+
+  /** Memory counts as taken what the tables do not have. */
+  #failed(thrown: unknown): void {
+    if (this.store.isEnded) return;
+    if (isFull(thrown) && this.#host.renew) this.#host.renew();
+    else this.#host.abort(String(thrown));
   }
 
   save(change: Partial<StreamConfig>): void {
@@ -416,7 +428,7 @@ export class Stream {
       const bytes = await cutAt(this.kernel, found.bytes, fork.offset);
       return { bytes, nextOffset: Math.min(found.nextOffset, fork.offset) };
     }
-    this.save({ fork: { ...fork, start: Math.min(found ?? fork.offset, fork.offset) } });
+    this.note({ fork: { ...fork, start: Math.min(found ?? fork.offset, fork.offset) } });
     throw this.#outOfRange(from);
   }
 
@@ -463,29 +475,5 @@ export class Stream {
     }
     const upToDate = nextOffset >= this.tail;
     return { parts, from, nextOffset, upToDate, ended: upToDate && this.closed };
-  }
-}
-
-/**
- * Rebuilds producers and sequence from the records behind the snapshot. Damage is skipped: its producers are unknown
- * anyway.
- */
-async function replay(
-  kernel: Kernel,
-  { log, store }: Pick<Stream, "log" | "store">,
-  state: StreamState,
-  from: number,
-): Promise<void> {
-  for (let offset = from; offset < log.highWatermark;) {
-    try {
-      const { bytes, nextOffset } =
-        offset < log.logStartOffset ? store.readKept(offset, REPLAY_BYTES) : await log.fetch(offset);
-      if (bytes.length === 0) return;
-      for (const batch of splitBatches(bytes)) state.replay(await decodeBatch(kernel, batch, { checkCrc: false }));
-      offset = nextOffset;
-    } catch (thrown) {
-      if (!(thrown instanceof TidemarkError) || thrown.code !== "CORRUPT_RANGE") throw thrown;
-      offset = Math.max(offset + 1, Number(thrown.details["to"]));
-    }
   }
 }
