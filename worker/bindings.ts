@@ -74,8 +74,8 @@ export function checkBindings(env: Env): void {
 export const wrongClass = (name: "LOGS" | "SUBSCRIPTIONS"): EdgeError =>
   new EdgeError(
     "INTERNAL",
-    `the Worker's binding ${name} is of another class; it must be ${NEEDED[name]!.what}: write ${NEEDED[name]!.write} ` +
-      "into wrangler.jsonc, and deploy again",
+    `the Worker's binding ${name} is of another class; it must be ${NEEDED[name]!.what}: ` +
+      `write ${NEEDED[name]!.write} into wrangler.jsonc, and deploy again`,
     { binding: name },
   );
 

@@ -71,20 +71,25 @@ it("is trimmed and deleted, and both make room", async () => {
   await make(path, large);
 });
 
-it("that the platform itself refuses to write in says so to a fork's maker, too", async () => {
-  const path = await make(fresh(), "a");
-  const refuse = (isFull: boolean): Promise<void> =>
+it("that the platform itself refuses to write in says so to whoever makes a stream or a fork, too", async () => {
+  const path = fresh();
+  let inner: State["storage"]["sql"] | undefined;
+  const refuse = (refused: RegExp): Promise<void> =>
     inside(path, (_, { storage }) => {
-      const { sql } = storage;
+      const sql = (inner ??= storage.sql);
       const exec = (query: string, ...values: unknown[]): unknown => {
-        if (isFull && query.startsWith("INSERT")) throw new Error("database or disk is full: SQLITE_FULL");
+        if (refused.test(query)) throw new Error("database or disk is full: SQLITE_FULL");
         return sql.exec(query, ...values);
       };
       const value = { exec, databaseSize: sql.databaseSize };
       Object.defineProperty(storage, "sql", { configurable: true, value });
     });
   const fork = () => told("PUT", `${path}-fork`, { "stream-forked-from": `/v1/stream/${path}` });
-  await refuse(true);
+  await refuse(/^(CREATE|INSERT)/);
+  expect(await told("PUT", path, {}, "a")).toEqual(FULL);
+  await refuse(/^$/);
+  expect(await told("PUT", path, {}, "a")).toEqual([201, null]);
+  await refuse(/^INSERT/);
   expect(await fork()).toEqual(FULL);
   expect(await told("POST", path, { "stream-closed": "true" })).toEqual(FULL);
 });

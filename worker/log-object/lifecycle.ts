@@ -47,13 +47,26 @@ export class Lifecycle {
   }
 
   load(): Promise<Stream | undefined> {
-    return (this.#stream ??= this.#host.open().then((stream) => {
-      this.#current = stream;
-      // Nobody was told of a stream whose PUT ended before its records were stored. A fork's source was.
-      if (stream) this.#go(stream, "cut short");
-      this.#host.opened(this.#current);
-      return this.#current;
-    }));
+    // What is in memory is not what the tables say: an import changed them, or a full database refused a commit.
+    if (this.#current?.store.isEnded) this.#stream = this.#current = undefined;
+    return this.#stream ?? this.#held(this.#open());
+  }
+
+  async #open(): Promise<Stream | undefined> {
+    const stream = (this.#current = await this.#host.open());
+    // Nobody was told of a stream whose PUT ended before its records were stored. A fork's source was.
+    if (stream) this.#go(stream, "cut short");
+    this.#host.opened(this.#current);
+    return this.#current;
+  }
+
+  /** What could not be opened or made now may be later. */
+  #held<S extends Stream | undefined>(opening: Promise<S>): Promise<S> {
+    this.#stream = opening;
+    opening.catch(() => {
+      if (this.#stream === opening) this.#stream = undefined;
+    });
+    return opening;
   }
 
   /** Runs creations and deletions one after the other. */
@@ -95,21 +108,21 @@ export class Lifecycle {
 
   /** Makes a new stream where there is none. Must run in the caller's turn of `exclusive`. */
   async make(creating: Promise<Stream>): Promise<Stream> {
-    this.#stream = creating;
-    return (this.#current = await creating);
+    return (this.#current = await this.#held(creating));
   }
 
-  /** The same stream with what its tables hold now: an import has changed them. What was in memory is used no more. */
+  /** The same stream with what its tables hold now. What was in memory is used no more. */
   renewed(stream: Stream): Promise<Stream | undefined> {
     stream.store.end();
-    this.#stream = undefined;
     return this.load();
   }
 
   /** Ends the stream. With forks it stays for them, unseen; otherwise its source is told and the tables are removed. */
   async remove(stream: Stream): Promise<void> {
     await stream.settled();
-    this.#go(stream, "remove");
+    // It may have been opened anew meanwhile.
+    const present = await this.load();
+    this.#go(present?.config.id === stream.config.id ? present : stream, "remove");
   }
 
   /** A fork of this stream is gone. It may have been the last reason to keep the stream. */

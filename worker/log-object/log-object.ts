@@ -171,16 +171,10 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
 
   /** What was taken and refused is in no table. Whoever waits for it is told so, which a restart would not do. */
   #renew(): void {
-    const stream = this.#life.current;
-    stream?.store.end();
-    void this.#life
-      .exclusive(async () => {
-        if (!stream || this.#life.current !== stream) return;
-        const renewed = await this.#life.renewed(stream);
-        // Readers were perhaps not told yet of the commits before it.
-        if (renewed) this.#telling.moved(renewed);
-      })
-      .catch((thrown: unknown) => this.ctx.abort(String(thrown)));
+    const { current } = this.#life;
+    // Readers were perhaps not told yet of the commits before it.
+    const tell = (renewed: Stream | undefined): void => renewed && this.#telling.moved(renewed);
+    if (current) this.#life.renewed(current).then(tell, (thrown: unknown) => this.ctx.abort(String(thrown)));
   }
 
   /** The schema of the stream at this path; withSchemas() overrides this. Undefined: the stream has none. */

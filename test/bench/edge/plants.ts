@@ -6,9 +6,9 @@ export const COUNTING: readonly PlantedBug[] = [
   {
     name: "rows counted",
     file: "worker/log-object/platform.ts",
-    find: "exec: (query, ...bindings) => queried(() => storage.sql.exec(query, ...bindings)) as Iterable<SqlRow>,",
+    find: "fitted(() => queried(() => storage.sql.exec(query, ...bindings))) as Iterable<SqlRow>,",
     replace:
-      "exec: (query, ...bindings) => { const cursor = storage.sql.exec(query, ...bindings) as any; const rows = " +
+      "{ const cursor = storage.sql.exec(query, ...bindings) as any; const rows = " +
       "[...cursor]; (globalThis as any).rows = ((globalThis as any).rows ?? 0) + cursor.rowsWritten; return rows " +
       "as Iterable<SqlRow>; },",
   },
