@@ -38,12 +38,14 @@ export class Person {
   stopped(opening: TopicLife): void {
     const world = this.#world;
     if (!world.kind.offers || world.isHealing) return;
+    // What the edge says of what it holds is true until it loses more, and that may be before the answer.
+    const { past } = opening.topic.edge.ledger;
     world.time.after(world.random.int(THINKS_MS), () => {
       const state = opening.session?.state;
       if (!opening.isOpen || !opening.isCurrent || opening.gate.isAsleep) return;
       if (state?.at !== "stopped" || state.code !== "DIVERGED" || opening.storage!.hasKept) return;
       world.count("offer again");
-      opening.offerAgain(Number(state.details["agreedTo"] ?? 0)).catch((thrown: unknown) => {
+      opening.offerAgain(Number(state.details["agreedTo"] ?? 0), past).catch((thrown: unknown) => {
         const error = TidemarkError.from(thrown);
         if (!AGAIN.has(error.code) && !error.details["poisoned"])
           return world.fail(`an offer of ${opening.device.name} fails: ${error.stack ?? error.message}`);

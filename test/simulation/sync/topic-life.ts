@@ -36,7 +36,7 @@ interface Offer {
   readonly settledTo: number;
   /** Where its copy began: what stood below was settled by what was there, and never was in the copy. */
   readonly base: number;
-  /** How often the edge had gone back. */
+  /** How often the edge had gone back when it said so. */
   readonly past: number;
 }
 
@@ -317,10 +317,12 @@ export class TopicLife {
     this.session!.unblock(again);
   }
 
-  /** A person lets an outbox that an edge has lost records of offer them again. The topic is opened anew. */
-  async offerAgain(agreedTo: number): Promise<void> {
+  /**
+   * A person lets an outbox that an edge has lost records of offer them again. The topic is opened anew. `past`: how
+   * often the edge had gone back when it said how far it agreed. Default: as often as now.
+   */
+  async offerAgain(agreedTo: number, past = this.topic.edge.ledger.past): Promise<void> {
     const { opening, topic, storage } = this;
-    const { past } = topic.edge.ledger;
     const isAlone = opening.lives.length === 1;
     if (isAlone) opening.link!.close();
     this.session!.close();
