@@ -87,8 +87,10 @@ export async function readThrough(read: OldRead): Promise<Response> {
   return ask({});
 }
 
+/** Undefined also before the stream's start, where a segment may still have records that were trimmed. */
 function entryFor({ start, entries }: Manifest, offset: number | "start"): ArchiveEntry | undefined {
   const from = offset === "start" ? start : offset;
+  if (from < start) return undefined;
   return entries.find(({ baseOffset, sealed }) => baseOffset <= from && from < sealed.nextOffset);
 }
 

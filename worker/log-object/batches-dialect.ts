@@ -16,6 +16,7 @@ import { type Answer, jsonAnswer } from "../wire/http.ts";
 import { batchesHeaders, READ_BYTES } from "../wire/read-answer.ts";
 import { checkOnce, H, parseInteger, readRequestOf } from "../wire/durable-streams.ts";
 import { formatOffset } from "../wire/offsets.ts";
+import { seekTime } from "../stream/seek-time.ts";
 import type { Stream } from "../stream/stream.ts";
 import { longBody, longRead } from "../stream/streamed-read.ts";
 
@@ -69,7 +70,7 @@ export async function answerBatches(stream: Stream, url: URL, { until, isLong, w
     throw badRequest("timestamp and offset exclude each other: send one of them", { parameter: "timestamp" });
   const from =
     timestamp !== null
-      ? await stream.log.resolve({ timestamp: parseTime(timestamp) })
+      ? await seekTime(stream, parseTime(timestamp))
       : offset === "start"
         ? stream.start
         : offset === "now"

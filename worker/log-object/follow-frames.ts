@@ -6,8 +6,8 @@ import { viewOf } from "../../src/record/bytes.ts";
 import { LENGTH_AT, LENGTH_OVERHEAD, nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import { splitBatches } from "../../src/record/record-batch.ts";
 import { encodeFrame, type Frame, FrameType, jsonOf } from "../../src/sync/frames.ts";
-import type { StartPosition } from "../../src/log/types.ts";
 import { badRequest } from "../errors.ts";
+import { seekTime } from "../stream/seek-time.ts";
 import type { Stream } from "../stream/stream.ts";
 import { quoted } from "../wire/fields.ts";
 
@@ -47,7 +47,8 @@ export async function positionOf(stream: Stream, frame: Frame): Promise<number> 
     return from;
   }
   const { timestamp } = Object(from) as { timestamp?: unknown };
-  if (from !== "latest" && !(typeof timestamp === "number" && Number.isFinite(timestamp)))
+  if (from === "latest") return stream.tail;
+  if (!(typeof timestamp === "number" && Number.isFinite(timestamp)))
     throw badRequest(`from is ${quoted(from)}; ${POSITIONS}`);
-  return stream.log.resolve(from as StartPosition);
+  return seekTime(stream, timestamp);
 }

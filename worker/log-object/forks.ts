@@ -2,20 +2,21 @@
  * What the object of one stream does for that of another, by RPC: a fork reads records below its offset from its
  * source, and the source keeps what its forks read.
  */
-import type { ForkAnswer, Peer, SourceAnswer } from "../rpc/fork-peer.ts";
+import type { ForkAnswer, Peer, SourceRange, SourceAnswer } from "../rpc/fork-peer.ts";
 import { type EdgeCode, EdgeError } from "../errors.ts";
 import { lifeOf } from "./life.ts";
 import { mediaType } from "../stream/media-type.ts";
 import type { Stream } from "../stream/stream.ts";
 import type { Fork } from "../stream/stream-config.ts";
+import { seekTime } from "../stream/seek-time.ts";
 import { forkPointIn } from "../stream/fork-point.ts";
 
 /**
  * Records of a fork that belong to its source. Undefined if the source is gone, whether or not another stream has its
  * path.
  */
-export async function readSource(peer: Peer, { id }: Pick<Fork, "id">, from: number, limit: number, maxBytes: number) {
-  const found = await peer.readSource(id, from, limit, maxBytes);
+export async function readSource(peer: Peer, { id }: Pick<Fork, "id">, ...range: SourceRange) {
+  const found = await peer.readSource(id, ...range);
   if (found?.error) throw EdgeError.fromWire(found.error);
   return found;
 }
@@ -125,13 +126,13 @@ export class HeldForks {
 export async function sourceAnswer(
   stream: Stream | undefined,
   id: string | undefined,
-  from: number,
-  limit: number,
-  maxBytes: number,
+  [from, limit, maxBytes, since]: SourceRange,
 ): Promise<SourceAnswer | undefined> {
   if (!stream || (id ?? stream.config.id) !== stream.config.id) return undefined;
   try {
-    const { bytes, nextOffset } = await stream.readBatches(from, limit, maxBytes);
+    const at = since === undefined ? from : Math.max(from, await seekTime(stream, since));
+    if (at >= limit) return { bytes: new Uint8Array(0), nextOffset: limit };
+    const { bytes, nextOffset } = await stream.readBatches(at, limit, maxBytes);
     return { bytes, nextOffset };
   } catch (thrown) {
     if (EdgeError.isOne(thrown)) return { error: EdgeError.from(thrown).toWire() };

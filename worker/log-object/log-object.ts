@@ -42,7 +42,7 @@ import { edgeKernel } from "../kernel.ts";
 import { TokenBucket } from "./token-bucket.ts";
 import { offerFork, readSource, sourceAnswer } from "./forks.ts";
 import { answerImport } from "./import-requests.ts";
-import type { ForkAnswer, Peer, SourceAnswer } from "../rpc/fork-peer.ts";
+import type { ForkAnswer, Peer, SourceRange, SourceAnswer } from "../rpc/fork-peer.ts";
 import { beginning, newConfig, createAsked, describe, existing } from "./create-and-describe.ts";
 import { readBody } from "../wire/request-body.ts";
 import { LogSockets, SOCKET_TAG } from "./sockets.ts";
@@ -456,13 +456,8 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     return answer;
   }
 
-  async readSource(
-    id: string | undefined,
-    from: number,
-    limit: number,
-    maxBytes: number,
-  ): Promise<SourceAnswer | undefined> {
-    return sourceAnswer(await this.#life.load(), id, from, limit, maxBytes);
+  async readSource(id: string | undefined, ...range: SourceRange): Promise<SourceAnswer | undefined> {
+    return sourceAnswer(await this.#life.load(), id, range);
   }
 
   isForkOf(source: string, id: string): Promise<boolean> {

@@ -20,6 +20,9 @@ export type SourceAnswer =
   | { readonly bytes: Uint8Array; readonly nextOffset: number; readonly error?: undefined }
   | { readonly error: EdgeWireError };
 
+/** What a fork reads of its source. `since`: from the first record on that is not older; objects before ignore it. */
+export type SourceRange = [from: number, limit: number, maxBytes: number, since?: number];
+
 /** All methods are asynchronous because of RPC. */
 export interface Peer {
   forkFrom(
@@ -30,7 +33,7 @@ export interface Peer {
     childId: string,
   ): Promise<ForkAnswer>;
   /** Undefined if the source does not exist any more. */
-  readSource(id: string | undefined, from: number, limit: number, maxBytes: number): Promise<SourceAnswer | undefined>;
+  readSource(id: string | undefined, ...range: SourceRange): Promise<SourceAnswer | undefined>;
   releaseFork(child: string, childId: string): Promise<void>;
   /** True if the stream there is a fork of `source`. If it is just being made, the call waits for that. */
   isForkOf(source: string, id: string): Promise<boolean>;

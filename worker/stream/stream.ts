@@ -46,12 +46,16 @@ export interface StreamHost {
   judgeOf?(path: string): StreamJudge | undefined;
   /** Resolves in a later turn. Appends that arrive until then form the next group. */
   breathe(committed?: number): Promise<void>;
-  /** Batches of another stream of the same tenant, from that stream's object. Undefined if the stream is gone. */
+  /**
+   * Batches of another stream of the same tenant, from that stream's object. Undefined if the stream is gone. `since`:
+   * those before the first record that is not older are left out.
+   */
   readSource(
     source: Fork,
     from: number,
     limit: number,
     maxBytes: number,
+    since?: number,
   ): Promise<{ readonly bytes: Uint8Array; readonly nextOffset: number } | undefined>;
   /** The log's end has moved, or the stream was closed. */
   onChange(end: number, closed: boolean): void;
@@ -416,8 +420,8 @@ export class Stream {
   }
 
   /** Records below the fork's offset. If the source does not have them any more, the fork begins behind them. */
-  async #readSource(fork: Fork, from: number, limit: number, maxBytes: number) {
-    const found = await this.#host.readSource(fork, from, limit, maxBytes).catch((thrown: unknown) => {
+  async #readSource(fork: Fork, from: number, limit: number, maxBytes: number, since?: number) {
+    const found = await this.#host.readSource(fork, from, limit, maxBytes, since).catch((thrown: unknown) => {
       const { code, details } = EdgeError.from(thrown);
       const start = Number(details["logStartOffset"]);
       if (code !== "OFFSET_OUT_OF_RANGE" || !(start > from)) throw thrown;
@@ -434,15 +438,16 @@ export class Stream {
 
   /**
    * Raw batches that contain [from, limit), from the fork's source or from here. The first and the last may reach
-   * beyond.
+   * beyond. A source leaves out what comes before the first record that is not older than `since`.
    */
   async readBatches(
     from: number,
     limit: number,
     maxBytes: number,
+    since?: number,
   ): Promise<{ readonly bytes: Uint8Array; readonly nextOffset: number }> {
     const { fork } = this.#config;
-    if (fork && from < fork.offset) return this.#readSource(fork, from, Math.min(limit, fork.offset), maxBytes);
+    if (fork && from < fork.offset) return this.#readSource(fork, from, Math.min(limit, fork.offset), maxBytes, since);
     const end = this.log.highWatermark;
     const found = await this.log.fetch(from, { maxBytes });
     // Compaction has removed all records up to the end.
