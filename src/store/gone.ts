@@ -2,6 +2,6 @@
 import { TidemarkError } from "../errors.ts";
 
 export const gone = (): TidemarkError =>
-  new TidemarkError("CLOSED", "the data is gone: site data was cleared, or the tide was deleted. Open it anew", {
+  new TidemarkError("CLOSED", "site data was cleared: reload the page. Or the tide was deleted: open it anew", {
     reason: "cleared",
   });

@@ -27,14 +27,11 @@ import {
   ATTRIBUTES_AT,
   BATCH_HEADER_BYTES,
   type BatchHeader,
-  LENGTH_AT,
-  LENGTH_OVERHEAD,
   MAGIC,
   MAGIC_AT,
   nextOffsetOf,
   readHeader,
 } from "../record/format.ts";
-import { viewOf } from "./bytes.ts";
 import type { QuarantinedRange } from "./log-store.ts";
 import type { Segment } from "./segment.ts";
 import { BODY_AT } from "./slot-layout.ts";
@@ -231,16 +228,17 @@ async function* wholeBatches(walk: Walk, position: number, end: number): AsyncGe
       BODY_AT + base,
       Math.min(KERNEL_BATCH_BYTES_MAX, end - base),
     );
+    const past = window.length - BATCH_HEADER_BYTES + 1;
     let at = 0;
-    while (at + BATCH_HEADER_BYTES <= window.length) {
-      const found =
-        window[at + MAGIC_AT] === MAGIC && plausible(walk, window, at, end - base - at)
-          ? await batchAt(walk, base + at, end)
-          : undefined;
+    // Most of a slot is zeros, and indexOf() passes over them some 30 times as fast as a loop.
+    for (let next; (next = window.indexOf(MAGIC, at + MAGIC_AT) - MAGIC_AT) >= 0 && next < past;) {
+      const found = plausible(walk, readHeader(window, next), end - base - next)
+        ? await batchAt(walk, base + next, end)
+        : undefined;
       if (found) yield found;
-      at += found?.header.sizeBytes ?? 1;
+      at = next + (found?.header.sizeBytes ?? 1);
     }
-    base += at;
+    base += Math.max(at, past);
   }
 }
 
@@ -254,27 +252,22 @@ async function readHeaderAt(
 }
 
 async function damagedEnd(walk: Walk, position: number, end: number): Promise<number | undefined> {
-  if (position + BATCH_HEADER_BYTES > end) return undefined;
-  const head = await readExactly(walk.volume, walk.segment.slot, BODY_AT + position, LENGTH_AT + 4);
-  const size = viewOf(head).getInt32(LENGTH_AT) + LENGTH_OVERHEAD;
+  const size = (await readHeaderAt(walk, position, end))?.sizeBytes ?? 0;
   return size >= BATCH_HEADER_BYTES && position + size + BATCH_HEADER_BYTES <= end ? position + size : undefined;
 }
 
-function plausible(walk: Walk, bytes: Uint8Array, at: number, room: number): boolean {
-  const header = readHeader(bytes, at);
+function plausible({ minEpoch, maxEpoch }: Walk, header: BatchHeader, room: number): boolean {
   return (
     isPossible(header, Math.min(room, KERNEL_BATCH_BYTES_MAX)) &&
-    header.leaderEpoch >= walk.minEpoch &&
-    header.leaderEpoch <= walk.maxEpoch
+    header.leaderEpoch >= minEpoch &&
+    header.leaderEpoch <= maxEpoch
   );
 }
 
 async function batchAt(walk: Walk, position: number, end: number): Promise<Hop | undefined> {
   const { volume, kernel, segment } = walk;
-  if (position + BATCH_HEADER_BYTES > end) return undefined;
-  const head = await readExactly(volume, segment.slot, BODY_AT + position, BATCH_HEADER_BYTES);
-  if (!plausible(walk, head, 0, end - position)) return undefined;
-  const header = readHeader(head);
+  const header = await readHeaderAt(walk, position, end);
+  if (!header || !plausible(walk, header, end - position)) return undefined;
   const batch = await readExactly(volume, segment.slot, BODY_AT + position, header.sizeBytes);
   return kernel.validateBatch(batch) === Status.OK ? { header, position } : undefined;
 }
@@ -293,9 +286,8 @@ async function hasItsCrc({ volume, kernel, segment }: Walk, position: number, si
 
 /** Bytes written by this term behind the valid end: a batch that was begun, or whole ones behind a hole. */
 async function tornBytes(walk: Walk, position: number, end: number): Promise<number> {
-  if (position + BATCH_HEADER_BYTES > end) return 0;
-  const head = await readExactly(walk.volume, walk.segment.slot, BODY_AT + position, BATCH_HEADER_BYTES);
-  const header = readHeader(head);
+  const header = await readHeaderAt(walk, position, end);
+  if (!header) return 0;
   const size = Math.max(BATCH_HEADER_BYTES, Math.min(header.sizeBytes, end - position));
   // Stale batches have an earlier epoch. A batch of ours either was begun where the log ends, or is whole except for
   // the bytes that its checksum does not cover.

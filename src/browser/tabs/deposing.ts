@@ -16,7 +16,7 @@ import { say, type Standing } from "./standing.ts";
 
 /** Another tab says that it is about to lead. That counts as a sign of life only a few times (isOpeningHeard). */
 export function hearOpening(me: Standing): void {
-  if (isOpeningHeard(me.openings++)) me.heardAt = performance.now();
+  if (isOpeningHeard(me.openings)) me.heardAt = performance.now();
 }
 
 /**
@@ -36,7 +36,9 @@ export async function ask(me: Standing, quietMs = 0): Promise<void> {
     const since = performance.now();
     say(me, "hail");
     const onTime = await wait(restMs - quietMs);
-    if (onTime && me.heardAt < since && stay === me.stay) me.tell("silence");
+    // One for each question of its own: the answers to other tabs' questions are heard as well.
+    if (me.heardAt >= since) me.openings++;
+    else if (onTime && stay === me.stay) me.tell("silence");
   }
 }
 

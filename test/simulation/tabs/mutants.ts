@@ -138,7 +138,7 @@ export const TABS_MUTANTS: readonly TabsMutant[] = [
   {
     name: "nobody deposes",
     file: DEPOSING,
-    find: 'if (onTime && me.heardAt < since && stay === me.stay) me.tell("silence");',
+    find: 'else if (onTime && stay === me.stay) me.tell("silence");',
     replace: "",
     from: 30,
   },
