@@ -111,6 +111,7 @@ export class LiveSocket {
   async #open(): Promise<WebSocketLike> {
     const token = this.#requests.token();
     const text = await token.text;
+    this.#closed.throwIfAborted();
     const socket = new this.#Class(this.#requests.url.replace(/^http/, "ws") + "/v1/socket", socketProtocols(text));
     socket.binaryType = "arraybuffer";
     const over = openedSocket(socket);

@@ -353,12 +353,10 @@ export class RemoteTopic<V> implements ClientTopic<V> {
     const { controller, free } = anyOf(ended.signal, this.#host.closing);
     const begun = begin(controller.signal);
     begun.catch(() => undefined);
+    // A read that is left before its first next() never runs.
+    ended.signal.addEventListener("abort", free);
     async function* run(): AsyncGenerator<T, void> {
-      try {
-        yield* await unlessAborted(begun, controller.signal);
-      } finally {
-        free();
-      }
+      yield* await unlessAborted(begun, controller.signal);
     }
     return new BatchReading(run(), ended, by);
   }

@@ -228,6 +228,7 @@ export function runEdgeView<S, V>(
   else given?.addEventListener("abort", view.close, { once: true, signal: ended.signal });
   const { controller, free } = anyOf(ended.signal, closing);
   const run = new Run(view, options);
-  void run.run(changes(controller.signal)).finally(free);
+  // A view that ended by itself hears no signal any more.
+  void run.run(changes(controller.signal)).finally(() => (ended.abort(), free()));
   return run;
 }

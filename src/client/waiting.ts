@@ -47,6 +47,8 @@ export async function within<T>(
   };
   if (ms < Infinity) heard();
   try {
+    // What is over already begins nothing: it would ask for a token, or open a socket.
+    controller.signal.throwIfAborted();
     return await unlessAborted(work(controller.signal, heard), controller.signal);
   } finally {
     clearTimeout(timer);

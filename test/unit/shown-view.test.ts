@@ -2,7 +2,17 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { TidemarkError } from "../../src/errors.ts";
 import { runEdgeView } from "../../src/client/views.ts";
-import { type FoldOptions, shownView, type View } from "../../src/topic/shown-view.ts";
+import { runView } from "../../src/browser/page/topic-view.ts";
+import { serializerOf } from "../../src/topic/serializer.ts";
+import { KeptSignal } from "../support/every-turn.ts";
+import { kernel } from "./log-fixtures.ts";
+import {
+  type FoldOptions,
+  type RunningView,
+  type ShownView,
+  shownView,
+  type View,
+} from "../../src/topic/shown-view.ts";
 import { laterTurn } from "../../src/browser/platform/timing.ts";
 
 const OPTIONS: FoldOptions<number, never> = { name: "count", initial: () => 0, apply: (n) => n + 1 };
@@ -135,4 +145,28 @@ it.each([
     details: expect.objectContaining({ field }) as unknown,
   });
   expect(() => shownView(options as never, () => expect.fail("it runs"))).toThrow(refused as Error);
+});
+
+/** Views of each host, whose topic can't be read. */
+const UNREAD: Readonly<
+  Record<string, (shown: ShownView<number>, options: FoldOptions<number, unknown>) => RunningView>
+> = {
+  "in a page": (shown, options) => {
+    const refuse = (): Promise<never> => Promise.reject(lost);
+    const tide = { name: "test", opened: undefined, topic: () => expect.fail("no snapshots here") };
+    const serializer = serializerOf<never>("json");
+    const topic = { name: "t", tide, born: () => 1, kernel, serializer, fetch: refuse, resolve: refuse };
+    return runView(shown, topic, options);
+  },
+  "of the client": (shown, options) =>
+    runEdgeView(shown, options, () => Promise.reject(lost), new AbortController().signal),
+};
+
+it.each(Object.keys(UNREAD))("a view %s that has ended by itself hears its signal no more", async (host) => {
+  const kept = new KeptSignal();
+  const options = { ...OPTIONS, apply: (n: number) => n + 1, signal: kept.signal };
+  const view = shownView(options, async (shown) => UNREAD[host]!(shown, options));
+  await expect(view.ready()).rejects.toBe(lost);
+  for (let turn = 0; kept.listeners > 0 && turn < 10; turn++) await laterTurn();
+  expect(kept.listeners).toBe(0);
 });

@@ -131,6 +131,9 @@ class Run<S, V> implements RunningView {
       // The end of its tide or its topic ends the view as well. That is no error of the application's.
       if (!isOver(thrown)) report(thrown);
       this.#tellAll();
+    } finally {
+      // One that ended by itself hears no signal any more, and another tab may keep it.
+      this.#view.ended.abort();
     }
   }
 
