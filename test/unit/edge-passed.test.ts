@@ -25,6 +25,7 @@ describe("a follow over a WebSocket", () => {
       deserializeAttachment: () => attachment,
     };
     const stream = {
+      store: { isEnded: false },
       tail: 10,
       start: 0,
       closed,
@@ -33,14 +34,15 @@ describe("a follow over a WebSocket", () => {
       log: { logEndOffset: 10 },
       readBatches: async () => ({ bytes: new Uint8Array(0), nextOffset: 10 }),
     };
+    const present = { stream };
     const host = {
       ctx: { acceptWebSocket: () => {}, getWebSockets: () => [socket] },
-      stream: async () => stream,
+      stream: async () => present.stream,
       begin: () => {},
       counters: new Counters(),
       event: () => {},
     } as unknown as SocketHost;
-    return { sockets: new LogSockets(host), socket, sent, saved: () => attachment };
+    return { sockets: new LogSockets(host), socket, sent, saved: () => attachment, present };
   }
 
   it.each([false, true])("gets the next offset; the log is closed: %s", async (closed) => {
@@ -55,6 +57,24 @@ describe("a follow over a WebSocket", () => {
     expect(told).toEqual(closed ? [passed, [FrameType.END, 3, 7, { logEndOffset: 10 }]] : [passed]);
     // Saved in the socket's attachment: after an eviction the object does not send it again.
     expect(saved()).toMatchObject({ follows: closed ? [] : [{ id: 7, next: 10 }] });
+  });
+
+  it("goes on with a stream that was opened anew while it was served, whose commits were told meanwhile", async () => {
+    const { sockets, socket, sent, present } = logOf({ closed: false });
+    const { stream } = present;
+    let read = (_: { bytes: Uint8Array<ArrayBuffer>; nextOffset: number }): void => expect.fail("nothing is read");
+    stream.readBatches = () => new Promise((resolve) => (read = resolve));
+    const frame = { type: FrameType.FOLLOW, channel: 3, id: 7, credits: 1_000 };
+    await sockets.message(socket, jsonFrame(frame, { from: 4 }));
+    await new Promise((resolve) => setImmediate(resolve));
+    const bytes = new Uint8Array(0);
+    const renewed = { ...stream, tail: 12, readBatches: async () => ({ bytes, nextOffset: 12 }) };
+    stream.store = { isEnded: true };
+    present.stream = renewed;
+    await sockets.moved(renewed as never, { from: 10, bytes, nextOffset: 12 }, async () => {});
+    read({ bytes, nextOffset: 10 });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(sent.map((each) => jsonOf(each)?.["nextOffset"])).toEqual([10, 12]);
   });
 
   it("the client passes it on, and ignores unknown frames", async () => {

@@ -3,13 +3,11 @@
  * Worker that holds the client's own socket. Rights are checked there; here frames become work on the Stream.
  *
  *   append   queued in the order in which frames came, answered after the group commit
- *   follow   { id, next offset, credits }: all that is kept of a reader. It is in the socket's attachment, so an
- *            evicted object continues where it was. Batches are read when there are credits for them
+ *   follow   { id, next offset, credits }: all that is kept of a reader. It is in the socket's attachment
+ *            (socket-session.ts), so an evicted object continues where it was. Batches are read when there are credits
+ *            for them (follow-serving.ts)
  *
- *   commit ──▶ moved() ──▶ each follow with credits: read from its own offset and send, until credits or log run out
- *
- * Followers at the same offset share one read: the newest one is kept until the commits behind it are reported. A
- * socket's frames are processed one after the other. Unanswered work is bounded by the append credits and by the
+ * A socket's frames are processed one after the other. Unanswered work is bounded by the append credits and by the
  * platform, which closes a socket together with its object.
  */
 import { splitBatches } from "../../src/record/record-batch.ts";
@@ -37,58 +35,22 @@ import type { Stream } from "../stream/stream.ts";
 import { SYNC_FEATURE } from "../../src/sync/sync-frames.ts";
 import type { Found } from "./telling.ts";
 import { fitting, positionOf, starve } from "./follow-frames.ts";
+import { FollowServing } from "./follow-serving.ts";
 import { OutboxSessions, type SyncState } from "./outbox-sessions.ts";
+import { type Attachment, type Follow, save, type SocketSession, sessionOf } from "./socket-session.ts";
 
 /** Marks these sockets among all sockets of the object. */
 export const SOCKET_TAG = "log";
 /** A third of what the platform allows one object. */
 const SOCKETS_MAX = 10_000;
-/** Each takes some 40 bytes of an attachment, which holds at most 16 KiB (2 KiB in older runtimes). */
+/** Each takes some 55 bytes of an attachment, which holds at most 16 KiB (2 KiB in older runtimes). */
 const FOLLOWS_MAX = 16;
-/** Largest read. A follow with more credits gets several. */
-const READ_BYTES = 256 * 1024;
 /**
  * Limit of the frames that wait for their turn, each with a fixed cost added. A client that keeps to its credits
  * reaches at most half of it.
  */
 const WAITING_BYTES_MAX = 2 * APPEND_CREDIT_BYTES;
 const FRAME_COST_BYTES = 128;
-/** This many follows are served before other work gets a turn. Credits that came back would go before the rest. */
-const SERVED_AT_ONCE = 1_024;
-
-interface Follow {
-  readonly id: number;
-  next: number;
-  credits: number;
-  /** True if it was told that the next batch is larger than its credits. */
-  starved: boolean;
-}
-
-interface Attachment {
-  readonly channel: number;
-  /** True if the stream has a TTL. */
-  readonly isTimed?: boolean;
-  readonly follows: readonly Follow[];
-  /** Set if the socket has joined. */
-  readonly sync?: SyncState | undefined;
-}
-
-interface Session {
-  readonly socket: HibernatingSocket;
-  readonly channel: number;
-  readonly isTimed: boolean;
-  readonly follows: Map<number, Follow>;
-  sync: SyncState | undefined;
-  /** Follows that are being served right now. */
-  readonly busy: Set<number>;
-  /** Bytes of frames that wait for their turn. */
-  waiting: number;
-  /** Bytes of unanswered appends. */
-  pending: number;
-  turn: Promise<unknown>;
-}
-
-type Read = Pick<Found, "bytes" | "nextOffset">;
 
 export interface SocketHost {
   readonly ctx: Pick<SocketState, "acceptWebSocket" | "getWebSockets">;
@@ -105,25 +67,38 @@ export interface SocketHost {
 
 export class LogSockets {
   readonly #host: SocketHost;
-  readonly #outboxes: OutboxSessions<Session>;
+  readonly #outboxes: OutboxSessions<SocketSession>;
+  readonly #follows: FollowServing;
   /** The sessions of all sockets. Undefined until one was needed since the object woke. */
-  #sessions: Map<HibernatingSocket, Session> | undefined;
-  /** The newest read, if it reached the log's end. It is kept until the commits behind it are reported. */
-  #shared: { readonly stream: Stream; readonly from: number; readonly found: Promise<Read> } | undefined;
-
+  #sessions: Map<HibernatingSocket, SocketSession> | undefined;
   constructor(host: SocketHost) {
     this.#host = host;
-    this.#outboxes = new OutboxSessions<Session>({
+    const sessions = (): Iterable<SocketSession> => this.#all().values();
+    const send = (session: SocketSession, frame: Uint8Array): void => this.#send(session, frame);
+    this.#outboxes = new OutboxSessions<SocketSession>({
       stream: () => host.stream(),
-      sessions: () => this.#all().values(),
-      send: (session, frame) => this.#send(session, frame),
+      sessions,
+      send,
       save,
       event: (name, fields) => host.event(name, fields),
       counters: host.counters,
     });
+    this.#follows = new FollowServing({
+      stream: () => host.stream(),
+      sessions,
+      send,
+      refuse: (session, frame, thrown) => this.#refuse(session, frame, thrown),
+      outboxes: this.#outboxes,
+      counters: host.counters,
+    });
   }
 
-  #all(): Map<HibernatingSocket, Session> {
+  /** Commits are done. */
+  moved(stream: Stream, found: Found, turn: () => Promise<void>): Promise<void> {
+    return this.#follows.moved(stream, found, turn);
+  }
+
+  #all(): Map<HibernatingSocket, SocketSession> {
     return (this.#sessions ??= new Map(
       this.#host.ctx.getWebSockets(SOCKET_TAG).map((socket) => [socket, sessionOf(socket)]),
     ));
@@ -215,8 +190,9 @@ export class LogSockets {
     for (const session of [...this.#all().values()]) this.#end(session, code, reason);
   }
 
-  #end({ socket }: Session, code: number, reason: string): void {
+  #end({ socket, follows }: SocketSession, code: number, reason: string): void {
     this.#sessions?.delete(socket);
+    follows.clear();
     try {
       socket.close(code, reason);
     } catch {
@@ -226,12 +202,12 @@ export class LogSockets {
 
   // --- requests ----------------------------------------------------------------------------------------------------
 
-  async #take(session: Session, frame: Frame): Promise<void> {
+  async #take(session: SocketSession, frame: Frame): Promise<void> {
     if (COUNTED.has(frame.type)) this.#host.begin();
     return this.#work(session, frame);
   }
 
-  async #work(session: Session, frame: Frame): Promise<void> {
+  async #work(session: SocketSession, frame: Frame): Promise<void> {
     switch (frame.type) {
       case FrameType.OPEN:
         return this.#send(session, this.#hello(await this.#host.stream(), frame.channel));
@@ -261,7 +237,7 @@ export class LogSockets {
         follow.credits += frame.credits;
         follow.starved = false;
         save(session);
-        return void this.#serve(session, follow);
+        return void this.#follows.serve(session, follow);
       }
       case FrameType.CANCEL:
         if (session.follows.delete(frame.id) && session.isTimed) (await this.#host.stream()).touch();
@@ -276,7 +252,7 @@ export class LogSockets {
     if (!this.#host.takesOutboxes) throw badRequest("this edge takes no joins and pushes: devices can't sync with it");
   }
 
-  #checkCredits({ pending }: Session, bytes: number): void {
+  #checkCredits({ pending }: SocketSession, bytes: number): void {
     if (pending > 0 && pending + bytes > APPEND_CREDIT_BYTES)
       throw new EdgeError(
         "BACKPRESSURE",
@@ -285,7 +261,7 @@ export class LogSockets {
       );
   }
 
-  async #append(session: Session, frame: Frame): Promise<void> {
+  async #append(session: SocketSession, frame: Frame): Promise<void> {
     const { length } = frame.payload;
     const read = readAppend(frame.payload);
     if (!read) throw badRequest("the payload is not that of an append");
@@ -316,7 +292,7 @@ export class LogSockets {
       .finally(() => (session.pending -= length));
   }
 
-  async #follow(session: Session, frame: Frame): Promise<void> {
+  async #follow(session: SocketSession, frame: Frame): Promise<void> {
     if (session.follows.has(frame.id))
       throw badRequest(`there is a follow with id ${frame.id} already: choose another id`);
     if (session.follows.size >= FOLLOWS_MAX)
@@ -337,10 +313,10 @@ export class LogSockets {
     this.#host.counters.reads++;
     this.#host.event("read", told.read("follow", next, 0));
     save(session);
-    void this.#serve(session, follow);
+    void this.#follows.serve(session, follow);
   }
 
-  async #fetch(session: Session, frame: Frame): Promise<void> {
+  async #fetch(session: SocketSession, frame: Frame): Promise<void> {
     this.#host.counters.reads++;
     const stream = await this.#host.stream();
     stream.touch();
@@ -361,11 +337,11 @@ export class LogSockets {
     );
   }
 
-  #answer(session: Session, { id }: Frame, body: unknown, credits = 0): void {
+  #answer(session: SocketSession, { id }: Frame, body: unknown, credits = 0): void {
     this.#send(session, jsonFrame({ type: FrameType.OK, channel: session.channel, id, credits }, body));
   }
 
-  #refuse(session: Session, { id, type, payload }: Frame, thrown: unknown): void {
+  #refuse(session: SocketSession, { id, type, payload }: Frame, thrown: unknown): void {
     this.#host.counters.rejections++;
     this.#host.event("rejection", told.refusalOf({ type, payload }, thrown));
     // A follow that met an error has ended. The client may follow again from where it was.
@@ -378,115 +354,11 @@ export class LogSockets {
     );
   }
 
-  #send({ socket }: Session, frame: Uint8Array): void {
+  #send({ socket }: SocketSession, frame: Uint8Array): void {
     try {
       socket.send(frame);
     } catch {
       this.#sessions?.delete(socket);
     }
-  }
-
-  // --- follows -----------------------------------------------------------------------------------------------------
-
-  /** Commits are done: serves every follow that waited. Most are where these begin, and share one read. */
-  async moved(stream: Stream, found: Found, turn: () => Promise<void>): Promise<void> {
-    const shared = { stream, from: found.from, found: Promise.resolve(found) };
-    if (found.bytes.length > 0) this.#shared = shared;
-    let served = 0;
-    for (const session of this.#all().values())
-      for (const follow of session.follows.values()) {
-        if (served++ % SERVED_AT_ONCE === SERVED_AT_ONCE - 1) await turn();
-        void this.#serve(session, follow, stream);
-      }
-    this.#shared = undefined;
-  }
-
-  async #serve(session: Session, follow: Follow, known?: Stream): Promise<void> {
-    const { follows, busy, channel } = session;
-    // The call that serves it already sees the new credits and the new end.
-    if (busy.has(follow.id)) return;
-    busy.add(follow.id);
-    try {
-      const stream = known ?? (await this.#host.stream());
-      // Without any credits not even own batches are told, which cost none. No device hangs by it: it has been sent a
-      // whole window then, its bytes are taken without what stands behind them, and so credits come back.
-      while (follows.get(follow.id) === follow && follow.credits > 0 && !follow.starved && follow.next < stream.tail) {
-        const found = await this.#read(stream, follow.next);
-        if (follows.get(follow.id) !== follow) return;
-        // Compaction removed all records here. The client must be told, because it may have caught up by that.
-        if (found.bytes.length === 0 && found.nextOffset > follow.next) {
-          follow.next = found.nextOffset;
-          save(session);
-          const passed = { nextOffset: follow.next, logEndOffset: stream.tail };
-          this.#send(session, jsonFrame({ type: FrameType.PASSED, channel, id: follow.id }, passed));
-          continue;
-        }
-        const sent = this.#outboxes.framesOf(session, follow, stream, found);
-        if (typeof sent === "number") {
-          follow.starved = true;
-          save(session);
-          return this.#send(session, starve(session, follow.id, sent));
-        }
-        this.#outboxes.beforeBatches(session, follow, stream);
-        stream.touch();
-        this.#host.counters.deliveredBytes += sent.bytes;
-        follow.credits -= sent.bytes;
-        follow.next = sent.nextOffset;
-        save(session);
-        for (const frame of sent.frames) this.#send(session, frame);
-      }
-      if (follows.get(follow.id) === follow) this.#outboxes.level(session, follow, stream);
-      if (stream.closed && follow.next >= stream.log.logEndOffset && follows.delete(follow.id)) {
-        save(session);
-        this.#send(session, jsonFrame({ type: FrameType.END, channel, id: follow.id }, { logEndOffset: stream.tail }));
-      }
-    } catch (thrown) {
-      this.#refuse(
-        session,
-        { type: FrameType.FOLLOW, channel, id: follow.id, credits: 0, payload: new Uint8Array(0) },
-        thrown,
-      );
-    } finally {
-      busy.delete(follow.id);
-    }
-  }
-
-  /** A read from `from`. Follows at the same offset ask for it one after the other, and share one read. */
-  #read(stream: Stream, from: number): Promise<Read> {
-    const shared = this.#shared;
-    if (shared?.stream === stream && shared.from === from) return shared.found;
-    const { tail } = stream;
-    const reading = { stream, from, found: stream.readBatches(from, tail, READ_BYTES) };
-    this.#shared = reading;
-    // Only a read up to the log's end is kept. A read that ends earlier or fails is of no use to other follows.
-    const forget = (): void => {
-      if (this.#shared === reading) this.#shared = undefined;
-    };
-    reading.found.then(({ nextOffset }) => (nextOffset < tail ? forget() : undefined), forget);
-    return reading.found;
-  }
-}
-
-function sessionOf(socket: HibernatingSocket): Session {
-  const { channel, follows, isTimed = false, sync } = socket.deserializeAttachment() as Attachment;
-  const known = new Map(follows.map((follow) => [follow.id, { ...follow }]));
-  return {
-    socket,
-    channel,
-    isTimed,
-    follows: known,
-    sync,
-    busy: new Set(),
-    waiting: 0,
-    pending: 0,
-    turn: Promise.resolve(),
-  };
-}
-
-function save({ socket, channel, isTimed, follows, sync }: Session): void {
-  try {
-    socket.serializeAttachment({ channel, isTimed, follows: [...follows.values()], sync } satisfies Attachment);
-  } catch {
-    // It was closed meanwhile.
   }
 }

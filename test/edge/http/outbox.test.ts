@@ -218,8 +218,8 @@ const PLANTS: readonly (PlantedBug & { readonly breaks: string })[] = [
   },
   {
     name: "a follow that is level hears nothing",
-    file: "worker/log-object/sockets.ts",
-    find: "if (follows.get(follow.id) === follow) this.#outboxes.level(session, follow, stream);",
+    file: "worker/log-object/follow-serving.ts",
+    find: "if (follows.get(follow.id) === follow) this.#host.outboxes.level(session, follow, stream);",
     replace: "",
     breaks: "a follow that is level is told so, and not before",
   },

@@ -113,7 +113,7 @@ const SOCKETS = "worker/log-object/sockets.ts";
 const PLANTS: readonly (PlantedBug & { readonly breaks: string })[] = [
   {
     name: "credits are not used up",
-    file: SOCKETS,
+    file: "worker/log-object/follow-serving.ts",
     find: "follow.credits -= sent.bytes;",
     replace: "",
     breaks: "not a byte beyond the credits",
