@@ -88,8 +88,7 @@ export function queried<R>(query: () => R): R {
     throw new EdgeError(
       "INTERNAL",
       "the class of this Durable Object was made without SQLite: in the migrations of wrangler.jsonc write " +
-        '"new_sqlite_classes" in place of "new_classes"; where it was deployed like that already, delete the class ' +
-        "there first, or give it another name",
+        '"new_sqlite_classes" in place of "new_classes"; a class that was deployed like that needs another name',
       { migration: "new_sqlite_classes" },
       { cause: thrown },
     );

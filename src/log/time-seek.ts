@@ -52,7 +52,7 @@ export async function firstAt(
 }
 
 /** The offset of the first record from `offset` that is not older than `timestamp`. */
-function firstIn(batch: RecordBatch, offset: number, timestamp: number): number | undefined {
+export function firstIn(batch: RecordBatch, offset: number, timestamp: number): number | undefined {
   for (let i = 0; i < batch.count; i++)
     if (batch.offsetAt(i) >= offset && batch.timestampAt(i) >= timestamp) return batch.offsetAt(i);
   return undefined;

@@ -17,8 +17,8 @@ const isInternal = (thrown: unknown): boolean => /^internal error/.test((thrown 
  * bound.
  */
 const UNOPENED =
-  "the stream's object does not open. In a workerd of your own its open files may be used up: each stream in use " +
-  "takes three until some 10 s after its last request. Raise the limit (ulimit -n), or use fewer streams at a time";
+  "the stream's object does not open. In a workerd of your own, open files may have run out: raise ulimit -n, or use " +
+  "fewer streams at a time";
 
 const AGAIN = "repeat it with the same producer and sequence";
 

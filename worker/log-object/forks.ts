@@ -130,8 +130,7 @@ export async function sourceAnswer(
 ): Promise<SourceAnswer | undefined> {
   if (!stream || (id ?? stream.config.id) !== stream.config.id) return undefined;
   try {
-    const at = since === undefined ? from : Math.max(from, await seekTime(stream, since));
-    if (at >= limit) return { bytes: new Uint8Array(0), nextOffset: limit };
+    const at = Math.max(from, since === undefined ? 0 : Math.min(await seekTime(stream, since), limit - 1));
     const { bytes, nextOffset } = await stream.readBatches(at, limit, maxBytes);
     return { bytes, nextOffset };
   } catch (thrown) {

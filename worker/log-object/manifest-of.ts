@@ -11,9 +11,6 @@ export function manifestOf(stream: Stream, url: URL): Manifest | undefined {
   const { contentType, ttl, fork } = stream.config;
   if (offset === "now" || ttl !== undefined || (fork && (offset === "start" || offset < fork.offset))) return undefined;
   const { start, tail: end, closed, deadline: expires } = stream;
-  const from = offset === "start" ? start : offset;
-  // A trim ends anywhere in a segment. What it has removed is still there.
-  if (from < start) return undefined;
-  const entries = stream.store.movedFrom(from, MANIFEST_ENTRIES_MAX);
+  const entries = stream.store.movedFrom(offset === "start" ? start : offset, MANIFEST_ENTRIES_MAX);
   return entries.length === 0 ? undefined : { id: stream.version, contentType, start, end, closed, expires, entries };
 }

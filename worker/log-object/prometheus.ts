@@ -11,7 +11,7 @@ const HELP: Readonly<Record<string, string>> = {
   appends: "Appends taken",
   append_bytes: "Bytes of their bodies",
   duplicates: "Appends that were repeats",
-  reads: "Reads served by the object, follows begun among them",
+  reads: "Reads and follows",
   delivered_bytes: "Bytes of batches sent over WebSockets",
   commits: "Group commits",
   seals: "Segments sealed",
@@ -19,10 +19,10 @@ const HELP: Readonly<Record<string, string>> = {
   archive_failures: "Runs of the archiver that failed",
   rejections: "Requests refused by the object",
   compacted_records: "Records that compaction took",
-  joins: "Joins of outboxes, refused ones among them",
+  joins: "Joins, also refused ones",
   pushes: "Pushes taken; they count as appends, too",
   push_conflicts: "Pushes refused",
-  claims: "Pushes that took an outbox over from a copy of its profile, or from an edge that had forgotten it",
+  claims: "Pushes that took an outbox over",
 };
 
 const snake = (name: string): string => name.replace(/[A-Z]/g, (char) => `_${char.toLowerCase()}`);
@@ -61,12 +61,12 @@ export function prometheus(
   };
   for (const [name, value] of Object.entries(counters))
     line("counter", `${snake(name)}_total`, HELP[snake(name)] ?? name, value as number);
-  line("gauge", "log_start_offset", "First offset that is still there", stream.start);
-  line("gauge", "log_end_offset", "Offset that the next record gets", stream.tail);
+  line("gauge", "log_start_offset", "First offset", stream.start);
+  line("gauge", "log_end_offset", "Offset of the next record", stream.tail);
   line(
     "gauge",
     "records",
-    "Records between them, as far as segments are whole",
+    "Readable records",
     segments.reduce((sum, { records }) => sum + records, 0),
   );
   line(
@@ -75,26 +75,21 @@ export function prometheus(
     "Bytes of batches, wherever they lie",
     segments.reduce((sum, { bytes }) => sum + bytes, 0),
   );
-  line("gauge", "segments", "Segments, the active one too", segments.length);
-  line("gauge", "quarantined_ranges", "Ranges of offsets that are damaged", stream.log.quarantined().length);
+  line("gauge", "segments", "Segments", segments.length);
+  line("gauge", "quarantined_ranges", "Damaged ranges", stream.log.quarantined().length);
   line("gauge", "rows", "Rows of batches in the database", Number(rows["n"]));
   line("gauge", "row_bytes", "Bytes in them", Number(rows["bytes"]));
   line("gauge", "database_bytes", "Size of the object's database", databaseBytes);
   line("gauge", "objects", "Segments in object storage", archive(1));
   line("gauge", "objects_begun", "Puts under way or cut off", archive(0));
   line("gauge", "objects_doomed", "Objects to be deleted", archive(2));
-  line("gauge", "archive_lag_bytes", "Bytes of sealed segments that are still rows", Number(lag["bytes"]));
-  line("gauge", "watchers", "Sockets of Workers that have live readers", watchers);
-  line("gauge", "sockets", "WebSockets of clients that have this log open", sockets);
-  line("gauge", "outboxes", "Outboxes that are registered", Number(one("SELECT count(*) AS n FROM outbox")["n"]));
+  line("gauge", "archive_lag_bytes", "Bytes of sealed segments in rows", Number(lag["bytes"]));
+  line("gauge", "watchers", "Sockets of Workers", watchers);
+  line("gauge", "sockets", "WebSockets of clients", sockets);
+  line("gauge", "outboxes", "Outboxes registered", Number(one("SELECT count(*) AS n FROM outbox")["n"]));
   line("gauge", "outboxes_in_memory", "Of them, those in memory", stream.outboxes.count);
   line("gauge", "forks", "Forks that read from here", stream.forks.length);
-  line(
-    "gauge",
-    "last_commit_seconds",
-    "When the newest commit was written, 0 without one in the database",
-    told / 1000,
-  );
+  line("gauge", "last_commit_seconds", "When the newest commit was written", told / 1000);
   return new Response(`${lines.join("\n")}\n`, {
     headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8", "cache-control": "no-store" },
   });
