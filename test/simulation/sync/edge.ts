@@ -209,9 +209,21 @@ export class SimEdge implements LogDoor, HttpLog {
       },
       onSealed: () => undefined,
       abort: () => this.time.after(0, () => this.reset(false)),
+      renew: () => this.#renew(),
       outboxes: this.#settings.outboxes,
       judgeOf: () => SCHEMA,
     };
+  }
+
+  /** A full database refused what memory counts as taken. Sockets stay, as in log-object.ts. */
+  #renew(): void {
+    this.#opened?.store.end();
+    this.#become(Stream.load(this.#host()));
+    const telling = this.#telling;
+    this.#stream.then(
+      (stream) => stream && telling.moved(stream),
+      () => undefined,
+    );
   }
 
   async #commits(): Promise<void> {
