@@ -2,8 +2,9 @@
  * An object whose database is full, inside workerd: each call says so, or is done, and memory says what the tables say.
  * Room that a trim, a deletion or the operator has made is used again.
  */
-import { runInDurableObject, SELF } from "cloudflare:test";
+import { env, runInDurableObject, SELF } from "cloudflare:test";
 import { expect, it } from "vitest";
+import { objectName } from "../../worker/rpc/stubs.ts";
 import { at, batchOf, bind, fresh, make, objectOf, take, TEXT } from "./socket-tools.ts";
 
 interface Instance {
@@ -71,25 +72,33 @@ it("is trimmed and deleted, and both make room", async () => {
   await make(path, large);
 });
 
-it("that the platform itself refuses to write in says so to whoever makes a stream or a fork, too", async () => {
+/** The platform refuses such statements. Undefined: none. */
+const refuse = (object: never, refused: RegExp | undefined): Promise<void> =>
+  runInDurableObject(object, (_: unknown, { storage: { sql } }: State) => {
+    const { exec } = Object.getPrototypeOf(sql) as typeof sql;
+    const value = (query: string, ...values: unknown[]): unknown => {
+      if (refused?.test(query)) throw new Error("database or disk is full: SQLITE_FULL");
+      return exec.call(sql, query, ...values);
+    };
+    Object.defineProperty(sql, "exec", { configurable: true, value });
+  });
+
+it("that the platform itself can't write says so to whoever makes a stream, a fork or a subscription", async () => {
   const path = fresh();
-  let inner: State["storage"]["sql"] | undefined;
-  const refuse = (refused: RegExp): Promise<void> =>
-    inside(path, (_, { storage }) => {
-      const sql = (inner ??= storage.sql);
-      const exec = (query: string, ...values: unknown[]): unknown => {
-        if (refused.test(query)) throw new Error("database or disk is full: SQLITE_FULL");
-        return sql.exec(query, ...values);
-      };
-      const value = { exec, databaseSize: sql.databaseSize };
-      Object.defineProperty(storage, "sql", { configurable: true, value });
-    });
-  const fork = () => told("PUT", `${path}-fork`, { "stream-forked-from": `/v1/stream/${path}` });
-  await refuse(/^(CREATE|INSERT)/);
+  const object = objectOf(path);
+  await refuse(object, /^(CREATE|INSERT)/);
   expect(await told("PUT", path, {}, "a")).toEqual(FULL);
-  await refuse(/^$/);
+  await refuse(object, undefined);
   expect(await told("PUT", path, {}, "a")).toEqual([201, null]);
-  await refuse(/^INSERT/);
-  expect(await fork()).toEqual(FULL);
+  await refuse(object, /^INSERT/);
+  expect(await told("PUT", `${path}-fork`, { "stream-forked-from": `/v1/stream/${path}` })).toEqual(FULL);
   expect(await told("POST", path, { "stream-closed": "true" })).toEqual(FULL);
+  const { SUBSCRIPTIONS } = env;
+  const subscriptions = SUBSCRIPTIONS.get(SUBSCRIPTIONS.idFromName(objectName("dev", ""))) as never;
+  const asked = JSON.stringify({ type: "pull-wake", wake_stream: "wakes", pattern: `${path}/*` });
+  const subscribe = () => told("PUT", `__ds/subscriptions/${path.replace("/", "-")}`, {}, asked);
+  await refuse(subscriptions, /^INSERT/);
+  expect(await subscribe()).toEqual(FULL);
+  await refuse(subscriptions, undefined);
+  expect(await subscribe()).toEqual([201, null]);
 });
