@@ -82,7 +82,9 @@ export interface TopicSyncStatus {
   readonly watermark: number;
   /** What the topic's values are, by sync(). */
   readonly serializer: "json" | "text" | "bytes";
+  /** This device was level with the edge since the tab that leads began to lead: false again behind a fail-over. */
   readonly hasSynced: boolean;
+  /** When it was last level, in the same time. */
   readonly lastSyncedAt?: number | undefined;
   /**
    * Below this offset the copy may hold records that were deleted while this device was away, until it is made anew
@@ -106,6 +108,7 @@ export interface SyncStatus {
   readonly topics: Readonly<Record<string, TopicSyncStatus>>;
 }
 
+/** A topic that is still blocked, or has stopped, is told of again when another tab begins to lead. */
 export type SyncEvent =
   | { readonly type: "blocked"; readonly topic: string; readonly blocked: BlockedBatch }
   | { readonly type: "stopped"; readonly topic: string; readonly code: ErrorCode; readonly details: ErrorDetails }

@@ -228,7 +228,7 @@ export function tabAfter(state: TabState, event: TabEvent): Transition | undefin
   return { state: next === "same" ? state : next, actions };
 }
 
-/** A tab that announced "opening" this often without leading is treated as hung. */
+/** A tab that has answered "opening" to this many questions without leading is treated as hung. */
 const OPENINGS_MAX = 6;
 /** After this many tries blocked by another tab that deposes, its lock is stolen: that tab hangs as well. */
 const BLOCKED_MAX = 3;
@@ -238,7 +238,7 @@ const BLOCKED_MAX = 3;
  */
 const TRIES_MAX = 5;
 
-/** `openings` is how often "opening" was heard before, while there was no leader. */
+/** `openings` is how many questions of this tab were answered by "opening" before, while there was no leader. */
 export const isOpeningHeard = (openings: number): boolean => openings < OPENINGS_MAX;
 
 /** `blocked` is how often this tab found another one deposing the leader. */

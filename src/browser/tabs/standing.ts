@@ -56,7 +56,7 @@ export interface Standing {
   asking?: object;
   /** When a tab was last heard to lead, or to be about to. */
   heardAt: number;
-  /** How often "opening" was heard since there was a leader. */
+  /** How many questions of this tab were answered by "opening" since there was a leader. */
   openings: number;
   /** How often another tab was already deposing the leader when this tab tried to. */
   blocked: number;
