@@ -22,7 +22,17 @@ const kept = path.join(root, ".cache", "reference");
 const made = path.join(root, "dist", "reference");
 /** Between the objects of one Worker, and inside the log: no application calls these. */
 const INTERNAL = [
-  ...["Answer", "AppendCall", "Background", "ForkAnswer", "Peer", "SigningKey", "SourceAnswer", "StreamPeer"],
+  ...[
+    "Answer",
+    "AppendCall",
+    "Background",
+    "ForkAnswer",
+    "Peer",
+    "SigningKey",
+    "SourceAnswer",
+    "SourceRange",
+    "StreamPeer",
+  ],
   ...["StreamTold", "SubscriptionPeer", "Beginning", "CatalogChange", "LogEntry", "LogReads", "Mark", "Pending"],
   ...[
     "Segment",
