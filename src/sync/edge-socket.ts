@@ -169,7 +169,8 @@ export class EdgeSocket {
   }
 
   /** Sends a new token before the old one expires. Resolves with its expiry in seconds since 1970. */
-  token(text: string): Promise<number | null> {
+  async token(text: string): Promise<number | null> {
+    if (this.#over) throw this.#over;
     const id = this.#nextToken++;
     this.#wire.send(
       encodeFrame({ type: FrameType.TOKEN, channel: 0xffff, id, payload: new TextEncoder().encode(text) }),
