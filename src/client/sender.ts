@@ -149,7 +149,7 @@ export class Sender {
   #checkRoom(records: readonly ProducerRecord[], bytes: number): void {
     const { inFlightBytesMax } = this.#host;
     if (bytes > 2 * BATCH_BYTES_MAX) throw tooLarge(records, bytes);
-    if (this.#pendingBytes > 0 && this.#pendingBytes + bytes > 2 * inFlightBytesMax)
+    if (this.#pendingBytes >= inFlightBytesMax && this.#pendingBytes + bytes > 2 * inFlightBytesMax)
       throw new TidemarkError("BACKPRESSURE", "too many bytes wait: await appends, or use appendAll()", {
         pendingBytes: this.#pendingBytes,
         inFlightBytesMax,

@@ -260,7 +260,7 @@ export class Producer {
         bytes,
         recordBytesMax,
       });
-    if (this.#pendingBytes > 0 && this.#pendingBytes + bytes > 2 * inFlightBytesMax) {
+    if (this.#pendingBytes >= inFlightBytesMax && this.#pendingBytes + bytes > 2 * inFlightBytesMax) {
       throw new TidemarkError("BACKPRESSURE", "too many bytes wait for their ack: await appends", {
         pendingBytes: this.#pendingBytes,
         inFlightBytesMax,

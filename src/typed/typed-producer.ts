@@ -133,7 +133,7 @@ export class TypedProducer<More = number> implements AnyProducer<More> {
   #checkRoom(bytes: number): void {
     const { inFlightBytesMax } = this.#host;
     const { pendingBytes } = this;
-    if (pendingBytes === 0 || pendingBytes + bytes <= 2 * inFlightBytesMax) return;
+    if (pendingBytes < inFlightBytesMax || pendingBytes + bytes <= 2 * inFlightBytesMax) return;
     throw new TidemarkError("BACKPRESSURE", "too many bytes wait for their ack: await appends", {
       pendingBytes,
       inFlightBytesMax,

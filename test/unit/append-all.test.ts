@@ -128,3 +128,15 @@ test("what an append rejects with has the index of its record; an error of middl
   const found = (await ends(new TidemarkError("RECORD_TOO_LARGE", "too large", { bytes: 9 }))) as TidemarkError;
   expect([found.code, found.details]).toEqual(["RECORD_TOO_LARGE", { bytes: 9, record: 2 }]);
 });
+
+test("records that are larger than all that may wait are appended one after the other, with and without middleware", async () => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "tidemark-append-all-"));
+  const tide = await open(folder);
+  const large = { inFlightBytesMax: 1000, serializer: "text" } as const;
+  for (const topic of [tide.topic("t", large), tide.topic("m", { ...large, use: [(_, next) => next()] })]) {
+    const values = ["x".repeat(900), ..."abc"].map((text) => ({ value: text.repeat(5) }));
+    expect(await topic.appendAll([...values, ...values])).toMatchObject({ appended: 8, lastOffset: 7 });
+  }
+  await tide.close();
+  rmSync(folder, { recursive: true });
+});

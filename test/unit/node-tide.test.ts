@@ -3,10 +3,11 @@ import { cpSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, it, vi } from "vitest";
-import type { TideEvent } from "../../src/browser/api.ts";
+import type { TideEvent, Topic } from "../../src/browser/api.ts";
 import { open, type StandardSchema } from "../../src/node/index.ts";
 import type { NodeTide } from "../../src/node/node-tide.ts";
 import type { TidemarkError } from "../../src/errors.ts";
+import { BatchBuilder } from "../../src/record/batch-builder.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { JUDGING_MS } from "../../src/typed/turns.ts";
 import { fails } from "../contract/check.ts";
@@ -62,6 +63,28 @@ describe("records", () => {
     const asked = sent.mock.calls.map(([request]) => structuredClone(request)).filter(({ op }) => op === "resolve");
     expect(asked).toContainEqual(expect.objectContaining({ position: { last: 2 } }));
     sent.mockRestore();
+  });
+
+  it("of a batch in which the log starts, or without a producer, are found by their id; what was trimmed is unknown", async () => {
+    await using tide = await open(newFolder());
+    const topic = tide.topic<number>("t");
+    await topic.appendBatch([0, 1, 2, 3].map((value) => ({ value })));
+    const ids: string[] = [];
+    for await (const { id } of topic.read()) ids.push(id);
+    await topic.trim(2);
+    const statuses = (from: Topic<number>, asked: readonly string[]) =>
+      Promise.all(asked.map((id) => from.statusOf(id)));
+    const unknown = { state: "unknown" };
+    const expected = [unknown, unknown, { state: "committed", offset: 2 }, { state: "committed", offset: 3 }];
+    expect(await statuses(topic, ids)).toEqual(expected);
+    const copy = tide.topic<number>("copy");
+    const builder = new BatchBuilder(kernel);
+    for (let timestamp = 0; timestamp < 3; timestamp++) builder.tryAppend({ key: null, value: null, timestamp });
+    await copy.importSegments([builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 })]);
+    expect(await statuses(copy, ["0", "1", "2", "3"])).toEqual([
+      ...[0, 1, 2].map((offset) => ({ state: "committed", offset })),
+      unknown,
+    ]);
   });
 
   it("that a schema never answers for are refused by close(), which ends, and those around them are kept", async () => {

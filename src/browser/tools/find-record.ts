@@ -52,11 +52,13 @@ export async function statusOf(
 async function offsetOf(log: SegmentedLog, record: NamedRecord, end: number): Promise<number | undefined> {
   const { logStartOffset } = log;
   if (logStartOffset >= end) return undefined;
-  for await (const header of log.headers(Math.max(logStartOffset, "offset" in record ? record.offset : 0))) {
+  const from = Math.max(logStartOffset, "offset" in record ? record.offset : 0);
+  // The batch that holds this offset may begin before it.
+  for await (const header of log.headers(log.segmentFor(from)?.baseOffset ?? from)) {
     if (header.baseOffset >= end) return undefined;
     if (nextOffsetOf(header) <= logStartOffset || (header.attributes & ATTRIBUTE_CONTROL) !== 0) continue;
     const place = placeIn(header, record);
-    if (place !== undefined) return header.baseOffset + place;
+    if (place !== undefined) return header.baseOffset + place < logStartOffset ? undefined : header.baseOffset + place;
     if ("offset" in record && header.baseOffset > record.offset) return undefined;
   }
   return undefined;
