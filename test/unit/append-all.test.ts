@@ -129,7 +129,7 @@ test("what an append rejects with has the index of its record; an error of middl
   expect([found.code, found.details]).toEqual(["RECORD_TOO_LARGE", { bytes: 9, record: 2 }]);
 });
 
-test("records that are larger than all that may wait are appended one after the other, with and without middleware", async () => {
+test("records that are larger than all that may wait are appended, with and without middleware", async () => {
   const folder = mkdtempSync(path.join(os.tmpdir(), "tidemark-append-all-"));
   const tide = await open(folder);
   const large = { inFlightBytesMax: 1000, serializer: "text" } as const;

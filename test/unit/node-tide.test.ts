@@ -65,7 +65,7 @@ describe("records", () => {
     sent.mockRestore();
   });
 
-  it("of a batch in which the log starts, or without a producer, are found by their id; what was trimmed is unknown", async () => {
+  it("of the batch in which the log starts, or without a producer, are found by their id", async () => {
     await using tide = await open(newFolder());
     const topic = tide.topic<number>("t");
     await topic.appendBatch([0, 1, 2, 3].map((value) => ({ value })));

@@ -1,5 +1,5 @@
 /** A data port with more calls than its limits allow at once, and with numbers that no call may have. */
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { PortClient } from "../../src/browser/port/port-client.ts";
 import { type PortHost, PortServer } from "../../src/browser/port/port-server.ts";
 import { type Request, REQUESTS_MAX } from "../../src/browser/port/protocol.ts";
@@ -24,6 +24,17 @@ const batch = () => new Uint8Array(10);
 const upTo = (count: number) => Array.from({ length: count }, (_, i) => i);
 
 describe("a data port", () => {
+  it("that is over waits for its worker's lock no more: the browser would keep both while another tab leads", () => {
+    const asked = vi.spyOn(navigator.locks, "request").mockReturnValue(new Promise(() => undefined));
+    const client = new PortClient(new MessageChannel().port1 as globalThis.MessagePort, "lock");
+    client.watch();
+    const { signal } = asked.mock.calls[0]![1] as LockOptions;
+    asked.mockRestore();
+    expect(signal!.aborted).toBe(false);
+    client.fail(new TidemarkError("CLOSED", "the test is over"));
+    expect(signal!.aborted).toBe(true);
+  });
+
   it("holds back topics, appends and reads beyond its limits, in order, and pings overtake them", async () => {
     const seen: string[] = [];
     let most = 0;

@@ -47,10 +47,10 @@ export async function lockEnd(name: string, told = (): void => undefined, signal
 
 /**
  * Calls `told` when nobody holds this lock any more. A page that is going may not ask for locks, and `told` is not
- * called.
+ * called; nor is it once the signal is aborted.
  */
-export function whenFree(name: string, told: () => void): void {
-  lockEnd(name, told).catch(() => undefined);
+export function whenFree(name: string, told: () => void, signal?: AbortSignal): void {
+  lockEnd(name, told, signal).catch(() => undefined);
 }
 
 /** A worker that ends is gone within a few milliseconds. After this time it counts as hanging. */

@@ -61,6 +61,8 @@ export class PortClient {
   /** What the worker says of the open tide, or why there is none. */
   readonly ready = Promise.race([new Promise<unknown>((resolve) => (this.#greeted = resolve)), this.failed]);
   ended: TidemarkError | undefined;
+  /** A request for a lock is kept, with all that it calls, until the lock is free: as long as another tab leads. */
+  readonly #over = new AbortController();
   onEvent: ((event: TideEvent) => void) | undefined;
   /** Makes two ends of a new port, for this page and for the other side, where ports can't be sent. */
   readonly pair: (() => readonly [MessagePort, PortOrName]) | undefined;
@@ -83,7 +85,8 @@ export class PortClient {
 
   /** From now on the worker's end is noticed, even while this page's timers are throttled. */
   watch(): void {
-    whenFree(this.lifeLock, () => this.fail(new TidemarkError("CLOSED", "the worker is gone", { reason: "worker" })));
+    const gone = (): void => this.fail(new TidemarkError("CLOSED", "the worker is gone", { reason: "worker" }));
+    whenFree(this.lifeLock, gone, this.#over.signal);
   }
 
   #receive(message: ToPage): void {
@@ -126,7 +129,7 @@ export class PortClient {
   }
 
   #spend(): void {
-    for (const line of [this.#waiting.writes, this.#waiting.reads])
+    for (const line of Object.values(this.#waiting))
       while (line[0] && this.#hasPlace(line[0])) this.#send(line.shift()!);
   }
 
@@ -211,18 +214,18 @@ export class PortClient {
     this.ended = error;
     this.#fail(error);
     const unknown = new TidemarkError("OUTCOME_UNKNOWN", `no answer: ${error.message}`, {}, { cause: error });
-    for (const [id, call] of [...this.#calls]) {
-      this.#calls.delete(id);
+    for (const call of this.#calls.values()) {
       call.done();
       call.reject(call.request.op === "append" ? unknown : error);
     }
     for (const line of Object.values(this.#waiting)) {
-      for (const { done, reject } of line.splice(0)) {
+      for (const { done, reject } of line) {
         done();
         reject(error);
       }
     }
     this.#port.close();
+    this.#over.abort();
     this.stop?.();
     this.onEnd?.(error);
   }

@@ -20,10 +20,10 @@ export class Broker {
   id: string | undefined;
   /** Resolves when the first try to connect has succeeded, failed or taken too long. */
   readonly tried: Promise<void>;
-  readonly #onJoin: (join: JoinRequest) => void;
+  /** Undefined once this is closed: the browser keeps a SharedWorker, and what it calls, as long as the page lives. */
+  #onJoin: ((join: JoinRequest) => void) | undefined;
   #tried!: () => void;
   #port: MessagePort | undefined;
-  #closed = false;
   readonly #sleeping = new Map<number, () => void>();
   #sleeps = 0;
 
@@ -42,10 +42,10 @@ export class Broker {
       // SharedWorker is missing here, a content security policy forbids it, or its script has another origin.
       return this.#tried();
     }
-    worker.onerror = () => this.#tried();
+    worker.onerror = this.#tried;
     this.#port = worker.port;
     worker.port.onmessage = ({ data }: MessageEvent<Said>) => {
-      if ("join" in data) return this.#onJoin(data.join);
+      if ("join" in data) return this.#onJoin?.(data.join);
       if ("woken" in data) return this.#sleeping.get(data.woken)?.();
       this.id = data.broker;
       this.#tried();
@@ -55,7 +55,7 @@ export class Broker {
 
   #lost(): void {
     this.id = undefined;
-    if (!this.#closed) this.#connect();
+    if (this.#onJoin) this.#connect();
   }
 
   lead(lifeLock: string): void {
@@ -78,7 +78,7 @@ export class Broker {
   }
 
   close(): void {
-    this.#closed = true;
+    this.#onJoin = undefined;
     this.#port?.close();
   }
 }
