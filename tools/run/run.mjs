@@ -67,12 +67,13 @@ const TASKS = {
     chromium: true,
     run: async (args) => (await import(pathToFileURL(path.join(root, "test", "bench", "run.mjs")).href)).main(args),
   },
-  // The log over faulty storage; with --tabs many tabs in one browser, with --sync devices and an edge.
+  // The log over faulty storage; with --tabs many tabs in one browser, with --sync devices and an edge, with
+  // --edge the whole edge.
   sim: {
     kernel: true,
     node24: true,
     run: (args) => {
-      const kind = ["tabs", "sync"].find((each) => args.includes(`--${each}`));
+      const kind = ["tabs", "sync", "edge"].find((each) => args.includes(`--${each}`));
       const rest = args.filter((arg) => arg !== `--${kind}`);
       return program(kind ? `test/simulation/${kind}/run.ts` : "test/simulation/run.ts")(rest);
     },

@@ -56,8 +56,8 @@ export class ObjectHost {
     this.name = name;
   }
 
-  get isAwake(): boolean {
-    return this.#instance !== undefined;
+  get isInAlarm(): boolean {
+    return this.alarms % 2 === 1;
   }
   /** True if nobody waits for it. */
   get isIdle(): boolean {

@@ -1,0 +1,62 @@
+/**
+ * Histories of the whole edge beside a model: requests of all kinds, alarms, evictions and resets between them.
+ * `npm run sim -- --edge` runs more of them.
+ */
+import { describe, expect, it } from "vitest";
+import type { PlantedBug } from "../../support/planted-bug.ts";
+import { importEdge } from "./bundle.ts";
+import { runHistories } from "./run-histories.ts";
+
+const SEEDS = 10;
+const STEPS = 80;
+/** A planted bug that survives this many seeds fails the test. */
+const PLANTED_SEEDS = 60;
+
+/** What histories must have come to, else they prove nothing of it. */
+const NEEDED = [
+  "appended",
+  "batches repeat",
+  "burst",
+  "compacted",
+  "deleted",
+  "event archive",
+  "evicted",
+  "expired",
+  "fork",
+  "lines appended",
+  "long-poll woken",
+  "read 304",
+  "reset",
+  "sse with appends",
+  "struck append",
+  "trim",
+];
+
+const PLANTED: readonly PlantedBug[] = [
+  {
+    name: "two bodies have one ETag",
+    file: "worker/stream/stream.ts",
+    find: "return swaps === 0 ? this.#config.id : `${this.#config.id}.${swaps}`;",
+    replace: "return this.#config.id;",
+  },
+  {
+    name: "one fork does not hold its source",
+    file: "worker/stream/stream.ts",
+    find: "return this.forks.length > 0;",
+    replace: "return this.forks.length > 1;",
+  },
+];
+
+describe("histories of the edge", () => {
+  it(`${SEEDS} from seed 1 on are as the model says`, async () => {
+    const { failures, counts } = await runHistories(await importEdge(), { seed: 1, seeds: SEEDS, steps: STEPS });
+    expect(failures.map(({ seed, why }) => `${seed}: ${why}`)).toEqual([]);
+    expect(NEEDED.filter((name) => !counts[name])).toEqual([]);
+  });
+
+  it.each(PLANTED.map((plant) => [plant.name, plant] as const))("a planted bug is found: %s", async (name, plant) => {
+    const edge = await importEdge([plant], name);
+    const asked = { seed: 1, seeds: PLANTED_SEEDS, steps: STEPS, failuresMax: 1 };
+    expect((await runHistories(edge, asked)).failures).toHaveLength(1);
+  });
+});

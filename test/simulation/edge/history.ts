@@ -1,0 +1,263 @@
+/**
+ * A history of requests to the edge over a simulated platform, beside a model of what it should hold. Each step draws
+ * from a stream of randomness of its own, so that a step can be left out and the others stay what they were.
+ */
+import { Random } from "../prng.ts";
+import { Appending } from "./appending.ts";
+import { bytesOf, offsetText, PATHS, urlOf } from "./core.ts";
+import { Lives } from "./lives.ts";
+import type { Held } from "./model.ts";
+import type { Answer } from "./platform.ts";
+
+const STEPS = {
+  create: 6,
+  append: 22,
+  lines: 12,
+  batches: 12,
+  produce: 10,
+  burst: 4,
+  close: 2,
+  trim: 3,
+  fork: 5,
+  remove: 3,
+  importing: 2,
+  struck: 5,
+  read: 45,
+  live: 8,
+  pass: 8,
+  longPass: 3,
+  evict: 8,
+  reset: 3,
+  away: 2,
+  list: 1,
+};
+type Step = keyof typeof STEPS;
+
+export class History extends Appending {
+  readonly #lives = new Lives(this);
+
+  async step(id: number): Promise<void> {
+    const random = new Random(this.seed, 2, id);
+    const kind: Step = id < 2 ? "create" : random.weighted(STEPS);
+    this.trace.push(`# ${id} ${kind}`);
+    await this[kind](random);
+    if (random.chance(0.3)) await this.observeAll();
+    if (this.platform.faults.length > 0) this.fail(`fault: ${this.platform.faults[0]}`);
+  }
+
+  async trim(random: Random): Promise<void> {
+    const stream = await this.some(random);
+    if (!stream) return;
+    const to = random.chance(0.1) ? stream.end + 1 : random.between(Math.max(0, stream.start - 1), stream.end);
+    const answer = await this.ask("POST", urlOf(stream.path), { "tidemark-trim-before": offsetText(to) });
+    if (stream.forks.size > 0) {
+      this.count("trim held");
+      return this.status(answer, 409, "trim of a held stream");
+    }
+    if (to > stream.end) return this.status(answer, 416, "trim beyond the end");
+    this.status(answer, 204, "trim");
+    if (to > stream.start) this.count(stream.fork && to < stream.fork.offset ? "trim below fork point" : "trim");
+    stream.trim(to);
+    stream.stale = [];
+    stream.touchedTo = this.now;
+    this.reads.overtaken(stream, answer);
+    this.header(answer, "tidemark-start-offset", offsetText(stream.start), "trim");
+    this.header(answer, "stream-next-offset", offsetText(stream.end), "trim");
+  }
+
+  async remove(random: Random): Promise<void> {
+    const path = random.pick(PATHS);
+    const stream = await this.observe(path);
+    if (stream && stream.records.length < 12 && random.chance(0.6)) return;
+    const answer = await this.ask("DELETE", urlOf(path));
+    if (!stream) return this.status(answer, this.model.at.has(path) ? 410 : 404, "DELETE of nothing");
+    this.status(answer, 204, "DELETE");
+    this.count(stream.forks.size > 0 ? "deleted with forks" : stream.fork ? "deleted fork" : "deleted");
+    this.model.remove(stream);
+    await this.platform.pass(20);
+  }
+
+  async importing(random: Random): Promise<void> {
+    const stream = await this.some(random);
+    if (!stream) return;
+    const type = stream.type;
+    let offset = random.int(50);
+    const records: Held[] = [];
+    const parts: Uint8Array[] = [];
+    for (let i = random.between(1, 12); i > 0; i--) {
+      const { bytes, records: own } = this.batch(random, type);
+      this.edge.stampBaseOffset(bytes, offset);
+      parts.push(bytes);
+      for (const each of own) records.push({ ...each, offset: offset++ });
+      if (random.chance(0.4)) offset += random.int(6);
+    }
+    const end = records.at(-1)!.offset + 1;
+    const cut = random.int(parts.length);
+    const files = [parts.slice(0, cut), parts.slice(cut)]
+      .filter((each) => each.length > 0)
+      .map((each) => Buffer.concat(each));
+    const request = { files: files.map((file, i) => ({ name: `${i}.log`, bytes: file.length })) };
+    const target = urlOf(stream.path);
+    let answer = await this.ask(
+      "POST",
+      target,
+      { "content-type": "application/vnd.tidemark.import+json" },
+      bytesOf(JSON.stringify(request)),
+    );
+    stream.touchedTo = this.now;
+    if (stream.closed) return this.refused(stream, answer, 409, "import");
+    if (stream.fork || stream.end > 0) {
+      this.count("import refused");
+      return this.status(answer, 400, "import into a stream that is filled");
+    }
+    for (let tries = 0; tries < 100; tries++) {
+      this.status(answer, 200, "import");
+      const told = JSON.parse(Buffer.from(answer.bytes).toString()) as {
+        import: string;
+        file: number;
+        position: number;
+        done: boolean;
+      };
+      if (told.done) break;
+      const file = files[told.file]!;
+      const needed = file.readInt32BE(told.position + 8) + 12;
+      const size = random.chance(0.5) ? file.length : random.between(needed, needed + 600);
+      if (random.chance(0.2)) await this.reads.one(random, stream.path);
+      if (random.chance(0.2)) this.platform.logOf(stream.path)!.evict();
+      answer = await this.ask(
+        "POST",
+        `${target}?import=${told.import}&file=${told.file}&position=${told.position}`,
+        { "content-type": "application/vnd.tidemark.import-piece" },
+        new Uint8Array(file.subarray(told.position, told.position + size)),
+      );
+    }
+    stream.records = records;
+    for (const each of records) each.to = this.now;
+    stream.start = records[0]!.offset;
+    stream.end = end;
+    stream.touchedFrom = stream.touchedTo = this.now;
+    this.count("imported");
+  }
+
+  /** An append, or a trim, at whose n-th write the power is cut. */
+  async struck(random: Random): Promise<void> {
+    const stream = await this.some(random);
+    if (!stream || stream.closed) return;
+    const host = this.platform.logOf(stream.path)!;
+    const isTrim = random.chance(0.2) && stream.forks.size === 0;
+    const isProduced = random.chance(0.6);
+    const made = this.body(random, stream.type);
+    if (made.records === "bad" || made.records.length === 0) return;
+    const known = stream.writers.get("struck");
+    const producer = { id: "struck", epoch: known?.epoch ?? 0, seq: (known?.seq ?? -1) + 1 };
+    const closing = random.chance(0.1);
+    const to = random.between(stream.start, stream.end);
+    const headers: Record<string, string> = isTrim
+      ? { "tidemark-trim-before": offsetText(to) }
+      : {
+          "content-type": made.headers["content-type"]!,
+          ...(isProduced && {
+            "producer-id": producer.id,
+            "producer-epoch": String(producer.epoch),
+            "producer-seq": String(producer.seq),
+          }),
+          ...(closing && { "stream-closed": "true" }),
+        };
+    host.writesLeft = random.int(4);
+    const { cuts } = host;
+    const body = isTrim ? undefined : made.body;
+    const answer = await this.ask("POST", urlOf(stream.path), headers, body);
+    host.writesLeft = undefined;
+    const isStruck = host.cuts > cuts;
+    if (isStruck) await this.platform.pass(10);
+    stream.touchedTo = this.now;
+    if (isStruck) {
+      this.count(isTrim ? "struck trim" : "struck append");
+      if (answer.status < 400) this.count("struck behind the ack");
+    }
+    if (answer.status >= 400 && (!isStruck || answer.status !== 503)) this.fail(`struck: ${answer.status}`);
+    const head = await this.ask("HEAD", urlOf(stream.path));
+    const start = Number(head.headers.get("tidemark-start-offset")!.slice(0, 16));
+    const end = Number(head.headers.get("stream-next-offset")!.slice(0, 16));
+    if (isTrim) {
+      if (start > Math.max(to, stream.start)) this.reads.overtaken(stream, head);
+      else if (start !== stream.start && start !== Math.max(to, stream.start))
+        this.fail(`struck trim: starts at ${start}`);
+      if (answer.status < 400 && start < to) this.fail("an acknowledged trim is lost");
+      stream.stale = [];
+      return stream.trim(start);
+    }
+    const records = made.records;
+    const isTaken = end === stream.end + records.length;
+    if (!isTaken && end !== stream.end) this.fail(`struck append: ends at ${end}, was ${stream.end}`);
+    if (!isTaken && answer.status < 400) this.fail("an acknowledged append is lost");
+    if (isTaken) {
+      this.took(stream, records, { closing });
+      if (isProduced) stream.writers.set(producer.id, producer);
+      if (closing && isProduced) stream.closedBy = producer;
+    }
+    if (!isProduced || answer.status < 400) return;
+    const again = await this.ask("POST", urlOf(stream.path), headers, body);
+    if (isTaken) {
+      this.count("struck and repeated");
+      return this.status(again, 204, "repeat of what was struck");
+    }
+    this.judgeProduced(stream, producer, records, closing, again);
+  }
+
+  async read(random: Random): Promise<void> {
+    const path = this.path(random, true);
+    await this.observe(path);
+    for (let i = random.between(1, 3); i > 0; i--) await this.reads.one(random, path);
+  }
+  async live(random: Random): Promise<void> {
+    const path = this.path(random, true);
+    await this.observe(path);
+    await this.#lives.one(random, path);
+  }
+  async pass(random: Random): Promise<void> {
+    await this.platform.pass(random.int(5_000));
+  }
+  async longPass(random: Random): Promise<void> {
+    await this.platform.pass(random.pick([20_000, 61_000, 130_000, 400_000, 2_000_000]));
+  }
+  async evict(random: Random): Promise<void> {
+    for (const path of PATHS) if (random.chance(0.5)) this.platform.logOf(path)?.evict();
+  }
+  async reset(random: Random): Promise<void> {
+    this.platform.logOf(random.pick(PATHS))?.reset();
+  }
+  async away(random: Random): Promise<void> {
+    // Without object storage no stream can be made where one was: only what is there is asked.
+    this.platform.bucket.isAway = true;
+    this.count("bucket away");
+    await this.platform.pass(random.int(3_000));
+    this.platform.bucket.isAway = false;
+  }
+  async list(random: Random): Promise<void> {
+    await this.observeAll();
+    await this.platform.pass(20_000);
+    await this.observeAll();
+    const limit = random.between(1, 5);
+    const found: string[] = [];
+    for (let after: string | null = ""; after !== null;) {
+      const answer: Answer = await this.ask(
+        "GET",
+        `/v1/stream/__ds/streams?limit=${limit}${after === "" ? "" : `&after=${encodeURIComponent(after)}`}`,
+      );
+      this.status(answer, 200, "list");
+      const { streams, next } = JSON.parse(Buffer.from(answer.bytes).toString()) as {
+        streams: string[];
+        next: string | null;
+      };
+      found.push(...streams);
+      after = next;
+    }
+    const wanted = PATHS.filter((path) => this.model.visible(path)).sort((a, b) =>
+      Buffer.compare(Buffer.from(a), Buffer.from(b)),
+    );
+    if (JSON.stringify(found) !== JSON.stringify(wanted))
+      this.fail(`list: ${JSON.stringify(found)}, expected ${JSON.stringify(wanted)}`);
+    this.count("listed");
+  }
+}
