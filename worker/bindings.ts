@@ -47,12 +47,11 @@ const isOf = ({ methods, without }: Kind, binding: unknown): boolean => {
   return methods.every(has) && !(without !== undefined && has(without));
 };
 
-const fault = (name: string, isThere: boolean, { what, write }: Kind): EdgeError =>
+/** `has`: what the Worker has in its place. */
+const fault = (name: string, has: string, { what, write }: Kind): EdgeError =>
   new EdgeError(
     "INTERNAL",
-    isThere
-      ? `the Worker's binding ${name} is of another kind; it must be ${what}: ${write} in wrangler.jsonc`
-      : `the Worker has no binding ${name}; it must be ${what}: write ${write} into wrangler.jsonc, and deploy again`,
+    `the Worker has ${has}; it must be ${what}: write ${write} into wrangler.jsonc, and deploy again`,
     { binding: name },
   );
 
@@ -65,19 +64,15 @@ export function checkBindings(env: Env): void {
   for (const [name, kind] of Object.entries({ ...NEEDED, ...OPTIONAL })) {
     const binding = env[name as keyof Env] as unknown;
     if (binding === undefined && Object.hasOwn(OPTIONAL, name)) continue;
-    if (!isOf(kind, binding)) throw fault(name, binding !== undefined, kind);
+    if (!isOf(kind, binding))
+      throw fault(name, binding === undefined ? `no binding ${name}` : `a binding ${name} of another kind`, kind);
   }
   checked.add(env);
 }
 
 /** An object of another class was asked. `name`: the binding that it was asked by. */
 export const wrongClass = (name: "LOGS" | "SUBSCRIPTIONS"): EdgeError =>
-  new EdgeError(
-    "INTERNAL",
-    `the Worker's binding ${name} is of another class; it must be ${NEEDED[name]!.what}: ` +
-      `write ${NEEDED[name]!.write} into wrangler.jsonc, and deploy again`,
-    { binding: name },
-  );
+  fault(name, `a binding ${name} of another class`, NEEDED[name]!);
 
 /** The platform gives SQLite to a class that its configuration made with it. Others can't be given it later. */
 export function queried<R>(query: () => R): R {

@@ -5,6 +5,7 @@
  */
 import { wrongClass } from "../bindings.ts";
 import { EdgeError } from "../errors.ts";
+import type { Answering } from "../rpc/stubs.ts";
 import { ERROR_HEADER } from "../wire/error-status.ts";
 
 const isOverload = (thrown: unknown): boolean => (thrown as { overloaded?: boolean }).overloaded === true;
@@ -51,23 +52,20 @@ export async function lostChange(thrown: unknown, ask: Probe, again = AGAIN): Pr
 
 /**
  * Asks an object something that may be asked twice: again, if the first question was lost. A stub that has failed once
- * may go on failing, so `ask` takes a new one each time.
+ * may go on failing, so `ask` takes a new one each time. `subscriptions`: the object
+ * that is asked, if it is one of these.
  */
-export async function askedAgain<T>(ask: () => Promise<T>): Promise<T> {
+export async function askedAgain<T>(ask: () => Promise<T>, subscriptions?: Answering): Promise<T> {
   try {
     return await ask();
   } catch (thrown) {
     if (EdgeError.isOne(thrown)) throw thrown;
     if (isOverload(thrown)) throw overloaded();
+    if (subscriptions)
+      await checkClass(thrown, "SUBSCRIPTIONS", () => subscriptions.fetch(new Request("https://head.invalid/")));
     return ask().catch((again: unknown) => Promise.reject(lostRead(again)));
   }
 }
-
-/** A call of the object of subscriptions, asked again like any read. `probe`: asks the same object. */
-export const askedSubscriptions = <T>(ask: () => Promise<T>, probe: Probe): Promise<T> =>
-  askedAgain(() =>
-    ask().catch((thrown: unknown) => checkClass(thrown, "SUBSCRIPTIONS", probe).then(() => Promise.reject(thrown))),
-  );
 
 /** The error of a call on a subscription if nobody knows whether the call was done. */
 export const lostCall = (thrown: unknown): EdgeError =>

@@ -8,13 +8,13 @@
  * its beginning and its end, maybe some seconds later.
  */
 import type { Env } from "../env.ts";
-import { probeSubscriptions, subscriptionsOf } from "../rpc/subscription-peer.ts";
+import { subscriptionsOf } from "../rpc/subscription-peer.ts";
 import { checkOnce, parseInteger } from "../wire/durable-streams.ts";
 import { json } from "../wire/http.ts";
 import { STREAM_PREFIX } from "../wire/paths.ts";
 import { textParameter } from "../wire/record-query.ts";
 import { allows, callerOf } from "./auth.ts";
-import { askedSubscriptions } from "./lost.ts";
+import { askedAgain } from "./lost.ts";
 import { checkRate } from "./request-limits.ts";
 
 const LIST_NAME = "__ds/streams";
@@ -35,10 +35,8 @@ export async function streamList(request: Request, env: Env): Promise<Response> 
   // A token that may read everything leaves out no path, so no more paths are looked at than are wanted.
   const size = allows(caller, "read", "**") ? limit : LIMIT_MAX;
   for (let looked = 0; looked < LOOKED_AT_MAX; looked += size) {
-    const page = await askedSubscriptions(
-      () => subscriptionsOf(env, caller.tenant).paths(after, size),
-      () => probeSubscriptions(env, caller.tenant),
-    );
+    const subscriptions = subscriptionsOf(env, caller.tenant);
+    const page = await askedAgain(() => subscriptionsOf(env, caller.tenant).paths(after, size), subscriptions);
     for (const path of page) {
       after = path;
       if (allows(caller, "read", path) && streams.push(path) === limit) return answer(streams, after);

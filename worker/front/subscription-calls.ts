@@ -4,10 +4,10 @@
  */
 import type { Env } from "../env.ts";
 import { TENANT_HEADER } from "../rpc/internal-headers.ts";
-import { probeSubscriptions, subscriptionsOf } from "../rpc/subscription-peer.ts";
+import { subscriptionsOf } from "../rpc/subscription-peer.ts";
 import { isWakes, subscriptionCallOf } from "../subscriptions/calls.ts";
 import { jwksResponse, wakeTenantOf } from "../subscriptions/server-key.ts";
-import { askedAgain, askedSubscriptions, lostCall } from "./lost.ts";
+import { askedAgain, lostCall } from "./lost.ts";
 import { onlyRead } from "../wire/durable-streams.ts";
 import { bearerOf } from "../wire/bearer.ts";
 import { STREAM_PREFIX } from "../wire/paths.ts";
@@ -28,7 +28,9 @@ export async function subscriptionResponse(
 ): Promise<Response> {
   if (pathname === KEYS_PATH || pathname === LIST_PATH) {
     if (!isReading(request)) throw onlyRead();
-    return pathname === LIST_PATH ? streamList(request, env) : askedForKey(env, () => jwksResponse(env));
+    return pathname === LIST_PATH
+      ? streamList(request, env)
+      : askedAgain(() => jwksResponse(env), subscriptionsOf(env, undefined));
   }
   const call = subscriptionCallOf(request.method, pathname);
   checkBody(seen);
@@ -51,7 +53,4 @@ export async function subscriptionResponse(
 
 /** The key is in an object of its own, and what a token lacks is told as it is. */
 const tenantOfCall = (env: Env, { headers }: Request): Promise<string> =>
-  askedForKey(env, () => wakeTenantOf(env, bearerOf(headers)));
-
-const askedForKey = <T>(env: Env, ask: () => Promise<T>): Promise<T> =>
-  askedSubscriptions(ask, () => probeSubscriptions(env, undefined));
+  askedAgain(() => wakeTenantOf(env, bearerOf(headers)), subscriptionsOf(env, undefined));

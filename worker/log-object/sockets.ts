@@ -73,23 +73,21 @@ export class LogSockets {
   #sessions: Map<HibernatingSocket, SocketSession> | undefined;
   constructor(host: SocketHost) {
     this.#host = host;
-    const sessions = (): Iterable<SocketSession> => this.#all().values();
-    const send = (session: SocketSession, frame: Uint8Array): void => this.#send(session, frame);
-    this.#outboxes = new OutboxSessions<SocketSession>({
+    const shared = {
       stream: () => host.stream(),
-      sessions,
-      send,
+      sessions: () => this.#all().values(),
+      send: (session: SocketSession, frame: Uint8Array) => this.#send(session, frame),
+      counters: host.counters,
+    };
+    this.#outboxes = new OutboxSessions<SocketSession>({
+      ...shared,
       save,
       event: (name, fields) => host.event(name, fields),
-      counters: host.counters,
     });
     this.#follows = new FollowServing({
-      stream: () => host.stream(),
-      sessions,
-      send,
+      ...shared,
       refuse: (session, frame, thrown) => this.#refuse(session, frame, thrown),
       outboxes: this.#outboxes,
-      counters: host.counters,
     });
   }
 

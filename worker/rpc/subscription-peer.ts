@@ -31,10 +31,6 @@ export function subscriptionsOf(env: Env, tenant: string | undefined): Subscript
   return stub as SubscriptionPeer & Answering & DurableObjectStub;
 }
 
-/** A question that makes nothing: any answer shows that the object is there. */
-export const probeSubscriptions = (env: Env, tenant: string | undefined): Promise<Response> =>
-  subscriptionsOf(env, tenant).fetch(new Request("https://probe.invalid/"));
-
 const REMOVED_TRIES = 5;
 const REMOVED_PAUSE_MS = 1_000;
 

@@ -18,7 +18,7 @@ export interface Sql {
 }
 
 /** The message of QUOTA_EXCEEDED. */
-export const FULL = "the database is full: bind a bucket, to which sealed segments move, or trim the stream";
+export const FULL = "the database is full: trim or delete, or bind a bucket, to which sealed segments move";
 
 export const quotaExceeded = (cause?: unknown): TidemarkError =>
   new TidemarkError("QUOTA_EXCEEDED", FULL, {}, { cause });

@@ -6,7 +6,7 @@ import type { OutboxJoin, Joined, Sample } from "../../src/sync/sync-frames.ts";
 import { FRAME_BYTES_MAX } from "../../src/sync/frames.ts";
 import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import { EdgeError } from "../errors.ts";
-import { FULL, isFull } from "../store/sql.ts";
+import { isFull, quotaExceeded } from "../store/sql.ts";
 import { BATCHES_MAX } from "./batch-check.ts";
 import { RECORDS_MAX } from "./body-limits.ts";
 import type { JoinRefusal, JoinVerdict, Outboxes } from "./outboxes.ts";
@@ -106,7 +106,7 @@ function takeDown(
     if (outbox === null) return NOTHING_KNOWN;
     return outboxes.join({ outbox, generation, term, registered, first, owner, mayRegister }, logEndOffset);
   } catch (thrown) {
-    throw isFull(thrown) ? new EdgeError("QUOTA_EXCEEDED", FULL, {}, { cause: thrown }) : thrown;
+    throw isFull(thrown) ? quotaExceeded(thrown) : thrown;
   }
 }
 

@@ -9,7 +9,7 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import { Alarms } from "../store/alarms.ts";
-import { isFull } from "../store/sql.ts";
+import { isFull, quotaExceeded } from "../store/sql.ts";
 import { queried, wrongClass } from "../bindings.ts";
 import { bearerOf } from "../wire/bearer.ts";
 import type { Env } from "../env.ts";
@@ -41,7 +41,6 @@ import { type Link, type Subscription, SubscriptionStore } from "./tables.ts";
 import { checkWakeCircle } from "./wake-circles.ts";
 import { streamsOf, Wakes } from "./wakes.ts";
 
-const FULL = "the database of the tenant's subscriptions is full: delete some, or streams";
 /** When a subscription that could not be served is tried again. Others are not delayed by it. */
 const FAILED_MS = 60_000;
 /** Largest body of a call. Parsed, it takes about twenty times as much. */
@@ -186,7 +185,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
       await this.#prepare();
       return await this.#route(call, request);
     } catch (thrown) {
-      return errorResponse(isFull(thrown) ? new EdgeError("QUOTA_EXCEEDED", FULL, {}, { cause: thrown }) : thrown);
+      return errorResponse(isFull(thrown) ? quotaExceeded(thrown) : thrown);
     }
   }
 
