@@ -34,6 +34,7 @@ const SMALL: readonly PlantedBug[] = [
 const GLOBALS = [
   "Date",
   "queueMicrotask",
+  "crypto",
   "setTimeout",
   "clearTimeout",
   "Request",

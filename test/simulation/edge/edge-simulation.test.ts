@@ -7,7 +7,7 @@ import type { PlantedBug } from "../../support/planted-bug.ts";
 import { importEdge } from "./bundle.ts";
 import { runHistories } from "./run-histories.ts";
 
-const SEEDS = 10;
+const SEEDS = 16;
 const STEPS = 80;
 /** A planted bug that survives this many seeds fails the test. */
 const PLANTED_SEEDS = 60;
@@ -15,7 +15,7 @@ const PLANTED_SEEDS = 60;
 /** What histories must have come to, else they prove nothing of it. */
 const NEEDED = [
   "appended",
-  "batches repeat",
+  "batches next",
   "burst",
   "compacted",
   "deleted",

@@ -5,6 +5,7 @@
  *
  *   request ─▶ Worker ─▶ stub ─▶ object (made when it is asked) ─▶ SQLite, which outlives it
  */
+import { createHash } from "node:crypto";
 import { LOST, type ObjectClass, ObjectHost } from "./object-host.ts";
 import { Objects } from "./objects.ts";
 import { End } from "./socket-ends.ts";
@@ -36,6 +37,7 @@ class WorldRequest extends Request {
     super(input, init?.body ? ({ ...init, duplex: "half" } as RequestInit) : init);
   }
 }
+const arrayBufferOf = (bytes: Uint8Array): ArrayBuffer => new Uint8Array(bytes).buffer;
 const quiet = (...told: unknown[]): void => current?.told(told.join(" "));
 
 Object.assign(globalThis, {
@@ -52,6 +54,12 @@ Object.assign(globalThis, {
         this[0].other = this[1];
         this[1].other = this[0];
       }
+    },
+    // Hashes take no time of their own here, so that a seed is its history.
+    crypto: {
+      randomUUID: () => crypto.randomUUID(),
+      getRandomValues: (into: Uint8Array<ArrayBuffer>) => crypto.getRandomValues(into),
+      subtle: { digest: async (_: string, of: Uint8Array) => arrayBufferOf(createHash("sha256").update(of).digest()) },
     },
     // What a lost object had still to do is done by nobody.
     queueMicrotask: (run: () => void) =>
