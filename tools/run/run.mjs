@@ -68,12 +68,12 @@ const TASKS = {
     run: async (args) => (await import(pathToFileURL(path.join(root, "test", "bench", "run.mjs")).href)).main(args),
   },
   // The log over faulty storage; with --tabs many tabs in one browser, with --sync devices and an edge, with
-  // --edge the whole edge.
+  // --edge the whole edge, with --api the public API.
   sim: {
     kernel: true,
     node24: true,
     run: (args) => {
-      const kind = ["tabs", "sync", "edge"].find((each) => args.includes(`--${each}`));
+      const kind = ["tabs", "sync", "edge", "api"].find((each) => args.includes(`--${each}`));
       const rest = args.filter((arg) => arg !== `--${kind}`);
       return program(kind ? `test/simulation/${kind}/run.ts` : "test/simulation/run.ts")(rest);
     },
