@@ -69,7 +69,9 @@ export class Appending extends Making {
         : isBad
           ? 400
           : failing;
-    if (wanted !== undefined) return this.refused(stream, answer, wanted, "lines");
+    // A large body is cut before its conditions are looked at.
+    const isCutFirst = isBad && wanted === 409 && !stream.closed && answer.status === 400;
+    if (wanted !== undefined) return this.refused(stream, answer, isCutFirst ? 400 : wanted, "lines");
     this.status(answer, 204, "lines");
     this.took(
       stream,

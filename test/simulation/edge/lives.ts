@@ -8,6 +8,9 @@ import type { ModelStream } from "./model.ts";
 import type { Answer } from "./platform.ts";
 import type { Reads } from "./reads.ts";
 
+/** How long a long-poll waits. */
+const POLL_MS = 20_000;
+
 export class Lives {
   readonly #of: Appending;
 
@@ -31,6 +34,7 @@ export class Lives {
     const place = random.chance(0.7) ? offsetText(stream.end) : this.#reads.place(random, stream);
     const from = place === "-1" ? stream.start : place === "now" ? stream.end : numberIn(place);
     const before = stream.end;
+    const until = of.now + POLL_MS;
     const polled = platform.request(
       "GET",
       `${urlOf(stream.path)}?offset=${place}&live=long-poll`,
@@ -44,6 +48,7 @@ export class Lives {
       if (random.chance(0.3)) platform.logOf(stream.path)!.evict();
       await of.append(random, stream);
     }
+    const isLate = of.now >= until;
     const found = await platform.settled(polled);
     const answer: Answer = {
       status: found.status,
@@ -58,7 +63,8 @@ export class Lives {
     if (of.model.visible(stream.path) !== stream) return;
     const decoded = isBatches && answer.status === 200 ? await this.#reads.decode(answer.bytes) : [];
     this.#reads.fits(stream, `long-poll ${place}`, (shown) => {
-      if (isWaiting && stream.end === before && !stream.closed)
+      // A poll's time may be over before the append comes.
+      if (isWaiting && ((stream.end === before && !stream.closed) || isLate))
         return answer.status === 204 ? undefined : `status ${answer.status} of a poll that waited`;
       const begin = this.#reads.from(stream, shown, place === "now" ? offsetText(from) : place, answer);
       if (typeof begin !== "number") return begin;
