@@ -73,7 +73,7 @@ export async function placesOf(
   const { replica } = storage;
   if (replica && left.size > 0) {
     const from = since < replica.watermark ? since : 0;
-    for await (const header of replica.log.headers(Math.max(from, replica.log.logStartOffset))) {
+    for await (const header of replica.log.headers(from)) {
       if ((header.attributes & ATTRIBUTE_CONTROL) !== 0) continue;
       for (const { at, places } of left.get(recordId(header, 0)) ?? [])
         for (const [i, known] of places.entries()) if (known === UNKNOWN) places[i] = header.baseOffset + at + i;

@@ -170,7 +170,9 @@ export class Replica {
     };
     let at = Math.max(from, this.log.logStartOffset);
     add(from, at);
-    for await (const header of this.log.headers(at)) {
+    // The log may begin inside a batch.
+    for await (const header of this.log.headers(from)) {
+      if (nextOffsetOf(header) <= at) continue;
       add(at, header.baseOffset);
       at = nextOffsetOf(header);
       if (isFiller(header)) add(header.baseOffset, at);

@@ -74,7 +74,7 @@ export async function detach(store: SegmentStore, storage: TopicStorage): Promis
  */
 async function lookIn({ outbox }: TopicStorage, kept: SegmentedLog, end: number): Promise<void> {
   await outbox.index(Infinity);
-  for await (const header of kept.headers(Math.max(kept.logStartOffset, outbox.note.settledIn))) {
+  for await (const header of kept.headers(outbox.note.settledIn)) {
     if (header.baseOffset >= end) break;
     const own = outbox.batches.find(header);
     if (own) outbox.batches.settle(own, header.baseOffset);
