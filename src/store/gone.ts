@@ -2,6 +2,6 @@
 import { TidemarkError } from "../errors.ts";
 
 export const gone = (): TidemarkError =>
-  new TidemarkError("CLOSED", "site data was cleared: reload the page. Or the tide was deleted: open it anew", {
+  new TidemarkError("CLOSED", "the data is gone: cleared, or the tide was deleted. Reload the page, or open it anew", {
     reason: "cleared",
   });

@@ -110,9 +110,10 @@ export class Core {
 
   async #expire(path: string): Promise<void> {
     const stream = this.model.at.get(path);
-    if (!stream || stream.deleted) return;
-    // What reads from it may be over as well.
+    if (!stream) return;
+    // What reads from it may be over as well, also behind a fork that was deleted.
     for (const fork of [...stream.forks]) await this.#expire(fork.path);
+    if (stream.deleted) return;
     const [from, to] = stream.ends;
     if (this.now + 30_000 < from) return;
     // Near its end nobody knows: time passes until it is over.

@@ -251,7 +251,11 @@ const page: TabPage = {
     let count = 0;
     const walk = async (folder: FileSystemDirectoryHandle): Promise<void> => {
       for await (const entry of folder.values()) {
-        if (entry.kind === "directory") await walk(entry);
+        // The library makes folders and removes them at once (src/browser/volume/torn-names.ts).
+        const isGone = (thrown: unknown): void => {
+          if ((thrown as Error).name !== "NotFoundError") throw thrown;
+        };
+        if (entry.kind === "directory") await walk(entry).catch(isGone);
         else count++;
       }
     };
