@@ -9,7 +9,7 @@ import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import { Archive } from "../../worker/store/segment-archive.ts";
 import { Compaction } from "../../worker/log-object/compaction-schedule.ts";
 import { offerFork } from "../../worker/log-object/forks.ts";
-import { Stream } from "../../worker/stream/stream.ts";
+import { Stream, type StreamHost } from "../../worker/stream/stream.ts";
 import type { StreamConfig } from "../../worker/stream/stream-config.ts";
 import { applyRetention } from "../../worker/log-object/retention-schedule.ts";
 import { releaseKernel } from "../support/kernels.ts";
@@ -22,26 +22,35 @@ const RECORDS = 12;
 const CONFIG: StreamConfig = { ...STREAM_CONFIG, path: "source", retention: { maxRecords: 1 }, compaction: {} };
 const encoder = new TextEncoder();
 
-/** A stream with twelve records of two keys, in three sealed segments and the active one. */
-async function source(): Promise<Stream> {
-  const stream = await Stream.create(
+const FORK = { path: "source", id: "0", requested: undefined, subOffset: 0 };
+
+const made = (config: StreamConfig, readSource: StreamHost["readSource"]): Promise<Stream> =>
+  Stream.create(
     {
       sql: nodeSql(),
       kernel,
       archive: new Archive(undefined, kernel),
       now: () => 1_000,
       breathe: () => Promise.resolve(),
-      readSource: () => Promise.reject(new Error()),
+      readSource,
       onChange: () => {},
       onSealed: () => {},
       abort: (reason) => expect.fail(reason),
     },
-    CONFIG,
+    config,
   );
+
+function batchOf(i: number): Uint8Array {
+  const builder = new BatchBuilder(kernel);
+  builder.tryAppend({ key: encoder.encode(`k${i % 2}`), value: encoder.encode(`v${i}`), timestamp: 1_000 });
+  return builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 });
+}
+
+/** A stream with twelve records of two keys, in three sealed segments and the active one. */
+async function source(): Promise<Stream> {
+  const stream = await made(CONFIG, () => Promise.reject(new Error()));
   for (let i = 0; i < RECORDS; i++) {
-    const builder = new BatchBuilder(kernel);
-    builder.tryAppend({ key: encoder.encode(`k${i % 2}`), value: encoder.encode(`v${i}`), timestamp: 1_000 });
-    await stream.appendBatches([builder.build({ producerId: -1, producerEpoch: -1, baseSequence: -1 })], undefined);
+    await stream.appendBatches([batchOf(i)], undefined);
     if (i % 3 === 2) await stream.log.roll();
   }
   return stream;
@@ -132,6 +141,20 @@ describe("a fork in the very turn of", () => {
     // Both orders must have occurred.
     expect(seen["whole"]).toBeGreaterThan(10);
     expect((seen["less"] ?? 0) + (seen["refused"] ?? 0)).toBeGreaterThan(10);
+  });
+
+  it("a trim of its own: what a read has of the source by then is an answer, and the next one is refused", async () => {
+    const from = await source();
+    let fork: Stream | undefined;
+    fork = await made({ ...STREAM_CONFIG, fork: { ...FORK, offset: 4 } }, async (_, at, limit, maxBytes) => {
+      const found = await from.readBatches(at, limit, maxBytes);
+      await fork!.trim(6);
+      return found;
+    });
+    for (let i = 4; i < 8; i++) await fork.appendBatches([batchOf(i)], undefined);
+    const { from: first, nextOffset } = await fork.read("start", 1 << 20);
+    expect([first, nextOffset, fork.start]).toEqual([0, 4, 6]);
+    await expect(fork.read(nextOffset, 1 << 20)).rejects.toMatchObject({ code: "OFFSET_OUT_OF_RANGE" });
   });
 
   it("retention: a planted bug is found: it looks for forks too early", async () => {

@@ -17,10 +17,10 @@ const HELP: Readonly<Record<string, string>> = {
   seals: "Segments sealed",
   archived: "Segments moved to object storage",
   archive_failures: "Runs of the archiver that failed",
-  rejections: "Requests refused by the object",
+  rejections: "Requests refused",
   compacted_records: "Records that compaction took",
-  joins: "Joins, also refused ones",
-  pushes: "Pushes taken; they count as appends, too",
+  joins: "Joins, refused ones too",
+  pushes: "Pushes taken; they count as appends too",
   push_conflicts: "Pushes refused",
   claims: "Pushes that took an outbox over",
 };
@@ -41,11 +41,11 @@ export function prometheus(
   { databaseBytes, watchers, sockets }: Gauges,
 ): Response {
   const one = (query: string): Record<string, unknown> => [...sql.exec(query)][0] ?? {};
-  const rows = one("SELECT count(*) AS n, coalesce(sum(length(bytes)), 0) AS bytes FROM chunk");
+  const rows = one("SELECT count(*) AS n, total(length(bytes)) AS bytes FROM chunk");
   const archive = (state: number): number =>
     Number(one(`SELECT count(*) AS n FROM archive WHERE state = ${state}`)["n"]);
   const lag = one(
-    "SELECT coalesce(sum(bytes), 0) AS bytes FROM segment WHERE base_offset NOT IN (SELECT " +
+    "SELECT total(bytes) AS bytes FROM segment WHERE base_offset NOT IN (SELECT " +
       "base_offset FROM archive WHERE state = 1)",
   );
   const segments = stream.log.segments();

@@ -467,8 +467,9 @@ export class Stream {
     while (room > 0 && nextOffset < limitOf()) {
       const limit = limitOf();
       const found = await this.readBatches(nextOffset, limit, room).catch((thrown: unknown) => {
-        // Records before the damage are an answer. The next request gets the error.
-        if (nextOffset > from && EdgeError.from(thrown).code === "CORRUPT_RANGE") return undefined;
+        const { code } = EdgeError.from(thrown);
+        // Records before damage, or before a trim, are an answer. The next request gets the error.
+        if (nextOffset > from && (code === "CORRUPT_RANGE" || code === "OFFSET_OUT_OF_RANGE")) return undefined;
         throw thrown;
       });
       if (!found || found.nextOffset === nextOffset) break;

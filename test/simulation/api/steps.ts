@@ -227,7 +227,9 @@ async function exported(world: World, model: TopicModel, random: Random): Promis
       : random.pick([files, files.map(({ log }) => log)]);
     const result = await copy.topic.importSegments(random.chance(0.5) ? given : given.values());
     copy.start = (await copy.topic.state()).logStartOffset;
-    check(files.length === 0 || copy.start <= model.start, () => `import: from ${copy.start}, not ${model.start}`);
+    // A file without a name begins where its first batch does, and compaction may have taken the one before that.
+    const first = model.offsets()[0] ?? model.start;
+    check(files.length === 0 || copy.start <= first, () => `import: from ${copy.start}, not ${first}`);
     Object.assign(copy, {
       records: new Map(model.records),
       gone: new Set(model.gone),
