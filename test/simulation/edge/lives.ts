@@ -35,6 +35,8 @@ export class Lives {
     const from = place === "-1" ? stream.start : place === "now" ? stream.end : numberIn(place);
     const before = stream.end;
     const until = of.now + POLL_MS;
+    // It may be its last use up to its end.
+    stream.touchedTo = until;
     const polled = platform.request(
       "GET",
       `${urlOf(stream.path)}?offset=${place}&live=long-poll`,

@@ -38,6 +38,12 @@ export interface Stale {
   readonly records: readonly Held[];
 }
 
+/** What a reader may be shown. */
+export interface Shown {
+  readonly start: number;
+  readonly records: readonly Held[];
+}
+
 let made = 0;
 
 export class ModelStream {
@@ -87,6 +93,23 @@ export class ModelStream {
 
   add(records: readonly Omit<Held, "offset">[]): void {
     for (const record of records) this.records.push({ ...record, offset: this.end++ });
+  }
+
+  /** What it holds, what a manifest may still say, and what a compaction leaves on its way from front to back. */
+  shown(now: number): Shown[] {
+    const there = new Set(this.records.map(({ offset }) => offset));
+    const past = this.stale
+      .filter(({ until }) => until >= now)
+      .flatMap(({ start, records, end }) => {
+        // What came since is shown as well.
+        const all = [...records, ...this.records.filter(({ offset }) => offset >= end)];
+        const from = (cut: number): Shown => ({
+          start,
+          records: all.filter(({ offset }) => offset >= cut || there.has(offset)),
+        });
+        return all.filter(({ offset }) => !there.has(offset)).map(({ offset }) => from(offset));
+      });
+    return [{ start: this.start, records: this.records }, ...past];
   }
 
   trim(offset: number): void {

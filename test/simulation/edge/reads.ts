@@ -4,14 +4,8 @@ import type { PackingKernel } from "../../../src/kernel/types.ts";
 import { Random } from "../prng.ts";
 import { bodyOf, numberIn, textOf } from "./answers.ts";
 import { BATCHES, type Core, LINES, offsetText, sameBytes, urlOf } from "./core.ts";
-import type { Held, ModelStream } from "./model.ts";
+import type { Held, ModelStream, Shown } from "./model.ts";
 import type { Answer } from "./platform.ts";
-
-/** What a reader may be shown. */
-interface Shown {
-  readonly start: number;
-  readonly records: readonly Held[];
-}
 
 const STALE_MS = 60_000;
 const RESERVED = new Set(["ds.producer", "ds.seq"]);
@@ -204,18 +198,6 @@ export class Reads {
     return undefined;
   }
 
-  #shown(stream: ModelStream): Shown[] {
-    const stale = stream.stale.filter(({ until }) => until >= this.#of.now);
-    return [
-      { start: stream.start, records: stream.records },
-      // What came since is shown as well.
-      ...stale.map(({ start, records, end }) => ({
-        start,
-        records: [...records, ...stream.records.filter(({ offset }) => offset >= end)],
-      })),
-    ];
-  }
-
   /** Asks, and takes over what alarms did meanwhile. */
   async #ask(stream: ModelStream | undefined, target: string, headers: Record<string, string>): Promise<Answer> {
     const of = this.#of;
@@ -235,7 +217,7 @@ export class Reads {
   /** One of what a reader may be shown fits; else the reason of the first. */
   fits(stream: ModelStream, what: string, check: (shown: Shown) => string | undefined): Shown {
     let first: string | undefined;
-    for (const shown of this.#shown(stream)) {
+    for (const shown of stream.shown(this.#of.now)) {
       const why = check(shown);
       if (why === undefined) return shown;
       first ??= why;
@@ -392,7 +374,7 @@ export class Reads {
     if (stream.stale.length === 0) return records;
     const shown = new Set(lines.map((line) => (JSON.parse(line) as { offset: number }).offset));
     const all = new Map(
-      this.#shown(stream).flatMap((each) => each.records.map((held) => [held.offset, held] as const)),
+      stream.shown(this.#of.now).flatMap((each) => each.records.map((held) => [held.offset, held] as const)),
     );
     const now = new Set(stream.records);
     return [...all.values()]
