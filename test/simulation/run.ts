@@ -121,7 +121,7 @@ function parse() {
     script: "sim",
     about:
       "Runs seeded histories of the log over a storage that loses, tears and rots. " +
-      "--tabs: of many tabs instead; --sync: of devices and an edge; --api: of the public API.",
+      "--tabs: of many tabs instead; --sync: of devices and an edge; --edge: of the edge; --api: of the public API.",
     options: {
       seeds: integer({ default: 2000, help: "histories" }),
       seed: seedNumber(),
