@@ -47,7 +47,7 @@ export async function within<T>(
   };
   if (ms < Infinity) heard();
   try {
-    // What is over already begins nothing: it would ask for a token, or open a socket.
+    // Work whose signal is aborted is not begun: it would ask for a token, or open a socket.
     controller.signal.throwIfAborted();
     return await unlessAborted(work(controller.signal, heard), controller.signal);
   } finally {

@@ -47,7 +47,7 @@ export class Lifecycle {
   }
 
   load(): Promise<Stream | undefined> {
-    // What is in memory is not what the tables say: an import changed them, or a full database refused a commit.
+    // Memory and tables differ: an import changed the tables, or a full database refused a commit.
     if (this.#current?.store.isEnded) this.#stream = this.#current = undefined;
     return this.#stream ?? this.#held(this.#open());
   }
@@ -60,7 +60,7 @@ export class Lifecycle {
     return this.#current;
   }
 
-  /** What could not be opened or made now may be later. */
+  /** A stream that could not be opened or made now may be later. */
   #held<S extends Stream | undefined>(opening: Promise<S>): Promise<S> {
     this.#stream = opening;
     opening.catch(() => {

@@ -18,7 +18,7 @@ import { type Bucket, bucketSource } from "../store/bucket.ts";
 import { appendAsked, appendTo, trimTo } from "./http-append.ts";
 import { answerRead, readOrWatch, type ReadHost } from "./http-read.ts";
 import { type AppendCall, answerInText, headersInText, textOfAnswer, textOfHeaders } from "../rpc/append-call.ts";
-import { isFull, type Sql } from "../store/sql.ts";
+import type { Sql } from "../store/sql.ts";
 import { lifeOf } from "./life.ts";
 import { Lifecycle } from "./lifecycle.ts";
 import { groupTurn, sqlOf } from "./platform.ts";
@@ -169,7 +169,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     };
   }
 
-  /** What was taken and refused is in no table. Whoever waits for it is told so, which a restart would not do. */
+  /** Memory counts records that no table has. Their callers are told so, which a restart would not do. */
   #renew(): void {
     const { current } = this.#life;
     // Readers were perhaps not told yet of the commits before it.
@@ -390,12 +390,8 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
 
   /** `isWatched`: undefined if subscriptions could not be asked. */
   #made(stream: Stream, isWatched: boolean | undefined): void {
-    try {
-      stream.save({ creating: undefined, ...(isWatched !== false && { watched: true }) });
-    } catch (thrown) {
-      // A full database refuses the note. When the object wakes next, it is tried again.
-      if (!isFull(thrown)) throw thrown;
-    }
+    // If a full database refuses the note, the object tries again when it wakes next.
+    stream.note({ creating: undefined, ...(isWatched !== false && { watched: true }) });
     if (isWatched !== false) this.#subscribers.start(stream.tail);
     // If subscriptions could not be told now, the alarm tells them.
     if (isWatched === undefined) this.#subscribers.start(-1);

@@ -20,7 +20,7 @@ export type SourceAnswer =
   | { readonly bytes: Uint8Array; readonly nextOffset: number; readonly error?: undefined }
   | { readonly error: EdgeWireError };
 
-/** What a fork reads of its source. `since`: from the first record on that is not older; objects before ignore it. */
+/** A fork's read of its source. `since`: from the first record on that is not older; objects before ignore it. */
 export type SourceRange = [from: number, limit: number, maxBytes: number, since?: number];
 
 /** All methods are asynchronous because of RPC. */

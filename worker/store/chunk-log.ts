@@ -260,7 +260,7 @@ export class ChunkLog implements LogStore {
     this.#checkHeld();
     const kept = this.#sealed.filter((segment) => segment.nextOffset > offset);
     const end = kept[0]?.baseOffset ?? this.#active.baseOffset;
-    // What is deleted first makes room for the note, if the database is full.
+    // The deletion comes first: in a full database it makes room for the note.
     this.#change(() => {
       this.#tables.deleteBelow(end);
       this.#saveLog(offset);

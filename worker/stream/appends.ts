@@ -63,7 +63,7 @@ interface AppendsHost {
   now(): number;
   /** The stream was closed without a record. */
   closed(): void;
-  /** What was taken is not in the tables, so that memory can no longer be trusted. */
+  /** The tables refused what memory counts as taken, so memory can no longer be trusted. */
   failed(thrown: unknown): void;
 }
 

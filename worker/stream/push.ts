@@ -25,7 +25,7 @@ export interface PushHost extends CheckedStream {
   readonly log: Log;
   readonly outboxes: Outboxes;
   readonly appends: Appends;
-  /** What was taken is not in the tables, so that the registry in memory can no longer be trusted. */
+  /** The tables refused what memory counts as taken, so the registry in memory can no longer be trusted. */
   failed(thrown: unknown): void;
 }
 

@@ -65,7 +65,7 @@ const worst = (drawn: readonly Drawn[], segmentBytes: number): Outcome => {
   return all.includes("either") || bytes > segmentBytes * 0.75 ? "either" : "taken";
 };
 
-/** What was answered must be what the calls, one after the other, would have been answered. */
+/** The answers must be those of the same calls, made one after the other. */
 export async function settle(world: World, calls: readonly Call[]): Promise<void> {
   for (const call of calls) {
     await call.done.catch(() => undefined);

@@ -1,4 +1,4 @@
-/** What a topic must hold: a plain list of records, and what may have been removed from it. */
+/** The records that a topic must hold, as a plain list, and those that may have been removed from it. */
 import type { AnyTopic, Kind } from "./kinds.ts";
 import type { TopicRecord, TopicSettings, TopicState } from "./api.ts";
 
@@ -142,7 +142,7 @@ export class TopicModel {
     equal(record.provisional, false, `${where}: provisional at ${offset}`);
   }
 
-  /** What is missing among records that were read must have been removed by compaction. */
+  /** Records that a read lacks must have been removed by compaction. */
   missing(found: readonly number[], state: TopicState): void {
     const has = new Set(found);
     const sealed = state.segments.findLast((segment) => segment.state === "sealed")?.nextOffset ?? 0;

@@ -30,7 +30,7 @@ export class Folders {
     };
   }
 
-  /** What a history finds; undefined if nothing. */
+  /** The failure of a history; undefined without one. */
   async failureOf(seed: number, steps: readonly Step[], counts: Record<string, number>): Promise<Error | undefined> {
     try {
       await runHistory(seed, steps, this.#host(), counts);

@@ -1,4 +1,4 @@
-/** What may happen in a history. */
+/** The steps of a history. */
 import type { RetentionSettings, SegmentExport, TopicSettings } from "./api.ts";
 import type { Random } from "../prng.ts";
 import { begin, brokenBulk, bulk, isAcked, quiet, settle } from "./appends.ts";
@@ -121,7 +121,7 @@ async function settings(world: World, model: TopicModel, random: Random): Promis
   await model.topic.state();
 }
 
-/** What is made anew by each call is another object, which is refused. */
+/** Each call makes another object, and another object is refused. */
 const without = ({ kind }: TopicModel): object => ({
   ...(kind.name === "own" && { serializer: undefined }),
   schema: undefined,

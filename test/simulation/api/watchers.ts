@@ -40,6 +40,45 @@ class Signal {
 
 const codeOf = (thrown: unknown): unknown => (thrown as { code?: unknown } | null)?.code ?? thrown;
 
+/** A loop over what a topic tells, and how it ended. */
+class Loop {
+  readonly abort = new AbortController();
+  ended: { thrown?: unknown } | undefined;
+  readonly #signal = new Signal();
+
+  begin<T>(all: AsyncIterable<T>, take: (each: T) => void): void {
+    void (async () => {
+      try {
+        for await (const each of all) {
+          take(each);
+          this.#signal.tell();
+        }
+        this.ended = {};
+      } catch (thrown) {
+        this.ended = { thrown };
+      }
+      this.#signal.tell();
+    })();
+  }
+
+  /** Resolves when it is so, or the loop has ended. */
+  until(isSo: () => boolean, what: () => string): Promise<void> {
+    return until(
+      () => this.ended !== undefined || isSo(),
+      () => this.#signal.next,
+      what,
+    );
+  }
+
+  async endsAs(code: string, what: string): Promise<void> {
+    await this.until(
+      () => false,
+      () => what,
+    );
+    equal(codeOf(this.ended!.thrown), code, what);
+  }
+}
+
 /** The records that a watcher was told, in order, and what it knows it has not been told. */
 class Told {
   at: number;
@@ -99,61 +138,32 @@ export class Watchers {
   follow(model: TopicModel, random: Random): void {
     const from = random.between(model.start, model.end);
     const what = `follow of ${model.name} from ${from}`;
-    const abort = new AbortController();
     const told = new Told(model, from, what);
-    const signal = new Signal();
-    let ended: { thrown?: unknown } | undefined;
-    const read = model.topic.read({ from, follow: true, signal: abort.signal });
-    void (async () => {
-      try {
-        for await (const record of read) {
-          told.record(record);
-          signal.tell();
-        }
-        ended = {};
-      } catch (thrown) {
-        ended = { thrown };
-      }
-      signal.tell();
-    })();
+    const loop = new Loop();
+    loop.begin(model.topic.read({ from, follow: true, signal: loop.abort.signal }), (record) => told.record(record));
     const life = model.life;
     this.#all.push({
       model,
       life,
       what,
       compare: async () => {
-        if (life !== model.life) {
-          await until(
-            () => ended !== undefined,
-            () => signal.next,
-            () => what,
-          );
-          return equal(codeOf(ended!.thrown), "UNKNOWN_TOPIC", what);
-        }
+        if (life !== model.life) return loop.endsAs("UNKNOWN_TOPIC", what);
         const wanted = model.offsets(from).at(-1) ?? -1;
-        await until(
-          () => ended !== undefined || told.at > wanted,
-          () => signal.next,
+        await loop.until(
+          () => told.at > wanted,
           () => `${what} at ${told.at}`,
         );
-        if (ended) {
-          // What it had not read was removed.
-          equal(codeOf(ended.thrown), "OFFSET_OUT_OF_RANGE", what);
+        if (loop.ended) {
+          // Records that it had not read were removed.
+          equal(codeOf(loop.ended.thrown), "OFFSET_OUT_OF_RANGE", what);
           check(told.at < model.start, () => `${what}: ended at ${told.at}, log from ${model.start}`);
           this.#all = this.#all.filter((each) => each.what !== what);
           return;
         }
         told.compare();
       },
-      closed: async () => {
-        await until(
-          () => ended !== undefined,
-          () => signal.next,
-          () => what,
-        );
-        equal(codeOf(ended!.thrown), "CLOSED", what);
-      },
-      end: () => abort.abort(),
+      closed: () => loop.endsAs("CLOSED", what),
+      end: () => loop.abort.abort(),
     });
   }
 
@@ -161,65 +171,36 @@ export class Watchers {
     const from = resume?.from ?? random.between(model.start, model.end);
     const what = `changes of ${model.name} from ${from}`;
     const told = new Told(model, from, what);
-    const abort = new AbortController();
-    const signal = new Signal();
-    let ended: { thrown?: unknown } | undefined;
+    const loop = new Loop();
     let level: Extract<Change, { type: "level" }> | undefined;
-    const reading = model.topic.changes({ from, signal: abort.signal, ...(resume && { copy: resume.copy }) });
-    void (async () => {
-      try {
-        for await (const change of reading) {
-          if (change.type === "append") told.record(change.record);
-          else if (change.type === "gap") {
-            check(
-              change.from === told.at || change.from <= told.at,
-              () => `${what}: gap from ${change.from}, at ${told.at}`,
-            );
-            told.at = change.to;
-            this.#world.count("gap of changes");
-          } else if (change.type === "level") level = change;
-          else throw new Error(`${what}: ${change.type}`);
-          signal.tell();
-        }
-        ended = {};
-      } catch (thrown) {
-        ended = { thrown };
-      }
-      signal.tell();
-    })();
+    const options = { from, signal: loop.abort.signal, ...(resume && { copy: resume.copy }) };
+    loop.begin(model.topic.changes(options), (change) => {
+      if (change.type === "append") told.record(change.record);
+      else if (change.type === "gap") {
+        check(change.from <= told.at, () => `${what}: gap from ${change.from}, at ${told.at}`);
+        told.at = change.to;
+        this.#world.count("gap of changes");
+      } else if (change.type === "level") level = change;
+      else throw new Error(`${what}: ${change.type}`);
+    });
     const life = model.life;
     this.#all.push({
       model,
       life,
       what,
       compare: async () => {
-        if (life !== model.life) {
-          await until(
-            () => ended !== undefined,
-            () => signal.next,
-            () => what,
-          );
-          return equal(codeOf(ended!.thrown), "UNKNOWN_TOPIC", what);
-        }
-        await until(
-          () => ended !== undefined || (level !== undefined && level.watermark >= model.end),
-          () => signal.next,
+        if (life !== model.life) return loop.endsAs("UNKNOWN_TOPIC", what);
+        await loop.until(
+          () => level !== undefined && level.watermark >= model.end,
           () => `${what} at ${told.at}, ${level?.watermark}`,
         );
-        if (ended) throw ended.thrown ?? new Error(`${what} has ended`);
+        if (loop.ended) throw loop.ended.thrown ?? new Error(`${what} has ended`);
         equal([level!.watermark, level!.live], [model.end, true], `${what}: level`);
         told.compare();
         if (model.exists) this.#world.places.set(model.name, { from: level!.watermark, copy: level!.copy, life });
       },
-      closed: async () => {
-        await until(
-          () => ended !== undefined,
-          () => signal.next,
-          () => what,
-        );
-        equal(codeOf(ended!.thrown), "CLOSED", what);
-      },
-      end: () => abort.abort(),
+      closed: () => loop.endsAs("CLOSED", what),
+      end: () => loop.abort.abort(),
     });
   }
 

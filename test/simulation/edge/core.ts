@@ -111,7 +111,7 @@ export class Core {
   async #expire(path: string): Promise<void> {
     const stream = this.model.at.get(path);
     if (!stream) return;
-    // What reads from it may be over as well, also behind a fork that was deleted.
+    // Its forks may be over as well, also those of a fork that was deleted.
     for (const fork of [...stream.forks]) await this.#expire(fork.path);
     if (stream.deleted) return;
     const [from, to] = stream.ends;

@@ -12,7 +12,7 @@ const STEPS = 80;
 /** A planted bug that survives this many seeds fails the test. */
 const PLANTED_SEEDS = 60;
 
-/** What histories must have come to, else they prove nothing of it. */
+/** Features that the histories must have used: else they prove nothing about them. */
 const NEEDED = [
   "appended",
   "batches next",

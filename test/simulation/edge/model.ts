@@ -1,4 +1,4 @@
-/** What the edge should hold: streams by path, with their records, writers, forks and lives. It knows no HTTP. */
+/** The streams that the edge should hold, by path, with records, writers, forks and lives. It knows no HTTP. */
 export interface Held {
   readonly offset: number;
   readonly key: string | null;
@@ -30,7 +30,7 @@ export interface Compaction {
   readonly lag?: number;
   readonly tombstones?: number;
 }
-/** What readers may still be shown, by a manifest that is kept for a minute. */
+/** Records that readers may still be shown, by a manifest that is kept for a minute. */
 export interface Stale {
   readonly until: number;
   readonly start: number;
@@ -38,7 +38,7 @@ export interface Stale {
   readonly records: readonly Held[];
 }
 
-/** What a reader may be shown. */
+/** One view of a stream that a reader may be shown. */
 export interface Shown {
   readonly start: number;
   readonly records: readonly Held[];
@@ -95,13 +95,13 @@ export class ModelStream {
     for (const record of records) this.records.push({ ...record, offset: this.end++ });
   }
 
-  /** What it holds, what a manifest may still say, and what a compaction leaves on its way from front to back. */
+  /** Its records now, those of a manifest that is kept, and those in the middle of a compaction, from front to back. */
   shown(now: number): Shown[] {
     const there = new Set(this.records.map(({ offset }) => offset));
     const past = this.stale
       .filter(({ until }) => until >= now)
       .flatMap(({ start, records, end }) => {
-        // What came since is shown as well.
+        // Newer records are shown as well.
         const all = [...records, ...this.records.filter(({ offset }) => offset >= end)];
         const from = (cut: number): Shown => ({
           start,

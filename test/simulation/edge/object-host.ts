@@ -12,7 +12,7 @@ type Row = Record<string, unknown>;
 /** The error of all that a lost object had under way. */
 export const LOST = "the object was reset";
 
-/** What an object needs of its world. */
+/** The platform's parts that an object needs. */
 export interface ObjectWorld {
   readonly time: Time;
   readonly env: unknown;
@@ -126,7 +126,7 @@ export class ObjectHost {
     }
   }
 
-  /** What is written in one turn is one transaction, as on the platform. */
+  /** All writes of one turn are one transaction, as on the platform. */
   #begin(): void {
     if (this.#isOpen) return;
     this.#isOpen = true;

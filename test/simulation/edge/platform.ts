@@ -61,7 +61,7 @@ Object.assign(globalThis, {
       getRandomValues: (into: Uint8Array<ArrayBuffer>) => crypto.getRandomValues(into),
       subtle: { digest: async (_: string, of: Uint8Array) => arrayBufferOf(createHash("sha256").update(of).digest()) },
     },
-    // What a lost object had still to do is done by nobody.
+    // Nobody does the work that a lost object had still to do.
     queueMicrotask: (run: () => void) =>
       queueMicrotask(() => {
         try {

@@ -89,7 +89,7 @@ export class Reads {
     stream.trim(start);
   }
 
-  /** What the object itself holds from `from` on: a manifest is of no account for a live read. */
+  /** The records that the object itself holds: no manifest counts for a live read. */
   async #truth(stream: ModelStream): Promise<Decoded[]> {
     const of = this.#of;
     const found: Decoded[] = [];
