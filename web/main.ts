@@ -44,6 +44,12 @@ async function tellBeginning(app: App, order: Awaited<ReturnType<typeof carryOut
   );
 }
 
+/** The buttons need the open log. index.html has them out of use, so that no click is lost before that. */
+function enableButtons(isOpen: boolean): void {
+  const own = "main button:not([id^=edge], [id^=sync])";
+  for (const button of document.querySelectorAll<HTMLButtonElement>(own)) button.disabled = !isOpen;
+}
+
 async function start(): Promise<void> {
   void edgePanel().then(syncPanel);
   const order = await carryOut();
@@ -56,7 +62,6 @@ async function start(): Promise<void> {
   readPanel(app);
   seekPanel(app);
   upkeepPanel(app);
-  harmPanel(app);
   keys();
   app.drawTopics();
   tellRole(app.tide.role);
@@ -64,14 +69,16 @@ async function start(): Promise<void> {
   await app.draw();
   await tellBeginning(app, order);
   const { highWatermark, logStartOffset } = await app.topic.state();
-  if (highWatermark <= logStartOffset) return;
-  await seek(app, { offset: Math.floor((highWatermark + logStartOffset) / 2) }).catch(() => undefined);
+  const middle = Math.floor((highWatermark + logStartOffset) / 2);
+  if (highWatermark > logStartOffset) await seek(app, { offset: middle }).catch(() => undefined);
+  // Only now: what a click tells would be written over by how the page began.
+  enableButtons(true);
+  harmPanel(app);
 }
 
 byId("notice-close").addEventListener("click", () => (byId("notice").hidden = true));
 start().catch((thrown: unknown) => {
   byId("storage").textContent = "";
-  const own = "main button:not(#notice-close, [id^=edge], [id^=sync])";
-  for (const button of document.querySelectorAll<HTMLButtonElement>(own)) button.disabled = true;
+  enableButtons(false);
   notice("The log can't be opened", thrown instanceof Error ? thrown.message : String(thrown));
 });

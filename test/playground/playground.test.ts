@@ -5,7 +5,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { type BrowserContext, chromium, type Page } from "playwright";
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 // @ts-expect-error plain JavaScript
 import { startPlayground } from "../../tools/run/playground.mjs";
@@ -282,19 +282,41 @@ describe("playground for everybody", () => {
   });
 });
 
+// A context without a profile on disk is what Chromium calls incognito.
 describe("playground in a private window", () => {
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await chromium.launch(chromiumOptions);
+  });
+  afterAll(() => browser?.close());
+
   it("says that nothing is kept there", async () => {
-    // A context without a profile on disk is what Chromium calls incognito.
-    const browser = await chromium.launch(chromiumOptions);
-    try {
-      const incognito = await (await browser.newContext()).newPage();
-      await incognito.goto(url);
-      await expect.poll(() => incognito.locator("#storage").innerText()).toContain("An ack ends with this window");
-      expect(await incognito.locator("#storage").innerText()).toContain("origin private file system");
-      expect(await textOf("storage"), "and on disk that it is").toContain("flushed to the device");
-    } finally {
-      await browser.close();
-    }
+    const incognito = await (await browser.newContext()).newPage();
+    await incognito.goto(url);
+    await expect.poll(() => incognito.locator("#storage").innerText()).toContain("An ack ends with this window");
+    expect(await incognito.locator("#storage").innerText()).toContain("origin private file system");
+    expect(await textOf("storage"), "and on disk that it is").toContain("flushed to the device");
+  });
+
+  it("no button can be clicked, and no form be sent, before the log is open", async () => {
+    const visitor = await browser.newContext();
+    // A page that does harm holds this lock, and others wait for it before they open the log.
+    const holder = await visitor.newPage();
+    await holder.goto(`${url}device.html`);
+    await holder.evaluate(
+      () =>
+        new Promise<void>((resolve) => {
+          void navigator.locks.request("playground-open", () => (resolve(), new Promise(() => undefined)));
+        }),
+    );
+    const early = await visitor.newPage();
+    await early.goto(url);
+    expect(await early.locator("main button:enabled:visible").allInnerTexts()).toEqual([]);
+    await early.locator("#seek-offset").press("Enter");
+    expect(early.url()).toBe(url);
+    await holder.close();
+    await early.click("#single");
+    await expect.poll(() => early.locator("#progress-text").innerText()).toContain("Offset 0 of flights, flushed");
   });
 });
 
