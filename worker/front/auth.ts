@@ -10,6 +10,7 @@
  * Each key allows certain algorithms: the configured secrets HS256, the keys of the JWKS the others. So no token can
  * have a public key used as its HMAC secret, and `none` is never accepted.
  */
+import { textEncoder } from "../../src/record/bytes.ts";
 import { bearerOf, protocolToken } from "../wire/bearer.ts";
 import {
   createRemoteJWKSet,
@@ -60,7 +61,6 @@ const TENANT_CHARS_MAX = 128;
 const IN_SECONDS = "it counts seconds since 1970, not milliseconds";
 /** The year 5138. As milliseconds it is one of 1973. */
 const EXPIRES_MAX = 1e11;
-const encoder = new TextEncoder();
 /** Errors which mean that a fetched key set has no key for the token. */
 const NO_SUCH_KEY = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported];
 const keySets = new Map<string, ReturnType<typeof createRemoteJWKSet>>();
@@ -183,7 +183,7 @@ async function verifySecret(token: string, env: Env, options: JWTVerifyOptions):
     .filter((text) => text.length >= 32);
   for (const secret of secrets) {
     try {
-      return (await jwtVerify(token, encoder.encode(secret), { ...options, algorithms: ["HS256"] })).payload;
+      return (await jwtVerify(token, textEncoder.encode(secret), { ...options, algorithms: ["HS256"] })).payload;
     } catch (thrown) {
       if (!(thrown instanceof errors.JWSSignatureVerificationFailed)) throw thrown;
     }

@@ -13,7 +13,7 @@
  * a client that does not read. Batches are bounded by credits. Answers are counted: every few hundred frames the client
  * must answer a ping, which shows that it has read so far.
  */
-import { viewOf } from "../../src/record/bytes.ts";
+import { textEncoder, viewOf } from "../../src/record/bytes.ts";
 import {
   APPEND_CREDIT_BYTES,
   CloseCode,
@@ -473,7 +473,7 @@ function withCredits(data: ArrayBuffer, credits: number): Uint8Array<ArrayBuffer
 
 const jsonError = (error: unknown) => ({
   type: FrameType.ERROR,
-  payload: new TextEncoder().encode(JSON.stringify(wireErrorOf(error))),
+  payload: textEncoder.encode(JSON.stringify(wireErrorOf(error))),
 });
 
 /**

@@ -10,6 +10,7 @@
  * is the last line: {"error":{"code", "message", …}}.
  */
 import { decodeBatch, type RecordBatch, splitBatches } from "../../src/record/record-batch.ts";
+import { textEncoder } from "../../src/record/bytes.ts";
 import { type Env, numberOf } from "../env.ts";
 import { UNTIL_HEADER } from "../rpc/internal-headers.ts";
 import { edgeKernel } from "../kernel.ts";
@@ -67,7 +68,6 @@ export interface RecordsRead {
   readonly lastEventId: string | null;
 }
 
-const encoder = new TextEncoder();
 const isSame = (a: Uint8Array | null, b: Uint8Array): boolean =>
   a !== null && a.length === b.length && a.every((byte, i) => byte === b[i]);
 
@@ -86,7 +86,7 @@ class RecordsText {
   constructor(of: RecordsRead, from: number, to: number) {
     this.#of = of;
     this.#type = mediaType(of.head.headers.get("content-type") ?? "");
-    this.#key = of.asked.key === undefined ? undefined : encoder.encode(of.asked.key);
+    this.#key = of.asked.key === undefined ? undefined : textEncoder.encode(of.asked.key);
     this.#left = of.asked.limit;
     this.offset = from;
     this.#to = to;
@@ -223,7 +223,7 @@ function bodyOf(text: AsyncGenerator<string>, over: AbortController, stalledMs: 
         if (stalled !== undefined) clearTimeout(stalled);
         const { done, value } = await text.next();
         if (done) return controller.close();
-        controller.enqueue(encoder.encode(value));
+        controller.enqueue(textEncoder.encode(value));
         if (stalledMs === Infinity) return;
         stalled = setTimeout(() => {
           controller.error(new Error("the client does not read"));

@@ -30,7 +30,7 @@ import { fromOf, isAtTail, isEnded, nextOf } from "../wire/read-answer.ts";
 import { mediaType } from "../stream/media-type.ts";
 import { H } from "../wire/durable-streams.ts";
 import { formatOffset, parseOffset } from "../wire/offsets.ts";
-import { concat } from "../../src/record/bytes.ts";
+import { concat, textEncoder } from "../../src/record/bytes.ts";
 import { LiveText } from "../wire/sse-text.ts";
 import { type Ask, Watch } from "../rpc/watch.ts";
 
@@ -46,7 +46,6 @@ export interface SseRequest extends LiveRequest {
   readonly log?: string;
 }
 
-const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 /** Every line break that SSE knows must begin a new data line. */
@@ -57,7 +56,7 @@ const event = (name: string, id: string, text: string): string =>
     .join("")}\n`;
 
 const bytesOf = (values: Uint8Array | string): Uint8Array =>
-  typeof values === "string" ? encoder.encode(values) : values;
+  typeof values === "string" ? textEncoder.encode(values) : values;
 
 function base64(values: Uint8Array | string): string {
   const bytes = bytesOf(values);
@@ -122,17 +121,17 @@ class SseSession {
     const { ask, watch, deadline, heartbeatMs } = this.#of;
     const first = this.#first;
     this.#first = undefined;
-    if (first) return encoder.encode(`retry: ${RETRY_MS}\n${await this.#events(first)}`);
+    if (first) return textEncoder.encode(`retry: ${RETRY_MS}\n${await this.#events(first)}`);
     const heartbeat = Date.now() + heartbeatMs;
     while (!this.#isOver && watch && Date.now() < deadline) {
       const isPast = await watch.past(this.#from, Math.min(deadline, heartbeat));
       if (watch.gone) return undefined;
-      if (!isPast) return Date.now() < deadline ? encoder.encode(":\n\n") : undefined;
+      if (!isPast) return Date.now() < deadline ? textEncoder.encode(":\n\n") : undefined;
       const news = watch.take(this.#from);
       if (news) return this.#piecesOf(news, watch);
       const found = await ask(`?offset=${formatOffset(this.#from)}`, { [UNTIL_HEADER]: String(watch.end) });
       if (found.status !== 200) return undefined;
-      if (nextOf(found) > this.#from || isEnded(found)) return encoder.encode(await this.#events(found));
+      if (nextOf(found) > this.#from || isEnded(found)) return textEncoder.encode(await this.#events(found));
       void found.body?.cancel();
     }
     return undefined;
@@ -155,7 +154,7 @@ class SseSession {
     const of = `${this.#cursor} ${isAtTail} ${standing.isEnded}`;
     const known = isAlike ? pieces.get(news) : undefined;
     if (known?.of === of) return known.piece;
-    const piece = encoder.encode(this.#eventsOf(news.body, standing));
+    const piece = textEncoder.encode(this.#eventsOf(news.body, standing));
     if (isAlike) pieces.set(news, { of, piece });
     return piece;
   }

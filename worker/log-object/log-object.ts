@@ -12,6 +12,7 @@
  */
 import { DurableObject } from "cloudflare:workers";
 import type { PackingKernel } from "../../src/kernel/types.ts";
+import { textEncoder } from "../../src/record/bytes.ts";
 import { Alarms } from "../store/alarms.ts";
 import { Archive } from "../store/segment-archive.ts";
 import { type Bucket, bucketSource } from "../store/bucket.ts";
@@ -413,7 +414,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
   async appendJson(text: string): Promise<void> {
     const stream = await this.#life.visible();
     await stream.append({
-      body: new TextEncoder().encode(text),
+      body: textEncoder.encode(text),
       contentType: "application/json",
       closing: false,
       producer: undefined,

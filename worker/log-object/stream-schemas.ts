@@ -22,17 +22,17 @@ import type { JudgedBody, StreamJudge } from "../stream/batch-check.ts";
 import { LineCutter } from "../stream/line-cutter.ts";
 import { matches } from "../wire/patterns.ts";
 import { inTime } from "./judging-time.ts";
+import { strictDecoder } from "../stream/strict-text.ts";
 
 type AnySchema = StandardSchema | EventTypes;
 
 /** By pattern of the stream's path (`*` one segment, `**` any number): a schema, or one with its versions. */
 export type StreamSchemaMap = Readonly<Record<string, AnySchema | Omit<TypedOptions<AnySchema>, "onInvalid">>>;
 
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** What a schema is asked about. A text that is no UTF-8 is none: a reader's U+FFFD would be judged in its place. */
 const VALUES = {
   json: (bytes: Uint8Array): unknown => serializerOf("json").deserialize(bytes),
-  text: (bytes: Uint8Array): unknown => decoder.decode(bytes),
+  text: (bytes: Uint8Array): unknown => strictDecoder.decode(bytes),
   bytes: (bytes: Uint8Array): unknown => bytes,
 };
 const NO_HEADERS: readonly Header[] = [];
@@ -46,7 +46,7 @@ function kindOf(contentType: string): Kind {
 /** The messages of a body of JSON. Undefined for one that is none: the append itself refuses that. */
 function messagesOf(body: Uint8Array): readonly unknown[] | undefined {
   try {
-    const parsed: unknown = JSON.parse(decoder.decode(body));
+    const parsed: unknown = JSON.parse(strictDecoder.decode(body));
     return Array.isArray(parsed) ? parsed : [parsed];
   } catch {
     return undefined;

@@ -17,6 +17,7 @@ import { NEWS_BYTES_MAX, NEWS_FORMS, type NewsForm, newsNotice, plainNotice } fr
 import type { Stream } from "../stream/stream.ts";
 import { bodyOf, partsIn } from "../stream/values.ts";
 import { copyOf } from "../../src/record/bytes.ts";
+import { strictDecoder } from "../stream/strict-text.ts";
 
 /** Most bytes that one round reads. Follows with more credits read on by themselves. */
 const READ_BYTES = 256 * 1024;
@@ -129,8 +130,6 @@ export class Telling {
   }
 }
 
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
 /** Undefined if it is too much or can't be read. A reader that asks for it gets it, or is told why not. */
 async function newsOf(
   stream: Stream,
@@ -143,7 +142,7 @@ async function newsOf(
     const { parts, nextOffset } = await partsIn(stream.kernel, bytes, from, end, stream.isJson);
     const body = copyOf(bodyOf(parts, stream.isJson));
     if (nextOffset !== end || body.length > NEWS_BYTES_MAX) return undefined;
-    return stream.isJson ? decoder.decode(body) : body;
+    return stream.isJson ? strictDecoder.decode(body) : body;
   } catch {
     return undefined;
   }

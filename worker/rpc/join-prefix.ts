@@ -5,6 +5,7 @@
  *   owner, 12 characters │ w or r │ the client's payload
  */
 import { encodeFrame, type Frame, FrameType } from "../../src/sync/frames.ts";
+import { textEncoder } from "../../src/record/bytes.ts";
 import { OWNER_CHARS } from "../store/outbox-bytes.ts";
 
 export interface Asker {
@@ -14,7 +15,7 @@ export interface Asker {
 
 export function withAsker(frame: Frame, { owner, mayWrite }: Asker): Uint8Array<ArrayBuffer> {
   const payload = new Uint8Array(OWNER_CHARS + 1 + frame.payload.length);
-  payload.set(new TextEncoder().encode(owner + (mayWrite ? "w" : "r")));
+  payload.set(textEncoder.encode(owner + (mayWrite ? "w" : "r")));
   payload.set(frame.payload, OWNER_CHARS + 1);
   return encodeFrame({ ...frame, type: FrameType.JOIN, payload });
 }

@@ -1,4 +1,5 @@
 /** The bucket of object storage: the methods that are used of R2, and the keys of segments. */
+import { textEncoder } from "../../src/record/bytes.ts";
 import type { ObjectSource } from "./object-volume.ts";
 
 /** The methods that are used of an R2 bucket. */
@@ -24,13 +25,12 @@ export const bucketSource = (bucket: Bucket | undefined): ObjectSource | undefin
   };
 
 const KEY_BYTES_MAX = 900;
-const encoder = new TextEncoder();
 
 /** The key for a segment's name. A path that is too long for a key (R2 takes 1,024 bytes) is replaced by its hash. */
 export async function objectKey(tenant: string, path: string, name: string): Promise<string> {
   const key = `${encodeURIComponent(tenant)}/${path}/${name}`;
-  if (encoder.encode(key).length <= KEY_BYTES_MAX) return key;
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", encoder.encode(path)));
+  if (textEncoder.encode(key).length <= KEY_BYTES_MAX) return key;
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", textEncoder.encode(path)));
   return `${encodeURIComponent(tenant)}/~${hex(hash)}/${name}`;
 }
 

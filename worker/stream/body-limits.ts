@@ -1,6 +1,7 @@
 /** What one request's body may hold, whatever dialect it is in, and the errors beyond it. */
 import { CHUNK_BYTES_MAX } from "../store/chunk-tables.ts";
 import { EdgeError } from "../errors.ts";
+import { strictDecoder } from "./strict-text.ts";
 
 /** Largest value of a record: with its header and its batch's header it must fit into one row. */
 export const VALUE_BYTES_MAX = CHUNK_BYTES_MAX - 1024;
@@ -15,12 +16,10 @@ export const tooLarge = (bytes?: number): EdgeError =>
 export const tooMany = (): EdgeError =>
   new EdgeError("TOO_LARGE", `a request has at most ${RECORDS_MAX} messages; send the rest in further requests`);
 
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
 /** True if these bytes are one JSON text. */
 export function isJsonText(bytes: Uint8Array): boolean {
   try {
-    JSON.parse(decoder.decode(bytes));
+    JSON.parse(strictDecoder.decode(bytes));
     return true;
   } catch {
     return false;

@@ -16,6 +16,8 @@ import { timeOf } from "../../src/topic/time-text.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 import { isJsonText, RECORDS_MAX, tooMany, VALUE_BYTES_MAX } from "./body-limits.ts";
 import { isReserved } from "../../src/record/reserved-headers.ts";
+import { textEncoder } from "../../src/record/bytes.ts";
+import { strictDecoder } from "./strict-text.ts";
 
 /** A value in base64 takes four thirds of its bytes, and the names of the fields take some. */
 export const LINE_BYTES_MAX = 2 * 1024 * 1024;
@@ -35,9 +37,6 @@ const SHAPE = 'a line is {"value": …} and, if wanted, key, headers and timesta
 const HALF = "half of a surrogate pair, which UTF-8 can't hold; bytes go into base64";
 /** Date and time of RFC 3339; without a zone it would mean another time on each server. */
 const TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})$/i;
-
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-const encoder = new TextEncoder();
 
 type Members = Readonly<Record<string, unknown>>;
 
@@ -88,7 +87,7 @@ export class LineCutter {
 
   #text(bytes: Uint8Array): string {
     try {
-      return decoder.decode(bytes);
+      return strictDecoder.decode(bytes);
     } catch {
       return this.#refuse(undefined, "is not UTF-8; bytes go into keyBase64 and valueBase64");
     }
@@ -142,7 +141,7 @@ export class LineCutter {
 
   /** A lone half would become U+FFFD, so that other keys are the same and other texts are stored. */
   #utf8(text: string, field: string): Uint8Array {
-    return isWellFormed(text) ? encoder.encode(text) : this.#refuse(field, `has ${HALF}`);
+    return isWellFormed(text) ? textEncoder.encode(text) : this.#refuse(field, `has ${HALF}`);
   }
 
   #value(members: Members, text: string): Uint8Array | null {
@@ -153,7 +152,7 @@ export class LineCutter {
     if (tombstone === true && (value ?? members["valueBase64"] ?? null) !== null)
       this.#refuse("tombstone", "is true beside a value; a tombstone's value is null");
     if (value === null && tombstone === false) {
-      if (this.#isJson) return encoder.encode("null");
+      if (this.#isJson) return textEncoder.encode("null");
       this.#refuse("tombstone", "is false beside null, which is a value in streams of application/json only");
     }
     const bytes = this.#bytes(members, "value", (given) => this.#encoded(given, text));
@@ -163,7 +162,7 @@ export class LineCutter {
   }
 
   #encoded(value: unknown, text: string): Uint8Array {
-    if (this.#isJson) return encoder.encode(textOfMember(text, "value"));
+    if (this.#isJson) return textEncoder.encode(textOfMember(text, "value"));
     if (typeof value === "string") return this.#utf8(value, "value");
     return this.#refuse("value", `must be a text, because the stream is ${this.#type}; bytes go into valueBase64`);
   }

@@ -12,7 +12,7 @@
  */
 import { EdgeError } from "../errors.ts";
 import { type PackingKernel, Status } from "../../src/kernel/types.ts";
-import { copyOf } from "../../src/record/bytes.ts";
+import { copyOf, textEncoder } from "../../src/record/bytes.ts";
 import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import { decodeBatch, splitBatches } from "../../src/record/record-batch.ts";
 import type { PlannedRow } from "../store/chunk-tables.ts";
@@ -228,7 +228,7 @@ async function* piecesOf(found: LongRead, isJson: boolean): AsyncGenerator<Uint8
       yield piece;
     }
   }
-  if (isJson) yield new TextEncoder().encode(isFirst ? "[]" : "]");
+  if (isJson) yield textEncoder.encode(isFirst ? "[]" : "]");
 }
 
 /** Each piece gets a buffer that nobody else uses, because the body transfers it. */

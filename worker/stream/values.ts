@@ -1,11 +1,9 @@
 /** Turns stored records into the body of an answer. body-encoder.ts does the reverse. */
 import { TidemarkError } from "../../src/errors.ts";
 import type { Kernel, PackingKernel, PackRequest } from "../../src/kernel/types.ts";
-import { viewOf } from "../../src/record/bytes.ts";
+import { textEncoder, viewOf } from "../../src/record/bytes.ts";
 import { BATCH_HEADER_BYTES, LENGTH_AT, RECORD_COUNT_AT } from "../../src/record/format.ts";
 import { decodeBatch, type RecordBatch, splitBatches } from "../../src/record/record-batch.ts";
-
-const encoder = new TextEncoder();
 
 /**
  * A body in parts: values back to back or, for a JSON array, each behind a comma. `bodyOf` and the long answers add the
@@ -100,8 +98,8 @@ export async function recordsIn(
 }
 
 const COMMA = Uint8Array.of(COMMA_BYTE);
-const OPEN = encoder.encode("[");
-const CLOSE = encoder.encode("]");
+const OPEN = textEncoder.encode("[");
+const CLOSE = textEncoder.encode("]");
 
 /** One body from these parts. */
 export function bodyOf(parts: Readonly<Parts>, isJson: boolean): Parts {

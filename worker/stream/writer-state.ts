@@ -17,6 +17,7 @@ import { RecentMap } from "../../src/store/recent-map.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
 import type { Header } from "../../src/record/batch-builder.ts";
 import { PRODUCER_HEADER, SEQ_HEADER } from "../../src/record/reserved-headers.ts";
+import { textEncoder } from "../../src/record/bytes.ts";
 import { EdgeError } from "../errors.ts";
 
 /** A producer, and its newest request. */
@@ -41,7 +42,6 @@ export const TRACE = "traceparent";
  */
 const PRODUCERS_MAX = 4096;
 const PRODUCER_CHARS_MAX = 400_000;
-const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 interface Snapshot {
@@ -190,8 +190,8 @@ const gap = (expected: number, received: number, more: ErrorDetails = {}): EdgeE
 
 /** The headers of an append's first record. */
 export function stateHeaders(producer: WriterProducer | undefined, seq: string | undefined, trace?: string): Header[] {
-  const headers: Header[] = trace === undefined ? [] : [[TRACE, encoder.encode(trace)]];
-  if (producer) headers.push([PRODUCER_HEADER, encoder.encode(`${producer.epoch}:${producer.seq}:${producer.id}`)]);
-  if (seq !== undefined) headers.push([SEQ_HEADER, encoder.encode(seq)]);
+  const headers: Header[] = trace === undefined ? [] : [[TRACE, textEncoder.encode(trace)]];
+  if (producer) headers.push([PRODUCER_HEADER, textEncoder.encode(`${producer.epoch}:${producer.seq}:${producer.id}`)]);
+  if (seq !== undefined) headers.push([SEQ_HEADER, textEncoder.encode(seq)]);
   return headers;
 }

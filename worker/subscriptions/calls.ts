@@ -11,6 +11,7 @@
  * A wake's token is `<tenant>.<seal>.<secret>`. The seal is the server's signature of the tenant, so only a token that
  * this server made reaches a tenant's object. There the secret is compared with that of the current wake.
  */
+import { textEncoder } from "../../src/record/bytes.ts";
 import { badRequest, EdgeError } from "../errors.ts";
 import { decodePath, STREAM_PREFIX } from "../wire/paths.ts";
 import { base64url, bytesOfBase64url, signText, verifyText } from "./webhook-signing.ts";
@@ -73,7 +74,7 @@ const sealed = (tenant: string): string => `tidemark-wake:${tenant}`;
 
 /** The part `<tenant>.<seal>`, which all wake tokens of a tenant share. */
 export async function wakeSealOf(key: SigningKey, tenant: string): Promise<string> {
-  return `${base64url(new TextEncoder().encode(tenant))}.${base64url(await signText(key, sealed(tenant)))}`;
+  return `${base64url(textEncoder.encode(tenant))}.${base64url(await signText(key, sealed(tenant)))}`;
 }
 
 export const newWakeToken = (seal: string): string =>

@@ -2,6 +2,7 @@
  * How much one tenant may subscribe to. A subscription is one row with its configuration, and the tails of all its
  * streams as the last wake named them. The platform allows rows of 2 MB, and both parts name every stream once.
  */
+import { textEncoder } from "../../src/record/bytes.ts";
 import { EdgeError } from "../errors.ts";
 
 export const SUBSCRIPTIONS_MAX = 1_000;
@@ -10,8 +11,7 @@ export const LINK_BYTES_MAX = 768 * 1024;
 /** Bytes in that row in addition to a path: quotes, a comma, its offset. */
 const OFFSET_BYTES = 24;
 
-const encoder = new TextEncoder();
-const bytesOf = (path: string): number => encoder.encode(JSON.stringify(path)).length + OFFSET_BYTES;
+const bytesOf = (path: string): number => textEncoder.encode(JSON.stringify(path)).length + OFFSET_BYTES;
 
 export function checkSubscriptions(present: number): void {
   if (present < SUBSCRIPTIONS_MAX) return;

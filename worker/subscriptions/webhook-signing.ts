@@ -2,9 +2,8 @@
  * Signs deliveries to webhooks, and tokens of wakes, with the server's key: Ed25519, made once and kept by one object.
  * Its public half is published at `__ds/jwks.json`.
  */
+import { textEncoder } from "../../src/record/bytes.ts";
 import type { SigningKey } from "../rpc/subscription-peer.ts";
-
-const encoder = new TextEncoder();
 
 export const base64url = (bytes: Uint8Array): string =>
   btoa(String.fromCharCode(...bytes))
@@ -20,7 +19,7 @@ export async function newSigningKey(): Promise<SigningKey> {
   const privateJwk = (await crypto.subtle.exportKey("jwk", pair.privateKey)) as JsonWebKey;
   const { kty, crv, x } = (await crypto.subtle.exportKey("jwk", pair.publicKey)) as JsonWebKey;
   // RFC 7638: the thumbprint is over the required members in this order.
-  const print = await crypto.subtle.digest("SHA-256", encoder.encode(JSON.stringify({ crv, kty, x })));
+  const print = await crypto.subtle.digest("SHA-256", textEncoder.encode(JSON.stringify({ crv, kty, x })));
   return {
     kid: `ds_${base64url(new Uint8Array(print)).slice(0, 22)}`,
     privateJwk,
@@ -34,7 +33,7 @@ export function jwksOf({ kid, publicJwk }: SigningKey): { keys: object[] } {
 
 export async function signText({ privateJwk }: SigningKey, text: string): Promise<Uint8Array> {
   const key = await crypto.subtle.importKey("jwk", privateJwk, "Ed25519", false, ["sign"]);
-  return new Uint8Array(await crypto.subtle.sign("Ed25519", key, encoder.encode(text)));
+  return new Uint8Array(await crypto.subtle.sign("Ed25519", key, textEncoder.encode(text)));
 }
 
 export async function verifyText(
@@ -43,7 +42,7 @@ export async function verifyText(
   signature: Uint8Array<ArrayBuffer>,
 ): Promise<boolean> {
   const key = await crypto.subtle.importKey("jwk", publicJwk, "Ed25519", false, ["verify"]);
-  return crypto.subtle.verify("Ed25519", key, signature, encoder.encode(text));
+  return crypto.subtle.verify("Ed25519", key, signature, textEncoder.encode(text));
 }
 
 /** The value of `Webhook-Signature` for this body at this time. */

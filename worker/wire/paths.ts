@@ -2,6 +2,7 @@
 import { badRequest } from "../errors.ts";
 import { isWholeText } from "./fields.ts";
 import { hasDotPart } from "../../src/topic/dot-parts.ts";
+import { textEncoder } from "../../src/record/bytes.ts";
 
 export const STREAM_PREFIX = "/v1/stream/";
 export const SEGMENT_PREFIX = "/v1/segment/";
@@ -50,7 +51,7 @@ export const PATH_BYTES_MAX = 1024;
 export function faultOfPath(path: string): string | undefined {
   if (!isWholeText(path)) return "must be text that UTF-8 can hold, without half a surrogate pair";
   // A character has at most three bytes, so the bytes are counted only for long paths.
-  const isTooLong = path.length * 3 > PATH_BYTES_MAX && new TextEncoder().encode(path).length > PATH_BYTES_MAX;
+  const isTooLong = path.length * 3 > PATH_BYTES_MAX && textEncoder.encode(path).length > PATH_BYTES_MAX;
   if (path === "" || isTooLong) return `must have 1 to ${PATH_BYTES_MAX} bytes in UTF-8`;
   if (/[\0-\x1f\x7f]/.test(path)) return "must have no control characters";
   return hasDotPart(path) ? "must have no part that is . or .. because no address can name it" : undefined;

@@ -12,8 +12,7 @@
  */
 import type { RecordBatch } from "../../src/record/record-batch.ts";
 import { isReserved } from "../../src/record/reserved-headers.ts";
-
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+import { strictDecoder } from "../stream/strict-text.ts";
 
 function base64Of(bytes: Uint8Array): string {
   let text = "";
@@ -26,7 +25,7 @@ function base64Of(bytes: Uint8Array): string {
 /** The text if these bytes are UTF-8. */
 function textOf(bytes: Uint8Array): string | undefined {
   try {
-    return decoder.decode(bytes);
+    return strictDecoder.decode(bytes);
   } catch {
     return undefined;
   }
