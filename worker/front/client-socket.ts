@@ -15,7 +15,6 @@
  */
 import { textEncoder, viewOf } from "../../src/record/bytes.ts";
 import {
-  APPEND_CREDIT_BYTES,
   CloseCode,
   CREDITS_AT,
   decodeFrame,
@@ -38,6 +37,8 @@ import { type Requests, SocketCredits } from "./socket-credits.ts";
 import { refusalOf } from "../telemetry/socket-events.ts";
 import type { Ask } from "../rpc/watch.ts";
 import { ReadPace } from "./read-pace.ts";
+import { SilenceWatch } from "./silence-watch.ts";
+import { type AppendedTo, UnackedAppends } from "./unacked-appends.ts";
 import { closeSocket, pairOf, type ServerSocket, socketIn, upgraded } from "../rpc/sockets.ts";
 import { COUNTED, CREDITED, isClients, NEEDS } from "../rpc/frame-rules.ts";
 import { withAsker } from "../rpc/join-prefix.ts";
@@ -46,12 +47,10 @@ import { ownerOf } from "./owner.ts";
 
 /** Most logs on one socket. Each needs a socket of its own behind it. */
 const CHANNELS_MAX = 256;
-/** Limit of the bytes of unanswered appends on all channels. */
-const UNACKED_BYTES_MAX = 32 * 1024 * 1024;
 /** Most tokens that may be under check at a time. */
 const RENEWALS_MAX = 16;
 const PATH_CHARS_MAX = 1_024;
-/** A client that sent nothing for this long gets a ping. If it stays silent as long again, its socket is closed. */
+/** A client that sent nothing between two looks gets a ping. At the next look its socket is closed. */
 const SILENT_MS = 30_000;
 /** Not SLOW, after which a client takes less: this one may only have slept. To clients it is a socket that was lost. */
 const SILENT_CODE = 4408;
@@ -61,7 +60,7 @@ const TIMER_MS_MAX = 2 ** 31 - 1;
 const PING = "ping";
 const PONG = "pong";
 
-interface Channel {
+interface Channel extends AppendedTo {
   readonly path: string;
   /** Undefined while the channel is being opened. */
   socket: ServerSocket | undefined;
@@ -69,8 +68,6 @@ interface Channel {
   writes: boolean;
   /** Follows and fetches with their credits. */
   readonly requests: Requests;
-  /** Bytes of unanswered appends. */
-  unacked: number;
   /** The owner who has joined on this channel. */
   joinedBy: string | undefined;
   /** Frames that wait for the rate limiter, in order. Undefined if nothing waits. */
@@ -90,11 +87,9 @@ class ClientSocket {
   #caller: Caller;
   #owner: string;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #silence: ReturnType<typeof setTimeout> | undefined;
-  /** How many checks have passed since the client last sent anything. */
-  #quiet = 0;
+  readonly #silence: SilenceWatch;
   readonly #credits = new SocketCredits();
-  #unacked = 0;
+  readonly #unacked = new UnackedAppends();
   #renewals = 0;
   readonly #pace = new ReadPace();
   #ended = false;
@@ -112,8 +107,11 @@ class ClientSocket {
     socket.addEventListener("message", ({ data }) => this.#take(data));
     socket.addEventListener("close", () => this.#end(1000, "", false));
     socket.addEventListener("error", () => this.#end(1011, "", false));
+    this.#silence = new SilenceWatch(numberOf(env.TIDEMARK_SOCKET_SILENT_MS, SILENT_MS), {
+      ask: () => this.#ask(),
+      giveUp: () => this.#end(SILENT_CODE, "the client does not answer"),
+    });
     this.#watchExpiry();
-    this.#watchSilence();
   }
 
   // --- the socket's life -------------------------------------------------------------------------------------------
@@ -129,27 +127,11 @@ class ClientSocket {
     );
   }
 
-  /**
-   * A client may disappear without closing, and then its sockets to the logs would stay open. After one silent period
-   * it gets a ping, after the next the socket is closed.
-   */
-  #watchSilence(): void {
-    this.#silence = setTimeout(
-      () => {
-        if (this.#quiet === 2) return this.#end(SILENT_CODE, "the client does not answer");
-        if (this.#quiet === 1) this.#ask();
-        this.#quiet++;
-        if (!this.#ended) this.#watchSilence();
-      },
-      numberOf(this.#env.TIDEMARK_SOCKET_SILENT_MS, SILENT_MS),
-    );
-  }
-
   #end(code: number, reason: string, tell = true): void {
     if (this.#ended) return;
     this.#ended = true;
     if (this.#timer !== undefined) clearTimeout(this.#timer);
-    if (this.#silence !== undefined) clearTimeout(this.#silence);
+    this.#silence.end();
     for (const channel of this.#channels.values()) closeSocket(channel.socket, 1000);
     this.#channels.clear();
     // Without an answer to its close the client's end would stay half open, and keep a program of Node alive. A reason
@@ -202,7 +184,7 @@ class ClientSocket {
 
   #take(data: unknown): void {
     if (this.#ended) return;
-    this.#quiet = 0;
+    this.#silence.heard();
     if (data === PONG) return this.#credits.read(this.#pace.read());
     if (data === PING) return this.#send(PONG);
     const frame = decodeFrame(data);
@@ -233,7 +215,7 @@ class ClientSocket {
         return this.#pass(channel, frame, withAsker(frame, { owner: this.#owner, mayWrite: channel.writes }));
       case FrameType.APPEND:
       case FrameType.PUSH:
-        this.#count(channel, frame.payload.length);
+        this.#unacked.add(channel, frame.payload.length);
         return this.#pass(channel, frame, data);
       case FrameType.FOLLOW: {
         const granted = this.#credits.follow(
@@ -262,7 +244,7 @@ class ClientSocket {
       })
       .catch((thrown: unknown) => {
         if (this.#channels.get(frame.channel) !== channel) return;
-        if (CREDITED.has(frame.type)) this.#acked(channel, frame.payload.length);
+        if (CREDITED.has(frame.type)) this.#unacked.acked(channel, frame.payload.length);
         else this.#credits.end(channel.requests, frame.id);
         this.#refuse(frame, thrown);
       })
@@ -284,28 +266,6 @@ class ClientSocket {
       const data = encodeFrame({ type: FrameType.CREDIT, channel: number, id, credits });
       this.#pass(channel, decodeFrame(data)!, data);
     };
-  }
-
-  /** Counts an append until its answer gives the credits back. */
-  #count(channel: Channel, bytes: number): void {
-    const isTooMuch = channel.unacked > 0 && channel.unacked + bytes > APPEND_CREDIT_BYTES;
-    if (isTooMuch)
-      throw new EdgeError("BACKPRESSURE", "more than this log's credits: wait for answers", {
-        creditBytes: APPEND_CREDIT_BYTES,
-      });
-    if (this.#unacked > 0 && this.#unacked + bytes > UNACKED_BYTES_MAX) {
-      throw new EdgeError("BACKPRESSURE", "too many bytes of appends are unanswered on this socket; wait for answers", {
-        unackedBytesMax: UNACKED_BYTES_MAX,
-      });
-    }
-    channel.unacked += bytes;
-    this.#unacked += bytes;
-  }
-
-  #acked(channel: Channel, bytes: number): void {
-    const acked = Math.min(bytes, channel.unacked);
-    channel.unacked -= acked;
-    this.#unacked -= acked;
   }
 
   async #renew(frame: Frame): Promise<void> {
@@ -430,7 +390,7 @@ class ClientSocket {
     if (type === FrameType.STARVE && this.#credits.starved(channel.requests, id, viewOf(frame.payload).getUint32(0)))
       return;
     // The answer of an append gives credits back. It may have the same id as a follow, and does not end that.
-    if (isAnswer && credits > 0) this.#acked(channel, credits);
+    if (isAnswer && credits > 0) this.#unacked.acked(channel, credits);
     else if (isAnswer || type === FrameType.END) this.#credits.end(channel.requests, id);
     const batchBytes = type === FrameType.BATCHES ? frame.payload.length : 0;
     this.#send(data as ArrayBuffer, batchBytes);
@@ -443,7 +403,7 @@ class ClientSocket {
     if (this.#channels.get(number) !== channel) return;
     this.#channels.delete(number);
     this.#credits.drop(channel.requests);
-    this.#acked(channel, channel.unacked);
+    this.#unacked.acked(channel, channel.unacked);
     closeSocket(channel.socket, 1000);
   }
 
