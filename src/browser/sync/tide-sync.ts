@@ -61,12 +61,7 @@ interface Synced extends SyncedTopic {
   readonly session: Session;
   /** Where the log began at the edge when this device's copy was last looked at for what it may remove. */
   lookedFor?: number;
-  /** What the session's block holds, once that was read. */
-  contents?: { readonly block: Block; readonly is: BlockedContents } | undefined;
 }
-
-const contentsOf = ({ session, contents }: Synced): BlockedContents | undefined =>
-  contents && contents.block === session.block ? contents.is : undefined;
 
 export class TideSync {
   readonly #host: TideSyncHost;
@@ -74,13 +69,14 @@ export class TideSync {
   readonly #worker: SyncHost;
   readonly #topics = new Map<string, Promise<Synced>>();
   readonly #open = new Map<string, Synced>();
-  readonly #sessions = new Set<Session>();
   readonly #healer: Healer;
   #links: Links | undefined;
   #url: string | undefined;
   readonly #waits: TopicWaits;
   #linkOptions: LinkWishes = {};
   readonly #background: Background;
+  /** What blocks hold, once that was read. */
+  readonly #contents = new WeakMap<Block, BlockedContents>();
   /** By topic: what was retracted in this opening, the newest last. */
   readonly #retracted = new Map<string, readonly Range[]>();
   #isTelling = false;
@@ -105,7 +101,7 @@ export class TideSync {
     });
     this.#waits = new TopicWaits({
       isClosed: () => this.#isClosed,
-      has: (session) => this.#sessions.has(session),
+      has: (session) => this.#sessions.includes(session),
       changed: () => this.#changed(),
     });
     this.#background = new Background({
@@ -116,6 +112,11 @@ export class TideSync {
       hasWork: () => [...this.#open.values()].some(({ store }) => store.pending.batches > 0),
       keeps: () => this.#linkOptions.background === "keep",
     });
+  }
+
+  /** Sessions of the topics that are open. */
+  get #sessions(): Session[] {
+    return [...this.#open.values()].map(({ session }) => session);
   }
 
   /** The status is told before the answer, because the caller may look at it next. */
@@ -293,7 +294,6 @@ export class TideSync {
       full: (isFull) => isFull && this.#host.tell({ type: "outboxfull", topic }),
     });
     opened.log.onDamage = () => this.#changed();
-    this.#sessions.add(session);
     const link = links.add(session);
     const synced = { ...opened, session };
     this.#open.set(topic, synced);
@@ -347,12 +347,12 @@ export class TideSync {
   async #blocked(topic: string, synced: Synced, block: Block): Promise<void> {
     try {
       const { describeBlock } = await import("./answers.ts");
-      synced.contents = { block, is: await describeBlock(this.#host, synced) };
+      this.#contents.set(block, await describeBlock(this.#host, synced));
     } catch (thrown) {
       this.#host.tell({ type: "status", status: this.status() });
       if (TidemarkError.from(thrown).kind === "reopen") this.#host.failed(TidemarkError.from(thrown));
     }
-    const blocked = synced.session.block === block && blockedOf(synced.session, contentsOf(synced));
+    const blocked = synced.session.block === block && blockedOf(synced.session, this.#contents.get(block));
     if (blocked && !this.#isClosed) this.#host.tell({ type: "blocked", topic, blocked });
     this.#changed();
   }
@@ -379,9 +379,10 @@ export class TideSync {
   }
 
   status(): SyncStatus {
-    const topics = [...this.#open].map(
-      ([topic, each]) => [topic, topicStatus(each.session, contentsOf(each), this.#healer.failureOf(topic))] as const,
-    );
+    const topics = [...this.#open].map(([topic, { session }]) => {
+      const contents = session.block && this.#contents.get(session.block);
+      return [topic, topicStatus(session, contents, this.#healer.failureOf(topic))] as const;
+    });
     return tideStatus(this.#links, Object.fromEntries(topics), this.#sessions);
   }
 
@@ -437,7 +438,6 @@ export class TideSync {
     checkLeaving(this.#host, synced, choice, isForced);
     const left = (async () => {
       synced.session.close();
-      this.#sessions.delete(synced.session);
       this.#links!.remove(synced.session);
       this.#open.delete(topic);
       this.#healer.end(topic);
@@ -490,7 +490,6 @@ export class TideSync {
     this.#background.close();
     this.#links?.close();
     for (const session of this.#sessions) session.close();
-    this.#sessions.clear();
     const closed = new TidemarkError("CLOSED", "the tide is opened anew", { reason: "reopened" });
     for (const { log } of this.#open.values()) log.end(closed);
     this.#changed();
