@@ -26,18 +26,14 @@ export interface ObjectAsk {
 }
 
 export class AskedObject {
-  readonly #env: TopicEnv;
-  readonly #tenant: string;
-  readonly #path: string;
-
-  constructor(env: TopicEnv, tenant: string, path: string) {
-    this.#env = env;
-    this.#tenant = tenant;
-    this.#path = path;
-  }
+  constructor(
+    readonly env: TopicEnv,
+    readonly tenant: string,
+    readonly path: string,
+  ) {}
 
   url(query = ""): string {
-    return `https://tidemark.invalid${STREAM_PREFIX}${encodePath(this.#path)}${query}`;
+    return `https://tidemark.invalid${STREAM_PREFIX}${encodePath(this.path)}${query}`;
   }
 
   /** The object's answer, with its whole body: an object that is lost while that comes is lost as well. */
@@ -56,11 +52,11 @@ export class AskedObject {
   async #once({ method, query, headers = {}, body }: ObjectAsk): Promise<Response> {
     const own = {
       ...headers,
-      [PATH_HEADER]: encodeURIComponent(this.#path),
-      [TENANT_HEADER]: encodeURIComponent(this.#tenant),
+      [PATH_HEADER]: encodeURIComponent(this.path),
+      [TENANT_HEADER]: encodeURIComponent(this.tenant),
     };
     const asked = new Request(this.url(query), { method, headers: own, ...(body && { body: body as BodyInit }) });
-    const response = await streamObject(this.#env, this.#tenant, this.#path).fetch(asked);
+    const response = await streamObject(this.env, this.tenant, this.path).fetch(asked);
     if (!response.body || "upgrade" in headers) return response;
     return new Response(await response.arrayBuffer(), response);
   }

@@ -18,25 +18,16 @@
 import { TidemarkError } from "../../src/errors.ts";
 import { type ProducerAck, type ProducerBatchAck, Producer } from "../../src/delivery/producer.ts";
 import type { AnyBatch, PlainRecord } from "../../src/delivery/read-record.ts";
-import type { ReaderOptions, ReadSource } from "../../src/delivery/reader.ts";
+import type { ReaderOptions } from "../../src/delivery/reader.ts";
 import type { Kernel } from "../../src/kernel/types.ts";
-import type { LogAppendOptions, AppendResult, Fetched, FetchOptions, StartPosition } from "../../src/log/types.ts";
+import type { LogAppendOptions, AppendResult } from "../../src/log/types.ts";
 import { pauseMs } from "../../src/log/back-off.ts";
-import { checkCompaction, checkRetention, DEFAULT_SETTINGS } from "../../src/log/limits.ts";
-import {
-  callback,
-  type Check,
-  checkOptions,
-  elsewhere,
-  flag,
-  integer,
-  refused,
-  wellFormed,
-} from "../../src/topic/check.ts";
+import { DEFAULT_SETTINGS } from "../../src/log/limits.ts";
+import { callback, checkOptions, integer } from "../../src/topic/check.ts";
 import { keptRecord, type RecordInput, recordOf, recordsOf } from "../../src/topic/input.ts";
-import { APPEND_OPTIONS, PRODUCER_OPTIONS, producerIdOf, TYPING } from "../../src/topic/options.ts";
+import { APPEND_OPTIONS, producerIdOf, TYPING } from "../../src/topic/options.ts";
 import { batchesOf, readingOf } from "../../src/topic/reading.ts";
-import { checkSerializer, type Serializer, serializerOf } from "../../src/topic/serializer.ts";
+import { type Serializer, serializerOf } from "../../src/topic/serializer.ts";
 import type { EventAppends, EventMap, EventTypes } from "../../src/typed/events.ts";
 import type { Middleware } from "../../src/typed/middleware.ts";
 import type { InferInput, InferOutput, StandardSchema } from "../../src/typed/standard-schema.ts";
@@ -45,7 +36,6 @@ import type { GivenTyping } from "../../src/typed/typing.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
 import { viewOf } from "../../src/record/bytes.ts";
 import { CRC_AT, CRC_FROM, PRODUCER_ID_AT, RECORD_COUNT_AT } from "../../src/record/format.ts";
-import { gatheredSegments } from "../../src/store/gathered-segments.ts";
 import { type KafkaFiles, LEADER_EPOCH_MAX } from "../../src/store/kafka-files.ts";
 import type { ImportResult } from "../../src/store/segment-files.ts";
 import type { ImportedFile } from "../../src/topic/imported-files.ts";
@@ -56,13 +46,12 @@ import { OPEN_TENANT } from "../rpc/stubs.ts";
 import { IMPORT_HEADER } from "../rpc/internal-headers.ts";
 import { edgeKernel } from "../kernel.ts";
 import { H } from "../wire/durable-streams.ts";
-import { faultOfPath, isReservedPath, PATH_BYTES_MAX } from "../wire/paths.ts";
-import { wireErrorOf } from "../wire/http.ts";
 import { formatOffset, offsetIn } from "../wire/offsets.ts";
-import { forgetManifest, readThrough } from "../front/archived-reads.ts";
-import { Watch } from "../rpc/watch.ts";
-import { AskedObject, errorOf, isClosedForGood, libraryError } from "./ask-object.ts";
+import { forgetManifest } from "../front/archived-reads.ts";
+import { AskedObject, errorOf, isClosedForGood } from "./ask-object.ts";
 import { CallGroups, GROUP_BYTES } from "./call-groups.ts";
+import { checkTopic } from "./topic-options.ts";
+import { TopicReads } from "./topic-reads.ts";
 import type {
   EdgeAppendOptions,
   EdgeEventTopic,
@@ -91,48 +80,18 @@ const TYPES = { json: "application/json", text: "text/plain", bytes: "applicatio
 const IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024;
 const TRIES_MAX = 5;
 const BACK_OFF = { minMs: 100, maxMs: 1_000 };
-const WATCH_MS = 60_000;
 const NOTHING = new Uint8Array(0);
 /** Advice for OUTCOME_UNKNOWN, by the kind of call. */
 const APPENDS_AGAIN = "read the log's end before you append it anew; { idempotent: true } sends it again by itself";
 const IMPORTS_AGAIN = "the same call goes on";
 const TRIMS_AGAIN = "the same call may be made again";
 const { ifEnd } = APPEND_OPTIONS;
-const { codec } = PRODUCER_OPTIONS;
-const tenant: Check = (field, value) => {
-  wellFormed(field, value);
-  if (value === "") throw refused(field, value, "a text that is not empty");
-};
 const anOffset = integer(0);
 const EXPORT_OPTIONS = { leaderEpoch: integer(0, LEADER_EPOCH_MAX) };
-const OPTIONS = {
-  ...Object.fromEntries(TYPING.map((name) => [name, elsewhere])),
-  tenant,
-  serializer: checkSerializer,
-  codec,
-  idempotent: flag,
-  retention: (field: string, value: unknown) => checkRetention(value, field),
-  compaction: (field: string, value: unknown) => checkCompaction(value, field),
-};
-
-/** As over HTTP: there a topic of another name could be neither read nor deleted. */
-const NAMES = `1 to ${PATH_BYTES_MAX} bytes without control characters, no part . or .., not beginning with __ds`;
-
-function checkTopic(env: unknown, name: unknown, options: unknown): void {
-  if (typeof (env as Partial<TopicEnv> | undefined)?.LOGS?.idFromName !== "function") {
-    throw new TidemarkError("INVALID_ARGUMENT", "openTopic(env, …): env has no binding LOGS of Durable Objects", {
-      field: "env",
-    });
-  }
-  wellFormed("name", name);
-  if (faultOfPath(name as string) !== undefined || isReservedPath(name as string)) throw refused("name", name, NAMES);
-  checkOptions("openTopic()", options, OPTIONS);
-}
 
 class Topic<V> implements EdgeTopic<V> {
-  readonly #path: string;
-  readonly #tenant: string;
   readonly #object: AskedObject;
+  readonly #reads: TopicReads;
   readonly #serializer: Serializer<V>;
   #producer: Promise<Producer> | undefined;
   readonly #calls = new CallGroups(() => this.#opened(), IN_FLIGHT_BYTES_MAX);
@@ -144,14 +103,13 @@ class Topic<V> implements EdgeTopic<V> {
   #failures = 0;
 
   constructor(
-    readonly env: TopicEnv,
+    env: TopicEnv,
     readonly name: string,
     readonly options: EdgeTopicOptions<V>,
   ) {
     checkTopic(env, name, options);
-    this.#path = name;
-    this.#tenant = options.tenant ?? OPEN_TENANT;
-    this.#object = new AskedObject(env, this.#tenant, name);
+    this.#object = new AskedObject(env, options.tenant ?? OPEN_TENANT, name);
+    this.#reads = new TopicReads(this.#object, { state: () => this.state(), create: () => this.#create() });
     this.#serializer = serializerOf<V>(options.serializer);
     const { schema } = options as GivenTyping;
     if (TYPING.some((name) => (options as GivenTyping)[name] !== undefined)) this.#type(options);
@@ -168,7 +126,7 @@ class Topic<V> implements EdgeTopic<V> {
       used: this.#used,
       inFlightBytesMax: IN_FLIGHT_BYTES_MAX,
     });
-    this.#source.typed = this.#typed.batch;
+    this.#reads.typed = this.#typed.batch;
   }
 
   use(middleware: Middleware): this {
@@ -180,17 +138,12 @@ class Topic<V> implements EdgeTopic<V> {
 
   // --- the object --------------------------------------------------------------------------------------------------
 
-  #ask(method: string, query: string, headers: Record<string, string>): Promise<Response> {
-    return this.#object.ask({ method, query, headers });
-  }
-
   async #create(): Promise<void> {
     const { serializer = "json", retention, compaction } = this.options;
     const type = typeof serializer === "string" ? TYPES[serializer] : TYPES.bytes;
-    const response = await this.#ask("PUT", "", {
-      "content-type": type,
-      ...describeRetention(retention),
-      ...describeCompaction(compaction),
+    const response = await this.#object.ask({
+      method: "PUT",
+      headers: { "content-type": type, ...describeRetention(retention), ...describeCompaction(compaction) },
     });
     // 409 means that the log exists with another type or other settings. It is used as it is.
     if (!response.ok && response.status !== 409) throw await errorOf(response);
@@ -198,7 +151,7 @@ class Topic<V> implements EdgeTopic<V> {
   }
 
   async state() {
-    const response = await this.#ask("HEAD", "", {});
+    const response = await this.#object.ask({ method: "HEAD" });
     if (response.status === 404) return undefined;
     if (!response.ok) throw await errorOf(response);
     return {
@@ -277,7 +230,7 @@ class Topic<V> implements EdgeTopic<V> {
     return uploadSegments(files, options, async (type, query, body) => {
       const headers = { "content-type": type, [IMPORT_HEADER]: "1" };
       const response = await this.#posted(() => this.#post(query, headers, body, IMPORTS_AGAIN));
-      forgetManifest(this.#tenant, this.#path);
+      forgetManifest(this.#object.tenant, this.name);
       return new Uint8Array(await response.arrayBuffer());
     });
   }
@@ -286,28 +239,7 @@ class Topic<V> implements EdgeTopic<V> {
 
   export(options: { readonly leaderEpoch?: number | undefined } = {}): AsyncIterableIterator<KafkaFiles> {
     checkOptions("export()", options, EXPORT_OPTIONS);
-    return this.#export(options.leaderEpoch);
-  }
-
-  async *#export(leaderEpoch: number | undefined): AsyncGenerator<KafkaFiles> {
-    const { logStartOffset: from, logEndOffset: end } = (await this.state()) ?? { logStartOffset: 0, logEndOffset: 0 };
-    const read = {};
-    yield* gatheredSegments({
-      kernel: await edgeKernel(),
-      from,
-      end,
-      leaderEpoch,
-      batches: async (offset) => {
-        const { bytes, nextOffset } = await this.#fetch(offset, {}, read).catch((thrown: unknown) => {
-          const { code, details } = TidemarkError.from(thrown);
-          const start = Number(details["logStartOffset"]);
-          if (code !== "OFFSET_OUT_OF_RANGE" || !(start > offset)) throw thrown;
-          return { bytes: NOTHING, nextOffset: start };
-        });
-        if (nextOffset <= offset) throw deleted(this.name);
-        return { bytes, nextOffset };
-      },
-    });
+    return this.#reads.segments(options.leaderEpoch);
   }
 
   async trim(offset: number): Promise<void> {
@@ -319,7 +251,7 @@ class Topic<V> implements EdgeTopic<V> {
       });
     if (!response.ok) throw await errorOf(response);
     await response.body?.cancel();
-    forgetManifest(this.#tenant, this.#path);
+    forgetManifest(this.#object.tenant, this.name);
   }
 
   #post(query: string, headers: Record<string, string>, body: Uint8Array, again: string): Promise<Response> {
@@ -339,124 +271,18 @@ class Topic<V> implements EdgeTopic<V> {
 
   // --- read --------------------------------------------------------------------------------------------------------
 
-  readonly #source: ReadSource & { typed?: NonNullable<ReadSource["typed"]> } = {
-    fetch: (from, options) => this.#fetch(from, options, {}),
-    resolve: (position) => this.#resolve(position),
-  };
-
-  /** `read.log`: which log the read is of, once an answer has said so. A log made anew meanwhile is another one. */
-  async #fetch(from: number, { wait, signal }: FetchOptions, read: { log?: string | null }): Promise<Fetched> {
-    for (;;) {
-      signal?.throwIfAborted();
-      const response = await this.#batches(`?offset=${formatOffset(from)}`);
-      if (response.status === 404) {
-        if (!wait) return fetched(NOTHING, from);
-        // A read that follows has made the topic, if there was none (#following).
-        throw deleted(this.name);
-      }
-      if (!response.ok) throw await errorOf(response);
-      const log = response.headers.get(H.log);
-      if ((read.log ??= log) !== log) throw deleted(this.name);
-      const nextOffset = offsetIn(response, H.next);
-      const bytes = new Uint8Array(await response.arrayBuffer());
-      if (nextOffset > from || !wait || response.headers.get(H.closed) === "true") return fetched(bytes, nextOffset);
-      await this.#moved(from, signal, read.log);
-    }
-  }
-
-  #batches(query: string): Promise<Response> {
-    const { env } = this;
-    const headers = { accept: BATCHES_TYPE };
-    const ask = (own: Record<string, string>) => this.#ask("GET", query, { ...headers, ...own });
-    return readThrough({
-      asked: {},
-      env,
-      tenant: this.#tenant,
-      path: this.#path,
-      url: new URL(this.#object.url(query)),
-      headers: new Headers(headers),
-      background: undefined,
-      ask,
-    });
-  }
-
-  /** Resolves when the log's end has passed `from`. It waits on a socket that lets the object sleep. */
-  async #moved(from: number, signal: AbortSignal | undefined, log: string | null): Promise<void> {
-    const ask = (query: string, headers?: Record<string, string>) => this.#ask("GET", query, headers ?? {});
-    const watching = Watch.open(ask, { offset: from, log: log ?? undefined });
-    const watch = await watching.catch((thrown: unknown) => {
-      const wire = wireErrorOf(thrown);
-      if (wire.code === "NOT_FOUND" || wire.code === "GONE") throw deleted(this.name);
-      throw thrown instanceof TidemarkError ? thrown : libraryError(wire);
-    });
-    const close = (): void => watch.close();
-    if (signal?.aborted) return close();
-    let abort!: () => void;
-    const aborted = new Promise<void>((resolve) => (abort = resolve));
-    signal?.addEventListener("abort", abort);
-    try {
-      await Promise.race([watch.past(from, Date.now() + WATCH_MS), aborted]);
-    } finally {
-      signal?.removeEventListener("abort", abort);
-      close();
-    }
-  }
-
-  async #resolve(position: StartPosition): Promise<number> {
-    if (typeof position === "object" && "timestamp" in position) {
-      const response = await this.#batches(`?timestamp=${Math.ceil(position.timestamp)}`);
-      if (response.status === 404) return 0;
-      if (!response.ok) throw await errorOf(response);
-      await response.body?.cancel();
-      return offsetIn(response, H.from);
-    }
-    const { logStartOffset, logEndOffset } = (await this.state()) ?? { logStartOffset: 0, logEndOffset: 0 };
-    if (typeof position === "number") {
-      if (position >= logStartOffset && position <= logEndOffset) return position;
-      throw new TidemarkError(
-        "OFFSET_OUT_OF_RANGE",
-        `offset ${position} is not in the log, which has ${logStartOffset} to ${logEndOffset}`,
-        { offset: position, logStartOffset, logEndOffset },
-      );
-    }
-    if (position === "earliest") return logStartOffset;
-    return position === "latest" ? logEndOffset : Math.max(logStartOffset, logEndOffset - position.last);
-  }
-
-  /** The source of one read. If the read follows a log that does not exist, that log is made first. */
-  #following(options: ReaderOptions | undefined): ReadSource {
-    const read = {};
-    const fetch: ReadSource["fetch"] = (from, options) => this.#fetch(from, options, read);
-    if (!options?.follow) return { ...this.#source, fetch };
-    const there = this.state().then((state) => (state === undefined ? this.#create() : undefined));
-    const { resolve } = this.#source;
-    // `fetch` must wait as well: a reader that begins at an offset never calls `resolve`.
-    return {
-      ...this.#source,
-      fetch: (from, options) => there.then(() => fetch(from, options)),
-      resolve: (position) => there.then(() => resolve(position)),
-    };
-  }
-
   readBatches(options?: ReaderOptions): AsyncIterableIterator<AnyBatch<V>> {
-    return batchesOf((checked) => this.#following(checked), edgeKernel(), this.#serializer, options);
+    return batchesOf((checked) => this.#reads.source(checked), edgeKernel(), this.#serializer, options);
   }
 
   read(options?: ReaderOptions): AsyncIterableIterator<PlainRecord<V>> {
-    return readingOf((checked) => this.#following(checked), edgeKernel(), this.#serializer, options);
+    return readingOf((checked) => this.#reads.source(checked), edgeKernel(), this.#serializer, options);
   }
 }
 
 const sequencesOf = ({ fromZero, resentSince }: Sending): Record<string, string> => ({
   ...(fromZero && { [H.sequences]: "from-zero" }),
   ...(resentSince !== undefined && { [H.resentSince]: formatOffset(resentSince) }),
-});
-const fetched = (bytes: Uint8Array, nextOffset: number): Fetched => ({
-  bytes,
-  nextOffset,
-  logStartOffset: 0,
-  highWatermark: nextOffset,
-  logEndOffset: nextOffset,
 });
 
 /** Removes the producer from the batch, so that the log keeps no entry for it. */
@@ -465,6 +291,3 @@ function anonymous(kernel: Kernel, batch: Uint8Array): void {
   batch.fill(0xff, PRODUCER_ID_AT, RECORD_COUNT_AT);
   viewOf(batch).setUint32(CRC_AT, kernel.crc32c(batch.subarray(CRC_FROM)));
 }
-
-const deleted = (topic: string): TidemarkError =>
-  new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} was deleted`, { topic });

@@ -13,7 +13,7 @@
  * a client that does not read. Batches are bounded by credits. Answers are counted: every few hundred frames the client
  * must answer a ping, which shows that it has read so far.
  */
-import { textEncoder, viewOf } from "../../src/record/bytes.ts";
+import { textDecoder, viewOf } from "../../src/record/bytes.ts";
 import {
   CloseCode,
   CREDITS_AT,
@@ -277,7 +277,7 @@ class ClientSocket {
     }
     this.#renewals++;
     try {
-      const text = new TextDecoder().decode(frame.payload);
+      const text = textDecoder.decode(frame.payload);
       // A text that does not fit into a header can't be a token.
       if (!/^[\x21-\x7e]+$/.test(text)) throw new EdgeError("UNAUTHORIZED", "the frame holds no token");
       const headers = { authorization: `Bearer ${text}` };
@@ -420,7 +420,7 @@ class ClientSocket {
       code === CloseCode.GONE
         ? new EdgeError("GONE", "the stream was deleted")
         : new EdgeError("CLOSED", "the log's object was reset", { reason: "reset" });
-    this.#send(encodeFrame({ ...jsonError(error), channel: number }));
+    this.#send(jsonFrame({ type: FrameType.ERROR, channel: number }, wireErrorOf(error)));
   }
 }
 
@@ -430,11 +430,6 @@ function withCredits(data: ArrayBuffer, credits: number): Uint8Array<ArrayBuffer
   viewOf(bytes).setUint32(CREDITS_AT, credits);
   return bytes;
 }
-
-const jsonError = (error: unknown) => ({
-  type: FrameType.ERROR,
-  payload: textEncoder.encode(JSON.stringify(wireErrorOf(error))),
-});
 
 /**
  * Upgrades a request. With `path` the log is opened first, so that an error with it is an HTTP answer and not a socket.
