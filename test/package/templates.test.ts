@@ -122,6 +122,12 @@ it.each(TEMPLATES)("%s says what keeps the list from being opened", async (name)
     await page.addInitScript(() => Object.defineProperty(globalThis, "isSecureContext", { value: false }));
     await page.goto(site.url);
     await expect.poll(() => page.locator("body").innerText()).toMatch(/can't be opened: NO_STORAGE: .*https/);
+    if (name === "react") return;
+    // What was typed is not lost with it.
+    await page.getByLabel("Note").fill("milk");
+    await page.getByRole("button", { name: "Add" }).click();
+    await expect.poll(() => page.locator("#status").textContent()).toMatch(/^Not saved: NO_STORAGE/);
+    expect(await page.getByLabel("Note").inputValue()).toBe("milk");
   } finally {
     await page.close();
     await site.close();

@@ -18,6 +18,8 @@ add.onsubmit = async (event) => {
     status.textContent = "";
   } catch (error) {
     status.textContent = `Not saved: ${error.message}`;
+    // The text comes back, unless another note is being typed.
+    add.elements.text.value ||= text;
   }
 };
 

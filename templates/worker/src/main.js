@@ -21,6 +21,8 @@ add.onsubmit = async (event) => {
     await notes.append({ value: text });
   } catch (error) {
     status.textContent = `Not saved: ${error.message}`;
+    // The text comes back, unless another note is being typed.
+    add.elements.text.value ||= text;
   }
 };
 
