@@ -24,6 +24,7 @@ import { BODY_AT, MARK_BYTES, SECTOR } from "../src/store/slot-layout.ts";
 import { decodeMark, readRole } from "../src/store/slot-read.ts";
 import { CATALOG_SLOTS } from "../src/store/volume.ts";
 import { topicName } from "../src/topic/log-names.ts";
+import { unpackBatch } from "./kafka-codecs.ts";
 import { bytesAt, type FoundTide, isZero, OverlayVolume } from "./slot-files.ts";
 
 /**
@@ -49,7 +50,7 @@ const errorOf = (thrown: unknown): string => TidemarkError.from(thrown).message;
 export async function dumpedBatch(kernel: Kernel, bytes: Uint8Array, where: object): Promise<Dumped> {
   const fields = { kind: "batch", ...where, ...readHeader(bytes) };
   try {
-    return { item: { ...fields, isGood: true }, batch: await decodeBatch(kernel, bytes) };
+    return { item: { ...fields, isGood: true }, batch: await decodeBatch(kernel, unpackBatch(kernel, bytes)) };
   } catch (thrown) {
     return { item: { ...fields, isGood: false, error: errorOf(thrown) } };
   }

@@ -13,7 +13,8 @@ import type { KafkaFiles } from "../src/store/kafka-files.ts";
 import { BATCHES_TYPE, formatOffset, offsetInHeader } from "../src/sync/http-words.ts";
 import { Failure, systemWordOf } from "./failure.ts";
 import { isJson, type LinesAs, textOf } from "./lines.ts";
-import { filesOf, typeOfSegments } from "./segment-files.ts";
+import { withFiles } from "./repacked-files.ts";
+import { typeOfSegments } from "./segment-files.ts";
 import type { Appended, LogTarget, NewTopic, Place, ReadFrom, Sending } from "./target.ts";
 import { note, progress } from "./terminal.ts";
 
@@ -173,7 +174,7 @@ class EdgeTarget implements LogTarget {
     await this.#asked({ method: "PUT", path: topic, headers: { "content-type": type }, signal }, 409);
     const onProgress = (at: { readonly bytes: number; readonly bytesTotal: number }): void =>
       progress("bytes", at.bytes, at.bytesTotal);
-    return this.#topic(topic).importSegments(await filesOf(files), { signal, onProgress });
+    return withFiles(files, this.kernel, (all) => this.#topic(topic).importSegments(all, { signal, onProgress }));
   }
 
   async *segments(topic: string, from: number, signal?: AbortSignal): AsyncIterable<KafkaFiles> {

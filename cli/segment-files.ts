@@ -1,5 +1,5 @@
 /** Kafka's .log files: their batches one by one, and the records of each. A broker's file may be larger than memory. */
-import { closeSync, fstatSync, openAsBlob, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import path from "node:path";
 import { TidemarkError } from "../src/errors.ts";
 import type { Kernel } from "../src/kernel/types.ts";
@@ -7,6 +7,7 @@ import { BATCH_HEADER_BYTES, LENGTH_AT, LENGTH_OVERHEAD, MAGIC, MAGIC_AT } from 
 import { decodeBatch, type RecordBatch } from "../src/record/record-batch.ts";
 import { viewOf } from "../src/record/bytes.ts";
 import { ADVICE_ON_DAMAGE, Failure } from "./failure.ts";
+import { unpackBatch } from "./kafka-codecs.ts";
 import type { LineInput } from "./lines.ts";
 import { contentTypeOf, startOf } from "./manifest.ts";
 
@@ -78,7 +79,7 @@ export async function endsOf(files: readonly string[], kernel: Kernel): Promise<
   let first: EndRecord | undefined;
   let last: Uint8Array | undefined;
   const recordIn = async (bytes: Uint8Array, which: 0 | -1): Promise<EndRecord> => {
-    const batch = await decodeBatch(kernel, bytes);
+    const batch = await decodeBatch(kernel, unpackBatch(kernel, bytes));
     const i = which === 0 ? 0 : batch.count - 1;
     return { offset: batch.offsetAt(i), key: batch.keyAt(i), value: batch.valueAt(i) };
   };
@@ -152,23 +153,18 @@ export async function* recordsOfSegments(files: readonly string[], kernel: Kerne
     const start = startIn(file);
     // A name of another kind may be of another topic.
     const folder = SEGMENT_NAME.test(path.basename(file)) ? path.dirname(file) : undefined;
-    for (const { bytes, position } of batchesOfFile(file)) {
-      const where = `${path.basename(file)}, byte ${position}`;
-      const batch = await readIn(where, bytes, kernel);
+    for (const inFile of batchesOfFile(file)) {
+      const batch = await checkedBatch(file, inFile, kernel);
       if (folder !== undefined) {
         const expected = ends.get(folder) ?? 0;
         if (batch.baseOffset < expected)
           throw new Failure(
-            `${where}: offset ${batch.baseOffset} stands there, and ${expected} comes next: segments overlap`,
+            `${placeOf(file, inFile)}: offset ${batch.baseOffset} stands there, and ${expected} comes next: ` +
+              `segments overlap`,
           );
         ends.set(folder, batch.nextOffset);
       }
       if (batch.isControl) continue;
-      if (batch.isTransactional)
-        throw new Failure(
-          `${where}: a batch of a transaction, and only a broker knows whether it was aborted: export the topic with ` +
-            `a consumer that reads committed records`,
-        );
       const kept = Array.from({ length: batch.count }, (_, i) => i).filter((i) => batch.offsetAt(i) >= start);
       if (kept.length === 0) continue;
       yield kept.map((i) => ({
@@ -181,20 +177,26 @@ export async function* recordsOfSegments(files: readonly string[], kernel: Kerne
   }
 }
 
-/** Failure: the batch is damaged, or can't be read, and says where it stands. */
-async function readIn(where: string, bytes: Uint8Array, kernel: Kernel): Promise<RecordBatch> {
+const placeOf = (file: string, { position }: FileBatch): string => `${path.basename(file)}, byte ${position}`;
+
+/** Failure: the batch is damaged, can't be read, or holds records of a transaction, and where it stands. */
+export async function checkedBatch(file: string, batch: FileBatch, kernel: Kernel): Promise<RecordBatch> {
+  const where = placeOf(file, batch);
+  let read: RecordBatch;
   try {
-    return await decodeBatch(kernel, bytes);
+    read = await decodeBatch(kernel, unpackBatch(kernel, batch.bytes));
   } catch (thrown) {
     const { code, message } = TidemarkError.from(thrown).toWire();
     const advice = code === "UNSUPPORTED_FORMAT" ? "let a broker write the topic anew with gzip" : ADVICE_ON_DAMAGE;
     throw new Failure(`${where}: ${message} (${advice})`, { cause: thrown });
   }
+  if (read.isTransactional && !read.isControl)
+    throw new Failure(
+      `${where}: a batch of a transaction, and only a broker knows whether it was aborted: export the topic with ` +
+        `a consumer that reads committed records`,
+    );
+  return read;
 }
-
-/** The files as importSegments() takes them: they are read piece by piece. */
-export const filesOf = (files: readonly string[]): Promise<{ readonly name: string; readonly log: Blob }[]> =>
-  Promise.all(files.map(async (file) => ({ name: path.basename(file), log: (await openAsBlob(file)) as Blob })));
 
 /** What the manifests beside these files say that their stream held; undefined if not each says it, and the same. */
 export function toldTypeOf(files: readonly string[]): string | undefined {
@@ -207,7 +209,7 @@ export async function typeOfSegments(files: readonly string[], kernel: Kernel): 
   const bytes = "application/octet-stream";
   for (const file of files)
     for (const batch of batchesOfFile(file)) {
-      const read = await decodeBatch(kernel, batch.bytes);
+      const read = await decodeBatch(kernel, unpackBatch(kernel, batch.bytes));
       const values = Array.from({ length: read.count }, (_, i) => read.valueAt(i)).filter((value) => value !== null);
       if (values.length > 0) return values.every(isJson) ? "application/json" : bytes;
     }

@@ -20,7 +20,7 @@ import { checkTopicName } from "../src/topic/names.ts";
 import { timeOf } from "../src/topic/time-text.ts";
 import { Failure, UsageError } from "./failure.ts";
 import { FolderReader } from "./folder-reader.ts";
-import { filesOf } from "./segment-files.ts";
+import { withFiles } from "./repacked-files.ts";
 import type { Appended, LogTarget, NewTopic, Place, ReadFrom, Sending } from "./target.ts";
 
 export interface TargetOptions extends NewTopic {
@@ -128,7 +128,7 @@ class FolderTarget implements LogTarget {
 
   async take(topic: string, files: readonly string[]): Promise<SegmentsImported> {
     checkTopicName(topic);
-    return this.#topic(topic).importSegments(await filesOf(files));
+    return withFiles(files, this.kernel, (all) => this.#topic(topic).importSegments(all));
   }
 
   close(): Promise<void> {

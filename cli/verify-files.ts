@@ -9,6 +9,7 @@ import type { Kernel } from "../src/kernel/types.ts";
 import { BATCH_HEADER_BYTES, nextOffsetOf, readHeader } from "../src/record/format.ts";
 import { decodeBatch } from "../src/record/record-batch.ts";
 import { viewOf } from "../src/record/bytes.ts";
+import { unpackBatch } from "./kafka-codecs.ts";
 import {
   type ExportedFile,
   goodManifest,
@@ -113,7 +114,7 @@ export async function verifyLog(file: string, kernel: Kernel, before = 0): Promi
     }
     const place = `byte ${at}, offset ${header.baseOffset}`;
     try {
-      await decodeBatch(kernel, bytes.subarray(at, at + header.sizeBytes));
+      await decodeBatch(kernel, unpackBatch(kernel, bytes.subarray(at, at + header.sizeBytes)));
     } catch (thrown) {
       fault(`${place}: ${TidemarkError.from(thrown).message}`);
     }

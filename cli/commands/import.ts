@@ -157,7 +157,7 @@ export const importCommand: Command = {
   },
   more:
     "Segments keep their offsets in a topic that is empty or new: all of them, or none, is there then. At an edge\n" +
-    "this takes a token with the rights read, write and admin.\n" +
+    "this takes a token with the rights read, write and admin. Batches of snappy, LZ4 and Zstandard become gzip.\n" +
     "An import that was stopped or killed goes on where it was when the same call is made again: each record is\n" +
     "appended once. The state file stays; remove it to import the same files once more.",
   examples: [

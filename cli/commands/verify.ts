@@ -1,5 +1,5 @@
 /** `tidemark verify`: every checksum of a tide's files or of Kafka's, and what is whole of them into a new folder. */
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import path from "node:path";
 import { SEGMENT_BYTES } from "../../src/browser/page/open-options.ts";
 import type { Topic } from "../../src/browser/api.ts";
@@ -8,6 +8,7 @@ import { NodeTide } from "../../src/node/node-tide.ts";
 import { nextOffsetOf, readHeader } from "../../src/record/format.ts";
 import type { Command } from "../arguments.ts";
 import { Failure, UsageError } from "../failure.ts";
+import { repackedForRepair } from "../repacked-files.ts";
 import { type FoundTide, tidesBelow } from "../slot-files.ts";
 import { ownKernel } from "../targets.ts";
 import { counted, goOnUnread, green, note, printLine, red, sizeText } from "../terminal.ts";
@@ -52,8 +53,8 @@ async function logsFound(
   if (topicEnd !== undefined && Math.max(end, start) < topicEnd && faults.length === 0)
     note(`${where}: no record is there from ${end} on, and the topic ended at ${topicEnd}: right if it is compacted`);
   const bodies = async function* (): AsyncGenerator<Body> {
-    const files = logs.map((file) => ({ name: path.basename(file), log: new Uint8Array(readFileSync(file)) }));
-    yield { topic, start, end: topicEnd, held: gone, files };
+    const files = logs.map((file) => repackedForRepair(file, kernel));
+    yield { topic, start, end: topicEnd, held: [...gone, ...files.flatMap(({ lost }) => lost)], files };
   };
   return { where, checked: { faults, batches, bytes }, segmentBytes: SEGMENT_BYTES, bodies };
 }
@@ -122,16 +123,19 @@ async function save(tide: NodeTide, { topic: name, start, end, held, files, doub
   note(`${name}: ${counted(records, "record")} saved, offsets ${firstOffset} to ${nextOffset}${trimmed}; ${lostText}`);
 }
 
-/** Copies what is whole into a new folder, and says what is not. */
+/** Copies what is whole into a new folder, and says what is not. The folder goes again if that fails. */
 async function repairInto(folder: string, { bodies, segmentBytes }: Found, kernel: Kernel): Promise<void> {
   if (existsSync(folder) && (!statSync(folder).isDirectory() || readdirSync(folder).length > 0))
     throw new UsageError(`--repair ${folder}: it must be a folder that is new or empty`, "verify");
   const tide = await NodeTide.open({ folder: path.resolve(folder), segmentBytes, mustExist: false, kernel });
   try {
     for await (const body of bodies()) await save(tide, body);
-  } finally {
+  } catch (thrown) {
     await tide.close();
+    rmSync(folder, { recursive: true });
+    throw thrown;
   }
+  await tide.close();
 }
 
 export const verify: Command = {

@@ -111,8 +111,8 @@ export async function decompressBatch(kernel: Kernel, batch: Uint8Array, bytesMa
   );
 }
 
-/** The batch's header, followed by another records section. */
-function withRecords(kernel: Kernel, batch: Uint8Array, records: Uint8Array, attributes: number): Uint8Array {
+/** The batch's header, followed by another records section. Length, attributes and checksum are set for it. */
+export function withRecords(kernel: Kernel, batch: Uint8Array, records: Uint8Array, attributes: number): Uint8Array {
   const out = copyOf([batch.subarray(0, BATCH_HEADER_BYTES), records]);
   const view = new DataView(out.buffer);
   view.setInt32(LENGTH_AT, out.length - LENGTH_OVERHEAD);

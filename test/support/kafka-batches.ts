@@ -33,12 +33,12 @@ export function batchAt(kernel: PackingKernel, baseOffset: number, count = 3, si
   return bytes;
 }
 
-/** The batch with another records section, as one of gzip, under a checksum that is right. */
-export function packedAs(kernel: PackingKernel, batch: Uint8Array, packed: Uint8Array): Uint8Array {
+/** The batch with another records section, as one of that codec, under a checksum that is right. */
+export function packedAs(kernel: PackingKernel, batch: Uint8Array, packed: Uint8Array, codec = CODEC_GZIP): Uint8Array {
   const bytes = joined([batch.subarray(0, BATCH_HEADER_BYTES), packed]);
   const view = new DataView(bytes.buffer);
   view.setInt32(LENGTH_AT, bytes.length - LENGTH_OVERHEAD);
-  view.setInt16(ATTRIBUTES_AT, CODEC_GZIP);
+  view.setInt16(ATTRIBUTES_AT, codec);
   view.setUint32(CRC_AT, kernel.crc32c(bytes.subarray(CRC_FROM)));
   return bytes;
 }

@@ -12,9 +12,10 @@ const status = document.getElementById("status");
 
 // Before anything is awaited, so that the form works from the first moment.
 const add = document.querySelector("form");
+const field = add.querySelector("input");
 add.onsubmit = async (event) => {
   event.preventDefault();
-  const text = new FormData(add).get("text");
+  const text = field.value;
   add.reset();
   try {
     const notes = await opened;
@@ -22,7 +23,7 @@ add.onsubmit = async (event) => {
   } catch (error) {
     status.textContent = `Not saved: ${error.message}`;
     // The text comes back, unless another note is being typed.
-    add.elements.text.value ||= text;
+    field.value ||= text;
   }
 };
 
