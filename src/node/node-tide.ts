@@ -1,7 +1,8 @@
 /** An open tide in Node, as the application has it. Its topics are a browser's (src/browser/page/browser-topic.ts). */
 import { TidemarkError } from "../errors.ts";
 import type { StorageReport, Tide, TideEvent, Topic, TopicOptions } from "../browser/api.ts";
-import { BrowserTopic, checkTopic, type TopicHost } from "../browser/page/browser-topic.ts";
+import { BrowserTopic, type TopicHost } from "../browser/page/browser-topic.ts";
+import { checkTopic } from "../browser/page/topic-checks.ts";
 import { retried } from "../browser/page/retried.ts";
 import { sleep } from "../browser/platform/timing.ts";
 import { deleteNamed } from "../browser/page/delete-topic.ts";

@@ -6,32 +6,16 @@ import type { Kernel } from "../../kernel/types.ts";
 import { DEFAULT_SETTINGS } from "../../log/limits.ts";
 import type { CleanResult, Fetched, FetchOptions, Isolation, StartPosition } from "../../log/types.ts";
 import type { LogRecovery } from "../../store/log-store.ts";
-import { type Check, callback, checkOptions, oneOf } from "../../topic/check.ts";
+import { callback, checkOptions } from "../../topic/check.ts";
 import { type RecordInput, recordOf, recordsOf } from "../../topic/input.ts";
-import { checkTopicName } from "../../topic/names.ts";
-import {
-  APPEND_ALL_OPTIONS,
-  APPEND_OPTIONS,
-  BATCH_BYTES,
-  CHANGES_OPTIONS,
-  PRODUCER_OPTIONS,
-  TYPING,
-  producerIdOf,
-} from "../../topic/options.ts";
+import { APPEND_ALL_OPTIONS, CHANGES_OPTIONS, TYPING, producerIdOf } from "../../topic/options.ts";
 import { batchesOf, readingOf } from "../../topic/reading.ts";
-import { checkSerializer, type Serializer, serializerOf } from "../../topic/serializer.ts";
-import {
-  changedSettings,
-  recordBytesMaxOf,
-  SETTING_NAMES,
-  settingsOf,
-  type TopicSettings,
-} from "../../topic/settings.ts";
+import { type Serializer, serializerOf } from "../../topic/serializer.ts";
+import { changedSettings, recordBytesMaxOf, settingsOf, type TopicSettings } from "../../topic/settings.ts";
 import { shownView } from "../../topic/shown-view.ts";
 import type { EventAppends, EventTypes } from "../../typed/events.ts";
 import type { Middleware } from "../../typed/middleware.ts";
 import type { AnyProducer } from "../../typed/typed-producer.ts";
-import type { TypedOptions } from "../../typed/typing.ts";
 import type { Acks } from "../../log/types.ts";
 import type {
   Ack,
@@ -66,6 +50,7 @@ import { placedAck } from "./placed-ack.ts";
 import { retried } from "./retried.ts";
 import { SlowAppends } from "./slow-appends.ts";
 import type { ChangingTopic } from "./topic-changes.ts";
+import { type AnyTopicOptions, type Own, ownOptions, PAGE_APPEND_OPTIONS } from "./topic-checks.ts";
 import { typedDoor } from "./typed-door.ts";
 import type { Control } from "../port/envelope.ts";
 import type { PortClient } from "../port/port-client.ts";
@@ -95,50 +80,6 @@ export interface TopicHost extends Pick<Tide, "on" | "name" | "topic"> {
 
 /** What the log of this device is asked for. */
 const localAcks = (acks: AppendAcks): Acks => (acks === "replicated" ? "flushed" : acks);
-
-const IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024;
-
-const PAGE_ACKS = { acks: oneOf("accepted", "written", "flushed", "replicated") };
-const PAGE_APPEND_OPTIONS = { ...APPEND_OPTIONS, ...PAGE_ACKS };
-/**
- * Only reads `~calls`, which the topic takes at once, so that a getter that throws is told here. typing.ts checks all.
- */
-const typing: Check = (_, value) => void (Object(value) as EventTypes)["~calls"];
-const TOPIC_OPTIONS = {
-  ...PRODUCER_OPTIONS,
-  ...PAGE_ACKS,
-  serializer: checkSerializer,
-  ...Object.fromEntries(TYPING.map((name) => [name, typing])),
-  ...Object.fromEntries(
-    SETTING_NAMES.map((name) => [name, (_: string, value: unknown) => settingsOf({ [name]: value })]),
-  ),
-};
-
-/** Checks a topic's name and the page's own options. settingsOf checks the settings that the log gets. */
-export function checkTopic(name: unknown, options: unknown): void {
-  checkTopicName(name);
-  checkOptions("topic()", options, TOPIC_OPTIONS);
-}
-
-type AnyTopicOptions = TopicOptions<never> & Partial<TypedOptions>;
-
-/** The page's own options with their defaults. A page can't have the same topic twice with different ones. */
-function ownOptions({
-  serializer = "json",
-  codec = "none",
-  acks = "flushed",
-  batchBytes = BATCH_BYTES,
-  inFlightBytesMax = IN_FLIGHT_BYTES_MAX,
-  ...more
-}: AnyTopicOptions) {
-  const typing = Object.fromEntries(TYPING.map((name) => [name, more[name]])) as Pick<
-    typeof more,
-    (typeof TYPING)[number]
-  >;
-  return { serializer, codec, acks, batchBytes, inFlightBytesMax, ...typing };
-}
-
-type Own = ReturnType<typeof ownOptions>;
 
 export class BrowserTopic<V> implements Topic<V> {
   readonly name: string;
@@ -184,9 +125,7 @@ export class BrowserTopic<V> implements Topic<V> {
       },
     };
     const { codec, batchBytes, inFlightBytesMax } = this.#own;
-    const recordBytesMax = (): number => recordBytesMaxOf(tide.settings.get(name), this.#given);
-    // The limit of the volume at the other end. After a change of the leader that may be another one.
-    const batchBytesMax = (): number => Math.min(DEFAULT_SETTINGS.batchBytesMax, tide.opened!.batchBytesMax);
+    const topic = this;
     this.#slow = new SlowAppends(() => void tide.gather());
     this.#producer = new Producer({
       kernel: tide.kernel,
@@ -199,13 +138,14 @@ export class BrowserTopic<V> implements Topic<V> {
       logEnd: () => knownEnd(tide.opened?.recovery ?? [], name),
       codec,
       get batchBytes() {
-        return Math.min(batchBytes, batchBytesMax());
+        return Math.min(batchBytes, this.batchBytesMax);
       },
       get recordBytesMax() {
-        return recordBytesMax();
+        return recordBytesMaxOf(tide.settings.get(name), topic.#given);
       },
+      // The limit of the volume at the other end. After a change of the leader that may be another one.
       get batchBytesMax() {
-        return batchBytesMax();
+        return Math.min(DEFAULT_SETTINGS.batchBytesMax, tide.opened!.batchBytesMax);
       },
       inFlightBytesMax,
     });
