@@ -252,7 +252,7 @@ async function send(options: FeedOptions, journal: Journal, outgoing: Outgoing):
       return journal.save({ ...state, ...now });
     } catch (thrown) {
       if (!(thrown instanceof TidemarkError)) throw thrown;
-      if (isForgotten(thrown) && appended > (journal.state.producerFrom ?? 0)) {
+      if (isUnknownProducer(thrown) && appended > (journal.state.producerFrom ?? 0)) {
         batch = await beginAnew(options, journal, builder);
         isResent = false;
         continue;
@@ -286,7 +286,7 @@ async function beginAnew({ target, topic }: FeedOptions, journal: Journal, build
   return batch;
 }
 
-const isForgotten = ({ code, details }: TidemarkError): boolean =>
+const isUnknownProducer = ({ code, details }: TidemarkError): boolean =>
   code === "OUT_OF_ORDER_SEQUENCE" && details["unknownProducer"] === true && details["forgotten"] === undefined;
 
 /** The stream is closed, and stays so. */

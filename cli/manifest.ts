@@ -6,7 +6,7 @@
  *   manifest.json         written last: whose segments these are, where the topic began and ended, each file's size and
  *                         SHA-256, and the SHA-256 of what the manifest itself says
  *
- * A .log file that the manifest does not name is none of the topic's: an earlier export may have left it.
+ * A .log file that the manifest does not name does not belong to the topic: an earlier export may have left it.
  */
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -87,7 +87,7 @@ function wrongIn(parsed: unknown): string | undefined {
   return digest === sha256(JSON.stringify(sayingOf(parsed as Manifest))) ? undefined : "its own SHA-256 is another";
 }
 
-/** What manifest.json says; undefined if there is none, or it is none of an export. SyntaxError. */
+/** What manifest.json says; undefined if there is none, or if no export has written it. SyntaxError. */
 function parsedIn(folder: string): Record<string, unknown> | undefined {
   const file = path.join(folder, MANIFEST);
   if (!existsSync(file)) return undefined;
@@ -172,7 +172,7 @@ export interface SegmentFolder {
   readonly logs: readonly string[];
   /** 0 for a broker's folder. */
   readonly start: number;
-  /** .log files that are none of the topic's. */
+  /** .log files that do not belong to the topic. */
   readonly others: readonly string[];
   /** `tidemark export` has made it. */
   readonly isExported: boolean;
@@ -281,7 +281,7 @@ export class FolderExport {
     this.#save();
   }
 
-  /** All files are there. Those of an earlier export that are none of the topic's any more are removed. */
+  /** All files are there. Those that an earlier export wrote, and that the topic has no more, are removed. */
   end({ contentType, start, end, files }: Omit<Manifest, "topic" | "source">): void {
     const said = sayingOf({ ...this.#exported, contentType, start, end, files });
     const whole = { ...said, sha256: sha256(JSON.stringify(said)) };

@@ -140,7 +140,7 @@ interface Known {
   readonly copies: readonly (FoundFile & { readonly generation: number })[];
 }
 
-/** By origin and id. A copy of the catalog that can't be read says no id, and so is none of its tide's files. */
+/** By origin and id. A copy of the catalog that can't be read says no id, so it counts as no file of its tide. */
 async function catalogsOf({ catalogs }: FoundFiles, kernel: Kernel): Promise<ReadonlyMap<string, Known>> {
   const tides = new Map<string, Known>();
   for (const found of catalogs) {

@@ -51,7 +51,7 @@ interface Sent<I> {
 
 export const NOTHING_PENDING: AppendState<never> = { pending: [] };
 
-/** INVALID_ARGUMENT for what is no topic. */
+/** INVALID_ARGUMENT if this is not a topic. */
 export function appendingTo<V, I, R>(tide: TideSource, topic: TopicRef<V, I, R>): Appending<I> {
   const definition = definitionOf(topic);
   /** By what each call was given. A retry keeps the entry, and so its place in the list. */

@@ -86,13 +86,13 @@ export interface Followed<T> extends ViewInfo {
 export interface ViewSelection<S, T> {
   /** Default: the state itself. What else it reads is followed as the framework follows it. */
   readonly select?: ((state: S, info: ViewInfo) => T) | undefined;
-  /** The component is told only of selections that differ. Default Object.is. INVALID_ARGUMENT for no function. */
+  /** The component is told only of selections that differ. Default Object.is. INVALID_ARGUMENT: not a function. */
   readonly equals?: ((a: T, b: T) => boolean) | undefined;
 }
 
 /**
  * How a component picks what it shows. It gives the last result again where `equals` says that nothing changed. It
- * selects at each call, because `select` may read more than the state. INVALID_ARGUMENT for options that are none.
+ * selects at each call, because `select` may read more than the state. INVALID_ARGUMENT for wrong options.
  */
 export function picking<S, T>(
   options: ViewSelection<S, T> | null | undefined,
@@ -111,7 +111,7 @@ export function picking<S, T>(
 }
 
 const START = { isReady: false, at: { offset: 0, provisional: 0 } };
-/** INVALID_ARGUMENT for what is no topic. */
+/** INVALID_ARGUMENT if this is not a topic. */
 export function definitionOf<V, I, R>(topic: TopicRef<V, I, R>): TopicDefinition<V, I, R> {
   const definition = typeof topic === "string" ? (defineTopic(topic) as TopicDefinition<never, never, never>) : topic;
   check(has(definition, "of"), "topic", "defineTopic() or its name");
@@ -310,7 +310,7 @@ function checkedRecordsOptions(options: RecordsOptions | null | undefined): read
   return [last, follow];
 }
 
-/** Names what components share. INVALID_ARGUMENT for what is no topic, and for options that are none. */
+/** Names what components share. INVALID_ARGUMENT for a wrong topic or wrong options. */
 export function recordsKey<V, I, R>(topic: TopicRef<V, I, R>, options?: RecordsOptions | null): string {
   return ["records", nameOfTopic(topic), checkedRecordsOptions(options)].join("\n");
 }

@@ -306,7 +306,7 @@ export interface Topic<V = unknown, I = RecordInput<V>, R = TopicRecord<V>> {
   view<S>(options: ViewOptions<S, V, R>): View<S>;
   /**
    * Adds middleware, inside of what is there: for what is appended and read from now on. Counts for this page only.
-   * INVALID_ARGUMENT for what is no function.
+   * INVALID_ARGUMENT if it is not a function.
    */
   use(middleware: Middleware): this;
   /**

@@ -40,7 +40,7 @@ async function nodeKernel(): Promise<Kernel> {
   return kernel;
 }
 
-/** Undefined for a URL that is no path here: of another machine, or with a slash that is none. */
+/** Undefined for a URL that names no path here: one of another machine, or with an encoded slash in a name. */
 function pathOf(url: URL): string | undefined {
   try {
     return fileURLToPath(url);

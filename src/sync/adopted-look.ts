@@ -78,9 +78,9 @@ interface Run {
 
 interface LookFrom {
   readonly limits: Joined["limits"];
-  /** The position from which on it looks. */
+  /** The position at which the look begins. */
   readonly from: number;
-  /** Whether nobody waits for it any more. */
+  /** True once nobody waits for the answer. */
   readonly isLeft: () => boolean;
 }
 

@@ -1,6 +1,6 @@
 /**
- * A topic that had records before it became synced: once in each opening, and before anything of them is pushed, it is
- * looked for what the edge would refuse (adopted-look.ts). Later records were checked as they were appended.
+ * A topic may have had records before it became synced. They are looked through once in each opening, before any of
+ * them is pushed, for what the edge would refuse (adopted-look.ts). Later records were checked as they were appended.
  */
 import type { Kernel } from "../kernel/types.ts";
 import type { Block } from "./pump.ts";
@@ -10,8 +10,8 @@ import type { TopicStorage } from "./topic-storage.ts";
 type Limits = Joined["limits"];
 
 /**
- * Asked with the edge's limits, the position from which on the edge has nothing, and whether nobody waits any more for
- * the answer: then it ends early, without one.
+ * Looks with the edge's limits, from the position that the edge expects next. Resolves with the block for what would be
+ * refused. Once `isLeft` says that nobody waits for the answer any more, it ends early, without one.
  */
 export type AdoptedLook = (limits: Limits, next: number, isLeft: () => boolean) => Promise<Block | undefined>;
 

@@ -20,7 +20,7 @@ export interface BecomeSynced {
   readonly path: string;
   readonly newOutboxId: () => string;
   readonly options?: KeptOptions | undefined;
-  /** What the copy's `anew` begins with, so that its name is none that an earlier copy of the topic had. Default: 0. */
+  /** The first `anew` of the copy: a number that no earlier copy of the topic had. So its name is new. Default 0. */
   readonly anew?: number | undefined;
   /** The topic's log, if it is open. Commits under way in it finish first, and reads that wait in it end. */
   readonly log?: Log | undefined;

@@ -62,7 +62,7 @@ const RETRY_MS_MAX = 30_000;
  */
 const SETTLED_MS = 10_000;
 
-/** Whether the topic has been live for so long that what failed before does not count any more. */
+/** True once the topic has been live for SETTLED_MS: what failed before does not count any more. */
 export const isSettled = (state: SessionState, now: number): boolean =>
   state.at === "live" && now - (state.since ?? now) >= SETTLED_MS;
 

@@ -287,7 +287,7 @@ export class Session implements Linked {
     if (isFine || is === "claim") await store.joined({ owner, stream, isFine });
     this.isBlind = false;
     const refused = await makeReplica(store, talk.log, joined, this.#options.from);
-    if (refused && !this.#isBlind(talk, refused)) throw refused;
+    if (refused && !this.#turnsBlind(talk, refused)) throw refused;
     // Before the follow: what it brings raises the end to beyond what was missed.
     await store.missed(joined.tombstonesTo);
     if (isLeft()) return;
@@ -321,17 +321,18 @@ export class Session implements Linked {
         talk.isFollowing = false;
         return this.#step({ on: "rejoin" });
       }
-      if (!this.#isBlind(talk, error)) return this.#failed(talk, error);
+      if (!this.#turnsBlind(talk, error)) return this.#failed(talk, error);
     }
     // The log is closed, or may not be read. It may be deleted all the same, and nothing is asked of the channel now.
     this.#failed(talk, await talk.log.ended);
   }
 
   /**
-   * Whether this says that the token may not read: then it goes on without. A claim must read. A channel that has ended
-   * says nothing of reading: over HTTP it ends when the token may be another owner's.
+   * Notes whether this error says that the token may not read. If it does the session goes on without a follow, except
+   * in a claim, which must read. The error of a channel that has ended does not say it: over HTTP a channel ends when
+   * the token may be another owner's.
    */
-  #isBlind(talk: Conversation, error: TidemarkError): boolean {
+  #turnsBlind(talk: Conversation, error: TidemarkError): boolean {
     const isRefused = edgeCodeOf(error) === "FORBIDDEN" && !talk.isOver && !talk.log.isOver;
     this.isBlind = isRefused && this.#state.at !== "claiming";
     if (!this.isBlind) return false;
@@ -445,7 +446,7 @@ export class Session implements Linked {
     this.#options.changed();
   }
 
-  /** Asked before a claim that this device begins by itself, and by whoever wants to know how far the edge is now. */
+  /** Where the edge's log and the outbox stand now. Asked before a claim that this device begins by itself. */
   async #stand(talk: Conversation): Promise<Joined> {
     const joined = await standNow(talk.log, this.#options);
     if (talk.isOver) return joined;

@@ -1,10 +1,11 @@
 /**
  * Appends of one topic in a Worker. Calls that wait together share a batch, and one batch is on its way at a time. So
- * the order of calls is the order in the log. A batch that the stream refuses for what is in it is sent again without
- * the call whose record the refusal names, and that call alone fails. So there is one request more for each call that
- * does not fit, and at least one for the others: a request to a Worker may make only so many of its own. A refusal that
- * names no record (of a whole batch that can't be taken) is followed by halves of the group: fewer than two requests
- * for each call, where none fits.
+ * the order of calls is the order in the log.
+ *
+ * A batch may be refused for what one record holds. If the refusal names the record, the batch is sent again without
+ * the record's call, and that call alone fails: one more request for each such call. If it names none (the batch as a
+ * whole can't be taken), each half of the group is sent: fewer than two requests for each call, where all are bad. The
+ * number counts, because the platform limits the requests that one request to a Worker may make.
  *
  *   calls ──▶ one group ──▶ Producer ──▶ a batch ──┬─ ack ──▶ calls resolve ──▶ the next group
  *                ▲                                 ├─ refused for a record: the group without its call

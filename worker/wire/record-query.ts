@@ -3,7 +3,7 @@
  *
  *   ?from=     17 │ earliest │ latest │ -10 (the last ten) │ 2027-02-28T00:00:00Z       default: earliest
  *   &follow    stays, and sends what comes
- *   &limit=    ends after so many records
+ *   &limit=    ends after this many records
  *   &key=      only records of this key
  */
 import { timeOf } from "../../src/topic/time-text.ts";

@@ -8,7 +8,7 @@ import { signedIn, signIn, signOut, token } from "./session.ts";
 import { questionOf, statusText, waitingIn } from "./status.ts";
 
 const TOPIC = "changes";
-/** A sign-out waits at most so long for what is not at the edge yet. */
+/** The longest time that a sign-out waits for what is not at the edge yet. */
 const DRAIN_MS = 5_000;
 
 const by = <E extends HTMLElement>(id: string): E => document.getElementById(id) as E;

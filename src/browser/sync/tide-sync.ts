@@ -190,7 +190,7 @@ export class TideSync {
     if (!isLive) for (const session of this.#sessions) session.renewed();
   }
 
-  /** In the link at once, and then in the notes of all topics: any of them is enough to remember a pause. */
+  /** Tells the link at once, and then the notes of all topics: one note is enough to remember a pause. */
   async #pause(paused: boolean): Promise<void> {
     const failed = await this.#opened();
     if (!this.#links && failed.size === 0)
@@ -222,8 +222,8 @@ export class TideSync {
   }
 
   /**
-   * A worker that has just begun to lead is asked before its topics are open: none of them may be left out then. Gives
-   * those that can't be opened, with why.
+   * Opens all topics that are synced. A page may ask something before a worker that has just begun to lead has opened
+   * them, and its call must leave out none. Gives the errors of those that can't be opened, by topic.
    */
   async #opened(): Promise<ReadonlyMap<string, unknown>> {
     const failed = new Map<string, unknown>();

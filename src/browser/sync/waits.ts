@@ -16,7 +16,10 @@ export function drainedNow(session: Session): Look {
   return () => atEdgeTo(session) >= end && !store.outboxNote.offering;
 }
 
-/** Own records below this position are at the edge. Who may not read has only its word for it. */
+/**
+ * Own records below this position are at the edge. A device whose token may not read does not see them there: it goes
+ * by the answers to its pushes.
+ */
 export const atEdgeTo = ({ store, isBlind }: Session): number =>
   isBlind ? Math.max(store.firstUnsettled, store.toldNext ?? 0) : store.firstUnsettled;
 

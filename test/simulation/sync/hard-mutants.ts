@@ -99,18 +99,20 @@ export const HARD_MUTANTS: readonly SyncMutant[] = [
   }
 
   /**
-   * Whether this says that the token may not read: then it goes on without. A claim must read. A channel that has ended
-   * says nothing of reading: over HTTP it ends when the token may be another owner's.
+   * Notes whether this error says that the token may not read. If it does the session goes on without a follow, except
+   * in a claim, which must read. The error of a channel that has ended does not say it: over HTTP a channel ends when
+   * the token may be another owner's.
    */
-  #isBlind(talk: Conversation, error: TidemarkError): boolean {
+  #turnsBlind(talk: Conversation, error: TidemarkError): boolean {
     const isRefused = edgeCodeOf(error) === "FORBIDDEN" && !talk.isOver && !talk.log.isOver;`,
     replace: `}
 
   /**
-   * Whether this says that the token may not read: then it goes on without. A claim must read. A channel that has ended
-   * says nothing of reading: over HTTP it ends when the token may be another owner's.
+   * Notes whether this error says that the token may not read. If it does the session goes on without a follow, except
+   * in a claim, which must read. The error of a channel that has ended does not say it: over HTTP a channel ends when
+   * the token may be another owner's.
    */
-  #isBlind(talk: Conversation, error: TidemarkError): boolean {
+  #turnsBlind(talk: Conversation, error: TidemarkError): boolean {
     const isRefused = edgeCodeOf(error) === "FORBIDDEN" && !talk.isOver;`,
     found: /^liveness/,
     history: "H23: a token of another owner over HTTP while nothing waits",
