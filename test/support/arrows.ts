@@ -2,8 +2,8 @@
  * Arrows between files, for the structure test. Inside `worker/` and `src/browser/` imports run one way, from room to
  * room, and no files import each other in a circle. The imports are taken from the parsed program (tidy.ts).
  *
- *   worker/       errors, env, kernel ← store ← stream ← wire ← rpc ← telemetry ← subscriptions ← front │ log-object
- *                 ← client ← index, library
+ *   worker/       errors, env, kernel ← bindings ← store ← stream ← wire ← rpc ← telemetry ← subscriptions
+ *                 ← front │ log-object ← client ← index, library
  *   src/browser/  platform ← sync-api ← api ← volume, tools ← port ← sync ← worker │ tabs ← page ← package, index
  *
  * Rooms on the two sides of a │ run in different programs and never import one another.
