@@ -43,6 +43,19 @@ const ADVICE: { readonly [code in TidemarkError["code"]]?: string } = {
   TIMEOUT: "is the edge running, and is the address right?",
 };
 
+/** What stands in its place where the edge says it: nobody can verify a folder there, or make room on its disk. */
+const ADVICE_ON_EDGE: typeof ADVICE = {
+  CORRUPT_RANGE: "--from with an offset behind the damage reads on",
+  CORRUPT_CATALOG: "docs/operations.md says how the edge's operator puts the log back to an earlier time",
+  QUOTA_EXCEEDED: undefined,
+};
+
+/** What to do about an error of the library. Undefined where its message says it. */
+function adviceOn({ code, details }: TidemarkError): string | undefined {
+  if ([401, 403].includes(Number(details["status"]))) return TOKEN_ADVICE;
+  return details["edge"] !== undefined && code in ADVICE_ON_EDGE ? ADVICE_ON_EDGE[code] : ADVICE[code];
+}
+
 /** The system's word for a request that failed, in brackets: fetch() says only that it failed. */
 export function systemWordOf(thrown: unknown): string {
   for (let each = thrown; each instanceof Error; each = each.cause) {
@@ -61,8 +74,7 @@ export function lineOf(thrown: unknown): string {
   if (thrown instanceof TidemarkError) {
     if (thrown.details["field"] === "token")
       return `--token, or TIDEMARK_TOKEN, is no token: it has 1 to 8192 characters, without a space (${TOKEN_MADE})`;
-    const isRefused = [401, 403].includes(Number(thrown.details["status"]));
-    const advice = isRefused ? TOKEN_ADVICE : ADVICE[thrown.code];
+    const advice = adviceOn(thrown);
     const message = thrown.message.replace(ADVICE_TO_CODE, "");
     const said = `${message}${systemWordOf(thrown)}`;
     return advice === undefined ? said : `${said} (${advice})`;

@@ -8,6 +8,7 @@ import { lineOf } from "../../cli/failure.ts";
 import type { LogTarget } from "../../cli/target.ts";
 import { ownKernel } from "../../cli/targets.ts";
 import { connect } from "../../src/client/index.ts";
+import { TidemarkError } from "../../src/errors.ts";
 import { readHeader } from "../../src/record/format.ts";
 import type { KafkaFiles } from "../../src/store/kafka-files.ts";
 import { formatOffset } from "../../src/sync/http-words.ts";
@@ -74,6 +75,14 @@ it.each(["", "one two", "<!doctype html>\n"])(
     await target.close();
   },
 );
+
+it.each([
+  ["QUOTA_EXCEEDED", 507, "QUOTA_EXCEEDED: what the edge says"],
+  ["CORRUPT_RANGE", 500, "CORRUPT_RANGE: what the edge says (--from with an offset behind the damage reads on)"],
+])("advice on %s of an edge speaks of no folder and no disk of this machine", (code, status, line) => {
+  const thrown = TidemarkError.fromWire({ code, message: "what the edge says", details: { status, edge: code } });
+  expect(lineOf(thrown)).toBe(line);
+});
 
 it("topics are listed page by page; an edge without a list, and what is no edge, are told apart", async () => {
   const pages = new Map([
