@@ -48,7 +48,7 @@ export interface EdgeReply {
 export const mayPass = ({ kind, code, details }: TidemarkError): boolean =>
   (kind === "reopen" && details["edge"] !== "STREAM_CLOSED") ||
   /^(BACKPRESSURE|LIMIT_EXCEEDED|TIMEOUT)$/.test(code) ||
-  details["status"] === 500;
+  (details["status"] === 500 && kind !== "stop");
 
 const networkError = (message: string, details: TidemarkError["details"], cause?: unknown): TidemarkError =>
   new TidemarkError("CLOSED", message, { reason: "network", ...details }, { cause });

@@ -69,6 +69,20 @@ describe("errors", () => {
     expect(asked).toBeGreaterThan(1);
   });
 
+  it.each(["CORRUPT_RANGE", "CORRUPT_CATALOG"])(
+    "%s of the edge lasts: each call, and a read that follows, says it at once",
+    async (code) => {
+      const headers = { "tidemark-error": code };
+      const error = { code, message: "what is stored is damaged", kind: "stop", details: { from: 5, to: 6 } };
+      const topic = topicOf(() => Response.json({ error }, { status: 500, headers }), { timeoutMs: 60_000 });
+      const told = { code, details: { from: 5, to: 6, edge: code } };
+      for (const follow of [false, true])
+        await expect(topic.read({ from: 5, to: 7, follow }).next()).rejects.toMatchObject(told);
+      await expect(topic.state()).rejects.toMatchObject(told);
+      await expect(topic.append({ value: 1 })).rejects.toMatchObject(told);
+    },
+  );
+
   it.each([
     ["seconds", "7", 7_000],
     ["a date", new Date(Date.now() + 60_000).toUTCString(), 50_000],
