@@ -31,7 +31,7 @@ export const ADVICE_ON_DAMAGE = "`tidemark verify` shows what is damaged, and --
 const ADVICE_TO_CODE = '; { damage: "skip" } takes what is whole';
 
 /** What a person can do about an error of the library, where its message does not say it. */
-const ADVICE: { readonly [code in TidemarkError["code"]]?: string } = {
+const ADVICE: { readonly [code in TidemarkError["code"]]?: string | undefined } = {
   ALREADY_OPEN: "one process at a time writes to a folder; topics, info, tail and export read beside it",
   UNKNOWN_TOPIC: "append makes a topic",
   CORRUPT_RANGE: "`tidemark verify` shows what is damaged, and --repair saves the rest",

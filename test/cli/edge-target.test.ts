@@ -79,7 +79,7 @@ it.each(["", "one two", "<!doctype html>\n"])(
 it.each([
   ["QUOTA_EXCEEDED", 507, "QUOTA_EXCEEDED: what the edge says"],
   ["CORRUPT_RANGE", 500, "CORRUPT_RANGE: what the edge says (--from with an offset behind the damage reads on)"],
-])("advice on %s of an edge speaks of no folder and no disk of this machine", (code, status, line) => {
+] as const)("advice on %s of an edge speaks of no folder and no disk of this machine", (code, status, line) => {
   const thrown = TidemarkError.fromWire({ code, message: "what the edge says", details: { status, edge: code } });
   expect(lineOf(thrown)).toBe(line);
 });
