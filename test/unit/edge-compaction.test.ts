@@ -183,9 +183,9 @@ class World {
     if (dice < 94) return this.start();
     if (this.held) {
       this.held = undefined;
-      return this.stream.removeFork("child");
+      return this.stream.forks.remove("child");
     }
-    this.stream.addFork("child", "0000000a");
+    this.stream.forks.add("child", "0000000a");
     this.held = await this.all();
     this.count("held");
   }
@@ -244,7 +244,7 @@ class World {
    * be left.
    */
   async settle(): Promise<void> {
-    if (this.held) this.stream.removeFork("child");
+    if (this.held) this.stream.forks.remove("child");
     this.held = undefined;
     await this.stream.log.roll();
     for (let turn = 0; turn < 20; turn++) {

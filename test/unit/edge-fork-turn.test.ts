@@ -107,7 +107,7 @@ async function meet(
     offerFork(
       stream,
       { child: "child", childId: "0000000a", requested: 4, subOffset, contentType: undefined },
-      async () => stream.removeFork("child"),
+      async () => stream.forks.remove("child"),
     );
   const taking = gap < 0 ? turns(-gap).then(() => TAKERS[taker](stream)) : TAKERS[taker](stream);
   const point = await (gap > 0 ? turns(gap).then(fork) : fork());
@@ -124,7 +124,7 @@ async function meet(
   const went = start > 0 || seen.length < point.offset - start;
   if (!went) return "whole";
   // When compaction came before the fork, the fork has the newest records of its part at that time.
-  return start <= point.offset && stream.forks.includes("child") ? "less" : "lost";
+  return start <= point.offset && stream.forks.paths.includes("child") ? "less" : "lost";
 }
 
 describe("a fork in the very turn of", () => {

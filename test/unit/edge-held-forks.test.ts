@@ -69,7 +69,7 @@ class Source {
             return this.made.has(path);
           },
         }) as unknown as Peer,
-      release: async (child) => this.stream.removeFork(child),
+      release: async (child) => this.stream.forks.remove(child),
     });
     return this;
   }
@@ -96,33 +96,33 @@ class Source {
 describe("a source asks its forks whether they are", () => {
   it("after ten minutes, and each time twice as long after up to a day, though it sleeps between", async () => {
     const source = await new Source().make();
-    source.stream.addFork("child", "0000000a");
+    source.stream.forks.add("child", "0000000a");
     source.made.add("child");
     await source.idle(7 * 24 * 60);
     const times = source.asked.map(([minute]) => minute);
     expect(times.slice(0, 8)).toEqual([10, 30, 70, 150, 310, 630, 1_270, 2_550]);
     expect(times.slice(8)).toEqual([3_990, 5_430, 6_870, 8_310, 9_750]);
-    expect(source.stream.forks).toEqual(["child"]);
+    expect(source.stream.forks.paths).toEqual(["child"]);
   });
 
   it("a fork that was never made is released at the first question; one that does not answer is kept", async () => {
     const source = await new Source().make();
-    for (const child of ["made", "ghost", "away"]) source.stream.addFork(child, "0000000a");
+    for (const child of ["made", "ghost", "away"]) source.stream.forks.add(child, "0000000a");
     source.made.add("made");
     source.away.add("away");
     source.held.plan();
     await source.wake();
     source.now += 10 * MINUTE;
     await source.alarm();
-    expect(source.stream.forks).toEqual(["away", "made"]);
+    expect(source.stream.forks.paths).toEqual(["away", "made"]);
     source.away.delete("away");
     await source.idle(20);
-    expect(source.stream.forks).toEqual(["made"]);
+    expect(source.stream.forks.paths).toEqual(["made"]);
   });
 
   it("writes when a time changes, and not when it is only read", async () => {
     const source = await new Source().make();
-    source.stream.addFork("child", "0000000a");
+    source.stream.forks.add("child", "0000000a");
     source.made.add("child");
     const due = source.held.plan();
     await source.wake();
@@ -136,19 +136,19 @@ describe("a source asks its forks whether they are", () => {
 
   it("begins again with ten minutes when no fork was held in between", async () => {
     const source = await new Source().make();
-    source.stream.addFork("child", "0000000a");
+    source.stream.forks.add("child", "0000000a");
     source.made.add("child");
     await source.idle(60);
-    source.stream.removeFork("child");
+    source.stream.forks.remove("child");
     expect(source.held.plan()).toBeUndefined();
-    source.stream.addFork("other", "0000000b");
+    source.stream.forks.add("other", "0000000b");
     expect(source.held.plan()).toBe(source.now + 10 * MINUTE);
   });
 
   it("only when retention or compaction waits for them", async () => {
     const { retention: _, ...keepsAll } = CONFIG;
     const source = await new Source().make(keepsAll);
-    source.stream.addFork("child", "0000000a");
+    source.stream.forks.add("child", "0000000a");
     source.writes = 0;
     expect([source.held.plan(), source.writes]).toEqual([undefined, 0]);
     source.stream.save({ deleted: true });
@@ -169,7 +169,7 @@ describe("a source asks its forks whether they are", () => {
     await source.stream.log.roll();
     await source.stream.append(body("b"));
     expect(retentionDue(source.stream, source.now)).toBe(source.now);
-    source.stream.addFork("child", "0000000a");
+    source.stream.forks.add("child", "0000000a");
     expect(retentionDue(source.stream, source.now)).toBeUndefined();
   });
 });

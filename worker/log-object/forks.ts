@@ -48,9 +48,9 @@ export async function offerFork(
   // The source notes its fork first, then the fork is made. A failure in between keeps data too long, but never loses
   // any. The note is made in the turn of the checks, before any await, because retention and compaction look at it in
   // the turn in which they remove records.
-  const isKnown = stream.forks.includes(child);
+  const isKnown = stream.forks.paths.includes(child);
   try {
-    stream.addFork(child, childId);
+    stream.forks.add(child, childId);
     const point = await forkPointIn(stream, requested, subOffset);
     return {
       ...point,
@@ -110,7 +110,7 @@ export class HeldForks {
     if (!stream || due === undefined || due > this.#host.now()) return;
     // Written before any fork is asked, so that an object that is reset meanwhile goes on with the next time.
     this.#next(stream, Math.min(stream.config.forkCheck!.pauseMs * 2, CHECK_MS_MAX));
-    for (const child of stream.forks) {
+    for (const child of stream.forks.paths) {
       // A fork that does not answer may exist, so it counts as existing.
       const isOne = await this.#host
         .peer(child)

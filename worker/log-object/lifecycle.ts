@@ -5,14 +5,10 @@
  */
 import { EdgeError } from "../errors.ts";
 import type { Retry } from "../store/retries.ts";
-import type { Sql } from "../store/sql.ts";
 import type { Stream } from "../stream/stream.ts";
 import { type LifeEvent, lifeAfter, lifeOf } from "./life.ts";
 
-const TABLES = ["chunk", "segment", "damage", "meta", "outbox", "incoming_chunk", "incoming_segment"];
-
 export interface LifecycleHost {
-  readonly sql: () => Sql;
   now(): number;
   /** Opens the stream that the tables hold. */
   open(): Promise<Stream | undefined>;
@@ -173,11 +169,11 @@ export class Lifecycle {
 
   /** Removes everything in one turn, so that no other request meets half of it. */
   #purge(stream: Stream): void {
-    const sql = this.#host.sql();
-    sql.transaction(() => {
+    const { tables } = stream;
+    tables.transaction(() => {
       // Segments in object storage stay in the tables until they are deleted there.
       stream.store.forgetMoved();
-      for (const table of TABLES) void [...sql.exec(`DROP TABLE IF EXISTS ${table}`)];
+      tables.drop();
     });
     // Code that still holds the stream can't write into what comes next.
     stream.store.end();

@@ -79,7 +79,6 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     abort: (reason) => this.ctx.abort(reason),
   });
   readonly #life: Lifecycle = new Lifecycle({
-    sql: () => this.#sql(),
     now: () => Date.now(),
     open: () => this.#open(),
     opened: (stream) => this.#opened(stream),
@@ -466,7 +465,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
 
   async releaseFork(child: string, childId: string | undefined): Promise<void> {
     const stream = await this.#life.load();
-    stream?.removeFork(child, childId);
+    stream?.forks.remove(child, childId);
     if (stream?.isHeld !== false) return;
     if (stream.config.deleted) return this.#life.forkGone(stream);
     // Records that the fork held may be removed now.

@@ -88,7 +88,7 @@ export function prometheus(
   line("gauge", "sockets", "WebSockets of clients", sockets);
   line("gauge", "outboxes", "Outboxes registered", Number(one("SELECT count(*) AS n FROM outbox")["n"]));
   line("gauge", "outboxes_in_memory", "Of them, those in memory", stream.outboxes.count);
-  line("gauge", "forks", "Forks that read from here", stream.forks.length);
+  line("gauge", "forks", "Forks that read from here", stream.forks.paths.length);
   line("gauge", "last_commit_seconds", "When the newest commit was written", told / 1000);
   return new Response(`${lines.join("\n")}\n`, {
     headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8", "cache-control": "no-store" },

@@ -1,5 +1,7 @@
 /**
- * The chunk store's tables: every statement that touches them, and the rows as plain objects. chunk-log.ts draws them.
+ * The chunk store's tables: the statements that touch them, and the rows as plain objects. chunk-log.ts draws them. Two
+ * kinds of statements stand elsewhere: fork-rows.ts has the rows of forks in `meta`; outbox-tables.ts and
+ * log-object/prometheus.ts read.
  */
 import { quotaExceeded, type Sql, type SqlRow, type SqlValue } from "./sql.ts";
 import { BATCH_BYTES_MAX } from "../../src/log/limits.ts";
@@ -127,6 +129,17 @@ export class ChunkTables {
   create(): void {
     for (const statement of SCHEMA) this.#run(statement);
     if (!String(this.#run(LATER_COLUMN.of)[0]!["sql"]).includes("origins")) this.#run(LATER_COLUMN.add);
+  }
+
+  /** True if there is a log, or was one whose tables were not dropped. */
+  get areThere(): boolean {
+    return this.#run("SELECT name FROM sqlite_master WHERE name = 'meta'").length > 0;
+  }
+
+  /** Drops all tables but `archive`, whose rows stay until their objects are deleted. */
+  drop(): void {
+    this.dropAside();
+    for (const table of ["chunk", "segment", "damage", "meta", "outbox"]) this.#run(`DROP TABLE IF EXISTS ${table}`);
   }
 
   /** Empty tables for rows that are not the log's yet. Those that were there are gone. */

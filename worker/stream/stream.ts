@@ -19,6 +19,7 @@ import { type AppendOutcome, type AppendRequest, Appends, QUEUE_APPENDS_MAX, QUE
 import type { Archive } from "../store/segment-archive.ts";
 import { ChunkLog } from "../store/chunk-log.ts";
 import { ChunkTables } from "../store/chunk-tables.ts";
+import { ForkRows } from "../store/fork-rows.ts";
 import { isFull, type Sql } from "../store/sql.ts";
 import { cutAt } from "./fork-cut.ts";
 import { EdgeError } from "../errors.ts";
@@ -105,6 +106,7 @@ export class Stream {
   readonly store: ChunkLog;
   readonly outboxes: Outboxes;
   readonly pushes: Pushes;
+  readonly forks: ForkRows;
   readonly #host: StreamHost;
   readonly #tables: ChunkTables;
   #config: StreamConfig;
@@ -126,6 +128,7 @@ export class Stream {
     this.#config = config;
     this.log = log;
     this.store = store;
+    this.forks = new ForkRows(host.sql);
     this.#state = state;
     this.#appends = new Appends({
       stream: this,
@@ -152,9 +155,8 @@ export class Stream {
 
   /** The stream that the object's tables hold. */
   static async load(host: StreamHost): Promise<Stream | undefined> {
-    const isThere = [...host.sql.exec("SELECT name FROM sqlite_master WHERE name = 'meta'")].length > 0;
-    if (!isThere) return undefined;
     const tables = new ChunkTables(host.sql);
+    if (!tables.areThere) return undefined;
     const text = tables.meta(CONFIG);
     if (text === undefined)
       return tables.hasRows ? Promise.reject(unreadable("its description is missing")) : undefined;
@@ -294,27 +296,9 @@ export class Stream {
     this.#config = config;
   }
 
-  /** Forks that read from this stream. */
-  get forks(): string[] {
-    return [...this.#host.sql.exec("SELECT key FROM meta WHERE key >= 'fork:' AND key < 'fork;'")].map((row) =>
-      String(row["key"]).slice(5),
-    );
-  }
+  /** True if forks read from this stream. */
   get isHeld(): boolean {
-    return this.forks.length > 0;
-  }
-  addFork(path: string, id: string): void {
-    this.#tables.saveMeta(`fork:${path}`, id);
-  }
-  /** Without an id any fork at this path; with one, only the fork with that id, not a later one. */
-  removeFork(path: string, id?: string): void {
-    void [
-      ...this.#host.sql.exec(
-        "DELETE FROM meta WHERE key = ?1 AND (value = '' OR ?2 IS NULL OR value = ?2)",
-        `fork:${path}`,
-        id ?? null,
-      ),
-    ];
+    return this.forks.paths.length > 0;
   }
 
   // --- append ------------------------------------------------------------------------------------------------------

@@ -42,8 +42,8 @@ const PLANTED: readonly PlantedBug[] = [
   {
     name: "one fork does not hold its source",
     file: "worker/stream/stream.ts",
-    find: "return this.forks.length > 0;",
-    replace: "return this.forks.length > 1;",
+    find: "return this.forks.paths.length > 0;",
+    replace: "return this.forks.paths.length > 1;",
   },
 ];
 
