@@ -22,7 +22,7 @@ import type { BenchTab } from "./bench-device.ts";
 import { failOver } from "./fail-over.ts";
 import { joinBytes } from "./join.ts";
 import { idle, reconnect } from "./link.ts";
-import { BYTES, FULL, QUICK, RECORDS, type Result, SyncBench } from "./sync-bench.ts";
+import { BYTES, FULL, QUICK, RECORDS, type Result, SyncBench, type Way } from "./sync-bench.ts";
 
 const FAR_MS = 100;
 
@@ -104,7 +104,7 @@ async function catchUp(bench: SyncBench): Promise<void> {
     const device = await bench.added(path);
     const opened = performance.now();
     const spent = bench.cpu();
-    await device.openTide();
+    await device.openTide({ edge: bench.edgeBy("direct", device) });
     await device.tab.call("reach", end);
     deviceCpu.push(spent().device);
     edgeCpu.push(spent().edge);
@@ -137,15 +137,29 @@ async function farCatchUp(bench: SyncBench, path: string, end: number): Promise<
 /** From the append in one device until the other one's reader has the record. */
 async function live(bench: SyncBench): Promise<void> {
   const { live: count, liveFar } = bench.size;
+  const near = await latencies(bench, "direct", { first: Math.min(count, 20), counted: count });
+  bench.keep("sync.edge.rowsPerLiveAppend", [], near.rows / count);
+  bench.keep("sync.live.p50Ms", [], quantile(near.times, 0.5));
+  bench.keep("sync.live.p99Ms", [], quantile(near.times, 0.99));
+  const far = await latencies(bench, "proxy", { first: Math.min(count, 5), counted: liveFar });
+  bench.keep("sync.live.rtt100.p50Ms", [], quantile(far.times, 0.5));
+}
+
+/** Of two devices with a log of their own, behind the first appends. By the proxy the round trip is 100 ms. */
+async function latencies(
+  bench: SyncBench,
+  way: Way,
+  { first, counted }: { readonly first: number; readonly counted: number },
+): Promise<{ readonly times: readonly number[]; readonly rows: number }> {
   const path = bench.newLog();
-  const [from, to] = [await bench.device(path), await bench.device(path)];
+  const [from, to] = [await bench.device(path, way), await bench.device(path, way)];
   for (const tab of [from, to]) await tab.call("level");
   await to.call("watch");
+  if (way === "proxy") for (const { network } of bench.devices) network.weather.latencyMs = FAR_MS / 2;
   let next = 0;
-  const latencies = async (times: number): Promise<number[]> => {
-    const first = next;
+  const append = async (times: number): Promise<number[]> => {
     const sent = new Map<number, number>();
-    for (; next < first + times; next++) {
+    for (const end = next + times; next < end; next++) {
       sent.set(next, await from.call("one", next, BYTES));
       await sleep(20);
     }
@@ -154,22 +168,18 @@ async function live(bench: SyncBench): Promise<void> {
     const seen = new Map(await to.call("sightings"));
     return [...sent].map(([id, at]) => seen.get(id)! - at);
   };
-  await latencies(Math.min(count, 20));
+  await append(first);
   const before = await bench.rows();
-  const near = await latencies(count);
-  bench.keep("sync.edge.rowsPerLiveAppend", [], ((await bench.rows()) - before) / count);
-  bench.keep("sync.live.p50Ms", [], quantile(near, 0.5));
-  bench.keep("sync.live.p99Ms", [], quantile(near, 0.99));
-  for (const { network } of bench.devices) network.weather.latencyMs = FAR_MS / 2;
-  const far = await latencies(liveFar);
-  bench.keep("sync.live.rtt100.p50Ms", [], quantile(far, 0.5));
+  const times = await append(counted);
+  const rows = (await bench.rows()) - before;
   await bench.clear();
+  return { times, rows };
 }
 
 /** The same appends to a local topic, to a synced one whose link pauses, and to one that is pushed meanwhile. */
 async function append(bench: SyncBench): Promise<void> {
   const { local: batches, rounds } = bench.size;
-  const [synced, plain] = [await bench.device(bench.newLog()), await bench.device(bench.newLog(), "")];
+  const [synced, plain] = [await bench.device(bench.newLog()), await bench.device(bench.newLog(), "local")];
   await synced.call("level");
   const [alone, pushed]: [number[], number[]] = [[], []];
   const pour = (tab: BenchTab): Promise<number> => tab.call("pour", batches, RECORDS, BYTES);
@@ -192,7 +202,7 @@ async function opening(bench: SyncBench): Promise<void> {
   const { open: batches, openings } = bench.size;
   const path = bench.newLog();
   await bench.bareRate(path, batches);
-  const [plain, synced] = [await bench.device(bench.newLog(), ""), await bench.device(path)];
+  const [plain, synced] = [await bench.device(bench.newLog(), "local"), await bench.device(path)];
   await plain.call("pour", batches, RECORDS, BYTES);
   await synced.call("reach", batches * RECORDS);
   const times: [number[], number[]] = [[], []];
@@ -200,7 +210,8 @@ async function opening(bench: SyncBench): Promise<void> {
     for (const [which, device] of bench.devices.entries()) {
       await device.tab.call("close");
       await device.tab.reload();
-      times[which]!.push(await device.openTimed(which === 0 ? { edge: undefined } : {}));
+      const edge = bench.edgeBy(which === 0 ? "local" : "direct", device);
+      times[which]!.push(await device.openTimed({ edge }));
     }
   const [local, both] = times.map(median) as [number, number];
   bench.keep("sync.open.localMs", times[0], local);

@@ -44,6 +44,8 @@ export interface Result {
   readonly rounds: Record<string, readonly number[]>;
 }
 
+export type Way = "direct" | "proxy" | "local";
+
 export class SyncBench {
   #logs = 0;
   #count = 0;
@@ -88,12 +90,21 @@ export class SyncBench {
     return { tab, network };
   }
 
-  /** The same with its tide open; its topic holds bytes and is synced with this log, unless there is no edge. */
-  async device(path: string, edge?: string): Promise<BenchTab> {
+  /** The same with its tide open; its topic holds bytes and is synced with this log, unless it is "local". */
+  async device(path: string, way: Way = "direct"): Promise<BenchTab> {
     const device = await this.added(path);
-    await device.openTide(edge === "" ? { edge: undefined } : {});
+    await device.openTide({ edge: this.edgeBy(way, device) });
     return device.tab;
   }
+
+  /**
+   * The edge's address for a device. Bare sockets and devices beside them take the direct way: the proxy is in this
+   * process, and costs processor time and a hop. Undefined for a local tide.
+   */
+  edgeBy(way: Way, { network }: BenchDevice): string | undefined {
+    return { direct: this.fleet.edge.url, proxy: network.url, local: undefined }[way];
+  }
+
   async clear(): Promise<void> {
     for (const device of this.devices.splice(0)) await device.end();
     for (const network of this.#networks.splice(0)) await network.stop();
