@@ -90,7 +90,14 @@ async function callerKilled(open: Opens): Promise<void> {
   await importsOnce(leader);
 }
 
-const STRIKES = { leaderKilled, leaderOfCallerKilled, callerKilled };
+const STRIKES = [
+  ["a tab that leads and imports is killed: its import is undone or whole, and the next leader's works", leaderKilled],
+  [
+    "the leader is killed under another tab's import: that call is made again, and all is there once",
+    leaderOfCallerKilled,
+  ],
+  ["a tab is killed whose import the leader writes: an import in the leader works or finds all done", callerKilled],
+] as const;
 
 describe("Chromium", () => {
   let browser: TabsBrowser;
@@ -106,7 +113,7 @@ describe("Chromium", () => {
       close: () => tab.close(),
     };
   };
-  it.each(Object.entries(STRIKES))(
+  it.each(STRIKES)(
     "%s",
     async (_, strike) => {
       await strike(open);
@@ -123,5 +130,5 @@ describe.skipIf(!firefox)("Firefox", () => {
   });
   afterAll(() => browser?.end());
   // The others differ in what survives, which is the library's part and not the engine's.
-  it("leaderKilled", () => leaderKilled((config) => browser.open(config)));
+  it(STRIKES[0][0], () => leaderKilled((config) => browser.open(config)));
 });
