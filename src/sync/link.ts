@@ -52,8 +52,11 @@ const PONG_MS_HINTED = 2_000;
 const HINT_MS = 1_000;
 const RENEW_MS = 60_000;
 const RENEW_MS_MIN = 1_000;
-/** A host runs what is due later than 2^31 ms at once: it would ask for another token without an end. */
-const TIMER_MS_MAX = 86_400_000;
+/**
+ * Longest wait for a renewal; a token that lives longer is looked at again then. A host runs at once what is due later
+ * than 2^31 ms, so the link would ask for tokens without an end.
+ */
+const RENEW_STEP_MS = 86_400_000;
 /**
  * HTTP is used after this many WebSockets in a row that did not open or brought nothing, while the edge answered
  * requests.
@@ -340,8 +343,8 @@ export class SyncLink {
   }
 
   #renewAfter(ms: number, signal: AbortSignal): void {
-    const left = ms - TIMER_MS_MAX;
-    this.#renewal = this.#after(Math.min(ms, TIMER_MS_MAX), signal, () => {
+    const left = ms - RENEW_STEP_MS;
+    this.#renewal = this.#after(Math.min(ms, RENEW_STEP_MS), signal, () => {
       if (left > 0) this.#renewAfter(left, signal);
       else void this.#renewed(signal, "expiring");
     });

@@ -346,7 +346,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
   {
     name: "a timer is longer than a host can count",
     file: LINK,
-    find: "this.#renewal = this.#after(Math.min(ms, TIMER_MS_MAX), signal, () => {",
+    find: "this.#renewal = this.#after(Math.min(ms, RENEW_STEP_MS), signal, () => {",
     replace: "this.#renewal = this.#after(ms, signal, () => {",
     found: /^storm: a timer/,
     plan: "wide",
