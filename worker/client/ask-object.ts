@@ -1,7 +1,7 @@
 /**
  * Asks the object of a topic, for code inside a Worker, and says every failure as the library does: what the object
  * refuses, and what the platform throws for an object that was reset, moved, is overloaded or can't be reached
- * (front/lost.ts has the words, as for requests from outside).
+ * (rpc/lost.ts has the words, as for requests from outside).
  *
  *   a read, and the making of a log   asked once more by a new stub, then CLOSED or BACKPRESSURE
  *   a change                          OUTCOME_UNKNOWN, or BACKPRESSURE
@@ -9,7 +9,7 @@
 import { type ErrorDetails, TidemarkError } from "../../src/errors.ts";
 import { libraryNameOf } from "../../src/sync/edge-codes.ts";
 import { EdgeError, type EdgeWireError } from "../errors.ts";
-import { askedAgain, lostChange } from "../front/lost.ts";
+import { askedAgain, lostChange } from "../rpc/lost.ts";
 import { PATH_HEADER, TENANT_HEADER } from "../rpc/internal-headers.ts";
 import { streamObject } from "../rpc/stubs.ts";
 import { ERROR_HEADER } from "../wire/error-status.ts";

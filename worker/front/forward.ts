@@ -13,7 +13,7 @@ import { stubOf } from "../rpc/stubs.ts";
 import type { Answer } from "../wire/http.ts";
 import { readBody } from "../wire/request-body.ts";
 import type { AskOf } from "./client-socket.ts";
-import { askedAgain, lostChange } from "./lost.ts";
+import { askedAgain, lostChange } from "../rpc/lost.ts";
 import type { Seen } from "./request-limits.ts";
 
 /** The only headers of a client that an object gets. None of them can be mistaken for one that the router sets. */

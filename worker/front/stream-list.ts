@@ -14,7 +14,7 @@ import { json } from "../wire/http.ts";
 import { STREAM_PREFIX } from "../wire/paths.ts";
 import { textParameter } from "../wire/record-query.ts";
 import { allows, callerOf } from "./auth.ts";
-import { askedAgain } from "./lost.ts";
+import { askedAgain } from "../rpc/lost.ts";
 import { checkRate } from "./request-limits.ts";
 
 const LIST_NAME = "__ds/streams";

@@ -7,7 +7,7 @@ import { TENANT_HEADER } from "../rpc/internal-headers.ts";
 import { subscriptionsOf } from "../rpc/subscription-peer.ts";
 import { isWakes, subscriptionCallOf } from "../subscriptions/calls.ts";
 import { jwksResponse, wakeTenantOf } from "../subscriptions/server-key.ts";
-import { askedAgain, lostCall } from "./lost.ts";
+import { askedAgain, lostCall } from "../rpc/lost.ts";
 import { onlyRead } from "../wire/durable-streams.ts";
 import { bearerOf } from "../wire/bearer.ts";
 import { STREAM_PREFIX } from "../wire/paths.ts";

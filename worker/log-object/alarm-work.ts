@@ -9,6 +9,7 @@
  */
 import { TidemarkError } from "../../src/errors.ts";
 import type { BackOff } from "../../src/log/back-off.ts";
+import { EdgeError } from "../errors.ts";
 import { edgeKernel } from "../kernel.ts";
 import type { Peer } from "../rpc/fork-peer.ts";
 import type { Alarms } from "../store/alarms.ts";
@@ -124,6 +125,14 @@ export class AlarmWork {
 
   /** Removes all records before this offset. As with retention, devices are told, and nothing goes while forks read. */
   async trim(stream: Stream, offset: number): Promise<void> {
+    if (stream.isHeld) {
+      this.#heldForks.refused(stream);
+      this.plan();
+      throw new EdgeError("CONFLICT", "forks read from this stream, so all of it stays until they are deleted", {
+        reason: "held",
+      });
+    }
+    stream.checkTrim(offset);
     const { start } = stream;
     try {
       await stream.trim(offset);

@@ -77,8 +77,9 @@ export interface HeldHost {
 
 /**
  * A fork that was noted but never made (power lost in between) would hold its source for ever. So if something waits
- * for it, the forks are asked whether they exist: after ten minutes, and then after pauses that double up to a day. The
- * times are kept with the stream, so the object of an idle source can sleep in between.
+ * for it, or was refused because of it, the forks are asked whether they exist: after ten minutes, and then after
+ * pauses that double up to a day. The times are kept with the stream, so the object of an idle source can sleep in
+ * between.
  */
 export class HeldForks {
   readonly #host: HeldHost;
@@ -92,10 +93,15 @@ export class HeldForks {
     const stream = this.#host.stream();
     if (!stream) return undefined;
     const { retention, compaction, deleted, releasing, forkCheck } = stream.config;
-    if (stream.isHeld && !releasing && (retention ?? compaction ?? deleted))
+    if (stream.isHeld && !releasing && (retention ?? compaction ?? forkCheck ?? deleted))
       return forkCheck?.at ?? this.#next(stream, CHECK_MS);
     if (forkCheck) stream.note({ forkCheck: undefined });
     return undefined;
+  }
+
+  /** A trim was refused because of the forks. */
+  refused(stream: Stream): void {
+    if (!stream.config.forkCheck) this.#next(stream, CHECK_MS);
   }
 
   #next(stream: Stream, pauseMs: number): number {

@@ -12,7 +12,7 @@ import { appendBatches } from "./batches-dialect.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import type { Sending } from "../../src/log/producer-state.ts";
 import { quoted } from "../wire/fields.ts";
-import { badRequest, EdgeError } from "../errors.ts";
+import { badRequest } from "../errors.ts";
 import type { Answer } from "../wire/http.ts";
 import { edgeKernel } from "../kernel.ts";
 import type { Counters } from "../telemetry/counters.ts";
@@ -84,11 +84,6 @@ export async function trimTo(stream: Stream, request: Request, work: Trimming): 
   if ((await readBody(request)).length > 0) throw badRequest(`a POST with ${H.trim} has no body`);
   if (isClosing(request.headers)) throw badRequest(`a POST with ${H.trim} closes nothing: send ${H.closed} by itself`);
   refuseHeaders(request.headers, `a POST with ${H.trim}`);
-  if (stream.isHeld)
-    throw new EdgeError("CONFLICT", "forks read from this stream, so all of it stays until they are deleted", {
-      reason: "held",
-    });
-  stream.checkTrim(offset);
   await work.trim(stream, offset);
   return new Response(null, { status: 204, headers: positionsOf(stream) });
 }

@@ -53,6 +53,7 @@ import { mediaType } from "../stream/media-type.ts";
 import { H, methodNotAllowed } from "../wire/durable-streams.ts";
 import { withoutQuery } from "../wire/paths.ts";
 import { numberedOffset } from "../wire/offsets.ts";
+import { askedAgain } from "../rpc/lost.ts";
 import type { StreamPeer, StreamTold } from "../rpc/stream-peer.ts";
 import { subscriptionsOf, tellRemoved } from "../rpc/subscription-peer.ts";
 import type { StreamJudge } from "../stream/batch-check.ts";
@@ -86,7 +87,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     leaves: (stream) => this.#leave(stream),
     releaseRetry: this.#work.retry("release"),
     planRelease: (at) => this.#alarms.plan("release", at),
-    tellSource: ({ config: { fork, path, id } }) => this.#peer(fork!.path).releaseFork(path, id),
+    tellSource: ({ config: { fork, path, id } }) => askedAgain(() => this.#peer(fork!.path).releaseFork(path, id)),
     gone: () => {
       this.#alarms.clear();
       this.#subscribers.stop();
@@ -155,7 +156,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
       breathe: groupTurn,
       outboxes: { maxAgeMs: outboxMaxAgeMs(this.env) },
       judgeOf: (path) => this.judgeOf(path),
-      readSource: (source, ...range) => readSource(this.#peer(source.path), source, ...range),
+      readSource: (source, ...range) => askedAgain(() => readSource(this.#peer(source.path), source, ...range)),
       onChange: (end, closed) => this.#notify(end, closed),
       // Runs after the transaction that seals.
       onSealed: (nextOffset) =>
@@ -253,9 +254,10 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     const id = crypto.randomUUID().slice(0, 8);
     const kernel = await edgeKernel();
     const { fork } = asked;
-    const peer = fork && this.#peer(fork.path);
     const from = fork?.offset === undefined ? undefined : numberedOffset(fork.offset, H.forkOffset);
-    const point = fork && (await peer?.forkFrom(path, from, fork.subOffset, asked.contentType, id));
+    const point =
+      fork &&
+      (await askedAgain(() => this.#peer(fork.path).forkFrom(path, from, fork.subOffset, asked.contentType, id)));
     if (point?.error) throw EdgeError.fromWire(point.error);
     const config = newConfig(asked, { id, path, tenant: this.#tenant, point, nowMs: Date.now() });
     let batches: readonly Uint8Array[];
@@ -265,7 +267,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
       if (body.length > 0) await this.judgeOf(path)?.body({ body, contentType: config.contentType });
       batches = await encodeInSlices(kernel, text, turn);
     } catch (thrown) {
-      await peer?.releaseFork(path, id);
+      if (fork) await askedAgain(() => this.#peer(fork.path).releaseFork(path, id));
       throw thrown;
     }
     const described = beginning(config, batches, asked.closed);

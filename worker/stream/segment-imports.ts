@@ -126,8 +126,10 @@ export async function takePiece(stream: Stream, piece: ImportPiece): Promise<Imp
   const progress = tables.progress();
   const { id, text } = asked;
   const isHere = piece.file === progress.file && piece.position === progress.position;
-  if (progress.done || !isHere) return { ...progress, id, taken: false };
+  if (progress.done) return { ...progress, id, taken: false };
   const request = JSON.parse(text) as ImportRequest;
+  // Where all pieces are there, an object that ended before they were taken has not said so.
+  if (!isHere) return ended(stream, tables, () => onward(stream, tables, request, id, progress));
   const { name, bytes } = request.files[piece.file]!;
   const { position } = piece;
   const left = bytes - position;

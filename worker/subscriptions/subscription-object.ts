@@ -13,6 +13,7 @@ import { isFull, quotaExceeded } from "../store/sql.ts";
 import { queried, wrongClass } from "../bindings.ts";
 import { bearerOf } from "../wire/bearer.ts";
 import type { Env } from "../env.ts";
+import { askedAgain } from "../rpc/lost.ts";
 import { streamObject } from "../rpc/stubs.ts";
 import { PATH_HEADER, TENANT_HEADER } from "../rpc/internal-headers.ts";
 import { emit } from "../telemetry/events.ts";
@@ -73,7 +74,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     return (this.#woken ??= new Wakes({
       store: this.#store,
       append: (path, text) => this.#stream(path).appendJson(text),
-      signingKey: () => subscriptionsOf(this.env, undefined).signingKey(),
+      signingKey: () => this.#signingKey(),
       allowsLocalhost: this.#allowsLocalhost,
       plan: (at) => this.#alarms.plan("wakes", at),
       waitUntil: (work) => this.ctx.waitUntil(work),
@@ -92,10 +93,11 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
   async #prepare(isNeeded = this.#store.hasSubscriptions()): Promise<void> {
     await this.#alarms.load();
     if (!isNeeded || this.#store.secret("seal") !== undefined) return;
-    this.#store.saveSecret(
-      "seal",
-      await wakeSealOf(await subscriptionsOf(this.env, undefined).signingKey(), this.#tenant),
-    );
+    this.#store.saveSecret("seal", await wakeSealOf(await this.#signingKey(), this.#tenant));
+  }
+
+  #signingKey(): Promise<SigningKey> {
+    return askedAgain(() => subscriptionsOf(this.env, undefined).signingKey());
   }
 
   #stream(path: string): StreamPeer {
@@ -273,7 +275,7 @@ export class SubscriptionObject extends DurableObject<Env> implements Subscripti
     const refused = this.#store.refused(id);
     const signing = config.type === "webhook" && {
       alg: "ed25519",
-      kid: (await subscriptionsOf(this.env, undefined).signingKey()).kid,
+      kid: (await this.#signingKey()).kid,
       jwks_url: `${origin}/v1/stream/__ds/jwks.json`,
     };
     return {

@@ -4,6 +4,7 @@
  */
 import { Random } from "../prng.ts";
 import type * as Entry from "./entry.ts";
+import { checkLeftovers } from "./leftovers.ts";
 import { Model, type ModelStream } from "./model.ts";
 import { type Answer, Platform } from "./platform.ts";
 import { Reads } from "./reads.ts";
@@ -92,6 +93,11 @@ export class Core {
     await this.platform.pass(130_000);
     await this.observeAll();
     for (const path of PATHS) await this.reads.whole(path);
+    // What a put to object storage has left is deleted after 15 minutes.
+    await this.platform.pass(20 * 60_000);
+    await this.observeAll();
+    await this.platform.pass(60_000);
+    checkLeftovers(this);
     if (this.platform.faults.length > 0) this.fail(`fault: ${this.platform.faults[0]}`);
   }
 

@@ -4,9 +4,10 @@
  */
 import { Random } from "../prng.ts";
 import { Appending } from "./appending.ts";
-import { bytesOf, offsetText, PATHS, urlOf } from "./core.ts";
+import { offsetText, PATHS, urlOf } from "./core.ts";
+import { Cuts } from "./cuts.ts";
+import { Imports } from "./imports.ts";
 import { Lives } from "./lives.ts";
-import type { Held } from "./model.ts";
 import type { Answer } from "./platform.ts";
 
 const STEPS = {
@@ -22,6 +23,9 @@ const STEPS = {
   remove: 3,
   importing: 2,
   struck: 5,
+  struckPut: 12,
+  struckRemove: 8,
+  struckImport: 4,
   read: 45,
   live: 8,
   pass: 8,
@@ -35,6 +39,8 @@ type Step = keyof typeof STEPS;
 
 export class History extends Appending {
   readonly #lives = new Lives(this);
+  readonly #cuts = new Cuts(this);
+  readonly #imports = new Imports(this, this.#cuts);
 
   async step(id: number): Promise<void> {
     const random = new Random(this.seed, 2, id);
@@ -77,66 +83,17 @@ export class History extends Appending {
     await this.platform.pass(20);
   }
 
-  async importing(random: Random): Promise<void> {
-    const stream = await this.some(random);
-    if (!stream) return;
-    const type = stream.type;
-    let offset = random.int(50);
-    const records: Held[] = [];
-    const parts: Uint8Array[] = [];
-    for (let i = random.between(1, 12); i > 0; i--) {
-      const { bytes, records: own } = this.batch(random, type);
-      this.edge.stampBaseOffset(bytes, offset);
-      parts.push(bytes);
-      for (const each of own) records.push({ ...each, offset: offset++ });
-      if (random.chance(0.4)) offset += random.int(6);
-    }
-    const end = records.at(-1)!.offset + 1;
-    const cut = random.int(parts.length);
-    const files = [parts.slice(0, cut), parts.slice(cut)]
-      .filter((each) => each.length > 0)
-      .map((each) => Buffer.concat(each));
-    const request = { files: files.map((file, i) => ({ name: `${i}.log`, bytes: file.length })) };
-    const target = urlOf(stream.path);
-    let answer = await this.ask(
-      "POST",
-      target,
-      { "content-type": "application/vnd.tidemark.import+json" },
-      bytesOf(JSON.stringify(request)),
-    );
-    stream.touchedTo = this.now;
-    if (stream.closed) return this.refused(stream, answer, 409, "import");
-    if (stream.fork || stream.end > 0) {
-      this.count("import refused");
-      return this.status(answer, 400, "import into a stream that is filled");
-    }
-    for (let tries = 0; tries < 100; tries++) {
-      this.status(answer, 200, "import");
-      const told = JSON.parse(Buffer.from(answer.bytes).toString()) as {
-        import: string;
-        file: number;
-        position: number;
-        done: boolean;
-      };
-      if (told.done) break;
-      const file = files[told.file]!;
-      const needed = file.readInt32BE(told.position + 8) + 12;
-      const size = random.chance(0.5) ? file.length : random.between(needed, needed + 600);
-      if (random.chance(0.2)) await this.reads.one(random, stream.path);
-      if (random.chance(0.2)) this.platform.logOf(stream.path)!.evict();
-      answer = await this.ask(
-        "POST",
-        `${target}?import=${told.import}&file=${told.file}&position=${told.position}`,
-        { "content-type": "application/vnd.tidemark.import-piece" },
-        new Uint8Array(file.subarray(told.position, told.position + size)),
-      );
-    }
-    stream.records = records;
-    for (const each of records) each.to = this.now;
-    stream.start = records[0]!.offset;
-    stream.end = end;
-    stream.touchedFrom = stream.touchedTo = this.now;
-    this.count("imported");
+  importing(random: Random): Promise<void> {
+    return this.#imports.one(random, false);
+  }
+  struckImport(random: Random): Promise<void> {
+    return this.#imports.one(random, true);
+  }
+  struckPut(random: Random): Promise<void> {
+    return this.#cuts.put(random);
+  }
+  struckRemove(random: Random): Promise<void> {
+    return this.#cuts.remove(random);
   }
 
   /** An append, or a trim, at whose n-th write the power is cut. */
@@ -254,9 +211,9 @@ export class History extends Appending {
       found.push(...streams);
       after = next;
     }
-    const wanted = PATHS.filter((path) => this.model.visible(path)).sort((a, b) =>
-      Buffer.compare(Buffer.from(a), Buffer.from(b)),
-    );
+    const wanted = PATHS.filter(
+      (path) => this.model.visible(path) || (this.model.unsure.has(path) && found.includes(path)),
+    ).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
     if (JSON.stringify(found) !== JSON.stringify(wanted))
       this.fail(`list: ${JSON.stringify(found)}, expected ${JSON.stringify(wanted)}`);
     this.count("listed");

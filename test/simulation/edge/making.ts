@@ -1,8 +1,31 @@
 /** Steps that make streams, and forks of them. */
 import type { Random } from "../prng.ts";
-import { Bodies } from "./bodies.ts";
+import { Bodies, type Fresh } from "./bodies.ts";
 import { offsetText, TYPES, urlOf } from "./core.ts";
 import { ModelStream } from "./model.ts";
+
+/** Where a new stream begins, and half a message of its source that it has besides. */
+interface ForkPoint {
+  readonly offset: number;
+  readonly prefix?: Uint8Array;
+}
+
+/** A PUT. */
+export interface Put {
+  readonly path: string;
+  readonly from: string | undefined;
+  readonly headers: Record<string, string>;
+  readonly settings: ModelStream["settings"];
+  /** The type that it names. */
+  readonly type: string | undefined;
+  readonly requested: number | undefined;
+  readonly sub: number;
+  readonly closed: boolean;
+  readonly body: Uint8Array | undefined;
+  readonly records: readonly Fresh[] | "bad";
+  /** When it was sent first. */
+  readonly at: number;
+}
 
 export class Making extends Bodies {
   async create(random: Random): Promise<void> {
@@ -79,22 +102,13 @@ export class Making extends Bodies {
 
   async put(random: Random, path: string, from: string | undefined): Promise<void> {
     const known = this.model.at.get(path);
-    const source = from === undefined ? undefined : this.model.at.get(from);
-    const { headers, settings } = this.settings(random);
-    const type = from !== undefined && source && random.chance(0.9) ? source.type : random.pick(TYPES);
-    const saysType = random.chance(from === undefined ? 0.9 : 0.5);
-    const actual = saysType ? type : from === undefined ? "application/octet-stream" : (source?.type ?? type);
-    const made = random.chance(0.4) ? this.body(random, actual) : undefined;
-    const closed = random.chance(0.06);
-    const again = known && !known.deleted && random.chance(0.3);
-    if (again) return this.putAgain(random, known);
-    if (saysType) headers["content-type"] = made ? made.headers["content-type"]! : type;
-    if (closed) headers["stream-closed"] = "true";
-    const { requested, sub } = this.forkHeaders(random, from, source, headers);
-    const point = from === undefined ? undefined : this.forkPoint(source, saysType ? type : undefined, requested, sub);
+    if (known && !known.deleted && random.chance(0.3)) return this.putAgain(random, known);
+    const asked = this.asking(random, path, from);
+    const { headers, body } = asked;
+    const wanted = this.wanted(asked);
     // Body and stream are two commits: nothing is struck here.
     this.platform.holdsAlarms = from !== undefined;
-    const answer = await this.ask("PUT", urlOf(path), headers, made?.body);
+    const answer = await this.ask("PUT", urlOf(path), headers, body);
     this.platform.holdsAlarms = false;
     if (known) {
       if (known.deleted) return this.status(answer, 409, "PUT where a deleted stream is");
@@ -103,40 +117,81 @@ export class Making extends Bodies {
       this.count(`put again ${answer.status}`);
       return;
     }
-    if (typeof point === "number") {
-      this.count(`fork refused ${point}`);
-      return this.status(answer, point, "fork");
+    if (typeof wanted === "number") {
+      if (from !== undefined) this.count(`fork refused ${wanted}`);
+      return this.status(answer, wanted, "PUT");
     }
-    if (made?.records === "bad") return this.status(answer, 400, "PUT with a body that is not JSON");
     this.status(answer, 201, "PUT");
+    this.reads.describe(this.make(asked, wanted), answer, "PUT");
+  }
+
+  /** A PUT as it is sent. */
+  asking(random: Random, path: string, from: string | undefined): Put {
+    const source = from === undefined ? undefined : this.model.at.get(from);
+    const { headers, settings } = this.settings(random);
+    const type = from !== undefined && source && random.chance(0.9) ? source.type : random.pick(TYPES);
+    const saysType = random.chance(from === undefined ? 0.9 : 0.5);
+    const actual = saysType ? type : from === undefined ? "application/octet-stream" : (source?.type ?? type);
+    const made = random.chance(0.4) ? this.body(random, actual) : undefined;
+    const closed = random.chance(0.06);
+    if (saysType) headers["content-type"] = made ? made.headers["content-type"]! : type;
+    if (closed) headers["stream-closed"] = "true";
+    const { requested, sub } = this.forkHeaders(random, from, source, headers);
+    const { body, records = [] } = made ?? {};
+    return {
+      path,
+      from,
+      headers,
+      settings,
+      type: saysType ? type : undefined,
+      requested,
+      sub,
+      closed,
+      body,
+      records,
+      at: this.now,
+    };
+  }
+
+  /** What comes of it where no stream is: the status of a refusal, or where it begins. */
+  wanted({ from, type, requested, sub, records }: Put): number | ForkPoint {
+    const source = from === undefined ? undefined : this.model.at.get(from);
+    const point = from === undefined ? { offset: 0 } : this.forkPoint(source, type, requested, sub);
+    return typeof point === "number" || records !== "bad" ? point : 400;
+  }
+
+  /** The stream that it has made. */
+  make({ path, from, headers, settings, type, sub, closed, records, at }: Put, point: ForkPoint): ModelStream {
+    const source = from === undefined ? undefined : this.model.at.get(from);
     const inherits = settings.ttl === undefined && settings.expiresAt === undefined ? source?.settings : undefined;
     const stream = new ModelStream(
       path,
-      saysType ? type : actual,
+      type ?? source?.type ?? "application/octet-stream",
       { ...settings, ttl: settings.ttl ?? inherits?.ttl, expiresAt: settings.expiresAt ?? inherits?.expiresAt },
-      point && source && { source, offset: point.offset, requested: headers["stream-fork-offset"], sub },
-      this.now,
+      source && { source, offset: point.offset, requested: headers["stream-fork-offset"], sub },
+      at,
     );
-    if (point && source) {
+    stream.touchedTo = this.now;
+    if (source) {
       stream.records = source.records.filter(({ offset }) => offset < point.offset);
       stream.start = source.start;
       stream.end = point.offset;
       source.forks.add(stream);
       this.count(`fork${sub ? " sub" : ""}${source.fork ? " of fork" : ""}`);
-      if (point.prefix) {
-        stream.add([this.fresh(null, point.prefix)]);
-        this.count("fork inside a message");
-      }
     }
-    stream.add(made?.records ?? []);
+    if (point.prefix) {
+      stream.add([{ ...this.fresh(null, point.prefix), from: at }]);
+      this.count("fork inside a message");
+    }
+    stream.add(records as Fresh[]);
     for (const each of stream.records) each.to = Math.min(each.to, this.now);
     stream.closed = closed;
     this.model.at.set(path, stream);
-    this.reads.describe(stream, answer, "PUT");
     this.count("created");
     if (settings.ttl !== undefined) this.count("created ttl");
-    if (made) this.count("created with body");
+    if (records.length > 0) this.count("created with body");
     if (closed) this.count("created closed");
+    return stream;
   }
 
   /** The same PUT again, or nearly. */
@@ -181,7 +236,7 @@ export class Making extends Bodies {
     type: string | undefined,
     requested: number | undefined,
     sub: number,
-  ): { offset: number; prefix?: Uint8Array } | number {
+  ): ForkPoint | number {
     if (!source) return 404;
     if (source.deleted) return 409;
     if (type !== undefined && type !== source.type) return 409;

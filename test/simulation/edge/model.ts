@@ -120,6 +120,8 @@ export class ModelStream {
 
 export class Model {
   readonly at = new Map<string, ModelStream>();
+  /** Paths of which nobody may have told the tenant's list that their stream is gone. */
+  readonly unsure = new Set<string>();
 
   /** The stream that clients see. */
   visible(path: string): ModelStream | undefined {
@@ -128,6 +130,7 @@ export class Model {
   }
 
   remove(stream: ModelStream): void {
+    this.unsure.delete(stream.path);
     if (stream.forks.size > 0) stream.deleted = true;
     else this.#purge(stream);
   }

@@ -15,7 +15,8 @@ export const LOST = "the object was reset";
 /** The platform's parts that an object needs. */
 export interface ObjectWorld {
   readonly time: Time;
-  readonly env: unknown;
+  /** The bindings of one life of an object: nothing is asked through them once it is over. */
+  envOf(check: () => void): unknown;
   readonly faults: string[];
   readonly holdsAlarms: boolean;
   alarmDelay(): number;
@@ -46,6 +47,8 @@ export class ObjectHost {
   #lost: ((thrown: Error) => void)[] = [];
   /** Writes that still succeed before the power is cut. */
   writesLeft: number | undefined;
+  /** Transactions that still do. */
+  commitsLeft: number | undefined;
   /** Counts each alarm at its beginning and at its end. */
   alarms = 0;
   cuts = 0;
@@ -65,14 +68,20 @@ export class ObjectHost {
   }
 
   get instance(): Instance {
-    return (this.#instance ??= new this.#of(this.#context(), this.#world.env));
-  }
-
-  #context(): unknown {
+    if (this.#instance) return this.#instance;
     const life = ++this.#life;
     const check = (): void => {
       if (life !== this.#life) throw new Error(LOST);
     };
+    return (this.#instance = new this.#of(this.#context(life, check), this.#world.envOf(check)));
+  }
+
+  /** What its tables say, whether it is awake or not. */
+  rows(query: string): Row[] {
+    return this.#database.prepare(query).all() as Row[];
+  }
+
+  #context(life: number, check: () => void): unknown {
     const exec = (query: string, ...values: (string | number | null | Uint8Array)[]): Row[] & { toArray(): Row[] } => {
       check();
       this.#writes(query);
@@ -83,6 +92,9 @@ export class ObjectHost {
       );
       return Object.assign(rows as Row[], { toArray: () => rows as Row[] });
     };
+    // Whoever is lost hears nothing more.
+    const whileAlive = <T>(work: () => T): Promise<T> =>
+      life === this.#life ? Promise.resolve(work()) : new Promise<T>(() => undefined);
     return {
       storage: {
         sql: { exec, databaseSize: 4096 },
@@ -90,12 +102,9 @@ export class ObjectHost {
           check();
           return this.#transaction(work);
         },
-        getAlarm: async () => this.#alarm?.at ?? null,
-        setAlarm: async (at: number) => {
-          check();
-          this.#setAlarm(at);
-        },
-        deleteAlarm: async () => this.#setAlarm(undefined),
+        getAlarm: () => whileAlive(() => this.#alarm?.at ?? null),
+        setAlarm: (at: number) => whileAlive(() => this.#setAlarm(at)),
+        deleteAlarm: () => whileAlive(() => this.#setAlarm(undefined)),
       },
       waitUntil: (work: Promise<unknown>) => void this.#track(work).catch(() => undefined),
       abort: (reason: string) => {
@@ -140,8 +149,10 @@ export class ObjectHost {
 
   #writes(query: string): void {
     if (/^\s*SELECT/i.test(query)) return;
-    if (this.writesLeft === undefined || this.writesLeft-- > 0) return this.#begin();
-    this.writesLeft = undefined;
+    const isLast = this.writesLeft !== undefined && this.writesLeft-- <= 0;
+    const isLastCommit = !this.#isOpen && this.commitsLeft !== undefined && this.commitsLeft-- <= 0;
+    if (!isLast && !isLastCommit) return this.#begin();
+    this.spare();
     this.cuts++;
     this.#end("ROLLBACK");
     // What is under way ends in a turn of its own, as the platform would end it.
@@ -219,12 +230,25 @@ export class ObjectHost {
     this.#world.count("evicted");
   }
 
+  /** The power is not cut at a write. */
+  spare(): void {
+    this.writesLeft = this.commitsLeft = undefined;
+  }
+
+  /** The power is cut. */
+  cut(): void {
+    this.cuts++;
+    this.reset();
+  }
+
   /** All that is under way is lost. */
   reset(): void {
     this.#instance = undefined;
     this.#life++;
-    this.writesLeft = undefined;
+    this.spare();
+    this.#end("ROLLBACK");
     for (const lost of this.#lost.splice(0)) lost(new Error(LOST));
+    this.#under.clear();
     for (const socket of this.#sockets.splice(0)) {
       socket.hibernates = undefined;
       socket.close(1006, "reset");

@@ -59,7 +59,13 @@ Object.assign(globalThis, {
     crypto: {
       randomUUID: () => crypto.randomUUID(),
       getRandomValues: (into: Uint8Array<ArrayBuffer>) => crypto.getRandomValues(into),
-      subtle: { digest: async (_: string, of: Uint8Array) => arrayBufferOf(createHash("sha256").update(of).digest()) },
+      subtle: {
+        generateKey: crypto.subtle.generateKey.bind(crypto.subtle),
+        exportKey: crypto.subtle.exportKey.bind(crypto.subtle),
+        importKey: crypto.subtle.importKey.bind(crypto.subtle),
+        sign: crypto.subtle.sign.bind(crypto.subtle),
+        digest: async (_: string, of: Uint8Array) => arrayBufferOf(createHash("sha256").update(of).digest()),
+      },
     },
     // Nobody does the work that a lost object had still to do.
     queueMicrotask: (run: () => void) =>
@@ -74,6 +80,24 @@ Object.assign(globalThis, {
     caches: undefined,
   },
 });
+
+/** The same, for one who may end: then no call is made, and none gives an answer. */
+function whileAlive<T extends object>(of: T, check: () => void): T {
+  return new Proxy(of, {
+    get: (_, name) => {
+      const found: unknown = Reflect.get(of, name, of);
+      if (typeof found !== "function") return found;
+      return async (...given: unknown[]) => {
+        check();
+        try {
+          return (await Reflect.apply(found, of, given)) as unknown;
+        } finally {
+          check();
+        }
+      };
+    },
+  });
+}
 
 interface Edge {
   readonly worker: { fetch(request: Request, env: never, context: never): Promise<Response> };
@@ -92,21 +116,27 @@ export class Platform {
   holdsAlarms = false;
   readonly env: Record<string, unknown>;
   readonly #edge: Edge;
+  readonly #hasBucket: boolean;
   readonly #background = new Set<Promise<unknown>>();
 
   constructor(edge: Edge, hasBucket: boolean) {
     this.#edge = edge;
     current = this;
+    this.#hasBucket = hasBucket;
+    this.env = this.envOf(() => undefined);
+  }
+
+  envOf(check: () => void): Record<string, unknown> {
     const of = (kind: string, made: unknown) => ({
       idFromName: (name: string) => `${kind}:${name}`,
-      get: (id: string) => this.#stub(this.object(id, made as ObjectClass)),
+      get: (id: string) => this.#stub(this.object(id, made as ObjectClass), check),
     });
-    this.env = {
-      LOGS: of("log", edge.LogObject),
-      SUBSCRIPTIONS: of("subs", edge.SubscriptionObject),
+    return {
+      LOGS: of("log", this.#edge.LogObject),
+      SUBSCRIPTIONS: of("subs", this.#edge.SubscriptionObject),
       TIDEMARK_OPEN_ACCESS: "loopback",
       TIDEMARK_EVENTS: "all",
-      ...(hasBucket && { SEGMENTS: this.bucket }),
+      ...(this.#hasBucket && { SEGMENTS: whileAlive(this.bucket, check) }),
     };
   }
 
@@ -136,23 +166,37 @@ export class Platform {
   logOf(path: string): ObjectHost | undefined {
     return this.objects.get(`log:dev/${path}`);
   }
+  /** The object that a stream has, or would have. */
+  hostOf(path: string): ObjectHost {
+    return this.object(`log:dev/${path}`, this.#edge.LogObject as ObjectClass);
+  }
+  /** The object of the subscriptions, or that of the server's key. */
+  get subscriptions(): ObjectHost {
+    return this.object("subs:dev/", this.#edge.SubscriptionObject as ObjectClass);
+  }
+  get keys(): ObjectHost {
+    return this.object("subs:keys", this.#edge.SubscriptionObject as ObjectClass);
+  }
 
-  #stub(host: ObjectHost): unknown {
-    return new Proxy(
-      {},
-      {
-        get: (_, method: string) =>
-          method === "then"
-            ? undefined
-            : async (...given: unknown[]) => {
-                const args = method === "fetch" ? given : structuredClone(given);
-                await turn();
-                const answer = await host.call((instance): Promise<unknown> =>
-                  Reflect.apply(Reflect.get(instance, method), instance, args),
-                );
-                return method === "fetch" ? answer : structuredClone(answer);
-              },
-      },
+  #stub(host: ObjectHost, check: () => void): unknown {
+    const call = (method: string, args: unknown[]): Promise<unknown> =>
+      host.call((instance): Promise<unknown> => Reflect.apply(Reflect.get(instance, method), instance, args));
+    return whileAlive(
+      new Proxy(
+        {},
+        {
+          get: (_, method: string) =>
+            method === "then"
+              ? undefined
+              : async (...given: unknown[]) => {
+                  const args = method === "fetch" ? given : structuredClone(given);
+                  await turn();
+                  const answer = await call(method, args);
+                  return method === "fetch" ? answer : structuredClone(answer);
+                },
+        },
+      ),
+      check,
     );
   }
 

@@ -1,6 +1,7 @@
 /** What histories of the whole edge have found, written down. Segments are small here (bundle.ts). */
 import { beforeAll, describe, expect, it } from "vitest";
 import { importEdge } from "./bundle.ts";
+import { LOST, type ObjectHost } from "./object-host.ts";
 import { Platform } from "./platform.ts";
 
 const BATCHES = "application/vnd.tidemark.batches";
@@ -79,5 +80,70 @@ describe("a read of a fork by time", () => {
     expect((await ask("POST", "cut", { "tidemark-trim-before": offsetText(5) })).status).toBe(204);
     expect(await begins("cut", 0)).toEqual([offsetText(5), offsetText(5)]);
     expect(await begins("cut", 900)).toEqual([offsetText(9), offsetText(9)]);
+  });
+});
+
+describe("a fork that was noted and never made", () => {
+  it("lets its source be trimmed, ten minutes after a trim was refused", async () => {
+    await make("held", 3);
+    platform.hostOf("never").commitsLeft = 0;
+    const forked = await ask("PUT", "never", { "stream-forked-from": "/v1/stream/held" });
+    expect([forked.status, (await ask("HEAD", "never")).status]).toEqual([503, 404]);
+    const trim = () => ask("POST", "held", { "tidemark-trim-before": offsetText(2) });
+    expect((await trim()).status).toBe(409);
+    await platform.pass(11 * 60_000);
+    expect((await trim()).status).toBe(204);
+  });
+});
+
+/** The next calls of this method are lost with the object. */
+function lose({ instance }: ObjectHost, method: string, times: number): void {
+  const real = Reflect.get(instance, method) as () => Promise<unknown>;
+  let left = times;
+  const lossy = (...given: []): Promise<unknown> =>
+    left-- > 0 ? Promise.reject(new Error(LOST)) : Reflect.apply(real, instance, given);
+  Reflect.set(instance, method, lossy);
+}
+const code = (headers: Headers): string | null => headers.get("tidemark-error");
+
+describe("the object of the server's key that ends while it is asked", () => {
+  it("is asked once more by the PUT of a subscription", async () => {
+    const config = JSON.stringify({ type: "webhook", webhook: { url: "http://127.0.0.1:9/" }, streams: ["none"] });
+    const put = () => ask("PUT", "__ds/subscriptions/keys", { "content-type": "application/json" }, config);
+    lose(platform.keys, "signingKey", 2);
+    const { status, headers } = await put();
+    expect([status, code(headers)]).toEqual([503, "CLOSED"]);
+    lose(platform.keys, "signingKey", 1);
+    expect((await put()).status).toBe(201);
+  });
+});
+
+describe("a source whose object ends while its fork asks it", () => {
+  const forkOf = (path: string): Record<string, string> => ({
+    "content-type": "application/json",
+    "stream-forked-from": `/v1/stream/${path}`,
+  });
+
+  beforeAll(async () => {
+    expect((await ask("PUT", "lost", { "content-type": "application/json" }, "[1,2]")).status).toBe(201);
+  });
+
+  it("is asked once more by a PUT, also by one that is refused", async () => {
+    lose(platform.hostOf("lost"), "forkFrom", 1);
+    expect((await ask("PUT", "lost/a", forkOf("lost"), "[3]")).status).toBe(201);
+    lose(platform.hostOf("lost"), "releaseFork", 1);
+    expect((await ask("PUT", "lost/b", forkOf("lost"), "no JSON")).status).toBe(400);
+    lose(platform.hostOf("lost"), "forkFrom", 2);
+    const { status, headers } = await ask("PUT", "lost/b", forkOf("lost"));
+    expect([status, code(headers)]).toEqual([503, "CLOSED"]);
+    expect((await ask("PUT", "lost/b", forkOf("lost"))).status).toBe(201);
+  });
+
+  it("is asked once more by a read", async () => {
+    lose(platform.hostOf("lost"), "readSource", 1);
+    expect(text((await ask("GET", "lost/a?offset=-1")).bytes)).toBe("[1,2,3]");
+    lose(platform.hostOf("lost"), "readSource", 2);
+    const { status, headers } = await ask("GET", "lost/a?offset=-1");
+    expect([status, code(headers)]).toEqual([503, "CLOSED"]);
   });
 });

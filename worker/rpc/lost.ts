@@ -5,7 +5,7 @@
  */
 import { wrongClass } from "../bindings.ts";
 import { EdgeError } from "../errors.ts";
-import type { Answering } from "../rpc/stubs.ts";
+import type { Answering } from "./stubs.ts";
 import { ERROR_HEADER } from "../wire/error-status.ts";
 
 const isOverload = (thrown: unknown): boolean => (thrown as { overloaded?: boolean }).overloaded === true;
