@@ -99,6 +99,7 @@ export interface TopicSyncStatus {
 export interface SyncStatus {
   /** "blocked": at least one topic is blocked, or has stopped: it needs an answer. "offline": see nextTryAt. */
   readonly state: "idle" | "offline" | "connecting" | "catching-up" | "live" | "paused" | "blocked";
+  /** The edge has said something on this connection. Until then it is "connecting": a proxy may have opened it. */
   readonly connected: boolean;
   /** Why it is paused or blocked. "owner": the token is another owner's than the records'. */
   readonly reason?: "user" | "hidden" | "signed-out" | "forbidden" | "owner" | "version" | ErrorCode | undefined;

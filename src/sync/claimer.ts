@@ -58,7 +58,7 @@ export async function claim(host: ClaimHost, log: EdgeLog, joined: Joined): Prom
     const stand = await store.claimStand({ since, logStartOffset, fetched, again: host.again });
     if (host.isOver()) return undefined;
     if (stand.inDoubt.length > 0) {
-      const message = "whether these records are at the edge already can't be known: a copy of this profile was met";
+      const message = "whether the edge has had these records can't be known: it has let go of some since";
       host.setBlock({ code: "IN_DOUBT", message, ranges: stand.inDoubt });
       return { then: "blocked" };
     }

@@ -76,8 +76,8 @@ export class SyncLink {
   #barred = 0;
   #barredAt = 0;
   #isHttp = false;
-  /** True once the socket has brought something. */
-  #wasHeard = false;
+  /** True once the socket has brought something. Before that it may be a proxy's, or a wire over HTTP, open at once. */
+  wasHeard = false;
   #triedAt = -Infinity;
   /** No hint leads to a try before this time: the edge has said how long it is to be left alone. */
   #floorAt = -Infinity;
@@ -144,7 +144,7 @@ export class SyncLink {
   #whyEnded(code: number): string {
     if (code === CloseCode.UNAUTHORIZED) return REFUSED;
     // A wire over HTTP is open before anything has answered it.
-    if (this.#isHttp && !this.#wasHeard) return `no edge answers at ${this.#options.url}: no network, or a wrong url`;
+    if (this.#isHttp && !this.wasHeard) return `no edge answers at ${this.#options.url}: no network, or a wrong url`;
     return `the connection has ended (${code})`;
   }
 
@@ -232,7 +232,7 @@ export class SyncLink {
 
   #wire(token: string | undefined, signal: AbortSignal): Promise<Wire> {
     const { url } = this.#options;
-    this.#wasHeard = false;
+    this.wasHeard = false;
     this.#isHttp = this.#barred >= BARRED && this.#host.overHttp !== undefined;
     if (this.#isHttp) return this.#host.overHttp!(url, token);
     return this.#host.connect(`${url.replace(/^http/, "ws")}/v1/socket`, socketProtocols(token), signal);
@@ -262,7 +262,8 @@ export class SyncLink {
     );
     this.#after(SETTLED_MS, signal, () => this.step({ on: "settled" }));
     this.#restore(signal);
-    this.#watch(signal);
+    // What answers the first frames answers soon; a proxy may open a WebSocket and let nothing through.
+    this.#watch(signal, PONG_MS);
     this.#renew(signal);
     for (const session of this.#options.sessions) session.attach(socket);
   }
@@ -273,9 +274,9 @@ export class SyncLink {
     // The edge sent more than was taken here, or was sent more than it could take.
     if (code === CloseCode.SLOW) this.windows.halve();
     // An HTTP wire that has had its time makes room for one WebSocket; one that brought nothing was no way either.
-    if (this.#isHttp && !this.#wasHeard) this.#barred = 0;
+    if (this.#isHttp && !this.wasHeard) this.#barred = 0;
     else if (this.#isHttp && this.#host.monotonic() - this.#barredAt >= HTTP_WIRE_MS) this.#barred = BARRED - 1;
-    else if (!this.#isHttp && !this.#wasHeard && LOST.has(code)) this.#bar();
+    else if (!this.#isHttp && !this.wasHeard && LOST.has(code)) this.#bar();
     this.#leave();
     this.step({ on: "ended", code, floorMs });
   }
@@ -305,16 +306,16 @@ export class SyncLink {
   #heard(socket: EdgeSocket): void {
     if (this.#socket !== socket) return;
     this.#heardAt = this.#host.monotonic();
-    this.#wasHeard = true;
+    this.wasHeard = true;
     if (!this.#isHttp) this.#barred = 0;
   }
 
   /** Looks again when the silence could be over its limit, so that a ping is not late by up to another limit. */
-  #watch(signal: AbortSignal, ms = SILENT_MS): void {
+  #watch(signal: AbortSignal, ms: number): void {
     this.#after(ms, signal, () => {
-      const silent = this.#host.monotonic() - this.#heardAt;
-      if (silent >= SILENT_MS) this.#ping(PONG_MS);
-      this.#watch(signal, silent >= SILENT_MS ? SILENT_MS : SILENT_MS - silent);
+      const left = this.wasHeard ? SILENT_MS + this.#heardAt - this.#host.monotonic() : 0;
+      if (left <= 0) this.#ping(PONG_MS);
+      this.#watch(signal, left > 0 ? left : SILENT_MS);
     });
   }
 

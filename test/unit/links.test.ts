@@ -1,6 +1,7 @@
 /** Many topics of a tide are carried by several links, which are one to the tide (src/browser/sync/links.ts). */
 import { describe, expect, it } from "vitest";
 import { Links } from "../../src/browser/sync/links.ts";
+import { tideStatus } from "../../src/browser/sync/sync-status.ts";
 import type { Wire } from "../../src/sync/edge-socket.ts";
 import type { Linked } from "../../src/sync/link.ts";
 import { TOPICS_MAX } from "../../src/sync/window-budget.ts";
@@ -24,10 +25,12 @@ async function settled(): Promise<void> {
 /** `opens`: how many sockets the edge takes; the others are refused. */
 function stage(opens = Infinity, isPaused = false) {
   const closes: ((event: { code: number; reason: string }) => void)[] = [];
+  const hears: ((event: { data: unknown }) => void)[] = [];
   let asked = 0;
   const connect = (): Promise<Wire> => {
     if (++asked > opens) return Promise.reject(new Error("refused"));
-    const addEventListener = (type: string, listener: never): void => void (type === "close" && closes.push(listener));
+    const addEventListener = (type: string, listener: never): void =>
+      void (type === "close" ? closes : hears).push(listener);
     return Promise.resolve({ send: () => undefined, close: () => undefined, addEventListener } as Wire);
   };
   const links = new Links(
@@ -49,7 +52,7 @@ function stage(opens = Infinity, isPaused = false) {
     isPaused,
   );
   const topics = Array.from({ length: 300 }, (_, i) => new Carried(`t${i}`));
-  return { links, topics, closes };
+  return { links, topics, closes, hears };
 }
 
 describe("300 topics (H33)", () => {
@@ -98,5 +101,25 @@ describe("300 topics (H33)", () => {
     paused.links.step({ on: "resume" });
     await settled();
     expect(paused.links.state.at).toBe("live");
+  });
+});
+
+describe("status", () => {
+  it("says connected once the edge itself has spoken on each socket, not when something has opened them", async () => {
+    const { links, topics, hears } = stage();
+    for (const topic of topics) links.add(topic);
+    links.step({ on: "wanted" });
+    await settled();
+    const said = (): unknown => {
+      const { state, connected } = tideStatus(links, {}, []);
+      return [links.state.at, state, connected];
+    };
+    expect(said()).toEqual(["live", "connecting", false]);
+    hears[0]!({ data: "pong" });
+    expect(said()).toEqual(["live", "connecting", false]);
+    hears[1]!({ data: "pong" });
+    expect(said()).toEqual(["live", "live", true]);
+    links.step({ on: "pause", why: "user" });
+    expect(said()).toEqual(["paused", "paused", false]);
   });
 });

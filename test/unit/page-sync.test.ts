@@ -406,6 +406,16 @@ describe("the desk of tokens", () => {
     expect(asked).toEqual(["leader", "second"]);
   });
 
+  it("takes no answer to another leader's question", async () => {
+    const asked: number[] = [];
+    const desks = [1, 2].map((): TokenDesk => new TokenDesk(() => [page((id) => asked.push(id))]));
+    const [, second] = desks.map((desk) => desk.token("connect"));
+    // The page answers the first leader's question late, to the second one.
+    desks[1]!.answered(asked[0]!, { token: "stale" });
+    desks[1]!.answered(asked[1]!, { token: "new" });
+    expect(await second).toBe("new");
+  });
+
   it("asks on where a page has the refused token only, and gives that if none has another; null ends it", async () => {
     const deskOf = (...tokens: readonly (string | null | undefined)[]): TokenDesk => {
       const desk: TokenDesk = new TokenDesk(() => tokens.map((token) => page((id) => desk.answered(id, { token }))));

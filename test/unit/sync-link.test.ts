@@ -16,6 +16,7 @@ async function liveLink(world: World): Promise<SyncLink> {
   link.step({ on: "wanted" });
   await world.pass(0);
   expect(link.state.at).toBe("live");
+  world.say("the edge is here");
   await world.pass(5_000);
   return link;
 }
@@ -121,6 +122,31 @@ test("silence of fifty seconds brings a ping, whenever it began; every other mes
   // One ping a silence: 16 bytes with its answer, so that an hour of them stays below 2 KiB.
   await world.pass(3_600_000);
   expect(world.pings - 2).toBeLessThanOrEqual(72);
+});
+
+test("a WebSocket that brings nothing is left after twenty seconds, and two of them lead to HTTP", async () => {
+  const world = new World();
+  world.answers = false;
+  let overHttp = 0;
+  const link = new SyncLink({
+    host: { ...world.host, overHttp: async () => (overHttp++, world.host.connect()) },
+    url: "http://edge",
+    sessions: new Set(),
+    changed: () => undefined,
+    token: () => undefined,
+  });
+  link.step({ on: "wanted" });
+  await world.pass(19_999);
+  expect([world.connects, link.state.at, link.wasHeard]).toEqual([1, "live", false]);
+  await world.pass(1_000);
+  expect([world.connects, overHttp]).toEqual([2, 0]);
+  await world.pass(21_000);
+  expect(overHttp).toBe(1);
+  // What brings something is left alone for as long as ever.
+  world.say("the edge is here");
+  const { pings } = world;
+  await world.pass(49_999);
+  expect([world.pings, overHttp, link.wasHeard]).toEqual([pings, 1, true]);
 });
 
 test("a socket that answers no ping is given up ten seconds after it", async () => {

@@ -51,6 +51,10 @@ export class Links {
     const states = this.#links.map(({ link }) => link.state);
     return states.find(({ at }) => at !== "live") ?? states[0] ?? this.#begun;
   }
+  /** True if the edge has spoken on each link since that was opened. */
+  get isConnected(): boolean {
+    return this.state.at === "live" && this.#links.every(({ link }) => link.wasHeard);
+  }
   /** Wall clock: when the next try of any is made. */
   get nextTryAt(): number | undefined {
     const times = this.#links.flatMap(({ link }) => link.nextTryAt ?? []);

@@ -32,7 +32,11 @@ export const leftTopic = (topic: string): TidemarkError =>
     reason: "left",
   });
 
-function stateOf(link: LinkState, topics: readonly TopicSyncStatus["state"][]): SyncStatus["state"] {
+function stateOf(
+  link: LinkState,
+  isConnected: boolean,
+  topics: readonly TopicSyncStatus["state"][],
+): SyncStatus["state"] {
   if (topics.includes("blocked")) return "blocked";
   switch (link.at) {
     case "idle":
@@ -44,6 +48,7 @@ function stateOf(link: LinkState, topics: readonly TopicSyncStatus["state"][]): 
       return "offline";
     case "live":
       if (topics.includes("stopped")) return "blocked";
+      if (!isConnected) return "connecting";
       return topics.every((state) => state === "live") ? "live" : "catching-up";
     default:
       return "connecting";
@@ -93,7 +98,12 @@ export function topicStatus(
 /** The status that all tabs are told. `links`: undefined while nothing is synced. */
 export function tideStatus(
   links:
-    | { readonly state: LinkState; readonly nextTryAt: number | undefined; readonly failure: SyncStatus["error"] }
+    | {
+        readonly state: LinkState;
+        readonly isConnected: boolean;
+        readonly nextTryAt: number | undefined;
+        readonly failure: SyncStatus["error"];
+      }
     | undefined,
   topics: Readonly<Record<string, TopicSyncStatus>>,
   sessions: Iterable<Session>,
@@ -101,15 +111,17 @@ export function tideStatus(
   const link: LinkState = links?.state ?? { at: "idle" };
   const all = Object.values(topics);
   const nextTryAt = links?.nextTryAt;
+  const connected = links?.isConnected ?? false;
   const state = stateOf(
     link,
+    connected,
     all.map(({ state }) => state),
   );
   const reason = state === "paused" || state === "blocked" ? reasonOf(link, all) : undefined;
   const error = links?.failure ?? [...sessions].find(({ failure }) => failure)?.failure;
   return {
     state,
-    connected: link.at === "live",
+    connected,
     ...(reason && { reason }),
     ...(error && { error }),
     ...(nextTryAt !== undefined && { nextTryAt }),

@@ -36,7 +36,8 @@ export class TokenDesk {
   readonly #waiting = new Map<number, (answer: Answer | undefined) => void>();
   /** Pages that have not answered when they were asked last. */
   readonly #silent = new WeakSet<TokenPage>();
-  #nextId = 1;
+  /** A page may answer another leader's question late, and that must be no answer here. */
+  #nextId = Math.random();
   #said: string | null | undefined;
   #forgetting: ReturnType<typeof setTimeout> | undefined;
 
