@@ -406,13 +406,11 @@ describe("the desk of tokens", () => {
     expect(asked).toEqual(["leader", "second"]);
   });
 
-  it("takes no answer to another leader's question", async () => {
+  it("takes no late answer to another leader's question", async () => {
     const asked: number[] = [];
     const desks = [1, 2].map((): TokenDesk => new TokenDesk(() => [page((id) => asked.push(id))]));
     const [, second] = desks.map((desk) => desk.token("connect"));
-    // The page answers the first leader's question late, to the second one.
-    desks[1]!.answered(asked[0]!, { token: "stale" });
-    desks[1]!.answered(asked[1]!, { token: "new" });
+    for (const [i, token] of ["stale", "new"].entries()) desks[1]!.answered(asked[i]!, { token });
     expect(await second).toBe("new");
   });
 

@@ -168,7 +168,7 @@ export const SYNC_MUTANTS: readonly SyncMutant[] = [
   {
     name: "a silent socket is not pinged",
     file: LINK,
-    find: "if (silent >= SILENT_MS) this.#ping(PONG_MS);",
+    find: "if (left <= 0) this.#ping(PONG_MS);",
     replace: "",
     found: /^liveness/,
     frames: "silent",
