@@ -44,6 +44,10 @@ import { Waiters } from "./waiters.ts";
 
 const nobody = (): void => undefined;
 
+const closed = (): TidemarkError => new TidemarkError("CLOSED", "the log is closed", { reason: "closed" });
+const failed = (cause: TidemarkError): TidemarkError =>
+  new TidemarkError("CLOSED", "the log must be opened again", { reason: "fault" }, { cause });
+
 export class Log implements LogApi {
   /** Called with the appends of each commit once they are flushed, before their acks. Another part sets it. */
   onFlushed: ((group: readonly Pending[]) => void) | undefined;
@@ -250,8 +254,8 @@ export class Log implements LogApi {
    */
   async #repeat(baseOffset: number, header: BatchHeader, acks: Acks): Promise<AppendResult> {
     const lastOffset = baseOffset + header.recordCount - 1;
-    if (acks === "written" && lastOffset >= this.reads.highWatermark) await this.#handedOver.wait(lastOffset);
-    if (acks === "flushed" && lastOffset >= this.reads.highWatermark) await this.#flushed.wait(lastOffset);
+    if (acks !== "accepted" && lastOffset >= this.reads.highWatermark)
+      await (acks === "written" ? this.#handedOver : this.#flushed).wait(lastOffset);
     return { baseOffset, lastOffset, duplicate: true, leaderEpoch: this.leaderEpoch, acks };
   }
 
@@ -365,11 +369,7 @@ export class Log implements LogApi {
       { ...error.details, cause: error.code },
       { cause: error },
     );
-    this.#abandon(
-      [...group, ...this.#queue],
-      unknown,
-      new TidemarkError("CLOSED", "the log must be opened again", { reason: "fault" }, { cause: error }),
-    );
+    this.#abandon([...group, ...this.#queue], unknown, failed(error));
   }
 
   /** Fails everything that waits here: appends, retries and reads. */
@@ -397,9 +397,8 @@ export class Log implements LogApi {
 
   #check(): void {
     if (this.#gone) throw this.#gone;
-    if (this.#closed) throw new TidemarkError("CLOSED", "the log is closed", { reason: "closed" });
-    if (this.#failure)
-      throw new TidemarkError("CLOSED", "the log must be opened again", { reason: "fault" }, { cause: this.#failure });
+    if (this.#closed) throw closed();
+    if (this.#failure) throw failed(this.#failure);
   }
 
   // --- read --------------------------------------------------------------------------------------------------------
@@ -493,7 +492,7 @@ export class Log implements LogApi {
     this.#closed = true;
     // Waits for commits that run or are queued. Nothing new is taken.
     for (let turn: Promise<unknown> | undefined; turn !== this.#turn;) await (turn = this.#turn);
-    this.reads.fail(new TidemarkError("CLOSED", "the log is closed", { reason: "closed" }));
+    this.reads.fail(closed());
     if (!this.#failure && !this.#gone) await this.#store.close();
   }
 }

@@ -336,6 +336,10 @@ export class BrowserTopic<V> implements Topic<V> {
       this.#born ??= found.born;
       return found;
     };
+    return this.#retried(call, signal);
+  }
+
+  #retried<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     return retried(this.#tide, () => call().catch((thrown: unknown) => this.#judge(thrown)), signal);
   }
 
@@ -375,7 +379,7 @@ export class BrowserTopic<V> implements Topic<V> {
       if (this.#born === undefined) await this.#ask(port);
       return port.control(method, this.name, this.#born, ...args) as Promise<Result>;
     };
-    return retried(this.#tide, () => call().catch((thrown: unknown) => this.#judge(thrown)));
+    return this.#retried(call);
   }
   state(): Promise<TopicState> {
     return this.#control("state");
