@@ -199,7 +199,7 @@ export class RemoteTopic<V> implements ClientTopic<V> {
   async appendBatch(records: readonly RecordInput<V>[], options: ClientAppendOptions = {}): Promise<ClientBatchAck> {
     checkOptions("appendBatch()", options, APPEND);
     this.#checkOpen();
-    const encoded = recordsOf(records, this.#serializer, Date.now).map(keptRecord);
+    const encoded = recordsOf(records, this.#serializer, Date.now, keptRecord);
     const acked = this.#through((producer, more) => producer.appendBatch(encoded, "flushed", more), options);
     return acked as Promise<ClientBatchAck>;
   }

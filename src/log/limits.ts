@@ -48,12 +48,10 @@ const COMPACTION = ["minLagMs", "tombstoneRetentionMs"];
 
 const shown = (value: unknown): string =>
   typeof value === "string"
-    ? JSON.stringify(value)
-    : typeof value === "number"
+    ? JSON.stringify(value.slice(0, 60))
+    : typeof value === "number" || value === null
       ? String(value)
-      : value === null
-        ? "null"
-        : typeof value;
+      : typeof value;
 const isPositive = (value: unknown): value is number => typeof value === "number" && value > 0 && value < Infinity;
 const isDelay = (value: unknown): value is number => typeof value === "number" && value >= 0 && value < Infinity;
 
@@ -73,10 +71,7 @@ function checkGroup(
   if (typeof value !== "object" || value === null || Array.isArray(value))
     refuse(group, value, `an object with ${names.join(", ")}`);
   for (const [name, each] of Object.entries(value as object)) {
-    if (!names.includes(name))
-      throw new TidemarkError("INVALID_ARGUMENT", `${group}.${name} is not known; ${group} has ${names.join(", ")}`, {
-        field: `${group}.${name}`,
-      });
+    if (!names.includes(name)) refuse(`${group}.${name}`, each, `left out: ${group} has ${names.join(", ")}`);
     if (each !== undefined && !isAllowed(each)) refuse(`${group}.${name}`, each, allowed);
   }
 }
@@ -101,11 +96,13 @@ export function checkSettings(settings: unknown): asserts settings is Partial<Lo
     if (value === undefined) continue;
     if (name === "retention") checkRetention(value);
     else if (name === "compaction") checkCompaction(value);
-    else if (!Object.hasOwn(DEFAULT_SETTINGS, name))
-      throw new TidemarkError("INVALID_ARGUMENT", `${name} is not a setting of a log`, { field: name });
+    else if (!Object.hasOwn(DEFAULT_SETTINGS, name)) refuse(name, value, "left out: a log has no such setting");
     // All other settings count bytes, entries or milliseconds. None of them has a value for "no limit".
-    else if (!isPositive(value) || (!name.endsWith("Ms") && !Number.isSafeInteger(value)))
-      refuse(name, value, "a finite number above 0");
+    else {
+      const isTime = name.endsWith("Ms");
+      if (!isPositive(value) || !(isTime || Number.isSafeInteger(value)))
+        refuse(name, value, `a ${isTime ? "finite" : "whole"} number above 0`);
+    }
   }
 }
 

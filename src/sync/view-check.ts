@@ -12,7 +12,7 @@ function impure(view: string, id: string, what: string): TidemarkError {
 /** Whether two values hold the same: plain data, maps, sets, dates and bytes. */
 export function isAlike(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true;
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
+  if (typeof a !== "object" || typeof b !== "object" || !a || !b) return false;
   if (Object.getPrototypeOf(a) !== Object.getPrototypeOf(b)) return false;
   if (a instanceof Date) return a.getTime() === (b as Date).getTime();
   if (a instanceof Map || a instanceof Set) return isAlike([...a], [...(b as Set<unknown>)]);

@@ -18,6 +18,14 @@ export interface Folding<S, R> {
   readonly gap?: ((state: S, gap: { readonly from: number; readonly to: number }) => S | "restart") | undefined;
 }
 
+/** Looked for at the start and when level, and not at each record: a fold of a million has no time for it. */
+function refusePromise(state: unknown): void {
+  if (state instanceof Promise)
+    throw new TidemarkError("INVALID_ARGUMENT", "apply and initial must give a state, not a Promise", {
+      field: "apply",
+    });
+}
+
 export class ViewFold<S, R extends ChangedRecord> {
   committed: S;
   current: S;
@@ -35,6 +43,7 @@ export class ViewFold<S, R extends ChangedRecord> {
   readonly #folding: Folding<S, R>;
 
   constructor(folding: Folding<S, R>, committed: S, offset: number) {
+    refusePromise(committed);
     this.#folding = folding;
     this.committed = this.current = committed;
     this.offset = offset;
@@ -82,11 +91,7 @@ export class ViewFold<S, R extends ChangedRecord> {
         this.offset = change.logStartOffset;
         break;
       case "level":
-        // Looked for here, and not at each record: a fold of a million has no time for it.
-        if (this.current instanceof Promise)
-          throw new TidemarkError("INVALID_ARGUMENT", "apply and initial must give a state, not a Promise", {
-            field: "apply",
-          });
+        refusePromise(this.current);
         this.offset = change.watermark;
     }
     if (this.pending.size === 0) this.refolded(this.committed);

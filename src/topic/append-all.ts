@@ -139,7 +139,7 @@ async function run<T>(
   const pull = async (): Promise<void> => {
     while (!stop.failure) {
       const asked = source.next();
-      const next = "then" in asked ? await stop.orStop(asked) : asked;
+      const next = isPromise(asked) ? await stop.orStop(asked) : asked;
       if (!next || next.done) break;
       // The source may contain promises of records.
       const record = isPromise(next.value) ? await stop.orStop(next.value) : next.value;

@@ -9,27 +9,23 @@ const BYTE_VIEWS = /^\[object (Uint8Array|Uint8ClampedArray|Int8Array|DataView)\
  * that only the caller knows, so they are refused.
  */
 export function viewOfBytes(field: string, value: unknown): Uint8Array {
-  let bytes: Uint8Array;
-  if (value instanceof Uint8Array) bytes = value;
-  else if (ArrayBuffer.isView(value) && BYTE_VIEWS.test(Object.prototype.toString.call(value))) {
-    bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-  } else throw refused(field, value, "bytes: a Uint8Array, or another view whose elements are bytes");
-  if (bytes.length === 0) refuseDetached(field, bytes.buffer);
-  return bytes;
-}
-
-/** A buffer that was transferred looks like an empty one. An append of it would silently lose the data. */
-function refuseDetached(field: string, buffer: ArrayBufferLike): void {
+  const isBytes = value instanceof Uint8Array;
+  if (!isBytes && !(ArrayBuffer.isView(value) && BYTE_VIEWS.test(Object.prototype.toString.call(value))))
+    throw refused(field, value, "bytes: a Uint8Array, or another view whose elements are bytes");
   try {
-    new Uint8Array(buffer);
+    const { buffer, byteOffset, byteLength } = value;
+    // A view of a buffer that was transferred or made smaller looks like an empty one. An append of it would silently
+    // lose the data. A copy of it throws.
+    if (byteLength > 0 || new Uint8Array(value as Uint8Array))
+      return isBytes ? value : new Uint8Array(buffer, byteOffset, byteLength);
   } catch {
-    throw refused(field, buffer, "bytes that were not transferred");
+    // As below.
   }
+  throw refused(field, value, "bytes that were not transferred or cut off");
 }
 
 /** The bytes of values that need no check, as nearly all do. Undefined for those that the checks below must judge. */
-export function quickBytes(value: unknown): Uint8Array | null | undefined {
-  if (value === null) return null;
+export function quickBytes(value: unknown): Uint8Array | undefined {
   if (typeof value === "string") return isWellFormed(value) ? textEncoder.encode(value) : undefined;
   return value instanceof Uint8Array && value.length > 0 ? value : undefined;
 }

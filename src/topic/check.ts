@@ -28,8 +28,8 @@ export function shown(value: unknown): string {
 export function refused(field: string, value: unknown, allowed: string): TidemarkError {
   const given = typeof value === "number" || typeof value === "boolean" ? value : shown(value);
   return new TidemarkError("INVALID_ARGUMENT", `${field} must be ${allowed}, not ${shown(value)}`, {
-    field,
     [field]: given,
+    field,
     allowed,
   });
 }
@@ -107,9 +107,9 @@ export function checkOptions(
   },
 ): void {
   let name = `the options of ${call}`;
-  if (typeof options !== "object" || options === null || Array.isArray(options))
-    throw refused(name, options, "an object");
   try {
+    if (typeof options !== "object" || options === null || Array.isArray(options))
+      throw refused(name, options, "an object");
     for (name of Object.keys(checks).concat(Object.keys(options))) {
       const value = (options as Readonly<Record<string, unknown>>)[name];
       if (value !== undefined) (checks[name] ?? others)(name, value);

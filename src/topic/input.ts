@@ -66,10 +66,8 @@ function converted<V>(
     throw new TidemarkError("INVALID_ARGUMENT", `${field} is missing: a record is ${RECORD}; ${hint}`, { field });
   }
   if (timestamp !== undefined && !Number.isSafeInteger(timestamp)) checkTimestamp(called(at, "timestamp"), timestamp);
-  let keyBytes = quickBytes(key);
-  if (keyBytes === undefined) keyBytes = bytesOrNull(called(at, "key"), key);
   const record = {
-    key: keyBytes,
+    key: key === null ? null : (quickBytes(key) ?? bytesOrNull(called(at, "key"), key)),
     value: value === null ? null : serialized(value, serializer, at),
     timestamp: timestamp ?? now(),
   };
@@ -80,16 +78,18 @@ function converted<V>(
 
 /**
  * Converts all records of a batch, of which there is at least one. If one is wrong the whole batch is refused, and the
- * error names that record's index.
+ * error names that record's index. `kept` copies a record where the next one may have the same bytes: a serializer or a
+ * generator of the application may use one buffer for all.
  */
 export function recordsOf<V>(
   inputs: Iterable<RecordInput<V>>,
   serializer: Serializer<V>,
   now: () => number,
+  kept = (record: ProducerRecord): ProducerRecord => record,
 ): ProducerRecord[] {
   const records: ProducerRecord[] = [];
   if (isObject(inputs) && typeof inputs[Symbol.iterator] === "function")
-    for (const input of inputs) records.push(recordOf(input, serializer, now, records.length));
+    for (const input of inputs) records.push(kept(recordOf(input, serializer, now, records.length)));
   if (records.length === 0) throw refused("records", inputs, "an array with records");
   return records;
 }
@@ -135,7 +135,6 @@ function headersOf(headers: HeadersInput, field: string): Header[] {
       throw refused(`${field}: a header`, pair, "a pair of name and value");
     const [name, value] = pair as unknown[];
     if (typeof name !== "string" || !isWellFormed(name)) wellFormed(`${field}: a name`, name);
-    const bytes = quickBytes(value);
-    return [name as string, bytes === undefined ? bytesOrNull(`${field}.${name as string}`, value) : bytes];
+    return [name as string, quickBytes(value) ?? bytesOrNull(`${field}.${name as string}`, value)];
   });
 }

@@ -53,5 +53,7 @@ export class RecordHeaders implements Iterable<Header> {
 
 function pairOf(name: unknown, value: unknown): Header {
   wellFormed("a header's name", name);
-  return [name as string, bytesOrNull(`headers.${name as string}`, value)];
+  const bytes = bytesOrNull(`headers.${name as string}`, value);
+  // A copy: middleware may write the next record's header into the same bytes.
+  return [name as string, bytes && new Uint8Array(bytes)];
 }

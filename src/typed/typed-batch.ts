@@ -28,7 +28,7 @@ class ReadDraft implements MiddlewareRecord {
   readonly timestamp: number;
   keyBytes: Uint8Array | null;
   valueBytes: Uint8Array | null;
-  readonly headers: RecordHeaders;
+  readonly #headers: RecordHeaders;
   failure: { readonly thrown: unknown } | undefined;
 
   constructor(record: ReadRecord<unknown>) {
@@ -37,7 +37,10 @@ class ReadDraft implements MiddlewareRecord {
     this.timestamp = record.timestamp;
     this.keyBytes = record.keyBytes;
     this.valueBytes = record.valueBytes;
-    this.headers = new RecordHeaders(record.rawHeaders);
+    this.#headers = new RecordHeaders(record.rawHeaders);
+  }
+  get headers(): RecordHeaders {
+    return this.#headers;
   }
   get id(): string {
     return this.#record.id;
@@ -46,7 +49,7 @@ class ReadDraft implements MiddlewareRecord {
     return this.#record.provisional;
   }
   get rawHeaders(): RawHeaders {
-    return this.headers.isChanged ? [...this.headers] : this.#record.rawHeaders;
+    return this.#headers.isChanged ? [...this.#headers] : this.#record.rawHeaders;
   }
   fail(error: unknown): void {
     this.failure ??= { thrown: error };

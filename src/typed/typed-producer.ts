@@ -42,13 +42,17 @@ class Draft implements MiddlewareRecord {
   readonly timestamp: number;
   keyBytes: Uint8Array | null;
   valueBytes: Uint8Array | null;
-  readonly headers: RecordHeaders;
+  readonly #headers: RecordHeaders;
 
   constructor({ key, value, headers, timestamp }: ProducerRecord) {
     this.keyBytes = key;
     this.valueBytes = value;
-    this.headers = new RecordHeaders(headers);
+    this.#headers = new RecordHeaders(headers);
     this.timestamp = timestamp;
+  }
+  /** Without a setter: what middleware would put here is no RecordHeaders, so assigning throws. */
+  get headers(): RecordHeaders {
+    return this.#headers;
   }
   fail(): void {
     throw new TidemarkError("INVALID_ARGUMENT", "fail() is for records that are read: throw instead", { field: "use" });
@@ -58,7 +62,7 @@ class Draft implements MiddlewareRecord {
     const { timestamp } = this;
     const key = bytesOfMiddleware("keyBytes", this.keyBytes);
     const value = bytesOfMiddleware("valueBytes", this.valueBytes);
-    const headers = [...this.headers];
+    const headers = [...this.#headers];
     return { key, value, timestamp, ...(headers.length > 0 && { headers }) };
   }
 }

@@ -290,6 +290,56 @@ export function typedEventsContract(newHost: () => Promise<TypedHost>): void {
     });
   });
 
+  describe("bytes that the application uses again", () => {
+    const shared = new Uint8Array(1);
+    const bytesOf = (value: number): Uint8Array => (shared.fill(value), shared);
+    const serializer = { serialize: bytesOf, deserialize: ([value]: Uint8Array) => value! };
+    const numbers = [1, 2, 3].map((value) => ({ value }));
+    const show = async (topic: Topic<number>): Promise<unknown[]> =>
+      (await all(topic.read())).map(({ keyBytes, value, headers }) => [keyBytes && [...keyBytes], value, headers["h"]]);
+
+    test("a serializer may give one buffer for all records of a batch", async () => {
+      const { topic } = await newHost();
+      await topic<number>("t", { serializer }).appendBatch(numbers);
+      expect(await show(topic<number>("t", { serializer }))).toEqual(
+        numbers.map(({ value }) => [null, value, undefined]),
+      );
+    });
+
+    test("so may a generator of a batch, for keys, values and headers", async () => {
+      const { topic } = await newHost();
+      const made = function* () {
+        for (const { value } of numbers) yield { key: bytesOf(value), value: shared, headers: { h: shared } };
+      };
+      await topic<Uint8Array>("t", { serializer: "bytes" }).appendBatch(made() as never);
+      const plain = topic<Uint8Array>("t", { serializer: "bytes" });
+      expect((await all(plain.read())).map(({ keyBytes, value, headers }) => [...keyBytes!, ...value!, headers["h"]]))
+        // prettier-ignore
+        .toEqual([
+          [1, 1, "\u0001"],
+          [2, 2, "\u0002"],
+          [3, 3, "\u0003"],
+        ]);
+    });
+
+    test("middleware may set headers from one buffer, and can not replace the headers themselves", async () => {
+      const { topic } = await newHost();
+      let replaces = false;
+      const use: Middleware = (step, next) => {
+        for (const [at, record] of step.records.entries())
+          if (replaces) (record as { headers: unknown }).headers = [["h", "12"]];
+          else record.headers.set("h", bytesOf(at + 65));
+        return next();
+      };
+      const orders = topic<number>("t", { use: [use] });
+      await orders.appendBatch(numbers);
+      replaces = true;
+      await expect(orders.append({ value: 4 })).rejects.toThrow(TypeError);
+      replaces = false;
+      expect(await show(orders)).toEqual(numbers.map(({ value }) => [null, value, "@ABC"[value]]));
+    });
+  });
+
   describe("options from plain JavaScript", () => {
     const schema = z.number();
     test.each<[object, string]>([

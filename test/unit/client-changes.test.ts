@@ -209,7 +209,13 @@ it("a view that is asynchronous, or has no name, is told so by the names of its 
   const { edge } = socketEdge();
   const wrong = { code: "INVALID_ARGUMENT", message: expect.stringContaining("not a Promise") as string };
   const later = (): Promise<number> => Promise.resolve(0);
-  for (const [initial, apply] of [[() => 0, later] as const, [later, (state: unknown) => state] as const]) {
+  const kinds: [() => unknown, (state: unknown) => unknown][] = [
+    [() => 0, later],
+    [later, (state) => state],
+    // What this gives is no Promise any more, and lacks the state.
+    [later, (state) => ({ ...Object(state) }) as object],
+  ];
+  for (const [initial, apply] of kinds) {
     const view = edge.topic("t").view<unknown>({ name: "v", initial, apply });
     const isOver = (): Promise<boolean> =>
       view.ready().then(
@@ -219,7 +225,8 @@ it("a view that is asynchronous, or has no name, is told so by the names of its 
     while (!(await isOver())) await new Promise<unknown>((resolve) => view.subscribe(resolve));
     await expect(view.ready()).rejects.toMatchObject(wrong);
   }
-  expect(reported).toMatchObject([wrong, wrong]);
+  // The other one never began.
+  expect(reported).toMatchObject([wrong]);
   const nameless = edge.topic("t").view({ initial: () => 0, apply: (state: number) => state } as never);
   await expect(nameless.ready()).rejects.toMatchObject({ details: { field: "name" } });
   await edge.close();

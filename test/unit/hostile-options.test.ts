@@ -254,6 +254,40 @@ test.each(Object.entries({ ...TIDE, ...OTHERS }))("%s refuses a name that it doe
   expect(said).toMatch(/^INVALID_ARGUMENT retenton: .* has no such option/);
 });
 
+test("the details name an option also where it has the name of a detail", async () => {
+  for (const field of ["field", "allowed"])
+    await expect(topic.append({ value: 1 }, { [field]: 5 } as Given)).rejects.toMatchObject({
+      details: { field, allowed: "left out: append() has no such option" },
+    });
+});
+
+test("options that are a proxy without an object are refused as others that can't be read", async () => {
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  for (const call of [
+    () => topic.append({ value: 1 }, proxy),
+    () => topic.read(proxy).next(),
+    () => edge.topic("a", proxy),
+  ])
+    expect(await outcome(call)).toMatch(/^INVALID_ARGUMENT the options of \w+\(\): .* must be readable/);
+});
+
+test("options of export() are looked at where the topic is empty, and under that call's name", async () => {
+  const said = await outcome(() =>
+    tide
+      .topic(fresh())
+      .export({ leaderEpochs: 5 } as Given)
+      .next(),
+  );
+  expect(said).toMatch(/^INVALID_ARGUMENT leaderEpochs: .* export\(\) has no such option/);
+});
+
+test("a message shows the beginning of a long text", async () => {
+  const long = "x".repeat(100_000);
+  for (const settings of [{ retention: long }, { retention: { maxBytes: long } }, { recordBytesMax: long }])
+    expect((await outcome(() => tide.topic(fresh(), settings as Given))).length).toBeLessThan(200);
+});
+
 test("a name without a value is no mistake", async () => {
   await topic.append({ value: 1 }, { retenton: undefined } as Given);
 });

@@ -188,6 +188,23 @@ describe("a value", () => {
     expect(refusal(() => valueOf(gone))).toMatch(/that were not transferred/);
   });
 
+  test("a view of a buffer that was made smaller is not taken for an empty one, in no field", () => {
+    for (const View of [Uint8Array, Int8Array, Uint8ClampedArray, DataView]) {
+      // The types of tests do not know of buffers that can be resized.
+      const buffer = Reflect.construct(ArrayBuffer, [8, { maxByteLength: 8 }]) as { resize(bytes: number): void };
+      const view = Reflect.construct(View, [buffer, 4, 4]) as Uint8Array;
+      buffer.resize(4);
+      const fields = [{ value: view }, { value: null, key: view }, { value: null, headers: { h: view } }] as const;
+      for (const record of fields)
+        expect(refusal(() => made(record, bytes as never))).toMatch(
+          /^(value|key|headers\.h) must be bytes that were not transferred or cut off, not an? /,
+        );
+      expect(refusal(() => checkedCall("importSegments", { files: [view] }))).toMatch(/^files\[0\] must be /);
+      const follows = Reflect.construct(View, [buffer, 4]) as Uint8Array;
+      expect(plain(made({ value: follows }, bytes as never).value)).toEqual([]);
+    }
+  });
+
   test("on a text topic it is a string, and comes back as it was", () => {
     for (const value of [5, {}, true, ["a"], new Date(), new String("a")])
       expect(refusal(() => made({ value }, text as never))).toMatch(/^value must be a string or null/);

@@ -126,6 +126,21 @@ test("a view that was closed saves nothing", async () => {
   }
 });
 
+test("serialize() may give one buffer for the snapshots of several views", async () => {
+  const written: number[][] = [];
+  const { snapshots } = world();
+  const write = async (bytes: Uint8Array): Promise<void> => {
+    await laterTurn();
+    written.push([...bytes]);
+  };
+  const shared = new Uint8Array(1);
+  const serialize = (state: number): Uint8Array => shared.fill(state);
+  const save = (state: number) =>
+    new Keeping<number>({ ...snapshots, write }, { serialize }).write(state, { stream: "s", offset: 1 });
+  await Promise.all([save(1), save(2)]);
+  expect(written).toEqual([[1], [2]]);
+});
+
 const circle: unknown[] = [];
 circle.push(circle);
 test.each([

@@ -171,7 +171,7 @@ class Topic<V> implements EdgeTopic<V> {
 
   async appendBatch(records: readonly RecordInput<V>[], options: EdgeAppendOptions = {}): Promise<ProducerBatchAck> {
     checkOptions("appendBatch()", options, { ifEnd });
-    const encoded = recordsOf(records, this.#serializer, Date.now).map(keptRecord);
+    const encoded = recordsOf(records, this.#serializer, Date.now, keptRecord);
     return (this.#typed ?? this.#calls).appendBatch(encoded, "flushed", options.ifEnd);
   }
 

@@ -51,7 +51,7 @@ import { retried } from "./retried.ts";
 import { SlowAppends } from "./slow-appends.ts";
 import type { ChangingTopic } from "./topic-changes.ts";
 import { type AnyTopicOptions, type Own, ownOptions, PAGE_APPEND_OPTIONS } from "./topic-checks.ts";
-import { typedDoor } from "./typed-door.ts";
+import { kept, typedDoor } from "./typed-door.ts";
 import type { Control } from "../port/envelope.ts";
 import type { PortClient } from "../port/port-client.ts";
 import type { FetchRequest, Opened, ResolveRequest } from "../port/protocol.ts";
@@ -295,7 +295,13 @@ export class BrowserTopic<V> implements Topic<V> {
     checkOptions("appendBatch()", options, PAGE_APPEND_OPTIONS);
     const { acks = this.#own.acks, ifEnd } = options;
     const acked = this.#producer.appendBatch(
-      recordsOf(records, this.#serializer, Date.now),
+      recordsOf(
+        records,
+        this.#serializer,
+        Date.now,
+        // Our own serializers make new bytes for each value, and a million records should not be copied.
+        Array.isArray(records) && typeof this.#own.serializer === "string" ? undefined : kept,
+      ),
       localAcks(acks),
       ifEnd,
     ) as Promise<BatchAck>;

@@ -77,7 +77,7 @@ async function* withPauses<T>(
 /** Whether the tide was closed, or the topic deleted. */
 const isOver = (thrown: unknown): boolean =>
   thrown instanceof TidemarkError &&
-  (thrown.code === "CLOSED" || (thrown.code === "UNKNOWN_TOPIC" && thrown.details["deleted"] === true));
+  (thrown.code === "CLOSED" || (thrown.code === "UNKNOWN_TOPIC" && !!thrown.details["deleted"]));
 
 class Run<S, V> implements RunningView {
   readonly #view: ShownView<S>;
@@ -159,8 +159,7 @@ class Run<S, V> implements RunningView {
     } catch (thrown) {
       if (!isFirst || !(thrown instanceof TidemarkError && thrown.code === "OFFSET_OUT_OF_RANGE")) throw thrown;
     }
-    const { initial } = this.#folding;
-    this.#fold = new ViewFold(this.#folding, initial(), 0);
+    this.#fold = new ViewFold(this.#folding, this.#folding.initial(), 0);
     return false;
   }
 
@@ -210,7 +209,7 @@ class Run<S, V> implements RunningView {
     this.#fresh += changes;
     // Each frame of a long pull leaves a view that keeps up with this device level with it, and not with the edge.
     const isSoon = !this.#isReady || pending.size <= SMALL_PENDING_MAX || this.#patience() === 0;
-    const isLevel = level !== undefined && (level.live || isSoon);
+    const isLevel = !!level && (level.live || isSoon);
     this.#isReady ||= isLevel;
     if (!this.#isReady) return;
     const isDue =
@@ -218,8 +217,9 @@ class Run<S, V> implements RunningView {
       this.#refold.ms < REFOLD_MS * REFOLD_SHARE &&
       pending.size <= this.#fresh * REFOLD_RECORDS_SHARE &&
       pending.size <= REFOLD_PENDING_MAX;
-    this.#isOwed = isStale && !isLevel && !isDue && level !== undefined;
-    if (isStale && !isLevel && !isDue) return;
+    const mustWait = isStale && !isLevel && !isDue;
+    this.#isOwed = mustWait && !!level;
+    if (mustWait) return;
     if (isStale || (isDated && pending.size <= Math.max(changes, DATED_PENDING_MAX))) await this.#makeAnew();
     this.#show();
     this.#settle();
@@ -233,7 +233,7 @@ class Run<S, V> implements RunningView {
 
   async #showOwed(): Promise<void> {
     this.#isOwed = false;
-    this.#sliceEnd = performance.now() + SLICE_MS;
+    this.#beginSlice();
     await this.#makeAnew();
     this.#show();
   }

@@ -15,7 +15,7 @@ export interface TypedDoor extends Omit<AnyProducer, "pendingBytes"> {
 }
 
 /** A copy, because the caller may reuse its bytes as soon as append() has returned. */
-const kept = <T>(value: T): T =>
+export const kept = <T>(value: T): T =>
   (value instanceof Uint8Array
     ? new Uint8Array(value)
     : Array.isArray(value)

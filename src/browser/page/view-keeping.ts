@@ -77,7 +77,10 @@ export class Keeping<S> {
     const [changes, foldMs] = [this.#changes, this.#foldMs];
     this.#changes = this.#foldMs = 0;
     try {
-      const bytes = viewOfBytes("what serialize() gives", await serialize(state));
+      const made = serialize(state);
+      // A copy before anything is waited for: another view's serialize() may write into the same buffer.
+      const given = ArrayBuffer.isView(made) ? made : await made;
+      const bytes = new Uint8Array(viewOfBytes("what serialize() gives", given));
       await this.#snapshots.write(bytes, place);
       this.#bytes = bytes.length;
       this.#hasFailed = false;

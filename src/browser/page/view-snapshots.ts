@@ -8,6 +8,7 @@
  *
  * A snapshot counts if all parts of its slot are there and the checksum is theirs.
  */
+import { concat } from "../../record/bytes.ts";
 import type { Topic } from "../api.ts";
 import { takeLock } from "../platform/locks.ts";
 import type { ChangingTopic } from "./topic-changes.ts";
@@ -113,14 +114,5 @@ export class ViewSnapshots {
 }
 
 /** Undefined where one is missing. */
-function joined(parts: readonly (Part | undefined)[]): Uint8Array | undefined {
-  if (parts.includes(undefined)) return undefined;
-  const all = parts as readonly Part[];
-  const bytes = new Uint8Array(all.reduce((sum, part) => sum + part.bytes.length, 0));
-  let at = 0;
-  for (const part of all) {
-    bytes.set(part.bytes, at);
-    at += part.bytes.length;
-  }
-  return bytes;
-}
+const joined = (parts: readonly (Part | undefined)[]): Uint8Array | undefined =>
+  parts.includes(undefined) ? undefined : concat((parts as readonly Part[]).map(({ bytes }) => bytes));

@@ -1,16 +1,20 @@
 /** Exports a whole topic, segment by segment, and imports one. Loaded by the first such call. */
 import { TidemarkError } from "../../errors.ts";
+import { checkOptions } from "../../topic/check.ts";
 import type { ImportedFile } from "../../topic/imported-files.ts";
 import type { SegmentExport, SegmentImport, SegmentsImported, Topic } from "../api.ts";
 import { counted } from "../platform/counted-call.ts";
+import { EXPORT_OPTIONS } from "../tools/check-calls.ts";
 
 type Exported = Pick<Topic, "state" | "exportSegment">;
 
 /** Segments from `from` on, up to the end as of this call. */
 export async function* exportAll(
   topic: Exported,
-  options?: { readonly leaderEpoch?: number | undefined },
+  options: { readonly leaderEpoch?: number | undefined } = {},
 ): AsyncGenerator<SegmentExport> {
+  // Also where the topic is empty.
+  checkOptions("export()", options, EXPORT_OPTIONS);
   let { logStartOffset: next, highWatermark: end, segments } = await topic.state();
   while (next < end) {
     const segment = segments.find(({ nextOffset }) => nextOffset > next);

@@ -8,7 +8,7 @@ import { finite } from "../../topic/options.ts";
 import { parsedId } from "./find-record.ts";
 
 const anOffset = integer(0);
-const EXPORT_OPTIONS = { leaderEpoch: integer(0, 2 ** 31 - 1) };
+export const EXPORT_OPTIONS = { leaderEpoch: integer(0, 2 ** 31 - 1) };
 
 interface Target {
   readonly offset?: number;
