@@ -35,6 +35,8 @@ const GLOBALS = [
   "Date",
   "queueMicrotask",
   "crypto",
+  "fetch",
+  "AbortSignal",
   "setTimeout",
   "clearTimeout",
   "Request",

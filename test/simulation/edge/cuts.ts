@@ -135,7 +135,9 @@ export class Cuts {
     const trim = { "tidemark-trim-before": offsetText(source.start) };
     const answer = await of.ask("POST", urlOf(source.path), trim);
     of.status(answer, [204, 409, 404, 410], "trim of what a fork that was never made holds");
-    await of.platform.pass(LET_GO_MS);
+    // Forks that are there may have been asked before: then pauses are longer.
+    const { at = 0 } = configIn(of.platform, source.path)?.forkCheck ?? {};
+    await of.platform.pass(Math.max(LET_GO_MS, at - of.now + 60_000));
     if (notedForks(of.platform, source.path).includes(path)) of.fail(`${path} was never made, and holds ${from}`);
   }
 

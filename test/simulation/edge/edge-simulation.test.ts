@@ -14,6 +14,7 @@ const PLANTED_SEEDS = 60;
 
 /** Features that the histories must have used: else they prove nothing about them. */
 const NEEDED = [
+  "all is acknowledged",
   "appended",
   "batches next",
   "burst",
@@ -36,6 +37,8 @@ const NEEDED = [
   "struck PUT is made",
   "struck append",
   "trim",
+  "webhook fails",
+  "webhook slow",
 ];
 
 const PLANTED: readonly PlantedBug[] = [
@@ -56,6 +59,12 @@ const PLANTED: readonly PlantedBug[] = [
     file: "worker/log-object/lifecycle.ts",
     find: 'if (stream) this.#go(stream, "cut short");',
     replace: "",
+  },
+  {
+    name: "a webhook that has taken a wake has done it",
+    file: "worker/subscriptions/wakes.ts",
+    find: 'kind: answer.done ? "finished" : "taken"',
+    replace: 'kind: "finished"',
   },
 ];
 

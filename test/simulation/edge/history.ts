@@ -8,6 +8,7 @@ import { offsetText, PATHS, urlOf } from "./core.ts";
 import { Cuts } from "./cuts.ts";
 import { Imports } from "./imports.ts";
 import { Lives } from "./lives.ts";
+import { Webhooks } from "./webhooks.ts";
 import type { Answer } from "./platform.ts";
 
 const STEPS = {
@@ -34,10 +35,13 @@ const STEPS = {
   reset: 3,
   away: 2,
   list: 1,
+  subscribe: 2,
+  disturb: 4,
 };
 type Step = keyof typeof STEPS;
 
 export class History extends Appending {
+  readonly #webhooks = new Webhooks(this);
   readonly #lives = new Lives(this);
   readonly #cuts = new Cuts(this);
   readonly #imports = new Imports(this, this.#cuts);
@@ -48,7 +52,21 @@ export class History extends Appending {
     this.trace.push(`# ${id} ${kind}`);
     await this[kind](random);
     if (random.chance(0.3)) await this.observeAll();
+    this.#webhooks.look();
     if (this.platform.faults.length > 0) this.fail(`fault: ${this.platform.faults[0]}`);
+  }
+
+  subscribe(): Promise<void> {
+    return this.#webhooks.subscribe();
+  }
+  async disturb(random: Random): Promise<void> {
+    this.#webhooks.disturb(random);
+  }
+
+  override async end(): Promise<void> {
+    this.#webhooks.mend();
+    await super.end();
+    this.#webhooks.all();
   }
 
   async trim(random: Random): Promise<void> {

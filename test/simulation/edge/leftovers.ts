@@ -14,11 +14,16 @@ export function tablesOf(platform: Platform, path: string): string[] {
   return rows.map(({ name }) => String(name)).sort();
 }
 
+interface Described {
+  readonly releasing: boolean;
+  readonly forkCheck?: { readonly at: number };
+}
+
 /** The description in a stream's tables. */
-export function configIn(platform: Platform, path: string): { readonly releasing: boolean } | undefined {
+export function configIn(platform: Platform, path: string): Described | undefined {
   if (!tablesOf(platform, path).includes("meta")) return undefined;
   const text = platform.logOf(path)!.rows("SELECT value FROM meta WHERE key = 'config'")[0]?.["value"];
-  return text === undefined ? undefined : (JSON.parse(String(text)) as { releasing: boolean });
+  return text === undefined ? undefined : (JSON.parse(String(text)) as Described);
 }
 
 /** Keys in the bucket that the path's object knows as its log's. */
