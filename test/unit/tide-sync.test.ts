@@ -10,7 +10,7 @@ import { TidemarkError } from "../../src/errors.ts";
 import type { StoredSettings } from "../../src/store/catalog.ts";
 import { SegmentStore } from "../../src/store/segment-store.ts";
 import { saveNotes } from "../../src/store/noted-logs.ts";
-import { outboxName } from "../../src/sync/log-names.ts";
+import { outboxName, replicaName } from "../../src/sync/log-names.ts";
 import { copyName, readableOutboxNote } from "../../src/sync/notes.ts";
 import { Outbox } from "../../src/sync/outbox.ts";
 import { TopicStorage } from "../../src/sync/topic-storage.ts";
@@ -118,6 +118,21 @@ it("a topic whose note can't be written is closed, and the next call opens its o
   const [first, second] = await Promise.all(opening.mock.results.map(({ value }) => value as Promise<TopicStorage>));
   await expect(first!.outbox.log.clean()).rejects.toMatchObject({ code: "CLOSED" });
   await expect(second!.outbox.log.clean()).resolves.toBeDefined();
+});
+
+it("sync() names a topic whose detach a crash has cut: that is finished, and the topic is synced anew", async () => {
+  const tide = await device();
+  await tide.start({ url: EDGE, topics: ["a"] });
+  await tide.writeTo("a", "left behind");
+  const log = (await tide.store.find(outboxName("a")))!;
+  await saveNotes(tide.store, [[log, { ...log.note, leaving: 0 } as StoredSettings]]);
+  const { answer } = await tide.reopen(() => tide.start({ url: EDGE, topics: ["a", "b"] }));
+  await answer;
+  expect(tide.ended).toContain("a");
+  expect(tide.store.names()).toContain(replicaName("a.kept"));
+  expect(tide.status.topics).toMatchObject({ a: { pending: { records: 0 } }, b: { pending: { records: 0 } } });
+  await tide.writeTo("a", "new");
+  expect(tide.of("a").pending.records).toBe(1);
 });
 
 it("what a call has changed is in the page's status once the call is over", async () => {

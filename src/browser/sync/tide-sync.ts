@@ -155,6 +155,8 @@ export class TideSync {
   }
 
   async #start({ url, topics, background, hasToken }: Extract<SyncAsk, { ask: "start" }>): Promise<SyncStatus> {
+    // Behind this a topic whose sync an earlier opening had begun to end is not there any more.
+    await this.#opened();
     const [there] = [...this.#host.synced().values()].flatMap((note) => note.url ?? []);
     const known = this.#url ?? there ?? url;
     if (known !== url)
