@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { TidemarkError } from "../src/errors.ts";
 import { BatchBuilder } from "../src/record/batch-builder.ts";
-import { readHeader } from "../src/record/format.ts";
+import { BATCH_HEADER_BYTES, readHeader } from "../src/record/format.ts";
 import { producerIdOf } from "../src/topic/options.ts";
 import { Failure } from "./failure.ts";
 import { Journal, type PendingBatch } from "./journal.ts";
@@ -191,7 +191,9 @@ async function sendNext(options: FeedOptions, journal: Journal, input: Input, is
   if (builder.count === 0) {
     builder = new BatchBuilder(kernel, { bytesMax: batchBytesMax });
     if (!builder.tryAppend(timed(input.head!, now)))
-      throw new Failure(`record ${first} is too large: a record, encoded, has at most ${batchBytesMax} bytes`);
+      throw new Failure(
+        `record ${first} is too large: a record, encoded, has at most ${batchBytesMax - BATCH_HEADER_BYTES} bytes`,
+      );
     input.pass();
   }
   const { appended } = journal.state;

@@ -83,6 +83,15 @@ const refusing = (code: "INVALID_ARGUMENT" | "SCHEMA_MISMATCH"): Change => ({
   append: () => Promise.reject(new TidemarkError(code, "refused", { status: 403, edge: "FORBIDDEN" })),
 });
 
+it("the largest record that is told of is taken, and one byte more is not", async () => {
+  const said = await fed([["x".repeat(2_000_000)]]).catch(lineOf);
+  const most = Number(/record 1 is too large: .* at most (\d+) bytes/.exec(String(said))![1]);
+  // A record's frame around a value of this length.
+  const value = "x".repeat(most - 11);
+  await expect(fed([[`${value}x`]])).rejects.toThrow("record 1 is too large");
+  expect(await fed([[value]])).toMatchObject({ appended: 1 });
+});
+
 describe("a batch that is refused for certain is not pending", () => {
   it("at another place: the next call may name the right one, or none", async () => {
     await fed([["a"]]);
