@@ -406,7 +406,7 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     const life = lifeOf(stream, Date.now());
     if (!stream || life === "creating" || life === "deleted" || life === "releasing") return undefined;
     if (!stream.config.watched) stream.save({ watched: true });
-    this.#subscribers.start(stream.tail);
+    this.#subscribers.watched(stream.tail);
     const { path, id } = stream.config;
     return { path, id, tail: stream.tail };
   }

@@ -33,6 +33,11 @@ export class SubscriptionNotifier {
     this.#told = end;
   }
 
+  /** They know this end once they have noted it. What they were still to be told is told all the same. */
+  watched(end: number): void {
+    this.#told ??= end;
+  }
+
   stop(): void {
     this.#told = undefined;
     this.#run = undefined;

@@ -118,6 +118,19 @@ describe("the object of the server's key that ends while it is asked", () => {
   });
 });
 
+describe("subscriptions that end between the question for a stream and their note of it", () => {
+  it("are told of the stream again", async () => {
+    await make("telling", 0);
+    lose(platform.subscriptions, "created", 1);
+    platform.subscriptions.commitsLeft = 0;
+    expect((await ask("PUT", "told", { "content-type": "text/plain" }, "x")).status).toBe(201);
+    await platform.pass(20_000);
+    expect(JSON.parse(text((await ask("GET", "__ds/streams")).bytes))).toMatchObject({
+      streams: expect.arrayContaining(["told"]) as string[],
+    });
+  });
+});
+
 describe("a source whose object ends while its fork asks it", () => {
   const forkOf = (path: string): Record<string, string> => ({
     "content-type": "application/json",
