@@ -33,8 +33,8 @@ export interface Env {
   /** An SSE answer whose client does not read is ended this long after its regular end. Default 15,000. */
   readonly TIDEMARK_SSE_STALLED_MS?: string;
   /**
-   * How often the Worker looks at a WebSocket's client: one that sent nothing between two looks gets a ping, and its
-   * socket is closed at the next look. Default 30,000.
+   * How often the Worker looks at a WebSocket's client: one that sent nothing between two looks gets a ping. If it
+   * is still silent at the next look, its socket is closed. Default 30,000.
    */
   readonly TIDEMARK_SOCKET_SILENT_MS?: string;
   /** "off": joins and pushes of devices are refused. For the first of two deployments (docs/operations.md). */

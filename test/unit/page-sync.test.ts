@@ -409,9 +409,10 @@ describe("the desk of tokens", () => {
   it("takes no late answer to another leader's question", async () => {
     const asked: number[] = [];
     const desks = [1, 2].map((): TokenDesk => new TokenDesk(() => [page((id) => asked.push(id))]));
-    const [, second] = desks.map((desk) => desk.token("connect"));
+    const [first, second] = desks.map((desk) => desk.token("connect"));
     for (const [i, token] of ["stale", "new"].entries()) desks[1]!.answered(asked[i]!, { token });
-    expect(await second).toBe("new");
+    desks[0]!.answered(asked[0]!, { token: "old" });
+    expect(await Promise.all([first, second])).toEqual(["old", "new"]);
   });
 
   it("asks on where a page has the refused token only, and gives that if none has another; null ends it", async () => {

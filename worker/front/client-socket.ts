@@ -50,7 +50,7 @@ const CHANNELS_MAX = 256;
 /** Most tokens that may be under check at a time. */
 const RENEWALS_MAX = 16;
 const PATH_CHARS_MAX = 1_024;
-/** A client that sent nothing between two looks gets a ping. At the next look its socket is closed. */
+/** A client that sent nothing between two looks gets a ping, and is given up if it is still silent at the next. */
 const SILENT_MS = 30_000;
 /** Not SLOW, after which a client takes less: this one may only have slept. To clients it is a socket that was lost. */
 const SILENT_CODE = 4408;
