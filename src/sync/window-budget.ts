@@ -119,7 +119,8 @@ export class WindowShare {
     this.#come(has, bytes);
     // By the mean of bytes an offset so far. Where the rest has more, the window grows once more.
     const mean = this.#came / Math.max(1, nextOffset - this.#from);
-    const left = isLevel ? 0 : mean * Math.max(0, (this.#edgeEnd() ?? Infinity) - nextOffset);
+    // Whole bytes: a frame of credits has no part of one, and a follow that lacks a byte would wait for ever.
+    const left = isLevel ? 0 : Math.ceil(mean * Math.max(0, (this.#edgeEnd() ?? Infinity) - nextOffset));
     const wanted = Math.max(LEVEL_BYTES, Math.min(2 * has, left + LEVEL_BYTES));
     return this.#become(Math.max(least, this.#budget.most(this, has, wanted, left > LEVEL_BYTES)));
   }

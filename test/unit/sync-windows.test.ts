@@ -162,4 +162,23 @@ describe("the windows of a link", () => {
     expect(window.took(needed, resize)).toBe(LEVEL_BYTES);
     expect([least, share.bytes]).toEqual([[0], LEVEL_BYTES]);
   });
+
+  it("credits are whole bytes, so a follow of batches of any size comes to the end", () => {
+    const random = new Random(1, 0);
+    const batches = Array.from({ length: 2_000 }, () => random.between(1, 300_000));
+    const share = new WindowBudget().share(0, () => 3 * batches.length);
+    const window = new FollowWindow(share.bytes);
+    let credits = share.bytes;
+    const give = (given: number): void => {
+      expect(given).toBe(Math.trunc(given));
+      credits += given;
+    };
+    for (const [i, bytes] of batches.entries()) {
+      if (bytes > credits) give(window.starved(bytes));
+      expect(credits, `batch ${i}`).toBeGreaterThanOrEqual(bytes);
+      credits -= bytes;
+      const to = { bytes, nextOffset: 3 * i + 3, isLevel: false };
+      give(window.took(bytes, (has, least) => share.next(has, least, to)));
+    }
+  });
 });
