@@ -43,14 +43,14 @@ const ADVICE: { readonly [code in TidemarkError["code"]]?: string | undefined } 
   TIMEOUT: "is the edge running, and is the address right?",
 };
 
-/** What stands in its place where the edge says it: nobody can verify a folder there, or make room on its disk. */
+/** The same where the edge says it: nobody can verify a folder there, or make room on its disk. */
 const ADVICE_ON_EDGE: typeof ADVICE = {
   CORRUPT_RANGE: "--from with an offset behind the damage reads on",
   CORRUPT_CATALOG: "docs/operations.md says how the edge's operator puts the log back to an earlier time",
   QUOTA_EXCEEDED: undefined,
 };
 
-/** What to do about an error of the library. Undefined where its message says it. */
+/** Advice on an error of the library. Undefined where its message has the advice. */
 function adviceOn({ code, details }: TidemarkError): string | undefined {
   if ([401, 403].includes(Number(details["status"]))) return TOKEN_ADVICE;
   return details["edge"] !== undefined && code in ADVICE_ON_EDGE ? ADVICE_ON_EDGE[code] : ADVICE[code];

@@ -1,4 +1,4 @@
-/** What a codec of the LZ family gives out: bytes, and repetitions of bytes that came before. */
+/** The output of a codec of the LZ family: bytes, and repetitions of bytes that came before. */
 import { TidemarkError } from "../src/errors.ts";
 
 const FIRST_BYTES = 64 * 1024;

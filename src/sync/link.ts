@@ -262,7 +262,7 @@ export class SyncLink {
     );
     this.#after(SETTLED_MS, signal, () => this.step({ on: "settled" }));
     this.#restore(signal);
-    // What answers the first frames answers soon; a proxy may open a WebSocket and let nothing through.
+    // An edge answers the first frames soon; a proxy may open a WebSocket and let nothing through.
     this.#watch(signal, PONG_MS);
     this.#renew(signal);
     for (const session of this.#options.sessions) session.attach(socket);

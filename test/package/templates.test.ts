@@ -123,7 +123,7 @@ it.each(TEMPLATES)("%s says what keeps the list from being opened", async (name)
     await page.goto(site.url);
     await expect.poll(() => page.locator("body").innerText()).toMatch(/can't be opened: NO_STORAGE: .*https/);
     if (name === "react") return;
-    // What was typed is not lost with it.
+    // The typed text is not lost with it.
     await page.getByLabel("Note").fill("milk");
     await page.getByRole("button", { name: "Add" }).click();
     await expect.poll(() => page.locator("#status").textContent()).toMatch(/^Not saved: NO_STORAGE/);

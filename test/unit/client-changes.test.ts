@@ -212,7 +212,7 @@ it("a view that is asynchronous, or has no name, is told so by the names of its 
   const kinds: [() => unknown, (state: unknown) => unknown][] = [
     [() => 0, later],
     [later, (state) => state],
-    // What this gives is no Promise any more, and lacks the state.
+    // A spread Promise is none any more, and lacks the state.
     [later, (state) => ({ ...Object(state) }) as object],
   ];
   for (const [initial, apply] of kinds) {

@@ -63,7 +63,7 @@ class Edge {
     sql.after = after;
   }
 
-  /** What was sent last. */
+  /** The piece that was sent last. */
   #sent: ImportPiece | undefined;
 
   async import(again?: "piece"): Promise<ImportStanding> {

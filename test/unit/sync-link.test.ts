@@ -142,7 +142,7 @@ test("a WebSocket that brings nothing is left after twenty seconds, and two of t
   expect([world.connects, overHttp]).toEqual([2, 0]);
   await world.pass(21_000);
   expect(overHttp).toBe(1);
-  // What brings something is left alone for as long as ever.
+  // A socket that brings something is left alone for as long as ever.
   world.say("the edge is here");
   const { pings } = world;
   await world.pass(49_999);

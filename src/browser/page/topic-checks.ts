@@ -1,4 +1,4 @@
-/** What a page may say of a topic and of an append: the checks, and the page's own options with their defaults. */
+/** Checks of a page's options for a topic and for an append, and the page's own options with their defaults. */
 import { type Check, checkOptions, oneOf } from "../../topic/check.ts";
 import { checkTopicName } from "../../topic/names.ts";
 import { APPEND_OPTIONS, BATCH_BYTES, PRODUCER_OPTIONS, TYPING } from "../../topic/options.ts";

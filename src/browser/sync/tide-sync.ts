@@ -75,7 +75,7 @@ export class TideSync {
   readonly #waits: TopicWaits;
   #linkOptions: LinkWishes = {};
   readonly #background: Background;
-  /** What blocks hold, once that was read. */
+  /** The contents of blocks, once they were read. */
   readonly #contents = new WeakMap<Block, BlockedContents>();
   /** By topic: what was retracted in this opening, the newest last. */
   readonly #retracted = new Map<string, readonly Range[]>();

@@ -1,4 +1,4 @@
-/** What must not be left of streams that are gone: tables, objects in storage, notes in their sources. */
+/** Finds leftovers of streams that are gone: tables, objects in storage, notes in their sources. */
 import { type Core, PATHS } from "./core.ts";
 import type { Platform } from "./platform.ts";
 

@@ -153,7 +153,7 @@ export class Making extends Bodies {
     };
   }
 
-  /** What comes of it where no stream is: the status of a refusal, or where it begins. */
+  /** The outcome where no stream is: the status of a refusal, or where the new stream begins. */
   wanted({ from, type, requested, sub, records }: Put): number | ForkPoint {
     const source = from === undefined ? undefined : this.model.at.get(from);
     const point = from === undefined ? { offset: 0 } : this.forkPoint(source, type, requested, sub);

@@ -76,7 +76,7 @@ export class ObjectHost {
     return (this.#instance = new this.#of(this.#context(life, check), this.#world.envOf(check)));
   }
 
-  /** What its tables say, whether it is awake or not. */
+  /** Rows of its tables, whether it is awake or not. */
   rows(query: string): Row[] {
     return this.#database.prepare(query).all() as Row[];
   }
@@ -92,7 +92,7 @@ export class ObjectHost {
       );
       return Object.assign(rows as Row[], { toArray: () => rows as Row[] });
     };
-    // Whoever is lost hears nothing more.
+    // An object that is lost hears nothing more.
     const whileAlive = <T>(work: () => T): Promise<T> =>
       life === this.#life ? Promise.resolve(work()) : new Promise<T>(() => undefined);
     return {

@@ -17,7 +17,7 @@ interface Delivery {
 interface Stood {
   /** Where its link began, or what was seen last. */
   acked: number;
-  /** What the receiver has said to be done. */
+  /** The offset up to which the receiver has said that all is done. */
   done: number;
 }
 
