@@ -87,7 +87,7 @@ function wrongIn(parsed: unknown): string | undefined {
   return digest === sha256(JSON.stringify(sayingOf(parsed as Manifest))) ? undefined : "its own SHA-256 is another";
 }
 
-/** What manifest.json says; undefined if there is none, or if no export has written it. SyntaxError. */
+/** The contents of manifest.json; undefined if there is none, or if no export has written it. SyntaxError. */
 function parsedIn(folder: string): Record<string, unknown> | undefined {
   const file = path.join(folder, MANIFEST);
   if (!existsSync(file)) return undefined;

@@ -2,17 +2,18 @@
  * .log files as a log can keep them: batches of foreign codecs are packed anew with gzip, all others stay as they are.
  * A file without such batches is used itself.
  */
-import { closeSync, mkdtempSync, openAsBlob, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { closeSync, mkdtempSync, openAsBlob, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { TidemarkError } from "../src/errors.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import { concat } from "../src/record/bytes.ts";
-import { BATCH_HEADER_BYTES, MAGIC, nextOffsetOf, readHeader } from "../src/record/format.ts";
+import { BATCH_HEADER_BYTES, MAGIC, MAGIC_AT, nextOffsetOf, readHeader } from "../src/record/format.ts";
 import { Failure } from "./failure.ts";
 import { isChecksumRight, isForeign, repackBatch } from "./kafka-codecs.ts";
 import type { Range } from "./offset-ranges.ts";
 import { batchesOfFile, checkedBatch } from "./segment-files.ts";
+import { withFileName } from "./whole-file.ts";
 
 /** A file as importSegments() takes it: it is read piece by piece. */
 export interface LogFile {
@@ -36,7 +37,8 @@ async function repackedFile(file: string, into: string, kernel: Kernel): Promise
   try {
     for (const batch of batchesOfFile(file)) {
       await checkedBatch(file, batch, kernel);
-      writeSync(fd, repackBatch(kernel, batch.bytes));
+      // All of it: a call of the system may write a part when the disk is nearly full.
+      withFileName(into, () => writeFileSync(fd, repackBatch(kernel, batch.bytes)));
     }
   } finally {
     closeSync(fd);
@@ -58,7 +60,7 @@ export async function withFiles<Result>(
     for (const [i, file] of files.entries()) {
       let from = file;
       if (hasForeign(file)) {
-        folder ??= mkdtempSync(path.join(os.tmpdir(), "tidemark-import-"));
+        folder ??= withFileName(os.tmpdir(), () => mkdtempSync(path.join(os.tmpdir(), "tidemark-import-")));
         from = path.join(folder, String(i));
         await repackedFile(file, from, kernel);
       }
@@ -73,9 +75,10 @@ export async function withFiles<Result>(
 /** Whether a whole batch with the right checksum stands there. */
 function isBatchAt(kernel: Kernel, bytes: Uint8Array, at: number): boolean {
   const left = bytes.length - at;
-  if (left < BATCH_HEADER_BYTES) return false;
-  const { magic, sizeBytes } = readHeader(bytes, at);
-  if (magic !== MAGIC || sizeBytes < BATCH_HEADER_BYTES || sizeBytes > left) return false;
+  // The one byte that rules out nearly every place comes first: a file may end in a GiB of zeros.
+  if (left < BATCH_HEADER_BYTES || bytes[at + MAGIC_AT] !== MAGIC) return false;
+  const { sizeBytes } = readHeader(bytes, at);
+  if (sizeBytes < BATCH_HEADER_BYTES || sizeBytes > left) return false;
   return isChecksumRight(kernel, bytes.subarray(at, at + sizeBytes));
 }
 

@@ -188,7 +188,7 @@ export interface LogApi {
   /** The offset that a start position means at this moment. */
   resolve(position: StartPosition, isolation?: Isolation): Promise<number>;
   /**
-   * What became of a record that was appended here and may not be committed yet. `placeIn` finds it by its
+   * The fate of a record that was appended here and may not be committed yet. `placeIn` finds it by its
    * batch's header. Undefined: not known. Only a log whose records get their place elsewhere has this call.
    */
   ownRecord?(placeIn: (header: BatchHeader) => number | undefined): Promise<OwnRecord | undefined>;

@@ -6,10 +6,11 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import zlib from "node:zlib";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { dump } from "../../cli/commands/dump.ts";
 import { importCommand } from "../../cli/commands/import.ts";
 import { verify } from "../../cli/commands/verify.ts";
+import { Failure } from "../../cli/failure.ts";
 import { repackBatch, unpackBatch } from "../../cli/kafka-codecs.ts";
 import { TidemarkError } from "../../src/errors.ts";
 import type { PackingKernel } from "../../src/kernel/types.ts";
@@ -184,6 +185,14 @@ describe("files with batches of foreign codecs", () => {
       new RegExp(`^${total()} records imported; the log ends at ${total()}`),
     );
     expect((await inTopic("tide", "appended")).map(({ value }) => value)).toEqual(records.map(({ value }) => value));
+  });
+
+  it("where no temporary file can be made the error says where, and what to do", async () => {
+    vi.stubEnv("TMPDIR", program.path("nowhere"));
+    const { thrown } = await told(importCommand, [program.path("none"), "t", program.path("good")]);
+    vi.unstubAllEnvs();
+    expect(thrown).toBeInstanceOf(Failure);
+    expect(String(thrown)).toMatch(/nowhere can't be written: .*name another place/);
   });
 
   it("damage is named by its place in the file, and nothing is taken", async () => {

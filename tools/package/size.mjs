@@ -37,7 +37,7 @@ import { CHROMIUM_ARGS, ensureChromium, root } from "../run/setup.mjs";
 export const BUDGETS = {
   firstVisit: { target: 40 * 1024, max: 44.2 * 1024 },
   secondVisit: { target: 32 * 1024, max: 49.1 * 1024 },
-  secondTab: { target: undefined, max: 59.1 * 1024 },
+  secondTab: { target: undefined, max: 58.9 * 1024 },
   sync: { target: 12 * 1024, max: 52 * 1024 },
   views: { target: 2 * 1024, max: 5.7 * 1024 },
 };

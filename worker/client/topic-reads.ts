@@ -36,7 +36,7 @@ interface TopicLog {
 export class TopicReads {
   readonly #object: AskedObject;
   readonly #topic: TopicLog;
-  /** What a batch becomes, in a topic with a schema or middleware. */
+  /** Turns a batch into records, in a topic with a schema or middleware. */
   typed?: NonNullable<ReadSource["typed"]>;
 
   constructor(object: AskedObject, topic: TopicLog) {

@@ -3,5 +3,5 @@
  * (../package/own-errors.ts).
  */
 export const LOAD_HELP =
-  `Try again once there is a network. If the file is missing, copy the package's files with ` +
+  `Try again once there is a network. If it is missing, copy the package's files with ` +
   `"npx tidemark assets <folder>" and name the folder: open(name, { assets: "/<folder>/" })`;

@@ -35,7 +35,7 @@ export interface BlockedContents {
   readonly keys: readonly (string | null)[];
 }
 
-/** What the block of a session holds back: how many records and bytes, and the first keys. */
+/** The records that the block of a session holds back: how many, their bytes, and the first keys. */
 export async function describeBlock({ kernel }: AnswerHost, { store, session }: Answered): Promise<BlockedContents> {
   const { block } = session;
   const runs = block ? await blockedRuns(store, block) : [];

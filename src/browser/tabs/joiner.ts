@@ -136,8 +136,6 @@ export class Joiner {
     const versions = { ours: PROTOCOL_VERSION, theirs };
     this.#say({ to: leader, version: PROTOCOL_VERSION, join: { op: "join", port: "", life: "" } });
     this.#tide.tell({ type: "version", ...versions });
-    this.#tide.end(
-      new TidemarkError("UNSUPPORTED_FORMAT", "another tab runs another version of this library", versions),
-    );
+    this.#tide.end(new TidemarkError("UNSUPPORTED_FORMAT", "another tab runs another version of Tidemark", versions));
   }
 }

@@ -15,7 +15,7 @@ const EMPTY = { logStartOffset: 0, highWatermark: 0, logEndOffset: 0 } as const;
 
 function onlyStart(offset: number): void {
   if (offset !== 0)
-    throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${offset} is not in the log: there is no record in it`, {
+    throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${offset} is not in the log: it has no record`, {
       offset,
       ...EMPTY,
     });

@@ -93,7 +93,7 @@ export class Core {
     await this.platform.pass(130_000);
     await this.observeAll();
     for (const path of PATHS) await this.reads.whole(path);
-    // What a put to object storage has left is deleted after 15 minutes.
+    // Leftovers of a put to object storage are deleted after 15 minutes.
     await this.platform.pass(20 * 60_000);
     await this.observeAll();
     await this.platform.pass(60_000);
