@@ -7,6 +7,7 @@
  *       └─ tide: where the log begins and ends; level once the watermark is there
  */
 import type { EdgeLog } from "./edge-socket.ts";
+import type { LogAtEdge } from "./log-at-edge.ts";
 import { fetchedParts } from "./own-echo.ts";
 import { ownRunOf, restOf } from "./own-runs.ts";
 import type { OwnRun, TidePayload } from "./sync-frames.ts";
@@ -17,10 +18,7 @@ const FRAMES_AT_ONCE = 4;
 
 export interface ReceiverHost {
   readonly store: TopicStore;
-  /** The end of the edge's log, as it was told last. */
-  edgeEnd(): number | undefined;
-  /** The life of the edge's log, by the newest join or tide. */
-  readonly life: { newest: string };
+  readonly atEdge: Pick<LogAtEdge, "end" | "life">;
   /** Called when a frame was stored, and when a tide came. */
   advanced(tide: TidePayload | undefined): void;
 }
@@ -30,7 +28,7 @@ export interface ReceiverHost {
  * first frame that could not be stored: later frames can't be stored then, either.
  */
 export async function receive(host: ReceiverHost, log: EdgeLog): Promise<void> {
-  const share = log.socket.windows.share(host.store.watermark, () => host.edgeEnd());
+  const share = log.socket.windows.share(host.store.watermark, () => host.atEdge.end);
   await follow(host, log, share).finally(() => share.end());
 }
 
@@ -63,18 +61,18 @@ async function followFrom(
     if (failed !== undefined) break;
     if (tide) {
       // A tide comes before the first batch of its life, so it is the newest when that batch is stored.
-      host.life.newest = tide.life;
+      host.atEdge.life = tide.life;
       await Promise.all(storing.splice(0));
       host.advanced(tide);
       if (share.isWide && tide.nextOffset >= tide.highWatermark) return from;
       continue;
     }
-    const { newest } = host.life;
+    const { life } = host.atEdge;
     for await (const part of own ? ownParts(store, log, own) : [{ bytes: sent, nextOffset }]) {
       const frame = { ...part, from };
       from = part.nextOffset;
       const stored = store
-        .beginLife(newest)
+        .beginLife(life)
         .then(() => store.receive(frame))
         .then(() => host.advanced(undefined));
       stored.catch((thrown: unknown) => (failed ??= thrown));

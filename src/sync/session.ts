@@ -16,6 +16,7 @@ import type { Conversation, JoinUnderWay } from "./conversation.ts";
 import type { ClaimHost } from "./claimer.ts";
 import { type EdgeLog, type EdgeSocket, type JoinReply, takesSync } from "./edge-socket.ts";
 import type { Linked } from "./link.ts";
+import { LogAtEdge } from "./log-at-edge.ts";
 import { type Block, type Chain, edgeCodeOf, floorOf, Pump, type PumpEnd, type PumpHost } from "./pump.ts";
 import { isFullEdge } from "./push-answers.ts";
 import { receive, type ReceiverHost } from "./receiver.ts";
@@ -46,15 +47,9 @@ export class Session implements Linked {
   readonly #unlisten: () => void;
   block: Block | undefined;
   #again: readonly Range[] = [];
-  readonly #life = { newest: "" };
-  /** The end of the edge's log, as it was told last; undefined before the first join. */
-  edgeEnd: number | undefined;
-  /** Where this catch-up began. */
-  caughtFrom = 0;
+  readonly atEdge = new LogAtEdge();
   /** What failed last, until the topic is level again. */
   failure: Failure | undefined;
-  /** Where the edge's log began, as it was told last. */
-  edgeStart = 0;
   /** The token may not read here: own records go out, nothing comes in. Another token ends it. */
   isBlind = false;
   /** Wall clock: when the replica last reached the edge's end. */
@@ -62,8 +57,6 @@ export class Session implements Linked {
   #lastJoin: string | undefined;
   readonly #internals = { at: -1, count: 0 };
   #badFrames = 0;
-  /** What the newest join agreed to: an offset. */
-  #agreedTo = 0;
 
   /** The edge's log while this topic is live on it. */
   get edge(): EdgeLog | undefined {
@@ -218,7 +211,7 @@ export class Session implements Linked {
     if (code === "INVALID_BATCH" && ++this.#badFrames >= BAD_FRAMES_MAX)
       return this.#step({ on: "corrupt", details: { from: this.#store.watermark } });
     // A join can't see it where nothing is here that it could compare: a copy that began at the end of what was lost.
-    if (code === "DIVERGED") return this.#step({ on: "diverged", details: { agreedTo: this.#agreedTo } });
+    if (code === "DIVERGED") return this.#step({ on: "diverged", details: { agreedTo: this.atEdge.agreedTo } });
     if (code === "GONE" || code === "NOT_FOUND") {
       this.#end();
       return this.#step({ on: "failed", code });
@@ -277,11 +270,8 @@ export class Session implements Linked {
   async #level({ talk, isLeft }: JoinUnderWay, joined: Joined, is: Verdict["is"]): Promise<void> {
     const { owner, stream, next, lastOffset, lastCrc, logStartOffset } = joined;
     const store = this.#store;
-    this.#life.newest = joined.life;
-    this.#agreedTo = joined.agreedTo;
-    this.edgeEnd = joined.logEndOffset;
-    this.edgeStart = logStartOffset;
-    if (!talk.isFollowing) this.caughtFrom = store.watermark;
+    this.atEdge.joined(joined);
+    if (!talk.isFollowing) this.atEdge.caughtFrom = store.watermark;
     const isFine = is === "fine";
     // A claim pushes as well. So the note gets the owner now, and no other owner's token may continue.
     if (isFine || is === "claim") await store.joined({ owner, stream, isFine });
@@ -345,15 +335,12 @@ export class Session implements Linked {
 
   #receiving(talk: Conversation): ReceiverHost {
     const advanced = (tide?: TidePayload): unknown => !talk.isOver && this.#advanced(tide);
-    return { store: this.#store, edgeEnd: () => this.edgeEnd, life: this.#life, advanced };
+    return { store: this.#store, atEdge: this.atEdge, advanced };
   }
 
   #advanced(tide: TidePayload | undefined): void {
     this.#badFrames = 0;
-    if (tide) {
-      this.edgeEnd = tide.highWatermark;
-      this.edgeStart = tide.logStartOffset;
-    }
+    if (tide) this.atEdge.risen(tide);
     this.#lookLevel();
     this.#trim.look();
     this.#changed.set();
@@ -361,7 +348,8 @@ export class Session implements Linked {
   }
 
   #lookLevel(): void {
-    if (this.isBlind || this.edgeEnd === undefined || this.#store.watermark < this.edgeEnd) return;
+    const { end } = this.atEdge;
+    if (this.isBlind || end === undefined || this.#store.watermark < end) return;
     this.lastSyncedAt = this.#options.host.now();
     this.failure = undefined;
     this.#step({ on: "level" });
@@ -440,7 +428,7 @@ export class Session implements Linked {
   }
 
   #taken({ lastCrc }: OutboxRun, { next, lastOffset }: Pushed): void {
-    this.edgeEnd = Math.max(this.edgeEnd ?? 0, lastOffset + 1);
+    this.atEdge.reaches(lastOffset + 1);
     this.#store.told({ next, lastOffset, lastCrc });
     this.#step({ on: "taken" });
     this.#options.changed();
@@ -451,8 +439,8 @@ export class Session implements Linked {
     const joined = await standNow(talk.log, this.#options);
     if (talk.isOver) return joined;
     // The edge does not tell this life a second time.
-    this.#life.newest = joined.life;
-    this.edgeEnd = Math.max(this.edgeEnd ?? 0, joined.logEndOffset);
+    this.atEdge.life = joined.life;
+    this.atEdge.reaches(joined.logEndOffset);
     return joined;
   }
 
@@ -480,7 +468,7 @@ export class Session implements Linked {
       random: () => host.random(),
       offered: (what) => tell({ type: "offered", ...what }),
       claimed: ({ generation, found }) => tell({ type: "claimed", generation, found }),
-      taken: ({ lastOffset }) => (this.edgeEnd = Math.max(this.edgeEnd ?? 0, lastOffset + 1)),
+      taken: ({ lastOffset }) => this.atEdge.reaches(lastOffset + 1),
     };
     const { claim } = await import("./claimer.ts");
     const end = await claim(claiming, talk.log, joined);

@@ -57,7 +57,7 @@ class Device {
         return () => void (made.timers = made.timers.filter((each) => each !== timer));
       },
     });
-    const session = { edge: made.connection(), edgeStart: edge.start };
+    const session = { edge: made.connection(), atEdge: { start: edge.start } };
     made.open = { store: synced.storage, log: synced.log, session } as never;
     return made;
   }

@@ -41,7 +41,7 @@ it("a long run is stored a fetch at a time, and what the edge no longer has at i
       return typeof value === "function" ? (value as () => unknown).bind(target) : value;
     },
   });
-  const host = { store, edgeEnd: () => undefined, life: { newest: "00000000000000b1" }, advanced: () => undefined };
+  const host = { store, atEdge: { end: undefined, life: "00000000000000b1" }, advanced: () => undefined };
   await receive(host, log);
   expect(frames.map(({ from, nextOffset }) => [from, nextOffset])).toEqual([
     [0, 2],

@@ -142,7 +142,13 @@ async function followed(log: Log, socket: EdgeSocket, isOver: (store: Store) => 
   const edge = await socket.open("a log");
   await new Promise<void>((resolve, reject) => {
     const advanced = (): void => void (isOver(store) && resolve());
-    const host = { store: store as Partial<TopicStore> as TopicStore, edgeEnd: () => log.end, life: { newest: LIFE } };
+    const atEdge = {
+      life: LIFE,
+      get end() {
+        return log.end;
+      },
+    };
+    const host = { store: store as Partial<TopicStore> as TopicStore, atEdge };
     receive({ ...host, advanced }, edge).catch(reject);
   });
   // What the last tide has led to.

@@ -102,6 +102,17 @@ const fromCore = (held, nameOf) => ({
   },
 });
 
+/**
+ * `(0, core.f)(x)` keeps a function of another module from getting the core as its `this`. No such function asks for
+ * its `this`, and gzip keeps three bytes of each call's four. The spaces keep every column where the map says it is.
+ */
+const plainCalls = {
+  name: "tidemark-plain-calls",
+  renderChunk(code) {
+    return { code: code.replace(/\(0, (\w+\.\$?\w+)\)(?=\()/g, "    $1 "), map: null };
+  },
+};
+
 /** Records the modules of each file, with their exports. */
 const listing = (modules) => ({
   name: "tidemark-listing",
@@ -117,6 +128,7 @@ async function bundleLoaded(name, entry, plugins, needs) {
   const seen = new Set();
   const build = await bundle({ [name]: `tidemark:${name}` }, [
     ...plugins,
+    plainCalls,
     entry,
     partsByAddress(seen),
     standIns(LOADED, seen),

@@ -132,7 +132,7 @@ export class Healer {
     const source = {
       fetch: (from: number, maxBytes: number) => edge.fetch(from, maxBytes),
       get logStartOffset() {
-        return session.edgeStart;
+        return session.atEdge.start;
       },
     };
     const heals = async (): Promise<boolean> => {

@@ -72,7 +72,8 @@ export function topicStatus(
   contents: BlockedContents | undefined,
   error: Failure | undefined,
 ): TopicSyncStatus {
-  const { state, store, edgeEnd, lastSyncedAt, caughtFrom } = session;
+  const { state, store, lastSyncedAt } = session;
+  const { end: edgeEnd, caughtFrom } = session.atEdge;
   const { watermark, end, pending } = store;
   // What the edge has said that it has is not settled while nothing can be read.
   const isTaken = session.isBlind && atEdgeTo(session) >= end;

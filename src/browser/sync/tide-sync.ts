@@ -363,8 +363,8 @@ export class TideSync {
     for (const [topic, each] of this.#open) {
       const { log, session } = each;
       log.isLive = session.state.at === "live";
-      if ((each.lookedFor ?? 0) === session.edgeStart) continue;
-      each.lookedFor = session.edgeStart;
+      if ((each.lookedFor ?? 0) === session.atEdge.start) continue;
+      each.lookedFor = session.atEdge.start;
       this.#host.due(topic);
     }
     this.#waits.look();
@@ -473,7 +473,7 @@ export class TideSync {
 
   /** Where the topic's log begins at the edge, as it was told last. */
   edgeStartOf(topic: string): number {
-    return this.#open.get(topic)?.session.edgeStart ?? 0;
+    return this.#open.get(topic)?.session.atEdge.start ?? 0;
   }
 
   /** What the topic's retention removes from this device's copy; with none, what the edge has removed. */
@@ -481,7 +481,7 @@ export class TideSync {
     const { log, store, session } = await this.#topic(topic, undefined);
     await log.clean();
     const isKept = Object.keys(log.settings.retention).length > 0;
-    const to = isKept ? 0 : Math.min(session.edgeStart, store.watermark, store.outboxNote.settledIn);
+    const to = isKept ? 0 : Math.min(session.atEdge.start, store.watermark, store.outboxNote.settledIn);
     if (to > log.logStartOffset) await log.trim(to);
   }
 

@@ -65,7 +65,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     file: SESSION,
     find: "return this.#pump(joining, joined, { expected: joined.next, previous: joined.lastCrc });",
     replace: `
-      while (!joining.isLeft() && this.#store.watermark < this.edgeEnd) await this.#changed.wait();
+      while (!joining.isLeft() && this.#store.watermark < this.atEdge.end) await this.#changed.wait();
       return this.#pump(joining, joined, { expected: joined.next, previous: joined.lastCrc });`,
     found: /^trips/,
     history: "three return at once",

@@ -124,7 +124,7 @@ export class Stage {
     if (!isOpen || session?.state.at !== "live") return false;
     const { firstUnsettled, end, watermark, replicaNote } = storage!.store;
     if (replicaNote?.stale !== undefined) return false;
-    if (session.edgeStart !== edge.start || session.edgeEnd !== edge.committed) return false;
+    if (session.atEdge.start !== edge.start || session.atEdge.end !== edge.committed) return false;
     return firstUnsettled === end && watermark === edge.committed;
   }
 

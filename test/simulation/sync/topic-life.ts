@@ -246,7 +246,7 @@ export class TopicLife {
     this.#renewing = edge;
     const fetch = (from: number, maxBytes: number): Promise<Uint8Array> => edge.fetch(from, maxBytes);
     // The connection ended: the next one tries again.
-    storage.renew({ fetch, logStartOffset: session!.edgeStart }).catch(() => undefined);
+    storage.renew({ fetch, logStartOffset: session!.atEdge.start }).catch(() => undefined);
   }
 
   /** A claim that looks again and again in one turn would let nothing else run. */

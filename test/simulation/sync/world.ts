@@ -322,11 +322,11 @@ export class World {
     return (
       session.state.at === "live" &&
       // The follow of a closed log is over, so only the next join tells of a trim.
-      (session.edgeStart === topic.edge.start || topic.edge.isClosed) &&
+      (session.atEdge.start === topic.edge.start || topic.edge.isClosed) &&
       store.firstUnsettled === store.end &&
       store.outboxNote.offering === undefined &&
       store.replicaNote?.stale === undefined &&
-      store.watermark === session.edgeEnd &&
+      store.watermark === session.atEdge.end &&
       store.watermark === topic.edge.committed
     );
   }
