@@ -33,24 +33,22 @@ function stage(opens = Infinity, isPaused = false) {
       void (type === "close" ? closes : hears).push(listener);
     return Promise.resolve({ send: () => undefined, close: () => undefined, addEventListener } as Wire);
   };
-  const links = new Links(
-    {
-      host: {
-        now: () => 1_000,
-        monotonic: () => 0,
-        random: () => 0.5,
-        after: () => () => undefined,
-        connect,
-        http: () => Promise.resolve({ status: 0 }),
-        token: () => Promise.resolve(undefined),
-        proveTerm: () => Promise.resolve(),
-      },
-      url: "https://edge.example",
-      changed: () => undefined,
-      token: () => undefined,
+  const links = new Links({
+    host: {
+      now: () => 1_000,
+      monotonic: () => 0,
+      random: () => 0.5,
+      after: () => () => undefined,
+      connect,
+      http: () => Promise.resolve({ status: 0 }),
+      token: () => Promise.resolve(undefined),
+      proveTerm: () => Promise.resolve(),
     },
-    isPaused,
-  );
+    changed: () => undefined,
+    token: () => undefined,
+  });
+  links.url = "https://edge.example";
+  links.begin([{ paused: isPaused }]);
   const topics = Array.from({ length: 300 }, (_, i) => new Carried(`t${i}`));
   return { links, topics, closes, hears };
 }

@@ -21,15 +21,15 @@ class Scene {
       return () => (this.#timers = this.#timers.filter((each) => each !== timer));
     },
     monotonic: () => this.now,
-    link: () => ({
-      state: this.state,
-      step: (event) => this.step(event),
-      hint: (on) => void this.hints.push(on ?? "hint"),
-    }),
+    link: this,
     isSeen: async () => this.isSeen,
     hasWork: () => this.hasWork,
     keeps: () => this.keeps,
   });
+
+  hint(on?: "returned"): void {
+    this.hints.push(on ?? "hint");
+  }
 
   step(event: LinkEvent): void {
     this.steps.push(event.on);

@@ -121,7 +121,7 @@ describe("with Retry-After of half an hour, a link that rests because all tabs a
     const background = new Background({
       after: world.host.after,
       monotonic: world.host.monotonic,
-      link: () => link,
+      link,
       isSeen: async () => scene.isSeen,
       hasWork: () => scene.hasWork,
       keeps: () => false,
@@ -344,8 +344,8 @@ it("300 topics that are level cost one ping for each of their two links, as one 
   const pings: number[] = [];
   for (const count of [1, 300]) {
     const world = new World();
-    const options = { host: world.host, url: "http://edge", changed: () => undefined, token: () => undefined };
-    const links = new Links(options, false);
+    const links = new Links({ host: world.host, changed: () => undefined, token: () => undefined });
+    links.url = "http://edge";
     const topic = (path: string): Linked => ({ path, attach() {}, detach() {}, renewed() {} });
     for (let i = 0; i < count; i++) links.add(topic(`t${i}`));
     links.step({ on: "wanted" });

@@ -17,7 +17,7 @@ export interface AnswerHost {
   local(topic: string): Promise<LogApi>;
 }
 
-interface Answered extends SyncedTopic {
+export interface Answered extends SyncedTopic {
   readonly session: Session;
 }
 

@@ -10,8 +10,7 @@ import type { LinkEvent, LinkState } from "../../sync/link-state.ts";
 export interface BackgroundHost {
   after(ms: number, work: () => void): () => void;
   monotonic(): number;
-  /** The link; undefined until something is synced. */
-  link(): { readonly state: LinkState; step(event: LinkEvent): void; hint(on?: "returned"): void } | undefined;
+  readonly link: { readonly state: LinkState; step(event: LinkEvent): void; hint(on?: "returned"): void };
   /** True if a page says that it is seen. */
   isSeen(): Promise<boolean>;
   /** True if something waits to be sent. */
@@ -35,8 +34,8 @@ export class Background {
   }
 
   get #isPaused(): boolean {
-    const state = this.#host.link()?.state;
-    return state?.at === "paused" && state.why === "hidden";
+    const { state } = this.#host.link;
+    return state.at === "paused" && state.why === "hidden";
   }
 
   hidden(): void {
@@ -48,29 +47,29 @@ export class Background {
 
   seen(): void {
     this.close();
-    this.#host.link()?.hint("returned");
+    this.#host.link.hint("returned");
   }
 
   /** A network is there again. That alone does not wake a link that rests. */
   online(): void {
     if (this.#isPaused) return this.#later();
-    this.#host.link()?.hint("returned");
+    this.#host.link.hint("returned");
   }
 
   /** Something was appended, which does not wake it either. */
   appended(): void {
     if (this.#isPaused) return this.#later();
-    this.#host.link()?.hint();
+    this.#host.link.hint();
   }
 
   async #judge(): Promise<void> {
-    const state = this.#host.link()?.state;
-    if (!state || state.at === "paused" || state.at === "idle" || this.#host.keeps()) return;
+    const { state } = this.#host.link;
+    if (state.at === "paused" || state.at === "idle" || this.#host.keeps()) return;
     if (state.at === "live" && this.#host.hasWork()) return this.hidden();
     if (await this.#host.isSeen()) return;
     // Something may have been appended meanwhile.
-    if (this.#host.link()?.state !== state || (state.at === "live" && this.#host.hasWork())) return this.hidden();
-    this.#host.link()!.step({ on: "pause", why: "hidden" });
+    if (this.#host.link.state !== state || (state.at === "live" && this.#host.hasWork())) return this.hidden();
+    this.#host.link.step({ on: "pause", why: "hidden" });
     this.#tryAt = this.#host.monotonic() + TRY_MS;
     if (this.#host.hasWork()) this.#later();
   }
@@ -80,7 +79,7 @@ export class Background {
     this.#try ??= this.#host.after(Math.max(0, this.#tryAt - this.#host.monotonic()), () => {
       this.#try = undefined;
       if (!this.#isPaused || !this.#host.hasWork()) return;
-      this.#host.link()!.step({ on: "timer" });
+      this.#host.link.step({ on: "timer" });
       this.hidden();
     });
   }

@@ -96,30 +96,26 @@ export function topicStatus(
   };
 }
 
-/** The status that all tabs are told. `links`: undefined while nothing is synced. */
+/** The status that all tabs are told. */
 export function tideStatus(
-  links:
-    | {
-        readonly state: LinkState;
-        readonly isConnected: boolean;
-        readonly nextTryAt: number | undefined;
-        readonly failure: SyncStatus["error"];
-      }
-    | undefined,
+  links: {
+    readonly state: LinkState;
+    readonly isConnected: boolean;
+    readonly nextTryAt: number | undefined;
+    readonly failure: SyncStatus["error"];
+  },
   topics: Readonly<Record<string, TopicSyncStatus>>,
   sessions: Iterable<Session>,
 ): SyncStatus {
-  const link: LinkState = links?.state ?? { at: "idle" };
+  const { state: link, isConnected: connected, nextTryAt } = links;
   const all = Object.values(topics);
-  const nextTryAt = links?.nextTryAt;
-  const connected = links?.isConnected ?? false;
   const state = stateOf(
     link,
     connected,
     all.map(({ state }) => state),
   );
   const reason = state === "paused" || state === "blocked" ? reasonOf(link, all) : undefined;
-  const error = links?.failure ?? [...sessions].find(({ failure }) => failure)?.failure;
+  const error = links.failure ?? [...sessions].find(({ failure }) => failure)?.failure;
   return {
     state,
     connected,

@@ -8,22 +8,22 @@
 import { TidemarkError } from "../../errors.ts";
 import type { Kernel } from "../../kernel/types.ts";
 import { adoptedLook } from "../../sync/adopted.ts";
-import type { Block } from "../../sync/pump.ts";
 import { saveLinkOptions, saveOptions } from "../../sync/save-options.ts";
 import { Session } from "../../sync/session.ts";
 import type { SessionNews, SessionOptions } from "../../sync/session-options.ts";
 import type { SyncHost } from "../../sync/sync-host.ts";
 import { fitsType, type KeptOptions, type LinkWishes } from "../../sync/topic-options.ts";
 import type { SyncedTopicOptions, SyncStatus } from "../sync-api.ts";
-import type { AnswerHost, BlockChoice, BlockedContents, Leaving } from "./answers.ts";
+import type { AnswerHost, BlockChoice, Leaving } from "./answers.ts";
 import { Background } from "./background.ts";
+import { BlockNews } from "./block-news.ts";
 import { browserHost } from "./browser-host.ts";
 import { Healer } from "./healer.ts";
 import { Links } from "./links.ts";
 import { makeLog } from "./make-log.ts";
 import type { SyncedLog } from "../../sync/synced-log.ts";
 import { type AskedTopic, notSynced, orClosed, type SyncedTopic } from "./open-synced.ts";
-import { blockedOf, tideStatus, topicStatus } from "./sync-status.ts";
+import { tideStatus, topicStatus } from "./sync-status.ts";
 import { TokenDesk, type TokenPage } from "./token-desk.ts";
 import { TopicWaits } from "./topic-waits.ts";
 import type { Range } from "../../sync/topic-store.ts";
@@ -70,13 +70,10 @@ export class TideSync {
   readonly #topics = new Map<string, Promise<Synced>>();
   readonly #open = new Map<string, Synced>();
   readonly #healer: Healer;
-  #links: Links | undefined;
-  #url: string | undefined;
+  readonly #links: Links;
   readonly #waits: TopicWaits;
-  #linkOptions: LinkWishes = {};
   readonly #background: Background;
-  /** The contents of blocks, once they were read. */
-  readonly #contents = new WeakMap<Block, BlockedContents>();
+  readonly #blocks: BlockNews;
   /** By topic: what was retracted in this opening, the newest last. */
   readonly #retracted = new Map<string, readonly Range[]>();
   #isTelling = false;
@@ -90,6 +87,11 @@ export class TideSync {
       proveTerm: () => host.proveTerm(),
     });
     const { after, monotonic } = this.#worker;
+    this.#links = new Links({
+      host: this.#worker,
+      changed: () => this.#changed(),
+      token: (outcome) => host.tell({ type: "token", outcome }),
+    });
     this.#healer = new Healer({
       kernel: host.kernel,
       volume: host,
@@ -107,11 +109,12 @@ export class TideSync {
     this.#background = new Background({
       after,
       monotonic,
-      link: () => this.#links,
+      link: this.#links,
       isSeen: () => this.#desk.isSeen(),
       hasWork: () => [...this.#open.values()].some(({ store }) => store.pending.batches > 0),
-      keeps: () => this.#linkOptions.background === "keep",
+      keeps: () => this.#links.wishes?.background === "keep",
     });
+    this.#blocks = new BlockNews({ volume: host, isClosed: () => this.#isClosed, status: () => this.status() });
   }
 
   /** Sessions of the topics that are open. */
@@ -158,20 +161,20 @@ export class TideSync {
     // Behind this a topic whose sync an earlier opening had begun to end is not there any more.
     await this.#opened();
     const [there] = [...this.#host.synced().values()].flatMap((note) => note.url ?? []);
-    const known = this.#url ?? there ?? url;
+    const known = this.#links.url ?? there ?? url;
     if (known !== url)
       throw new TidemarkError(
         "INVALID_ARGUMENT",
         `url is ${url}, and this tide is synced with ${known}: use that one`,
         { field: "url", url, known },
       );
-    this.#url = url;
+    this.#links.url = url;
     const wanted = Object.entries(topics).map(([topic, options]) => this.#wanted(topic, options));
     const all = await Promise.allSettled(wanted);
     // If one topic is refused, the others are synced all the same.
     if (background !== undefined) await this.#keepLink({ background });
-    this.#links?.step({ on: "wanted" });
-    if (hasToken) this.#links?.step({ on: "provided" });
+    this.#links.step({ on: "wanted" });
+    if (hasToken) this.#links.step({ on: "provided" });
     this.#letGo();
     for (const each of all) if (each.status === "rejected") throw each.reason;
     return this.status();
@@ -179,33 +182,30 @@ export class TideSync {
 
   /** While nothing is synced there is no link, and sync() may name any edge. */
   #letGo(): void {
-    if (this.#topics.size > 0 || this.#host.synced().size > 0) return;
-    this.#links?.close();
-    this.#links = this.#url = undefined;
-    this.#linkOptions = {};
+    if (this.#topics.size === 0 && this.#host.synced().size === 0) this.#links.end();
   }
 
   /** On a connection the sessions hear of the token when it has reached the edge. */
   #authenticate(): void {
-    const isLive = this.#links?.state.at === "live";
-    this.#links?.step({ on: "authenticate" });
+    const isLive = this.#links.state.at === "live";
+    this.#links.step({ on: "authenticate" });
     if (!isLive) for (const session of this.#sessions) session.renewed();
   }
 
   /** Tells the link at once, and then the notes of all topics: one note is enough to remember a pause. */
   async #pause(paused: boolean): Promise<void> {
     const failed = await this.#opened();
-    if (!this.#links && failed.size === 0)
+    if (!this.#links.wishes && failed.size === 0)
       throw new TidemarkError("INVALID_ARGUMENT", "no topic is synced: sync() begins it", {});
-    this.#links?.step(paused ? { on: "pause", why: "user" } : { on: "resume" });
+    this.#links.step(paused ? { on: "pause", why: "user" } : { on: "resume" });
     await this.#keepLink({ paused });
     // Topics that could not be opened do not remember the pause, so the call fails with their errors.
     for (const thrown of failed.values()) throw thrown;
   }
 
   async #keepLink(change: LinkWishes): Promise<void> {
-    this.#linkOptions = { ...this.#linkOptions, ...change };
-    for (const { store } of this.#open.values()) await saveLinkOptions(store, this.#linkOptions);
+    this.#links.wishes = { ...this.#links.wishes, ...change };
+    for (const { store } of this.#open.values()) await saveLinkOptions(store, this.#links.wishes);
   }
 
   /**
@@ -214,7 +214,7 @@ export class TideSync {
    */
   async resume(): Promise<void> {
     const failed = await this.#opened();
-    this.#links?.step({ on: "wanted" });
+    this.#links.step({ on: "wanted" });
     const errors = [...failed.values()].map((thrown) => TidemarkError.from(thrown));
     if (errors.some(({ kind }) => kind === "retry") && !this.#isClosed)
       this.#worker.after(REOPEN_MS, () => {
@@ -274,12 +274,13 @@ export class TideSync {
   }
 
   async #openTopic(topic: string, options: SyncedTopicOptions | undefined): Promise<Synced> {
-    const asked = options && { url: this.#url!, path: options.path ?? topic, options };
+    const links = this.#links;
+    const asked = options && { url: links.url!, path: options.path ?? topic, options };
     const opened = await this.#host.open(topic, asked);
     const { store } = opened;
-    this.#url ??= store.outboxNote.url;
-    const links = (this.#links ??= this.#newLinks(this.#url));
-    await orClosed(opened, saveLinkOptions(store, this.#linkOptions));
+    links.url ??= store.outboxNote.url;
+    links.begin([...this.#host.synced().values()].flatMap(({ link }) => link ?? []));
+    await orClosed(opened, saveLinkOptions(store, links.wishes!));
     const session = new Session(this.#options(topic, opened));
     store.listen({
       settled: (all) => {
@@ -303,14 +304,6 @@ export class TideSync {
     return synced;
   }
 
-  #newLinks(url: string): Links {
-    const noted = [...this.#host.synced().values()].flatMap(({ link: options }) => options ?? []);
-    const paused = noted.some((options) => options.paused);
-    this.#linkOptions = { ...noted[0], paused };
-    const told = (outcome: "renewed" | "refused" | "missing"): void => this.#host.tell({ type: "token", outcome });
-    return new Links({ host: this.#worker, url, changed: () => this.#changed(), token: told }, paused);
-  }
-
   #options(topic: string, { store }: SyncedTopic): SessionOptions {
     const { path } = store.outboxNote;
     // Read anew each time, because sync() may change the options while the session runs.
@@ -326,13 +319,13 @@ export class TideSync {
       get onTrimmed() {
         return kept().onTrimmed ?? "skip";
       },
-      create: () => kept().create !== false && makeLog(this.#worker, this.#url!, this.#links!.state, path, kept()),
+      create: () => kept().create !== false && makeLog(this.#worker, this.#links.url!, this.#links.state, path, kept()),
       fits: (contentType) => fitsType(kept().serializer, contentType),
       refused: adoptedLook(store, this.#host.kernel),
       changed: () => this.#changed(),
       tell: (news) => this.#news(topic, news),
-      unauthorized: () => this.#links?.step({ on: "unauthorized" }),
-      served: () => this.#links?.step({ on: "served" }),
+      unauthorized: () => this.#links.step({ on: "unauthorized" }),
+      served: () => this.#links.step({ on: "served" }),
       failed: (error) => this.#host.failed(error),
     };
   }
@@ -340,22 +333,9 @@ export class TideSync {
   // --- what all tabs see -------------------------------------------------------------------------------------------
 
   #news(topic: string, news: SessionNews): void {
-    if (news.type === "blocked") void this.#blocked(topic, this.#open.get(topic)!, news.block);
+    if (news.type === "blocked")
+      void this.#blocks.tell(topic, this.#open.get(topic)!, news.block).then(() => this.#changed());
     else this.#host.tell({ ...news, topic });
-    this.#changed();
-  }
-
-  /** The event comes once it is known what is blocked. If that can't be read, it says less. */
-  async #blocked(topic: string, synced: Synced, block: Block): Promise<void> {
-    try {
-      const { describeBlock } = await import("./answers.ts");
-      this.#contents.set(block, await describeBlock(this.#host, synced));
-    } catch (thrown) {
-      this.#host.tell({ type: "status", status: this.status() });
-      if (TidemarkError.from(thrown).kind === "reopen") this.#host.failed(TidemarkError.from(thrown));
-    }
-    const blocked = synced.session.block === block && blockedOf(synced.session, this.#contents.get(block));
-    if (blocked && !this.#isClosed) this.#host.tell({ type: "blocked", topic, blocked });
     this.#changed();
   }
 
@@ -382,8 +362,7 @@ export class TideSync {
 
   status(): SyncStatus {
     const topics = [...this.#open].map(([topic, { session }]) => {
-      const contents = session.block && this.#contents.get(session.block);
-      return [topic, topicStatus(session, contents, this.#healer.failureOf(topic))] as const;
+      return [topic, topicStatus(session, this.#blocks.contentsOf(session), this.#healer.failureOf(topic))] as const;
     });
     return tideStatus(this.#links, Object.fromEntries(topics), this.#sessions);
   }
@@ -440,7 +419,7 @@ export class TideSync {
     checkLeaving(this.#host, synced, choice, isForced);
     const left = (async () => {
       synced.session.close();
-      this.#links!.remove(synced.session);
+      this.#links.remove(synced.session);
       this.#open.delete(topic);
       this.#healer.end(topic);
       await synced.log.close();
@@ -490,7 +469,7 @@ export class TideSync {
     this.#isClosed = true;
     this.#healer.end();
     this.#background.close();
-    this.#links?.close();
+    this.#links.close();
     for (const session of this.#sessions) session.close();
     const closed = new TidemarkError("CLOSED", "the tide is opened anew", { reason: "reopened" });
     for (const { log } of this.#open.values()) log.end(closed);
