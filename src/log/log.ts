@@ -18,8 +18,9 @@ import { assert, TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { type BatchHeader, stampBaseOffset } from "../record/format.ts";
 import type { LogRecovery, LogStore, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
+import { AppendQueue } from "./append-queue.ts";
 import { withDefaults } from "./limits.ts";
-import type { Pending, Taken } from "./pending.ts";
+import type { Pending, Repeat, Taken } from "./pending.ts";
 import { ProducerState } from "./producer-state.ts";
 import { LogReads } from "./log-reads.ts";
 import { isRollDue } from "./roll-age.ts";
@@ -63,8 +64,7 @@ export class Log implements LogApi {
    * Producers' state as of what is written, for the snapshot of a sealed segment. Queued batches may never be written.
    */
   readonly #written: ProducerState;
-  #queue: Pending[] = [];
-  #queueBytes = 0;
+  readonly #queue = new AppendQueue();
   /** Appends of the current commit. The first `#writtenUpTo` of them are counted in `#written`. */
   #group: readonly Pending[] = [];
   #writtenUpTo = 0;
@@ -178,7 +178,7 @@ export class Log implements LogApi {
   async appendAll(batches: readonly Uint8Array[], options: LogAppendOptions = {}): Promise<AppendResult[]> {
     this.#check();
     const { ifEnd: _, ...others } = options;
-    const before = { end: this.#end, bytes: this.#queueBytes, appends: this.#queue.length };
+    const before = { end: this.#end, appends: this.#queue.length };
     const taken: Taken[] = [];
     let batch = 0;
     try {
@@ -192,9 +192,8 @@ export class Log implements LogApi {
         taken.push(this.#take(batches[batch]!, headers[batch]!, this.#end === before.end ? options : others));
       }
     } catch (thrown) {
-      this.#undo(this.#queue.splice(before.appends));
+      this.#undo(this.#queue.take(before.appends));
       this.#end = before.end;
-      this.#queueBytes = before.bytes;
       throw TidemarkError.from(thrown).with({ batch });
     }
     return Promise.all(taken.map((each) => this.#outcome(each)));
@@ -213,22 +212,21 @@ export class Log implements LogApi {
         ifEnd: options.ifEnd,
       });
     }
-    this.#checkRoom(batch.length);
+    this.#queue.checkRoom(batch.length, this.settings);
     const baseOffset = this.#end;
     if (!Number.isSafeInteger(baseOffset + header.recordCount))
       throw new TidemarkError("LIMIT_EXCEEDED", "the log has used up all its offsets");
     stampBaseOffset(batch, baseOffset);
     const before = idempotent ? this.#producers.record(header, baseOffset) : undefined;
     this.#end += header.recordCount;
-    this.#queueBytes += batch.length;
     const pending: Pending = { batch, header, baseOffset, acks, before, resolve: nobody, reject: nobody };
-    this.#queue.push(pending);
+    this.#queue.add(pending);
     return pending;
   }
 
   /** Waits for the ack, or answers for a repeated batch. Must be called in the turn in which the batch was taken. */
   #outcome(taken: Taken): Promise<AppendResult> {
-    if ("repeats" in taken) return this.#repeat(taken.repeats, taken.header, taken.acks);
+    if ("repeats" in taken) return this.#repeat(taken);
     return new Promise<AppendResult>((resolve, reject) => {
       taken.resolve = resolve;
       taken.reject = reject;
@@ -237,26 +235,14 @@ export class Log implements LogApi {
     });
   }
 
-  #checkRoom(bytes: number): void {
-    const { queueBytesMax, queueAppendsMax } = this.settings;
-    // A batch larger than the whole queue's limit may still be queued alone.
-    const full =
-      this.#queue.length > 0 && (this.#queueBytes + bytes > queueBytesMax || this.#queue.length >= queueAppendsMax);
-    if (full)
-      throw new TidemarkError("BACKPRESSURE", "the append queue is full", {
-        queueBytes: this.#queueBytes,
-        queueAppends: this.#queue.length,
-      });
-  }
-
   /**
    * The answer for a batch that is in the log or queued: its first offsets, once the first try has reached the level.
    */
-  async #repeat(baseOffset: number, header: BatchHeader, acks: Acks): Promise<AppendResult> {
-    const lastOffset = baseOffset + header.recordCount - 1;
+  async #repeat({ repeats, header, acks }: Repeat): Promise<AppendResult> {
+    const lastOffset = repeats + header.recordCount - 1;
     if (acks !== "accepted" && lastOffset >= this.reads.highWatermark)
       await (acks === "written" ? this.#handedOver : this.#flushed).wait(lastOffset);
-    return { baseOffset, lastOffset, duplicate: true, leaderEpoch: this.leaderEpoch, acks };
+    return { baseOffset: repeats, lastOffset, duplicate: true, leaderEpoch: this.leaderEpoch, acks };
   }
 
   #acknowledge({ baseOffset, header, acks, resolve }: Pending): void {
@@ -280,9 +266,7 @@ export class Log implements LogApi {
     if (this.#scheduled) return;
     this.#scheduled = true;
     void this.#exclusive(async () => {
-      const group = this.#queue;
-      this.#queue = [];
-      this.#queueBytes = 0;
+      const group = this.#queue.take();
       if (group.length > 0 && !this.#failure) await this.#commit(group);
       await this.#breathe?.(group.length);
       this.#scheduled = false;
@@ -343,9 +327,7 @@ export class Log implements LogApi {
    * that a re-send is in sequence again.
    */
   #refuse(group: readonly Pending[], error: TidemarkError): void {
-    const refused = [...group, ...this.#queue];
-    this.#queue = [];
-    this.#queueBytes = 0;
+    const refused = [...group, ...this.#queue.take()];
     this.#group = [];
     this.#end = this.#store.logEndOffset;
     this.#undo(refused);
@@ -369,14 +351,12 @@ export class Log implements LogApi {
       { ...error.details, cause: error.code },
       { cause: error },
     );
-    this.#abandon([...group, ...this.#queue], unknown, failed(error));
+    this.#abandon(group, unknown, failed(error));
   }
 
-  /** Fails everything that waits here: appends, retries and reads. */
-  #abandon(appends: readonly Pending[], error: TidemarkError, readError: TidemarkError): void {
-    for (const { reject } of appends) reject(error);
-    this.#queue = [];
-    this.#queueBytes = 0;
+  /** Fails the commit under way and everything that waits here: appends, retries and reads. */
+  #abandon(group: readonly Pending[], error: TidemarkError, readError: TidemarkError): void {
+    for (const { reject } of [...group, ...this.#queue.take()]) reject(error);
     this.#handedOver.fail(error);
     this.#flushed.fail(error);
     this.reads.fail(readError);
@@ -391,7 +371,7 @@ export class Log implements LogApi {
     await this.alone(async () => {
       await work();
       this.#gone = gone;
-      this.#abandon(this.#queue, gone, gone);
+      this.#abandon([], gone, gone);
     });
   }
 

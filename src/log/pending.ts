@@ -16,5 +16,12 @@ export interface Pending {
   reject: (error: TidemarkError) => void;
 }
 
-/** The result of admitting an append: it is queued, or it repeats a batch that is in the log or the queue. */
-export type Taken = Pending | { readonly repeats: number; readonly header: BatchHeader; readonly acks: Acks };
+/** An append of a batch that is in the log or the queue already, where its first record has the offset `repeats`. */
+export interface Repeat {
+  readonly repeats: number;
+  readonly header: BatchHeader;
+  readonly acks: Acks;
+}
+
+/** What admitting an append gives. */
+export type Taken = Pending | Repeat;

@@ -149,9 +149,6 @@ export class Outboxes implements RowBook {
   get forgottenAt(): number {
     return this.#forgotten.at;
   }
-  get isStarted(): boolean {
-    return this.#isStarted;
-  }
   /** Number of entries in memory. */
   get count(): number {
     return this.#memory.size;
@@ -351,7 +348,7 @@ export class Outboxes implements RowBook {
     if (this.#registered >= registeredMax)
       throw new EdgeError(
         "LIMIT_EXCEEDED",
-        `this log knows ${registeredMax} outboxes, and takes no more: those that are not used are forgotten in time`,
+        `this log knows ${registeredMax} outboxes, and takes no more: unused ones are forgotten in time`,
         { outboxesMax: registeredMax },
       );
   }

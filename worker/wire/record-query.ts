@@ -60,9 +60,7 @@ export function textParameter({ search, searchParams }: URL, name: string): stri
   try {
     if (text?.includes("\ufffd")) decodeURIComponent(search);
   } catch {
-    throw badRequest(`${name} is not well encoded: encode it as encodeURIComponent does; it must be text in UTF-8`, {
-      parameter: name,
-    });
+    throw badRequest(`${name} is not well encoded: encode its UTF-8, as encodeURIComponent does`, { parameter: name });
   }
   return text;
 }

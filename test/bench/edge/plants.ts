@@ -27,9 +27,22 @@ export const NO_GROUP_COMMIT: readonly PlantedBug[] = [
   {
     name: "one append per commit",
     file: "src/log/log.ts",
-    find: "const group = this.#queue;\n      this.#queue = [];\n      this.#queueBytes = 0;",
-    replace:
-      "const group = this.#queue.splice(0, 1);\n      if (group.length > 0) this.#queueBytes -= group[0].batch.length;",
+    find: "const group = this.#queue.take();",
+    replace: "const group = this.#queue.takeFirst();",
+  },
+  {
+    name: "the queue gives its first append alone",
+    file: "src/log/append-queue.ts",
+    find: "  /** Takes all appends",
+    replace: `
+  takeFirst() {
+    const [first] = this.#appends.splice(0, 1);
+    if (!first) return [];
+    this.#bytes -= first.batch.length;
+    return [first];
+  }
+
+  /** Takes all appends`,
   },
   {
     name: "no waiting for others",
