@@ -1,6 +1,10 @@
-/** `tidemark/client` inside workerd, as a Worker uses it for an edge elsewhere: no kernel is compiled there. */
+/**
+ * `tidemark/client` inside workerd, as a Worker uses it for an edge elsewhere: no kernel is compiled there. `open()` of
+ * the browser is refused there.
+ */
 import { SELF } from "cloudflare:test";
 import { expect, it } from "vitest";
+import { requireEnvironment } from "../../src/browser/platform/environment.ts";
 import { connect } from "../../src/client/index.ts";
 import { compressBatch } from "../../src/record/codec.ts";
 import { encodeBatch } from "../../src/client/encode-batch.ts";
@@ -72,4 +76,14 @@ it("a topic that is deleted and made anew, and is longer by then, is another log
   await expect(read).rejects.toMatchObject({ code: "UNKNOWN_TOPIC", details: { deleted: true, offset: 2 } });
   await changes.return!();
   await edge.close();
+});
+
+it("open() of the browser says that a Worker is no browser", () => {
+  expect(requireEnvironment).toThrow(
+    expect.objectContaining({
+      code: "NO_STORAGE",
+      message: expect.stringContaining("this is no browser") as string,
+      details: { reason: "no-browser" },
+    }) as Error,
+  );
 });

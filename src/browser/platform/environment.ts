@@ -28,8 +28,10 @@ const needed = (): Readonly<Record<string, unknown>> => ({
 /** Why nothing can be opened here: a word for programs and a sentence for people. */
 function obstacle(): readonly [reason: string, message: string] | undefined {
   const scope = globalThis as Scope;
-  if (scope.ServiceWorkerGlobalScope || scope.SharedWorkerGlobalScope || scope.WorkletGlobalScope) {
-    const [kind, reason] = scope.ServiceWorkerGlobalScope
+  // A Cloudflare Worker has this class as well, but no address.
+  const isService = scope.ServiceWorkerGlobalScope && typeof location === "object";
+  if (isService || scope.SharedWorkerGlobalScope || scope.WorkletGlobalScope) {
+    const [kind, reason] = isService
       ? ["a service worker", "service-worker"]
       : scope.SharedWorkerGlobalScope
         ? ["a SharedWorker", "shared-worker"]
@@ -39,7 +41,7 @@ function obstacle(): readonly [reason: string, message: string] | undefined {
   if (typeof Worker !== "function" || typeof location !== "object") {
     return [
       "no-browser",
-      "this is no browser (a server that renders, a build, a test in Node?): open the tide in a page, " +
+      "this is no browser (a server or an edge that renders, a build, a test?): open the tide in a page, " +
         "behind its first paint",
     ];
   }
