@@ -147,7 +147,9 @@ export interface Sync {
   on(listener: (event: SyncEvent) => void): () => void;
   /**
    * Resolves when everything that was appended before this call is at the edge. Rejects with the code of a topic that
-   * is blocked or stopped, or with the signal's reason.
+   * is blocked or stopped, with INVALID_ARGUMENT {edge: "FORBIDDEN"} where the edge refuses the token the topic, or to
+   * make its log, or with the signal's reason. Waits on for what may pass: a network, a sign-in, `resume()`, a log that
+   * others make (`create: false`).
    */
   drained(options?: SyncWaitOptions): Promise<void>;
   /**

@@ -52,6 +52,8 @@ export class Session implements Linked {
   failure: Failure | undefined;
   /** The token may not read here: own records go out, nothing comes in. Another token ends it. */
   isBlind = false;
+  /** The edge has refused the token the log itself, or its making. Counts while the session waits for its next try. */
+  isRefused = false;
   /** Wall clock: when the replica last reached the edge's end. */
   lastSyncedAt: number | undefined;
   #lastJoin: string | undefined;
@@ -186,6 +188,7 @@ export class Session implements Linked {
       return;
     }
     if (this.#socket !== socket || this.#state.at !== "opening") return log.close();
+    this.isRefused = false;
     const talk: Conversation = { log, isOver: false, isFollowing: false, joins: 0 };
     this.#conversation = talk;
     this.#step({ on: "hello", takesSync: takesSync(await log.opened) });
@@ -194,6 +197,7 @@ export class Session implements Linked {
 
   #failedOpen(error: TidemarkError): void {
     this.#note(error.toWire());
+    this.isRefused = edgeCodeOf(error) === "FORBIDDEN";
     if (isTokenError(error)) this.#options.unauthorized();
     this.#step(failedOpening(error, this.#store));
   }

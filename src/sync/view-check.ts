@@ -1,5 +1,6 @@
 /** Looks whether a view's function is pure, with the first records: an impure one makes devices differ. */
 import { TidemarkError } from "../errors.ts";
+import { noPromise } from "./view-fold.ts";
 
 /** Records that are applied twice. */
 const CHECKED_RECORDS = 100;
@@ -55,7 +56,7 @@ export function checkedApply<S, R extends { readonly id: string }>(
     if (left <= 0) return apply(state, record);
     left--;
     const before = copyOf(view, state);
-    const after = apply(state, record);
+    const after = noPromise(apply(state, record));
     if (!isAlike(state, before)) throw impure(view, record.id, "changes its state");
     if (!isAlike(apply(before, record), after)) throw impure(view, record.id, "gives another state each time");
     return after;

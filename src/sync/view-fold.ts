@@ -18,12 +18,11 @@ export interface Folding<S, R> {
   readonly gap?: ((state: S, gap: { readonly from: number; readonly to: number }) => S | "restart") | undefined;
 }
 
-/** Looked for at the start and when level, and not at each record: a fold of a million has no time for it. */
-function refusePromise(state: unknown): void {
-  if (state instanceof Promise)
-    throw new TidemarkError("INVALID_ARGUMENT", "apply and initial must give a state, not a Promise", {
-      field: "apply",
-    });
+/** Gives the state back. Nobody hears what becomes of a Promise: the function is asynchronous by mistake. */
+export function noPromise<S>(state: S): S {
+  if (!(state instanceof Promise)) return state;
+  state.catch(() => undefined);
+  throw new TidemarkError("INVALID_ARGUMENT", "apply and initial must give a state, not a Promise", { field: "apply" });
 }
 
 export class ViewFold<S, R extends ChangedRecord> {
@@ -43,9 +42,8 @@ export class ViewFold<S, R extends ChangedRecord> {
   readonly #folding: Folding<S, R>;
 
   constructor(folding: Folding<S, R>, committed: S, offset: number) {
-    refusePromise(committed);
     this.#folding = folding;
-    this.committed = this.current = committed;
+    this.committed = this.current = noPromise(committed);
     this.offset = offset;
   }
 
@@ -61,11 +59,11 @@ export class ViewFold<S, R extends ChangedRecord> {
           // The record is told anew, and its position is before that of records that stayed in the list.
           if (record.offset < this.#newest) this.#sort();
           this.#newest = Math.max(this.#newest, record.offset);
-          if (!this.isStale) this.current = apply(this.current, record);
+          if (!this.isStale) this.current = noPromise(apply(this.current, record));
           return;
         }
         const isFirst = this.pending.has(record.id) && this.#first() === record.id;
-        this.committed = apply(this.committed, record);
+        this.committed = noPromise(apply(this.committed, record));
         this.offset = record.offset + 1;
         this.pending.delete(record.id);
         if (isFirst) this.isDated = true;
@@ -91,7 +89,7 @@ export class ViewFold<S, R extends ChangedRecord> {
         this.offset = change.logStartOffset;
         break;
       case "level":
-        refusePromise(this.current);
+        noPromise(this.current);
         this.offset = change.watermark;
     }
     if (this.pending.size === 0) this.refolded(this.committed);
@@ -115,7 +113,7 @@ export class ViewFold<S, R extends ChangedRecord> {
   /** fold(C, P), in steps, so that others have a turn between them. Give the result to refolded(). */
   *refold(): Generator<S, S> {
     let state = this.committed;
-    for (const record of this.pending.values()) yield (state = this.#folding.apply(state, record));
+    for (const record of this.pending.values()) yield (state = noPromise(this.#folding.apply(state, record)));
     return state;
   }
 

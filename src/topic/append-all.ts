@@ -172,10 +172,14 @@ async function run<T>(
     while (settled < appended) await new Promise<void>((resolve) => (wake = resolve));
   };
   await stop.orStop(outcomes(), () => stop.isAtOnce);
-  if (stop.failure) throw stop.failure.thrown;
+  if (stop.failure) throw counted(stop.failure.thrown, { appended, acked });
   onProgress?.({ appended, acked });
   return { appended, firstOffset, lastOffset };
 }
+
+/** An error of ours says how far the source was appended. The reason of a signal, and what a source throws, stay. */
+const counted = (thrown: unknown, progress: { readonly appended: number; readonly acked: number }): unknown =>
+  thrown instanceof TidemarkError ? thrown.with(progress) : thrown;
 
 const isPromise = <T>(value: T | PromiseLike<T>): value is PromiseLike<T> =>
   typeof (value as { then?: unknown } | null | undefined)?.then === "function";

@@ -59,6 +59,7 @@ function converted<V>(
   at?: number,
 ): ProducerRecord {
   if (typeof input !== "object" || input === null || Array.isArray(input)) throw refused(called(at), input, RECORD);
+  // Other fields are no mistake: a record that was read, or a row of the application's, is appended as it is.
   const { key = null, value, headers, timestamp } = input;
   if (value === undefined) {
     const field = called(at, "value");

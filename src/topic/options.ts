@@ -19,8 +19,8 @@ const START = '"earliest", "latest", an offset, { timestamp } or { last }';
 const position: Check = (field, value) => {
   if (value === "earliest" || value === "latest") return;
   if (typeof value === "number") return offset(field, value);
-  const { timestamp, last } = Object(value) as { timestamp?: unknown; last?: unknown };
-  if ((timestamp === undefined) === (last === undefined)) throw refused(field, value, START);
+  const { timestamp, last, ...others } = Object(value) as { timestamp?: unknown; last?: unknown };
+  if ((timestamp === undefined) === (last === undefined) || Object.keys(others)[0]) throw refused(field, value, START);
   if (last !== undefined) offset(`${field}.last`, last);
   else finite(`${field}.timestamp`, timestamp);
 };

@@ -108,9 +108,11 @@ function checkTogether({ schema, schemaName, version: to, upcast, onInvalid }: G
   if (upcast === undefined) return;
   if (to === undefined) throw refused("version", to, "given with upcast");
   for (const from of Object.keys(upcast as object)) {
-    version(`upcast.${from}`, Number(from));
-    if (Number(from) >= (to as number))
-      throw refused(`upcast.${from}`, from, `a version below ${String(to)}, from which it leads to the next`);
+    const at = Number(from);
+    // Looked up by the number, which finds no "01".
+    integer(1, (to as number) - 1)(`upcast.${from}`, String(at) === from ? at : from);
+    // Else no record of this version would ever get as far as today's.
+    if (at + 1 < (to as number)) callback(`upcast.${at + 1}`, (upcast as Record<number, unknown>)[at + 1]);
   }
 }
 

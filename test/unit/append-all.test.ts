@@ -126,7 +126,37 @@ test("what an append rejects with has the index of its record; an error of middl
   const mine = new RangeError("mine");
   expect(await ends(mine)).toBe(mine);
   const found = (await ends(new TidemarkError("RECORD_TOO_LARGE", "too large", { bytes: 9 }))) as TidemarkError;
-  expect([found.code, found.details]).toEqual(["RECORD_TOO_LARGE", { bytes: 9, record: 2 }]);
+  expect([found.code, found.details]).toEqual(["RECORD_TOO_LARGE", { bytes: 9, record: 2, appended: 3, acked: 2 }]);
+});
+
+test("a tide that closes meanwhile: CLOSED says how many records were taken, and how many are acked", async () => {
+  const { append, producer } = heldProducer();
+  const closed = new TidemarkError("CLOSED", "the tide is closed", { reason: "closed" });
+  let close = (): void => undefined;
+  const tide = {
+    ended: undefined as TidemarkError | undefined,
+    on: (_: unknown, heard: () => void) => ((close = heard), () => undefined),
+  };
+  const acks: number[] = [];
+  const records = (async function* () {
+    yield* [1, 2, 3];
+    tide.ended = closed;
+    close();
+    await new Promise(() => undefined);
+  })();
+  const all = appendAll<number>({
+    records,
+    append: (record) => (record === 2 ? append() : Promise.resolve({ offset: acks.push(record) })),
+    producer,
+    inFlightBytesMax: 1,
+    tide: tide as never,
+    options: {},
+  });
+  await expect(all).rejects.toMatchObject({
+    code: "CLOSED",
+    details: { reason: "closed", appended: 3, acked: 2 },
+    cause: closed,
+  });
 });
 
 test("records that are larger than all that may wait are appended, with and without middleware", async () => {

@@ -272,6 +272,15 @@ test("options that are a proxy without an object are refused as others that can'
     expect(await outcome(call)).toMatch(/^INVALID_ARGUMENT the options of \w+\(\): .* must be readable/);
 });
 
+test.each(["read()", "changes()", "read() of the client", "sync({ topics })"])(
+  "%s refuses a place that says too much",
+  async (name) => {
+    const { call } = { ...TIDE, ...OTHERS }[name]!;
+    for (const from of [{ lst: 10 }, { last: 5, offset: 3 }, { timestamp: 5, last: 3 }, { timestamp: 5, lsat: 3 }, {}])
+      expect(await outcome(() => call({ from } as Given))).toMatch(/^INVALID_ARGUMENT from: from must be "earliest",/);
+  },
+);
+
 test("options of export() are looked at where the topic is empty, and under that call's name", async () => {
   const said = await outcome(() =>
     tide
@@ -314,6 +323,28 @@ test("functions of a schema that are written in place stay those of the first ca
   expect(() => tide.topic("callable", { schema } as Given)).toThrow("is another object in this page");
   tide.topic("skips", { schema, onInvalid: "skip" } as Given);
   expect(() => tide.topic("skips", { schema, onInvalid: "throw" } as Given)).toThrow('is "skip" in this page');
+});
+
+test("an upcast that no record would ever pass through is refused by its key", async () => {
+  const f = (v: unknown): unknown => v;
+  const wrong: [field: string, version: number, upcast: object][] = [
+    ...["01", "1.0", "1e0", " 1", "", "v1", "1.5", "0"].map((key): (typeof wrong)[number] => [key, 2, { [key]: f }]),
+    ["2", 2, { 1: f, 2: f }],
+    ["2", 4, { 1: f, 3: f }],
+    ["3", 4, { 2: f }],
+  ];
+  for (const [key, version, upcast] of wrong) {
+    const said = await outcome(() => openTopic(env as never, "a", { schema, version, upcast } as never));
+    expect(said).toMatch(`INVALID_ARGUMENT upcast.${key}: `);
+  }
+  for (const version of [1.5, 0, "2", NaN])
+    expect(await outcome(() => openTopic(env as never, "a", { schema, version } as never))).toMatch(
+      "INVALID_ARGUMENT version: ",
+    );
+  // Older records than these were given up.
+  expect(await outcome(() => openTopic(env as never, "a", { schema, version: 4, upcast: { 2: f, 3: f } }))).toBe(
+    "taken",
+  );
 });
 
 const HEADERS = ["null", "an object that is empty"];

@@ -1,6 +1,8 @@
 /** The option `check` of views (src/sync/view-check.ts): what is impure, and states that can't be compared. */
 import { expect, it } from "vitest";
+import { PROVISIONAL_FROM } from "../../src/log/provisional-layout.ts";
 import { checkedApply } from "../../src/sync/view-check.ts";
+import { ViewFold } from "../../src/sync/view-fold.ts";
 
 const record = { id: "a-1" };
 /** The error for a view of this state. */
@@ -51,4 +53,30 @@ it("an impure view is named, and a pure one of plain data passes", () => {
   expect(errorOf(1, () => Math.random())).toMatchObject(impure);
   const state = { at: new Date(5), bytes: new Uint8Array(2), all: new Map([[1, new Set([NaN, -0])]]), none: undefined };
   expect(errorOf(state, (before) => ({ ...before }))).toBe("none");
+});
+
+it("an apply that is asynchronous ends the fold at its first result, which is left to nobody", async () => {
+  const unhandled: unknown[] = [];
+  const note = (thrown: unknown): void => void unhandled.push(thrown);
+  process.on("unhandledRejection", note);
+  const given = { code: "INVALID_ARGUMENT", details: { field: "apply" } };
+  const committed = { id: "a-1", offset: 0 };
+  const own = { id: "b-1", offset: PROVISIONAL_FROM };
+  const kinds = [
+    (fold: ViewFold<unknown, typeof own>) => fold.take({ type: "append", record: committed }),
+    (fold: ViewFold<unknown, typeof own>) => fold.take({ type: "append", record: own }),
+    (fold: ViewFold<unknown, typeof own>) => {
+      fold.pending.set(own.id, own);
+      fold.refold().next();
+    },
+  ];
+  const apply = (): Promise<number> => Promise.reject(new Error("nobody hears this"));
+  for (const take of kinds) {
+    const fold = new ViewFold<unknown, typeof own>({ initial: () => 0, apply }, 0, 0);
+    expect(() => take(fold)).toThrow(expect.objectContaining(given) as Error);
+  }
+  expect(() => checkedApply("cart", apply as never)(0, record)).toThrow(expect.objectContaining(given) as Error);
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off("unhandledRejection", note);
+  expect(unhandled).toEqual([]);
 });

@@ -91,8 +91,8 @@ export const VIEW_MUTANTS: readonly ViewMutant[] = [
   {
     name: "a record that has its place is folded as it was without one",
     file: FOLD,
-    find: "this.committed = apply(this.committed, record);",
-    replace: "this.committed = apply(this.committed, this.pending.get(record.id) ?? record);",
+    find: "this.committed = noPromise(apply(this.committed, record));",
+    replace: "this.committed = noPromise(apply(this.committed, this.pending.get(record.id) ?? record));",
     found: /^V6/,
   },
   {

@@ -25,7 +25,7 @@ export async function makeLog(
   const { status, retryMs } = await http({ method: "PUT", url, token, headers: creationHeaders(kept) });
   if (status >= 300 && status !== 409)
     throw new TidemarkError("UNKNOWN_TOPIC", `no log ${path} can be made at ${edge}: ${WHY[status] ?? status}`, {
-      edge: status === 429 ? "TOO_MANY_REQUESTS" : "NOT_FOUND",
+      edge: status === 403 ? "FORBIDDEN" : status === 429 ? "TOO_MANY_REQUESTS" : "NOT_FOUND",
       status,
       ...(retryMs && { retryAfter: retryMs / 1000 }),
     });

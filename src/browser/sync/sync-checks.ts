@@ -21,9 +21,9 @@ const PATH_BYTES_MAX = 1024;
 
 const start: Check = (field, value) => {
   if (value === "earliest" || value === "latest") return;
-  const { last, timestamp } = (isObject(value) ? value : {}) as { last?: unknown; timestamp?: unknown };
+  const { last, timestamp, ...others } = (isObject(value) ? value : {}) as { last?: unknown; timestamp?: unknown };
   const number = last ?? timestamp;
-  const isOne = (last === undefined) !== (timestamp === undefined);
+  const isOne = (last === undefined) !== (timestamp === undefined) && !Object.keys(others)[0];
   if (isOne && Number.isSafeInteger(number) && (last === undefined || (number as number) >= 0)) return;
   throw refused(field, value, '"earliest", "latest", { last } or { timestamp }, a whole number');
 };

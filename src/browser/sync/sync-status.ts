@@ -3,6 +3,7 @@ import { TidemarkError } from "../../errors.ts";
 import { libraryCodeOf } from "../../sync/edge-codes.ts";
 import type { LinkState } from "../../sync/link-state.ts";
 import { PROVISIONAL_FROM } from "../../log/provisional-layout.ts";
+import type { Block } from "../../sync/pump.ts";
 import type { Session } from "../../sync/session.ts";
 import type { Failure } from "../../sync/session-options.ts";
 import type { BlockedContents } from "./answers.ts";
@@ -10,20 +11,20 @@ import { atEdgeTo } from "./waits.ts";
 import type { BlockedBatch, SyncStatus, TopicSyncStatus } from "../sync-api.ts";
 
 /** Why a wait for this topic ends without it. */
-export function endOf(topic: string, { state, block }: Session): TidemarkError {
+export function endOf(topic: string, { state, block, failure }: Session): TidemarkError {
   if (state.at === "stopped") {
     const { code, details } = state;
     const who = code === "OWNER_CHANGED" ? "sign in as the records' owner, or " : "";
     const message = `sync of ${topic} has stopped: ${who}resolve() says how it goes on`;
     return new TidemarkError(code, message, { ...details, topic });
   }
-  const code = block?.code ?? "BLOCKED";
-  const why = block?.message || code;
-  return new TidemarkError(libraryCodeOf(code), `${topic} is blocked: ${why}. unblock() says what becomes of it`, {
-    topic,
-    edge: code,
-  });
+  const { code: edge = "FORBIDDEN", message = failure?.message } = block ?? ({} as Partial<Block>);
+  const how = block ? "unblock() says what becomes of it" : "authenticate() gives another token";
+  return new TidemarkError(libraryCodeOf(edge), `${topic} is blocked: ${message || edge}. ${how}`, { topic, edge });
 }
+
+export const reopened = (): TidemarkError =>
+  new TidemarkError("CLOSED", "the tide is opened anew", { reason: "reopened" });
 
 /** The topic was detached or began anew while something waited for it. */
 export const leftTopic = (topic: string): TidemarkError =>

@@ -23,7 +23,7 @@ import { Links } from "./links.ts";
 import { makeLog } from "./make-log.ts";
 import type { SyncedLog } from "../../sync/synced-log.ts";
 import { type AskedTopic, notSynced, orClosed, type SyncedTopic } from "./open-synced.ts";
-import { tideStatus, topicStatus } from "./sync-status.ts";
+import { tideStatus, topicStatus, reopened } from "./sync-status.ts";
 import { TokenDesk, type TokenPage } from "./token-desk.ts";
 import { TopicWaits } from "./topic-waits.ts";
 import type { Range } from "../../sync/topic-store.ts";
@@ -56,6 +56,9 @@ const STATUS_MS = 16;
 const REOPEN_MS = 30_000;
 /** Most retractions of a topic that are remembered for tabs that missed them. */
 const RETRACTED_MAX = 100;
+
+const unsynced = (topic: string): TidemarkError =>
+  new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} is not synced: sync() begins it`, { topic });
 
 interface Synced extends SyncedTopic {
   readonly session: Session;
@@ -102,6 +105,7 @@ export class TideSync {
       after,
     });
     this.#waits = new TopicWaits({
+      isForbidden: () => (this.#links.state as { readonly why?: string }).why === "forbidden",
       isClosed: () => this.#isClosed,
       has: (session) => this.#sessions.includes(session),
       changed: () => this.#changed(),
@@ -189,7 +193,11 @@ export class TideSync {
   #authenticate(): void {
     const isLive = this.#links.state.at === "live";
     this.#links.step({ on: "authenticate" });
-    if (!isLive) for (const session of this.#sessions) session.renewed();
+    for (const session of this.#sessions) {
+      // What the edge has said of the token before is not said of this one.
+      session.isRefused = false;
+      if (!isLive) session.renewed();
+    }
   }
 
   /** Tells the link at once, and then the notes of all topics: one note is enough to remember a pause. */
@@ -371,8 +379,7 @@ export class TideSync {
     const failed = await this.#opened();
     for (const [name, thrown] of failed) if (topic === undefined || name === topic) throw thrown;
     const topics = [...this.#open].filter(([name]) => topic === undefined || name === topic);
-    if (topic !== undefined && topics.length === 0)
-      throw new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} is not synced: sync() begins it`, { topic });
+    if (topic !== undefined && topics.length === 0) throw unsynced(topic);
     const sessions = topics.map(([name, { session }]) => [name, session] as const);
     return this.#waits.begin(until, sessions, signal);
   }
@@ -392,7 +399,7 @@ export class TideSync {
   /** A topic that is synced already; UNKNOWN_TOPIC if it is not. */
   #there(topic: string): Promise<Synced> {
     if (this.#topics.has(topic) || this.#host.synced().has(topic)) return this.#topic(topic, undefined);
-    throw new TidemarkError("UNKNOWN_TOPIC", `the topic ${topic} is not synced: sync() begins it`, { topic });
+    throw unsynced(topic);
   }
 
   async #unblock(topic: string, choice: BlockChoice): Promise<void> {
@@ -471,8 +478,7 @@ export class TideSync {
     this.#background.close();
     this.#links.close();
     for (const session of this.#sessions) session.close();
-    const closed = new TidemarkError("CLOSED", "the tide is opened anew", { reason: "reopened" });
-    for (const { log } of this.#open.values()) log.end(closed);
+    for (const { log } of this.#open.values()) log.end(reopened());
     this.#changed();
   }
 }

@@ -4,12 +4,13 @@
  *
  *   begin ─▶ looked at now, and whenever something has changed ─▶ resolved, or rejected with why
  */
-import { TidemarkError } from "../../errors.ts";
 import type { Session } from "../../sync/session.ts";
-import { endOf, leftTopic } from "./sync-status.ts";
+import { endOf, leftTopic, reopened } from "./sync-status.ts";
 import { drainedNow, levelSince, type Look } from "./waits.ts";
 
 export interface WaitHost {
+  /** The token is another tenant's: no connection is tried with it. */
+  isForbidden(): boolean;
   /** The tide is opened anew, and its sessions are over. */
   isClosed(): boolean;
   /** False once the topic of this session was left. */
@@ -41,11 +42,17 @@ export class TopicWaits {
     return new Promise((resolve, reject) => {
       const look = (): boolean => {
         const left = waits.filter(({ isDone }) => !isDone());
-        const over = left.find(({ session: { state } }) => state.at === "blocked" || state.at === "stopped");
+        // Nothing goes on before somebody has answered, or has signed in as somebody who may.
+        const over = left.find(
+          ({ session: { state, isRefused } }) =>
+            state.at === "blocked" ||
+            state.at === "stopped" ||
+            (isRefused && state.at === "retrying") ||
+            host.isForbidden(),
+        );
         const gone = left.find(({ session }) => !host.has(session));
         if (left.length === 0) resolve();
-        else if (host.isClosed())
-          reject(new TidemarkError("CLOSED", "the tide is opened anew", { reason: "reopened" }));
+        else if (host.isClosed()) reject(reopened());
         else if (over) reject(endOf(over.name, over.session));
         else if (gone) reject(leftTopic(gone.name));
         else return false;

@@ -36,8 +36,8 @@ afterAll(async () => {
 });
 
 const paths = pathsBelow("hard");
-const tokenOf = (scope: string): Promise<string> =>
-  new SignJWT({ scope, tenant: "acme" })
+const tokenOf = (scope: string, tenant = "acme"): Promise<string> =>
+  new SignJWT({ scope, tenant })
     .setProtectedHeader({ alg: "HS256" })
     .setSubject("ann")
     .setIssuedAt()
@@ -76,6 +76,37 @@ describe("a token with half of the rights (H24)", () => {
     await device.until(() => !device.of().blocked);
     await device.level();
     expect(await device.committed()).toEqual(json(["a", "b", "mine"]));
+  });
+
+  it.each([
+    ["may not write, and there is no log", "read:**", /no log .* the token may not make it \(403\)/],
+    ["may do nothing there", "read:nothing", /the token does not allow read here/],
+  ])("that %s: a wait says so, and another token goes on", async (_, scope, why) => {
+    const at = paths();
+    const device = await deviceAt(at, {}, scope);
+    await device.write("mine");
+    const refused = {
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(why) as string,
+      details: { topic: "orders", edge: "FORBIDDEN" },
+    };
+    await expect(device.page.drained()).rejects.toMatchObject(refused);
+    await expect(device.page.caughtUp()).rejects.toMatchObject(refused);
+    await device.page.authenticate(await tokenOf(ALL));
+    await device.level();
+    expect(await device.committed()).toEqual(json(["mine"]));
+  });
+
+  it("of another tenant, which ends the connection: a wait says so", async () => {
+    const device = await deviceAt(paths());
+    await device.level();
+    await device.page.authenticate(await tokenOf(ALL, "other"));
+    await device.until(() => device.status.reason === "forbidden");
+    await device.write("mine");
+    const refused = { details: { topic: "orders", edge: "FORBIDDEN" } };
+    await expect(device.page.drained()).rejects.toMatchObject(refused);
+    await device.page.authenticate(await tokenOf(ALL));
+    await device.page.drained();
   });
 
   it("that may not write: a discard ends the block, until the next append", async () => {
