@@ -16,7 +16,7 @@
  * order, under a new epoch that begins at 0.
  */
 import { TidemarkError } from "../errors.ts";
-import type { Kernel } from "../kernel/types.ts";
+import { type Kernel, KERNEL_BATCH_RECORDS_MAX } from "../kernel/types.ts";
 import type { Acks, LogAppendOptions, AppendResult } from "../log/types.ts";
 import { BatchBuilder, type BatchOwner, type Header } from "../record/batch-builder.ts";
 
@@ -251,9 +251,8 @@ export class Producer {
   }
 
   /** What this record adds to the pending bytes. RECORD_TOO_LARGE; BACKPRESSURE if twice the limit would be pending. */
-  #room({ key, value, headers }: ProducerRecord, recordBytesMax: number): number {
-    let bytes = (key?.length ?? 0) + (value?.length ?? 0);
-    if (headers) for (const [name, text] of headers) bytes += name.length + (text?.length ?? 0);
+  #room(record: ProducerRecord, recordBytesMax: number): number {
+    const bytes = bytesOf(record);
     const { inFlightBytesMax } = this.#options;
     if (bytes > recordBytesMax)
       throw new TidemarkError("RECORD_TOO_LARGE", `a record of ${bytes} bytes; at most ${recordBytesMax}`, {
@@ -274,15 +273,17 @@ export class Producer {
   #tooLarge(records: readonly ProducerRecord[]): TidemarkError {
     const { batchBytesMax } = this.#options;
     if (this.#builder().tryAppend(records[0]!))
-      return new TidemarkError("BATCH_TOO_LARGE", `these records fit no batch of ${batchBytesMax} bytes`, {
-        batchBytesMax,
-      });
-    const { key, value } = records[0]!;
-    const bytes = (key?.length ?? 0) + (value?.length ?? 0);
-    return new TidemarkError("RECORD_TOO_LARGE", `a record of ${bytes} bytes fits no batch of ${batchBytesMax} bytes`, {
-      bytes,
-      batchBytesMax,
-    });
+      return new TidemarkError(
+        "BATCH_TOO_LARGE",
+        `a batch has at most ${batchBytesMax} bytes and ${KERNEL_BATCH_RECORDS_MAX} records`,
+        { batchBytesMax },
+      );
+    const bytes = bytesOf(records[0]!);
+    return new TidemarkError(
+      "RECORD_TOO_LARGE",
+      `a record of ${bytes} bytes, not yet encoded, fits no batch of ${batchBytesMax}`,
+      { bytes, batchBytesMax },
+    );
   }
 
   #builder(): BatchBuilder {
@@ -424,6 +425,13 @@ export class Producer {
       this.#spare.push(builder);
     for (const resolve of this.#idle.splice(0)) resolve();
   }
+}
+
+/** Bytes of its key, value and headers. */
+function bytesOf({ key, value, headers }: ProducerRecord): number {
+  let bytes = (key?.length ?? 0) + (value?.length ?? 0);
+  if (headers) for (const [name, text] of headers) bytes += name.length + (text?.length ?? 0);
+  return bytes;
 }
 
 /**

@@ -129,6 +129,13 @@ it("a record near the largest size is refused, if it is, without another call's 
   expect(counts().slice(5)).toEqual([1, 1, 2]);
 });
 
+it("records that fit no batch are told both of its bounds", async () => {
+  const { producer } = held();
+  const empty = { key: null, value: null, timestamp: 0 };
+  const bounds = /: a batch has at most \d+ bytes and 65536 records$/;
+  await expect(producer.appendBatch(Array(65_537).fill(empty) as (typeof empty)[], "flushed")).rejects.toThrow(bounds);
+});
+
 it("a call that is refused leaves nothing in the batch that it would have shared", async () => {
   const { producer, records, batch, apart, counts, answerAll } = held();
   const calls = await apart(1, 1, 1, 1, 1);

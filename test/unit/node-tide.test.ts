@@ -31,6 +31,11 @@ describe("records", () => {
     const many = Array.from({ length: 10_000 }, (_, i) => ({ value: i + 6 }));
     expect(await orders.appendAll(many)).toEqual({ appended: 10_000, firstOffset: 5, lastOffset: 10_004 });
     await fails("OFFSET_CONFLICT", orders.append({ value: 0 }, { ifEnd: 7 }));
+    // The log's bound would take it, a batch of this volume does not; its headers count.
+    await expect(orders.append({ value: 0, headers: { h: "x".repeat(60_000) } })).rejects.toMatchObject({
+      code: "RECORD_TOO_LARGE",
+      details: { bytes: 60_002 },
+    });
     await tide.close();
     await fails("CLOSED", orders.append({ value: 0 }));
     const again = await open(pathToFileURL(folder));
