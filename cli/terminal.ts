@@ -88,9 +88,9 @@ export function sizeText(bytes: number): string {
 export const counted = (count: number, what: string, many = `${what}s`): string =>
   `${count} ${count === 1 ? what : many}`;
 
-/** A range of offsets as text. `first` and `last` are both part of it. */
-export const offsetsText = (first: number, last: number): string =>
-  first === last ? `offset ${first}` : `offsets ${first} to ${last}`;
+/** A range of offsets as text, as everywhere: `to` is not part of it. */
+export const offsetsText = (from: number, to: number): string =>
+  to - from === 1 ? `offset ${from}` : `offsets ${from} to ${to}`;
 
 export const timeText = (timestamp: number): string =>
   Number.isFinite(timestamp) && Math.abs(timestamp) <= 8.64e15 ? new Date(timestamp).toISOString() : String(timestamp);

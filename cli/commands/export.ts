@@ -118,7 +118,7 @@ export async function exportLines(
   const gaps = missing
     .map(([first, last]) => {
       const trimmed = first === last ? "was trimmed before it was" : "were trimmed before they were";
-      return `; ${offsetsText(first, last)} ${trimmed} read`;
+      return `; ${offsetsText(first, last + 1)} ${trimmed} read`;
     })
     .join("");
   note(

@@ -78,8 +78,9 @@ async function takenOnce(
   if (ends && place!.start <= from && (await isThere(target, topic, ends, start, signal))) {
     if (place!.start < start) await target.trim(topic, start, signal);
     const { offset } = ends.last;
-    const there = from === offset ? `record ${from} is` : `records ${from} to ${offset} are`;
-    return note(`nothing to do: ${there} in ${topic} already`);
+    return note(
+      `nothing to do: ${offsetsText(from, offset + 1)} ${from === offset ? "is" : "are"} in ${topic} already`,
+    );
   }
   if (place && place.end > 0)
     throw new Failure(
@@ -91,7 +92,7 @@ async function takenOnce(
   endProgress();
   const trimmed = start > firstOffset ? `; those before ${start} were trimmed, and are removed again` : "";
   if (trimmed) await target.trim(topic, start, signal);
-  const offsets = records > 0 ? `, ${offsetsText(firstOffset, nextOffset - 1)}` : "";
+  const offsets = records > 0 ? `, ${offsetsText(firstOffset, nextOffset)}` : "";
   note(`${counted(records, "record")} imported${offsets}${trimmed}`);
 }
 

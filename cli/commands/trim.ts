@@ -54,7 +54,7 @@ export const trim: Command = {
       if (args.json) return await printLine(JSON.stringify({ topic, start: place.start, end: place.end }));
       const gone =
         place.start > start
-          ? `${offsetsText(start, place.start - 1)} ${place.start - 1 === start ? "is" : "are"} gone`
+          ? `${offsetsText(start, place.start)} ${place.start - 1 === start ? "is" : "are"} gone`
           : "nothing to remove";
       note(`${gone}; ${topic} has offsets ${place.start} to ${place.end}`);
     } finally {

@@ -263,7 +263,7 @@ describe("export", () => {
     program.good(["import", "data", "from-segments", "segments"]);
     expect(program.run(["import", "data", "from-segments", "segments"])).toMatchObject({
       status: 0,
-      stderr: expect.stringContaining("nothing to do: records 0 to 7") as string,
+      stderr: expect.stringContaining("nothing to do: offsets 0 to 8") as string,
     });
     expect(program.run(["import", "data", "plain", "segments"])).toMatchObject({
       status: 1,
@@ -312,7 +312,7 @@ describe("trim", () => {
     expect(program.good(["export", "data", "cut-again"])).toBe(lines);
     expect(program.run(["import", "data", "cut-again", "cut-segments"])).toMatchObject({
       status: 0,
-      stderr: expect.stringContaining("nothing to do: records 3 to 7") as string,
+      stderr: expect.stringContaining("nothing to do: offsets 3 to 8") as string,
     });
     // As after a kill between the import and the trim.
     const manifest = program.path("cut-segments", "manifest.json");
@@ -328,7 +328,7 @@ describe("trim", () => {
   it("removes what is before an offset, a time or the last N, and says so", () => {
     program.good(["append", "data", "short", "-q"], { input: TEXT });
     const trim = (before: string) => program.run(["trim", "data", "short", `--before=${before}`]);
-    expect(trim("2")).toEqual({ status: 0, stdout: "", stderr: "offsets 0 to 1 are gone; short has offsets 2 to 8\n" });
+    expect(trim("2")).toEqual({ status: 0, stdout: "", stderr: "offsets 0 to 2 are gone; short has offsets 2 to 8\n" });
     expect(trim("1").stderr).toBe("nothing to remove; short has offsets 2 to 8\n");
     expect([trim(new Date(T0 + 4).toISOString()).status, startOf()]).toEqual([0, 4]);
     expect([trim("-3").status, startOf()]).toEqual([0, 5]);

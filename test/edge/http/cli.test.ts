@@ -176,7 +176,7 @@ it("trims by an offset and a time, with the right admin alone", async () => {
   expect(await program.beside(["trim", ...args, "--before", "2"], { env })).toEqual({
     status: 0,
     stdout: "",
-    stderr: "offsets 0 to 1 are gone; short has offsets 2 to 5\n",
+    stderr: "offsets 0 to 2 are gone; short has offsets 2 to 5\n",
   });
   const time = new Date(T0 + 4).toISOString();
   expect(await program.goodBeside(["trim", ...args, "--before", time, "--json"], { env })).toBe(
