@@ -32,7 +32,23 @@ export function oldFormatOf(head: Uint8Array, left: number): number | undefined 
 }
 export const OLD_FORMAT = "and only 2 can be read: let a broker of today write the topic anew";
 
-/** Reads a file's batches by their lengths. Ends at zeros, which a broker keeps ahead in its newest segment. */
+const isZero = (byte: number): boolean => byte === 0;
+const ZEROS_READ_BYTES = 1024 * 1024;
+/** True if nothing but zeros stands from `position` on. */
+function isZeroFrom(fd: number, position: number): boolean {
+  const piece = new Uint8Array(ZEROS_READ_BYTES);
+  for (let at = position; ;) {
+    const bytes = readSync(fd, piece, 0, piece.length, at);
+    if (bytes === 0) return true;
+    if (!piece.subarray(0, bytes).every(isZero)) return false;
+    at += bytes;
+  }
+}
+
+/**
+ * Reads a file's batches by their lengths. Ends at zeros up to the file's end, which a broker keeps ahead in its newest
+ * segment. Zeros before other bytes are a page that was lost, and so damage.
+ */
 export function* batchesOfFile(file: string): Generator<FileBatch> {
   const fd = openSync(file, "r");
   try {
@@ -40,7 +56,7 @@ export function* batchesOfFile(file: string): Generator<FileBatch> {
     const head = new Uint8Array(BATCH_HEADER_BYTES);
     for (let position = 0; position < size;) {
       const headBytes = readSync(fd, head, 0, Math.min(head.length, size - position), position);
-      if (head.subarray(0, headBytes).every((byte) => byte === 0)) return;
+      if (head.subarray(0, headBytes).every(isZero) && isZeroFrom(fd, position)) return;
       const length = viewOf(head).getInt32(LENGTH_AT) + LENGTH_OVERHEAD;
       const format = oldFormatOf(head, size - position);
       if (format !== undefined)

@@ -168,7 +168,8 @@ export class SegmentScan {
       const zeros = zerosIn(head) < head.length ? 0 : zerosIn(bytes.subarray(at, at + WINDOW_BYTES));
       if (zeros === Math.min(left, WINDOW_BYTES)) return { position: fileBytes, wants: 0 };
       if (zeros === here) return { position, wants: Math.min(left, WINDOW_BYTES) };
-      if (position === 0) refuseOld(file, head);
+      // Zeros are a page that was lost, and no message of an older format: such a message has a length.
+      if (position === 0 && zeros === 0) refuseOld(file, head);
       const size = head.length < BATCH_HEADER_BYTES ? 0 : readHeader(head).sizeBytes;
       const isInside = size > 0 && size <= left;
       if (isInside && size > here && size <= this.#bounds.pieceBytesMax) return { position, wants: size };

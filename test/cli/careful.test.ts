@@ -142,6 +142,9 @@ describe("an import of segments", () => {
     const batch = batchAt(kernel, 0);
     const zeros = program.write("zeros.log", joined([batch, new Uint8Array(10)]));
     expect([...batchesOfFile(zeros)].map(({ position }) => position)).toEqual([0]);
+    // A lost page is no end: what stands behind it would be left out in silence.
+    const lost = program.write("lost.log", joined([batch, new Uint8Array(100), batch]));
+    expect(() => [...batchesOfFile(lost)]).toThrow(/lost\.log, byte \d+: no whole batch stands there/);
     const packed = packedAs(kernel, batch, batch.subarray(BATCH_HEADER_BYTES), 5);
     const records = recordsOfSegments([program.write("five.log", packed)], kernel);
     await expect(records.next()).rejects.toThrow(/codec of number 5.*\(let a broker write the topic anew with gzip\)$/);

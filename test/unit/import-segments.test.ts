@@ -147,6 +147,12 @@ describe("importSegments", () => {
     const flipped = first.slice();
     flipped[5 * size + 300]! ^= 1;
     const torn = second.slice(0, -10);
+    // A page of zeros at a file's beginning is damage, and no message of format 0.
+    const lost = { name: "lost.log", log: first.slice().fill(0, 0, size) };
+    const whole = textTopic(tide, "whole");
+    const { details } = await fails("INVALID_BATCH", whole.importSegments([lost]));
+    expect(details).toMatchObject({ file: "lost.log", position: 0, bytes: size });
+    expect((await whole.importSegments([lost], { damage: "skip" })).batches).toBe(first.length / size - 1);
     const error = await fails("INVALID_BATCH", topic.importSegments([{ name: "a.log", log: flipped }]));
     expect(error.details).toMatchObject({ file: "a.log", position: 5 * size, from: 115, to: 118 });
     expect(await offsetsOf(topic)).toEqual([]);
