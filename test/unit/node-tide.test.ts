@@ -59,7 +59,11 @@ describe("records", () => {
         return 1;
       }
     }
-    const froms = [new Proxy({ last: 2 }, {}), new Proxy({ timestamp: 1 }, {}), new Since(), { last: 2, f() {} }];
+    class Last {
+      last = 2;
+      f(): void {}
+    }
+    const froms = [new Proxy({ last: 2 }, {}), new Proxy({ timestamp: 1 }, {}), new Since(), new Last()];
     for (const from of froms) {
       const found: number[] = [];
       for await (const { value } of topic.read({ from })) found.push(value!);
