@@ -5,6 +5,7 @@ import { TidemarkError } from "../src/errors.ts";
 import type { Kernel } from "../src/kernel/types.ts";
 import { BATCH_HEADER_BYTES, LENGTH_AT, LENGTH_OVERHEAD, MAGIC, MAGIC_AT } from "../src/record/format.ts";
 import { decodeBatch, type RecordBatch } from "../src/record/record-batch.ts";
+import { isTransactional } from "../src/record/transactions.ts";
 import { viewOf } from "../src/record/bytes.ts";
 import { ADVICE_ON_DAMAGE, Failure } from "./failure.ts";
 import { unpackBatch } from "./kafka-codecs.ts";
@@ -206,7 +207,7 @@ export async function checkedBatch(file: string, batch: FileBatch, kernel: Kerne
     const advice = code === "UNSUPPORTED_FORMAT" ? "let a broker write the topic anew with gzip" : ADVICE_ON_DAMAGE;
     throw new Failure(`${where}: ${message} (${advice})`, { cause: thrown });
   }
-  if (read.isTransactional && !read.isControl)
+  if (isTransactional(read) && !read.isControl)
     throw new Failure(
       `${where}: a batch of a transaction, and only a broker knows whether it was aborted: export the topic with ` +
         `a consumer that reads committed records`,

@@ -14,6 +14,7 @@ export { BatchBuilder, type BatchLimits, type BatchOwner, type BuilderRecord } f
 export { compressBatch } from "./record/codec.ts";
 export { type BatchHeader, readHeader, stampBaseOffset, stampLeaderEpoch } from "./record/format.ts";
 export { decodeBatch, type DecodeOptions, RecordBatch, splitBatches } from "./record/record-batch.ts";
+export { isTransactional, markerOf } from "./record/transactions.ts";
 export { type KafkaFiles, kafkaFiles, type KafkaFilesOptions } from "./store/kafka-files.ts";
 export { MemoryVolume, type MemoryVolumeOptions } from "./store/memory-volume.ts";
 export { SegmentStore, type SegmentStoreOptions, type StoreRecovery } from "./store/segment-store.ts";

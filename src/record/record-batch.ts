@@ -19,7 +19,6 @@ import { textDecoder, viewOf } from "./bytes.ts";
 import {
   ATTRIBUTE_CONTROL,
   ATTRIBUTE_LOG_APPEND_TIME,
-  ATTRIBUTE_TRANSACTIONAL,
   BATCH_HEADER_BYTES,
   CODEC_GZIP,
   CODEC_NONE,
@@ -32,9 +31,6 @@ import {
   type BatchHeader,
 } from "./format.ts";
 import { ownerName, sequenceName } from "./record-id.ts";
-
-/** Names of the types of a control record. */
-const MARKERS = ["abort", "commit"] as const;
 
 /** Reads one zigzag varint of bytes that the kernel has checked. */
 function readVarint(bytes: Uint8Array, cursor: { at: number }): number {
@@ -73,23 +69,6 @@ export class RecordBatch {
   /** Control batches carry markers for the log itself and no records of an application. */
   get isControl(): boolean {
     return (this.header.attributes & ATTRIBUTE_CONTROL) !== 0;
-  }
-
-  /**
-   * True if the batch is part of a transaction. Only a marker behind it says whether that was aborted: the next marker
-   * of the same producer.
-   */
-  get isTransactional(): boolean {
-    return (this.header.attributes & ATTRIBUTE_TRANSACTIONAL) !== 0;
-  }
-
-  /**
-   * How a transaction ended, if this control batch says so; its producer is in the header. The key holds int16 version
-   * and int16 type.
-   */
-  get marker(): "abort" | "commit" | undefined {
-    const key = this.isControl && this.count > 0 ? this.keyAt(0) : null;
-    return key && key.length >= 4 ? MARKERS[viewOf(key).getInt16(2)] : undefined;
   }
 
   offsetAt(i: number): number {

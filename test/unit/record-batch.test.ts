@@ -6,6 +6,7 @@ import { KERNEL_BATCH_RECORDS_MAX, type Kernel, Status } from "../../src/kernel/
 import { BatchBuilder, type BuilderRecord } from "../../src/record/batch-builder.ts";
 import { stampBaseOffset } from "../../src/record/format.ts";
 import { decodeBatch, RecordBatch, splitBatches } from "../../src/record/record-batch.ts";
+import { isTransactional, markerOf } from "../../src/record/transactions.ts";
 import { owners, records, SEED, wildOwners } from "../contract/kernel-arbitraries.ts";
 import { equal, fails } from "../contract/check.ts";
 import { concat, craft, requestOf, utf8 } from "../contract/kernel-samples.ts";
@@ -243,7 +244,7 @@ describe("damage has a name", () => {
       read(
         craft({ attributes, ...(type !== undefined && { records: [{ key: key(type), value: new Uint8Array(6) }] }) }),
       );
-    const told = ({ isControl, isTransactional, marker }: RecordBatch) => [isControl, isTransactional, marker];
+    const told = (batch: RecordBatch) => [batch.isControl, isTransactional(batch), markerOf(batch)];
     expect(told(batchOf(0))).toEqual([false, false, undefined]);
     expect(told(batchOf(0, 1))).toEqual([false, false, undefined]);
     expect(told(batchOf(0x10))).toEqual([false, true, undefined]);
