@@ -20,7 +20,7 @@ export async function replicaStart(
       ? logStartOffset
       : "last" in from
         ? Math.max(logStartOffset, logEndOffset - from.last)
-        : { timestamp: from.timestamp };
+        : { timestamp: Math.ceil(from.timestamp) };
   if (position === 0) return 0;
   const bytes = await log.fetch(position, FETCH_BYTES);
   return bytes.length === 0 ? logEndOffset : readHeader(bytes).baseOffset;

@@ -14,13 +14,13 @@ export const producerIdOf = ([random]: BigUint64Array): number => Number(random!
 
 const acks = oneOf("accepted", "written", "flushed");
 const offset = integer(0);
-const START = '"earliest", "latest", an offset, { timestamp } or { last }';
-
-const position: Check = (field, value) => {
+/** Where a read or a copy begins. A copy takes no offset. */
+export const position = (field: string, value: unknown, takesOffset = true): void => {
   if (value === "earliest" || value === "latest") return;
-  if (typeof value === "number") return offset(field, value);
+  if (takesOffset && typeof value === "number") return offset(field, value);
   const { timestamp, last, ...others } = Object(value) as { timestamp?: unknown; last?: unknown };
-  if ((timestamp === undefined) === (last === undefined) || Object.keys(others)[0]) throw refused(field, value, START);
+  if ((timestamp === undefined) === (last === undefined) || Object.keys(others)[0])
+    throw refused(field, value, `"earliest", "latest", ${takesOffset ? "an offset, " : ""}{ timestamp } or { last }`);
   if (last !== undefined) offset(`${field}.last`, last);
   else finite(`${field}.timestamp`, timestamp);
 };

@@ -83,14 +83,14 @@ function withType(headers: EventExtras["headers"], type: string): readonly Heade
 export function events<const M extends EventMap>(types: M): EventTypes<M> {
   const names = typeof types === "object" && types !== null && !Array.isArray(types) ? Object.keys(types) : [];
   if (names.length === 0)
-    throw invalid("events", "events() takes an object with a schema for each type of event: events({ added: Added })");
+    throw invalid("events", "events() takes a schema for each type of event: events({ added: Added })");
   for (const name of names)
     if (!isSchema(types[name])) throw invalid(name, `events(): the type ${name} must have a Standard Schema`);
   const made: EventTypes<M> = {
     types,
     record(type, value, extras = {}) {
       if (typeof extras !== "object" || extras === null || Array.isArray(extras))
-        throw invalid("options", "what goes with an event is an object: { key, headers, timestamp }");
+        throw invalid("options", "options must be { key, headers, timestamp }");
       if (!Object.hasOwn(types, type))
         throw invalid("type", `there is no event type ${JSON.stringify(type)}; there are ${names.join(", ")}`);
       const { key, headers, timestamp } = extras;

@@ -105,7 +105,7 @@ describe("options of sync()", () => {
     ["from", of({ from: "middle" })],
     ["from", of({ from: { last: 1, timestamp: 2 } })],
     ["from", of({ from: { last: -1 } })],
-    ["from", of({ from: { timestamp: 1.5 } })],
+    ["from", of({ from: 7 })],
     ["create", of({ create: true })],
     ["create", of({ create: [] })],
     ["retentoin", of({ create: { retentoin: { maxBytes: 1 } } })],

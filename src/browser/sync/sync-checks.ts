@@ -13,20 +13,12 @@ import {
   signal,
 } from "../../topic/check.ts";
 import { checkTopicName } from "../../topic/names.ts";
+import { position } from "../../topic/options.ts";
 import type { SyncedTopicOptions, SyncOptions } from "../sync-api.ts";
 import { hasDotPart } from "../../topic/dot-parts.ts";
 
 /** The edge's limit of a path, in bytes. */
 const PATH_BYTES_MAX = 1024;
-
-const start: Check = (field, value) => {
-  if (value === "earliest" || value === "latest") return;
-  const { last, timestamp, ...others } = (isObject(value) ? value : {}) as { last?: unknown; timestamp?: unknown };
-  const number = last ?? timestamp;
-  const isOne = (last === undefined) !== (timestamp === undefined) && !Object.keys(others)[0];
-  if (isOne && Number.isSafeInteger(number) && (last === undefined || (number as number) >= 0)) return;
-  throw refused(field, value, '"earliest", "latest", { last } or { timestamp }, a whole number');
-};
 
 const path: Check = (field, value) => {
   const isPath =
@@ -56,7 +48,7 @@ const create: Check = (field, value) => {
 
 const TOPIC_OPTIONS = {
   path,
-  from: start,
+  from: (field: string, value: unknown) => position(field, value, false),
   create,
   outboxBytesMax: integer(1),
   keep: (field: string, value: unknown) => checkRetention(value, field),
