@@ -26,6 +26,25 @@ const PUSHES = 8;
 const HALVINGS_MAX = 6;
 export const RESTORE_MS = 600_000;
 
+/** Bytes of windows. */
+export interface WindowSizes {
+  /** Of all follows together. Default: 12 MiB. */
+  readonly all: number;
+  /** That every follow has, whatever others have. Default: 16 KiB. */
+  readonly base: number;
+  /** Where it begins or is level. Default: 64 KiB. */
+  readonly level: number;
+  /** Most of one follow. Default: 8 MiB. */
+  readonly most: number;
+}
+
+export const WINDOW_SIZES: WindowSizes = {
+  all: WINDOWS_BYTES,
+  base: BASE_BYTES,
+  level: LEVEL_BYTES,
+  most: FOLLOW_BYTES_MAX,
+};
+
 /** Where a follow stands when the loop has taken a frame. */
 export interface FollowedTo {
   /** Bytes of batches in the frame. */
@@ -35,14 +54,13 @@ export interface FollowedTo {
 }
 
 export class WindowBudget {
-  /** Most of one follow. */
-  readonly #windowBytes: number;
+  readonly sizes: WindowSizes;
   #halvings = 0;
   #used = 0;
   readonly #catching = new Set<WindowShare>();
 
-  constructor(windowBytes = FOLLOW_BYTES_MAX) {
-    this.#windowBytes = windowBytes;
+  constructor(sizes = WINDOW_SIZES) {
+    this.sizes = sizes;
   }
 
   /** Pushes of one topic that may be under way. */
@@ -66,20 +84,22 @@ export class WindowBudget {
 
   /** Called by a share: its window is `to` now, and was `from`. */
   changed(from: number, to: number): void {
-    this.#used += Math.max(0, to - BASE_BYTES) - Math.max(0, from - BASE_BYTES);
+    const { base } = this.sizes;
+    this.#used += Math.max(0, to - base) - Math.max(0, from - base);
   }
 
   /** For a share that has `has` bytes and would have `wanted`. Those that catch up have even parts of the pool. */
   most(share: WindowShare, has: number, wanted: number, isCatchingUp: boolean): number {
     if (isCatchingUp) this.#catching.add(share);
     else this.#catching.delete(share);
-    const pool = (WINDOWS_BYTES - TOPICS_MAX * BASE_BYTES) >> this.#halvings;
+    const { all, base, most } = this.sizes;
+    const pool = (all - TOPICS_MAX * base) >> this.#halvings;
     let caught = 0;
-    for (const { bytes } of this.#catching) caught += Math.max(0, bytes - BASE_BYTES);
+    for (const { bytes } of this.#catching) caught += Math.max(0, bytes - base);
     // Only the pool is shared out, not what level follows have.
-    const fair = BASE_BYTES + Math.floor((pool - this.#used + caught) / Math.max(1, this.#catching.size));
-    const free = Math.max(has, BASE_BYTES) + pool - this.#used;
-    return Math.max(BASE_BYTES, Math.min(wanted, this.#windowBytes >> this.#halvings, fair, free));
+    const fair = base + Math.floor((pool - this.#used + caught) / Math.max(1, this.#catching.size));
+    const free = Math.max(has, base) + pool - this.#used;
+    return Math.max(base, Math.min(wanted, most >> this.#halvings, fair, free));
   }
 
   left(share: WindowShare): void {
@@ -91,6 +111,7 @@ export class WindowShare {
   readonly #budget: WindowBudget;
   #from: number;
   readonly #edgeEnd: () => number | undefined;
+  readonly #level: number;
   #came = 0;
   /** Bytes that cost no credits, since the last that did. */
   #free = 0;
@@ -101,7 +122,8 @@ export class WindowShare {
     this.#budget = budget;
     this.#from = from;
     this.#edgeEnd = edgeEnd;
-    this.#become(budget.most(this, 0, LEVEL_BYTES, false));
+    this.#level = budget.sizes.level;
+    this.#become(budget.most(this, 0, this.#level, false));
   }
 
   /** What the follow begins with, and what it has since. */
@@ -121,18 +143,18 @@ export class WindowShare {
     const mean = this.#came / Math.max(1, nextOffset - this.#from);
     // Whole bytes: a frame of credits has no part of one, and a follow that lacks a byte would wait for ever.
     const left = isLevel ? 0 : Math.ceil(mean * Math.max(0, (this.#edgeEnd() ?? Infinity) - nextOffset));
-    const wanted = Math.max(LEVEL_BYTES, Math.min(2 * has, left + LEVEL_BYTES));
-    return this.#become(Math.max(least, this.#budget.most(this, has, wanted, left > LEVEL_BYTES)));
+    const wanted = Math.max(this.#level, Math.min(2 * has, left + this.#level));
+    return this.#become(Math.max(least, this.#budget.most(this, has, wanted, left > this.#level)));
   }
 
   /** So many bytes came without credits. True if the follow is to begin anew: a whole window has gone by unused. */
   isUnused(bytes: number): boolean {
     this.#free += bytes;
-    return this.#free >= this.#bytes && this.#bytes > LEVEL_BYTES;
+    return this.#free >= this.#bytes && this.#bytes > this.#level;
   }
   /** True if a follow that is level is to begin anew. */
   get isWide(): boolean {
-    return this.#bytes > LEVEL_BYTES;
+    return this.#bytes > this.#level;
   }
 
   /** The follow has ended, and another one begins there. */
@@ -141,7 +163,7 @@ export class WindowShare {
     this.#came = this.#free = 0;
     // Its old window goes back to the pool first, so that it does not make the new one smaller.
     this.#become(0);
-    this.#become(this.#budget.most(this, 0, LEVEL_BYTES, false));
+    this.#become(this.#budget.most(this, 0, this.#level, false));
   }
 
   #come(has: number, bytes: number): void {

@@ -14,7 +14,7 @@ import { SyncLink } from "../../../src/sync/link.ts";
 import type { Session } from "../../../src/sync/session.ts";
 import type { SyncHost } from "../../../src/sync/sync-host.ts";
 import type { Range } from "../../../src/sync/topic-store.ts";
-import { WindowBudget } from "../../../src/sync/window-budget.ts";
+import { WindowBudget, type WindowSizes } from "../../../src/sync/window-budget.ts";
 import type { Random } from "../prng.ts";
 import type { SimEdge } from "./edge.ts";
 import type { SimFront } from "./front.ts";
@@ -47,7 +47,7 @@ export interface DeviceWorld {
   readonly made: MadeBatches;
   readonly isLateForMessages: boolean;
   /** The largest window of a follow. */
-  readonly windowBytes: number;
+  readonly windows: WindowSizes;
   newId(): string;
   /** The fault that a request over HTTP meets. */
   readonly httpFault: HttpWayHost["fault"];
@@ -116,7 +116,7 @@ export class Opening {
       now: () => world.time.ms,
       isDurable: (batch) => disk.isDurable(batch),
       made: world.made,
-      windowBytes: world.windowBytes,
+      windows: world.windows,
       fail: (why) => world.fail(why),
       joins: () => void opening.joins++,
       token: this.#token,
@@ -173,7 +173,7 @@ export class Opening {
         host,
         url: EDGE_URL,
         sessions,
-        windows: new WindowBudget(world.windowBytes),
+        windows: new WindowBudget(world.windows),
         changed: () => this.#looked(this.link!),
         token: () => {},
       });

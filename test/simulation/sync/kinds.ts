@@ -4,7 +4,9 @@
  *   first   each fault by its own share
  *   wide    the same and more; in each history some faults never come, and some come six times as often
  */
+import { TOPICS_MAX, type WindowSizes } from "../../../src/sync/window-budget.ts";
 import { Random } from "../prng.ts";
+import { WINDOWS } from "./wire-judge.ts";
 
 export const SYNC_PLANS = ["first", "wide"] as const;
 export type SyncPlan = (typeof SYNC_PLANS)[number];
@@ -111,6 +113,16 @@ export class Wide {
       leaves: later.chance(0.4),
       topics: later.pick(TOPICS),
     };
+  }
+
+  /** In some histories a batch is as large as a window, or larger. */
+  windows(): WindowSizes {
+    const later = this.#later;
+    if (later.chance(0.6)) return WINDOWS;
+    const base = later.between(50, 500);
+    const level = base * later.between(1, 4) + later.int(base);
+    const most = level * later.between(1, 8) + later.int(level);
+    return { all: TOPICS_MAX * base + most * later.between(1, 3), base, level, most };
   }
 
   /** How many times as often as by its share a fault comes in this history. */

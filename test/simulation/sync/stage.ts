@@ -16,7 +16,7 @@ import { SimDisk } from "./storage.ts";
 import { SimTime } from "./time.ts";
 import type { TokenDesk } from "./tokens.ts";
 import type { DeviceTopic, TopicLife } from "./topic-life.ts";
-import { WINDOW_BYTES } from "./wire-judge.ts";
+import { WINDOWS } from "./wire-judge.ts";
 
 /** What is waited for comes within so long. */
 const WAIT_MS = 120_000;
@@ -45,8 +45,8 @@ export class Stage {
   readonly httpFault = (): undefined => undefined;
   readonly made = new MadeBatches();
   readonly isLateForMessages = true;
-  /** The window of devices that are opened from now on. */
-  windowBytes = WINDOW_BYTES;
+  /** The windows of devices that are opened from now on. */
+  windows = WINDOWS;
   readonly discarded = new Set<string>();
   readonly aside = new Set<string>();
   readonly devices: Device[] = [];

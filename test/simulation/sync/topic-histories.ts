@@ -8,6 +8,7 @@ import type { Device } from "./device.ts";
 import type { SimSocket } from "./network.ts";
 import type { NamedRecord } from "./records.ts";
 import type { Stage } from "./stage.ts";
+import { WINDOWS } from "./wire-judge.ts";
 
 const LEFT_MS = 500;
 /** So long what is refused is asked for again and again. */
@@ -122,7 +123,7 @@ async function deletedLog(stage: Stage): Promise<void> {
  * frames that cost no credits. What the edge may send of a topic that is level is little again.
  */
 async function wideWindows(stage: Stage): Promise<void> {
-  stage.windowBytes = WIDE_BYTES;
+  stage.windows = { ...WINDOWS, most: WIDE_BYTES };
   const { device, other } = await begun(stage);
   device.opening!.link!.step({ on: "pause", why: "user" });
   const large = (): NamedRecord[] => [stage.record({ padding: LARGE_BYTES })];

@@ -1,4 +1,4 @@
-/** Bugs planted in what several topics of one link share: found in the histories of topic-histories.ts. */
+/** Bugs planted in what several topics of one link share, and in the windows of its follows. */
 import type { SyncMutant } from "./mutants.ts";
 
 const LINK = "src/sync/link.ts";
@@ -6,6 +6,35 @@ const SESSION = "src/sync/session.ts";
 const SOCKET = "src/sync/edge-socket.ts";
 
 export const TOPIC_MUTANTS: readonly SyncMutant[] = [
+  // Windows.
+  {
+    name: "a window has parts of bytes, which credits have not",
+    file: "src/sync/window-budget.ts",
+    find: "isLevel ? 0 : Math.ceil(mean * Math.max(0, (this.#edgeEnd() ?? Infinity) - nextOffset));",
+    replace: "isLevel ? 0 : mean * Math.max(0, (this.#edgeEnd() ?? Infinity) - nextOffset);",
+    found: /^liveness/,
+    plan: "wide",
+    from: 734_080,
+  },
+  {
+    name: "a follow gets one byte less than its next batch needs",
+    file: "src/sync/follow-window.ts",
+    find: "needed - this.#bytes);",
+    replace: "needed - this.#bytes - 1);",
+    found: /^liveness/,
+    plan: "wide",
+    from: 734_035,
+    isQuick: true,
+  },
+  {
+    name: "a follow that starved has its credits, and the edge does not go on",
+    file: "worker/log-object/sockets.ts",
+    find: "follow.starved = false;",
+    replace: "",
+    found: /^liveness/,
+    plan: "wide",
+    from: 734_005,
+  },
   {
     name: "only the first topic gets the socket",
     file: LINK,

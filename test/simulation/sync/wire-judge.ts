@@ -9,8 +9,10 @@
  *   close  a socket is not given up for its silence while something that it brought waits            storm
  */
 import { LEASE_MS } from "../../../src/browser/platform/terms.ts";
+import { viewOf } from "../../../src/record/bytes.ts";
 import { type Frame, FrameType, jsonOf } from "../../../src/sync/frames.ts";
 import { readPush, SAMPLES_MAX } from "../../../src/sync/sync-frames.ts";
+import { WINDOW_SIZES, type WindowSizes } from "../../../src/sync/window-budget.ts";
 import { nextOffsetOf, readHeader } from "../../../src/record/format.ts";
 import { splitBatches } from "../../../src/record/record-batch.ts";
 import type { MadeBatches } from "./made-batches.ts";
@@ -23,8 +25,8 @@ const FRAMES_IN_FLIGHT = 8;
 const SLEPT_MS = 20_000;
 /** The channel of frames that belong to no log. */
 const OF_SOCKET = 0xffff;
-/** The window of histories that name no other. It is so small that a window which creeps is noticed. */
-export const WINDOW_BYTES = 64 * 1024;
+/** The windows of histories that name no others. They are so small that a window which creeps is noticed. */
+export const WINDOWS: WindowSizes = { ...WINDOW_SIZES, most: 64 * 1024 };
 
 /** What the judge knows of the device that speaks. */
 export interface Speaking {
@@ -35,8 +37,7 @@ export interface Speaking {
   /** True if these bytes outlive the loss of power. */
   isDurable(batch: Uint8Array): boolean;
   readonly made: MadeBatches;
-  /** The largest window of a follow. */
-  readonly windowBytes: number;
+  readonly windows: WindowSizes;
   fail(why: string): void;
   /** The device joins a log. */
   joins(): void;
@@ -54,6 +55,8 @@ interface Channel {
   goal: number;
   /** Credits of each follow that the edge has not used. */
   readonly credits: Map<number, number>;
+  /** The most that a batch of a follow has needed, by what the edge has said. */
+  needed: number;
 }
 
 export class WireJudge {
@@ -77,7 +80,14 @@ export class WireJudge {
   }
 
   #begun(channel: number, path: string): Channel {
-    const begun = { path, pushes: new Set<number>(), isRefused: false, goal: 0, credits: new Map<number, number>() };
+    const begun = {
+      path,
+      pushes: new Set<number>(),
+      isRefused: false,
+      goal: 0,
+      credits: new Map<number, number>(),
+      needed: 0,
+    };
     this.#channels.set(channel, begun);
     return begun;
   }
@@ -147,10 +157,10 @@ export class WireJudge {
       if (!this.#by.isDurable(batch)) return this.#fail(`unflushed: a push of ${readHeader(batch).baseOffset}`);
   }
 
-  #credits({ credits }: Channel, { id, credits: more }: Frame): void {
+  #credits({ credits, needed }: Channel, { id, credits: more }: Frame): void {
     const left = (credits.get(id) ?? 0) + more;
     credits.set(id, left);
-    if (left > this.#by.windowBytes) this.#fail(`bounds: a follow with ${left} credits`);
+    if (left > Math.max(needed, this.#by.windows.most)) this.#fail(`bounds: a follow with ${left} credits`);
   }
 
   /** A frame that the device takes now. */
@@ -159,6 +169,7 @@ export class WireJudge {
     if (frame.channel === OF_SOCKET && type === FrameType.ERROR) this.#by.token.refused(this.#tokens.get(id)!);
     if (frame.channel === OF_SOCKET) return;
     const channel = this.#channelOf(frame);
+    if (type === FrameType.STARVE) channel.needed = Math.max(channel.needed, viewOf(payload).getUint32(0));
     if (type === FrameType.BATCHES && channel.credits.has(id))
       channel.credits.set(id, channel.credits.get(id)! - payload.length);
     if (type !== FrameType.JOINED && type !== FrameType.OK && type !== FrameType.ERROR) return;

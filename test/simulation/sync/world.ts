@@ -20,7 +20,8 @@ import { Person } from "./person.ts";
 import { SimTime } from "./time.ts";
 import { OWNER, TokenDesk } from "./tokens.ts";
 import type { DeviceTopic, TopicLife, TopicPast } from "./topic-life.ts";
-import { WINDOW_BYTES } from "./wire-judge.ts";
+import type { WindowSizes } from "../../../src/sync/window-budget.ts";
+import { WINDOWS } from "./wire-judge.ts";
 
 export interface HistoryResult {
   readonly failed: string | undefined;
@@ -67,7 +68,7 @@ export class World {
   readonly aside = new Set<string>();
   readonly made = new MadeBatches();
   readonly isLateForMessages: boolean;
-  readonly windowBytes = WINDOW_BYTES;
+  readonly windows: WindowSizes;
   readonly counts: Record<string, number> = {};
   failed: string | undefined;
   isHealing = false;
@@ -86,6 +87,7 @@ export class World {
     const kind = kindOf(random);
     this.kind = this.#wide?.kind(kind) ?? kind;
     this.isLateForMessages = this.kind.late;
+    this.windows = this.#wide?.windows() ?? WINDOWS;
     this.time = new SimTime(random);
     const outboxes = { hotMax: random.pick([1, 2, 16_384]), ...(this.kind.forgets && { maxAgeMs: AGE_MS }) };
     const front = (this.front = new SimFront(this.time));
