@@ -14,7 +14,7 @@ import type { BlockedBatch, SyncStatus, TopicSyncStatus } from "../sync-api.ts";
 export function endOf(topic: string, { state, block, failure }: Session): TidemarkError {
   if (state.at === "stopped") {
     const { code, details } = state;
-    const who = code === "OWNER_CHANGED" ? "sign in as the records' owner, or " : "";
+    const who = code === "OWNER_CHANGED" ? "sign in as the records' owner in every tab, or " : "";
     const message = `sync of ${topic} has stopped: ${who}resolve() says how it goes on`;
     return new TidemarkError(code, message, { ...details, topic });
   }
