@@ -238,6 +238,8 @@ export class LogSockets {
         return void this.#follows.serve(session, follow);
       }
       case FrameType.CANCEL:
+        // A tide that it was sent may have come after the loop's end. The next follow hears of the life anew.
+        if (session.sync) session.sync = { ...session.sync, life: "" };
         if (session.follows.delete(frame.id) && session.isTimed) (await this.#host.stream()).touch();
         save(session);
         return this.#answer(session, frame, {});

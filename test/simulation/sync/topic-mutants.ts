@@ -27,6 +27,16 @@ export const TOPIC_MUTANTS: readonly SyncMutant[] = [
     isQuick: true,
   },
   {
+    name: "a life is told on a follow that was cancelled, and not again on the next one",
+    file: "worker/log-object/sockets.ts",
+    find: 'if (session.sync) session.sync = { ...session.sync, life: "" };',
+    replace: "",
+    found: /^liveness.*DIVERGED/,
+    plan: "wide",
+    from: 735_298,
+    isQuick: true,
+  },
+  {
     name: "a follow that starved has its credits, and the edge does not go on",
     file: "worker/log-object/sockets.ts",
     find: "follow.starved = false;",
