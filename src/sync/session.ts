@@ -247,6 +247,8 @@ export class Session implements Linked {
     const asked = joinOf(this.#store, this.#options.term, samples);
     const reply = await joinIn(talk.log, asked, host);
     if (talk.isOver) return;
+    // The follow may bring batches of this life at once, and the edge does not tell it a second time.
+    this.atEdge.life = reply.joined.life;
     const { outbox } = asked;
     const isLeft = this.#isOver(talk, talk.joins, outbox);
     // If another id was drawn meanwhile, the session joins again with that. The same is checked after each wait below.
