@@ -301,7 +301,7 @@ export const RULE_MUTANTS: readonly SyncMutant[] = [
     name: "nothing is offered again",
     file: "src/sync/stop-syncing.ts",
     find: "...(offering && { offering })",
-    replace: "",
+    replace: "...{}",
     found: /^lost/,
     plan: "wide",
     having: ["goesBack", "offers"],
