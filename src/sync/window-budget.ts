@@ -4,11 +4,11 @@
  *
  *   WINDOWS_BYTES │ BASE_BYTES for each topic that a link may carry │ the pool: what larger windows have beyond that │
  *
- * A follow begins small, doubles while it catches up, up to an even part of the pool, and is small again when it is
- * level. Near the end of the log it takes no more than is left to come, because credits that the edge has stay there.
- * A window shrinks by credits that are not given back. Only a batch that is larger than its window goes beyond. Frames
- * that cost none, such as those of own batches, shrink nothing: a wide window that is of no use ends with its follow,
- * and another follow begins with a small one (receiver.ts).
+ * A follow begins small, or wider where it is far behind. It doubles while it catches up, up to an even part of the
+ * pool, and is small again when it is level. Near the end of the log it takes no more than is left to come, because
+ * credits that the edge has stay there. A window shrinks by credits that are not given back. Only a batch that is
+ * larger than its window goes beyond. Frames that cost none, such as those of own batches, shrink nothing: a wide
+ * window that is of no use ends with its follow, and another follow begins with a small one (receiver.ts).
  *
  * An edge that ends the socket as too slow (4429) halves all of that, and the pushes under way. Each RESTORE_MS of a
  * connection doubles it again.
@@ -18,8 +18,19 @@
 export const TOPICS_MAX = 256;
 export const WINDOWS_BYTES = 12 * 1024 * 1024;
 const BASE_BYTES = 16 * 1024;
-/** The window of a follow that begins or is level, if the pool has that much. */
+/** The window of a follow that is level, or begins near the log's end, if the pool has that much. */
 export const LEVEL_BYTES = 64 * 1024;
+/**
+ * A follow that begins far behind has up to this many times LEVEL_BYTES, and at most a sixteenth of what the pool has
+ * left. Over a slow line each doubling that it need not wait for spares a round trip.
+ */
+const BEGIN_LEVELS_MAX = 8;
+const FREE_PART_SHIFT = 4;
+/**
+ * Bytes of a record, before any came. A log whose records are smaller may leave the window too wide at its end: then
+ * the follow begins anew once.
+ */
+const RECORD_BYTES = 64;
 /** Most of one follow. The window divided by the round trip is its speed. */
 export const FOLLOW_BYTES_MAX = 8 * 1024 * 1024;
 const PUSHES = 8;
@@ -32,7 +43,7 @@ export interface WindowSizes {
   readonly all: number;
   /** That every follow has, whatever others have. Default: 16 KiB. */
   readonly base: number;
-  /** Where it begins or is level. Default: 64 KiB. */
+  /** Of one that is level, or begins near the end. Default: 64 KiB. */
   readonly level: number;
   /** Most of one follow. Default: 8 MiB. */
   readonly most: number;
@@ -70,6 +81,10 @@ export class WindowBudget {
   get isHalved(): boolean {
     return this.#halvings > 0;
   }
+  get #pool(): number {
+    const { all, base } = this.sizes;
+    return (all - TOPICS_MAX * base) >> this.#halvings;
+  }
   halve(): void {
     this.#halvings = Math.min(HALVINGS_MAX, this.#halvings + 1);
   }
@@ -92,14 +107,21 @@ export class WindowBudget {
   most(share: WindowShare, has: number, wanted: number, isCatchingUp: boolean): number {
     if (isCatchingUp) this.#catching.add(share);
     else this.#catching.delete(share);
-    const { all, base, most } = this.sizes;
-    const pool = (all - TOPICS_MAX * base) >> this.#halvings;
+    const { base, most } = this.sizes;
+    const pool = this.#pool;
     let caught = 0;
     for (const { bytes } of this.#catching) caught += Math.max(0, bytes - base);
     // Only the pool is shared out, not what level follows have.
     const fair = base + Math.floor((pool - this.#used + caught) / Math.max(1, this.#catching.size));
     const free = Math.max(has, base) + pool - this.#used;
     return Math.max(base, Math.min(wanted, most >> this.#halvings, fair, free));
+  }
+
+  /** The window of a share that begins, where some `behind` bytes are to come. */
+  first(share: WindowShare, behind: number): number {
+    const { level } = this.sizes;
+    const wider = Math.min(behind, BEGIN_LEVELS_MAX * level, (this.#pool - this.#used) >> FREE_PART_SHIFT);
+    return this.most(share, 0, Math.max(level, wider), false);
   }
 
   left(share: WindowShare): void {
@@ -123,7 +145,7 @@ export class WindowShare {
     this.#from = from;
     this.#edgeEnd = edgeEnd;
     this.#level = budget.sizes.level;
-    this.#become(budget.most(this, 0, this.#level, false));
+    this.#become(budget.first(this, RECORD_BYTES * ((edgeEnd() ?? 0) - from)));
   }
 
   /** What the follow begins with, and what it has since. */

@@ -56,13 +56,32 @@ const sum = (follows: Iterable<Follow>): number => [...follows].reduce((all, { c
 describe("the windows of a link", () => {
   it("one that catches up gets 8 MiB, and is small again when it is level", () => {
     const follow = new Follow(new WindowBudget(), 100_000);
-    expect(follow.credits).toBe(LEVEL_BYTES);
+    expect(follow.credits).toBe(8 * LEVEL_BYTES);
     let largest = 0;
     for (let isOn = true; isOn; largest = Math.max(largest, follow.credits)) isOn = follow.step();
     expect(follow.at).toBe(follow.end);
     expect(largest).toBeGreaterThan(0.7 * FOLLOW_BYTES_MAX);
     expect(largest).toBeLessThanOrEqual(FOLLOW_BYTES_MAX);
     expect(follow.credits).toBe(LEVEL_BYTES);
+  });
+
+  it("begin small near the end of the log, and wider the farther behind they are", () => {
+    const begun = (...range: [number, (number | undefined)?]): number =>
+      new WindowBudget().share(range[0], () => range[1]).bytes;
+    expect([begun(0), begun(0, 0), begun(5_000, 5_100), begun(0, 1_024)]).toEqual(Array(4).fill(LEVEL_BYTES));
+    expect(begun(1_000_000, 1_002_000)).toBe(2_000 * 64);
+    expect([begun(0, 8_192), begun(0, 1e9)]).toEqual([8 * LEVEL_BYTES, 8 * LEVEL_BYTES]);
+  });
+
+  it("a follow that begins far behind leaves most of the pool to others", () => {
+    const budget = new WindowBudget();
+    const begun = Array.from({ length: 50 }, () => new Follow(budget, 1e6).credits);
+    expect(begun[0]).toBe(8 * LEVEL_BYTES);
+    for (const [i, bytes] of begun.entries()) {
+      expect(bytes).toBeGreaterThanOrEqual(LEVEL_BYTES);
+      expect(bytes).toBeLessThanOrEqual(begun[i - 1] ?? bytes);
+    }
+    expect(begun.at(-1)).toBe(LEVEL_BYTES);
   });
 
   it("a wide window that begins anew is small, and may be as wide again", () => {
