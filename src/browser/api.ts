@@ -169,7 +169,10 @@ export interface TopicBatch<V = unknown, R = TopicRecord<V>> extends Iterable<R>
 
 export interface AppendOptions {
   readonly acks?: AppendAcks | undefined;
-  /** Append only if the log's end is still this offset, else OFFSET_CONFLICT. */
+  /**
+   * Append only if the log's end is still this offset, else OFFSET_CONFLICT. A topic that does not exist yet ends at 0,
+   * and no refused append makes it.
+   */
   readonly ifEnd?: number | undefined;
 }
 

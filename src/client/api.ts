@@ -99,7 +99,10 @@ export interface CallOptions {
 }
 
 export interface ClientAppendOptions extends CallOptions {
-  /** Append only if the log's end is still this offset, else OFFSET_CONFLICT. */
+  /**
+   * Append only if the log's end is still this offset, else OFFSET_CONFLICT. A topic that does not exist yet ends at 0,
+   * and no refused append makes it.
+   */
   readonly ifEnd?: number | undefined;
 }
 

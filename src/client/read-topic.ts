@@ -9,6 +9,7 @@
  */
 import { TidemarkError } from "../errors.ts";
 import { type AnyBatch, ReadBatch, type Deserializer } from "../delivery/read-record.ts";
+import type { StartPosition } from "../log/types.ts";
 import { decodeBatches } from "./decode-batch.ts";
 import { EdgePages, type PagedTopic } from "./edge-pages.ts";
 import type { Page } from "./page.ts";
@@ -110,9 +111,9 @@ export async function* stepsOf<V>(
 /** The batches of a read. OFFSET_OUT_OF_RANGE if it begins behind the log's end; `last` is that of one that does. */
 export async function* edgeBatches<V>(
   topic: ReadTopic<V>,
-  range: ReadRange & { readonly isWithin: boolean },
+  range: ReadRange & { readonly from: StartPosition; readonly isWithin: boolean },
 ): AsyncGenerator<AnyBatch<V>, void> {
-  const { first, last, isWithin } = range;
+  const { from, first, last, isWithin } = range;
   if (isWithin && first > last)
     throw new TidemarkError("OFFSET_OUT_OF_RANGE", `offset ${first} is beyond the log's end, ${last}`, {
       offset: first,
@@ -120,6 +121,16 @@ export async function* edgeBatches<V>(
     });
   // A log that ends at 0 may be no log at all, and its address nobody's: HEAD, which gave the end, does not say so.
   if (last === 0) await new EdgePages(topic).page(0, range.over);
-  for await (const step of stepsOf(topic, range))
-    if ("batch" in step) yield (await topic.typed(step.batch)) ?? step.batch;
+  let isBegun = false;
+  try {
+    for await (const step of stepsOf(topic, range)) {
+      isBegun = true;
+      if ("batch" in step) yield (await topic.typed(step.batch)) ?? step.batch;
+    }
+  } catch (thrown) {
+    // Retention has moved the log's start since the edge said where this position is.
+    const start = Number(TidemarkError.from(thrown).details["logStartOffset"]);
+    if (isBegun || typeof from === "number" || !(start > first)) throw thrown;
+    yield* edgeBatches(topic, { ...range, first: start });
+  }
 }

@@ -156,16 +156,12 @@ export class RemoteTopic<V> implements ClientTopic<V> {
 
   // --- requests ----------------------------------------------------------------------------------------------------
 
-  #ask(ask: Omit<EdgeAsk, "path">): Promise<EdgeReply> {
-    return this.#host.requests.ask({ ...ask, path: this.name });
-  }
-
   /**
    * The answer if it is a success or the edge's with one of these statuses, else the error that it says. A 404 of a
    * proxy, or of another site, says nothing about a topic.
    */
   async #asked(ask: Omit<EdgeAsk, "path">, ...allowed: readonly number[]): Promise<EdgeReply> {
-    const answer = await this.#ask(ask);
+    const answer = await this.#host.requests.ask({ ...ask, path: this.name });
     if (answer.status < 300) return answer;
     const error = errorIn(answer);
     if (!allowed.includes(answer.status) || error.details["edge"] === undefined) throw error;
@@ -279,11 +275,11 @@ export class RemoteTopic<V> implements ClientTopic<V> {
    * A token that may only append is not told where the log ends, nor whether there is one: offset 0 is the only end
    * that is known then, and the first append shows the rest.
    */
-  async #begin(over: AbortSignal, isMissing: boolean): Promise<number> {
+  async #begin(over: AbortSignal, isMissing: boolean, ifEnd: number | undefined): Promise<number> {
     const answer = await this.#asked({ method: "HEAD", signal: over }, 404, 403);
     if (answer.status === 403 && !isMissing) return 0;
     if (answer.status < 300) return offsetOf(answer, NEXT);
-    if (this.#options.create === false) throw missing(this.name);
+    if (ifEnd || this.#options.create === false) throw missing(this.name, ifEnd);
     return offsetOf(await this.#create(over), NEXT);
   }
 
@@ -376,7 +372,7 @@ export class RemoteTopic<V> implements ClientTopic<V> {
       const end = to ?? (follow ? Infinity : this.#resolve("latest", tries));
       const found = [this.#resolve(from, tries), end, loaded(import("./read-topic.ts"))] as const;
       const [first, last, { edgeBatches }] = await Promise.all(found);
-      return edgeBatches(this.#pages, { first, last, follow, over, isWithin: to === undefined });
+      return edgeBatches(this.#pages, { from, first, last, follow, over, isWithin: to === undefined });
     });
   }
 
@@ -468,5 +464,9 @@ export class RemoteTopic<V> implements ClientTopic<V> {
   }
 }
 
-const missing = (name: string): TidemarkError =>
-  new TidemarkError("UNKNOWN_TOPIC", `there is no topic ${name} at this edge; create() makes it`, { topic: name });
+/** A condition that an append has is not met by a topic without records, which so is not made. */
+function missing(topic: string, ifEnd?: number): TidemarkError {
+  const message = `there is no topic ${topic} at this edge; create() makes it`;
+  if (!ifEnd) return new TidemarkError("UNKNOWN_TOPIC", message, { topic });
+  return new TidemarkError("OFFSET_CONFLICT", message, { topic, logEndOffset: 0, ifEnd });
+}

@@ -41,10 +41,10 @@ export interface SenderHost {
   readonly timeoutMs: number;
   readonly inFlightBytesMax: number;
   /**
-   * Makes sure that the topic exists. Gives an offset at which its log ended then, or above which. `isMissing`: an
-   * append was just told that there is no such topic.
+   * Makes sure that the topic exists, unless `ifEnd` needs one with records. Gives an offset at which its log ended
+   * then, or above which. `isMissing`: an append was just told that there is no such topic.
    */
-  begin(signal: AbortSignal, isMissing: boolean): Promise<number>;
+  begin(signal: AbortSignal, isMissing: boolean, ifEnd: number | undefined): Promise<number>;
   /** `since`: of a batch that was sent before. */
   post(
     batch: Uint8Array<ArrayBuffer>,
@@ -275,7 +275,7 @@ export class Sender {
     let wasMissing = false;
     for (let failures = 1; ; failures++) {
       try {
-        this.#end ??= await this.#host.begin(signal, wasMissing);
+        this.#end ??= await this.#host.begin(signal, wasMissing, ifEnd);
         since ??= this.#end;
         batch.wasSent = true;
         return await this.#host.post(bytes, { ifEnd, since: batch.unknown && since }, signal);

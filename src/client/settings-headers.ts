@@ -1,50 +1,44 @@
 /** A topic's settings as headers of requests and answers. */
 import type { CompactionSettings, RetentionSettings } from "../log/types.ts";
 
-const RETENTION = "tidemark-retention-";
 const COMPACTION = "tidemark-compaction";
-const BOUNDS = [
-  ["bytes", "maxBytes", 1],
-  ["records", "maxRecords", 1],
-  ["seconds", "maxAgeMs", 1000],
+/** Each header's end, the setting that it has, and how many of the setting's units are one of the header's. */
+const RETENTION_HEADERS = [
+  ["retention-bytes", "maxBytes", 1],
+  ["retention-records", "maxRecords", 1],
+  ["retention-seconds", "maxAgeMs", 1000],
 ] as const;
-const TIMES = [
-  ["-lag-seconds", "minLagMs"],
-  ["-tombstone-seconds", "tombstoneRetentionMs"],
+const COMPACTION_HEADERS = [
+  ["compaction-lag-seconds", "minLagMs", 1000],
+  ["compaction-tombstone-seconds", "tombstoneRetentionMs", 1000],
 ] as const;
 
 export function settingsHeaders(
-  retention: RetentionSettings = {},
+  retention: RetentionSettings | undefined,
   compaction: CompactionSettings | boolean | undefined,
 ): Record<string, string> {
-  const headers: Record<string, string> = {};
-  for (const [name, field, unit] of BOUNDS) {
-    const value = retention[field];
-    if (value !== undefined) headers[RETENTION + name] = String(Math.ceil(value / unit));
-  }
-  if (!compaction) return headers;
-  headers[COMPACTION] = "key";
-  for (const [name, field] of TIMES) {
-    const value = compaction === true ? undefined : compaction[field];
-    if (value !== undefined) headers[COMPACTION + name] = String(Math.ceil(value / 1000));
+  // A compaction that is `true` has no settings of its own.
+  const settings: Readonly<Record<string, number | undefined>> = { ...retention, ...Object(compaction) };
+  const headers: Record<string, string> = compaction ? { [COMPACTION]: "key" } : {};
+  for (const [name, field, unit] of [...RETENTION_HEADERS, ...COMPACTION_HEADERS]) {
+    const value = settings[field];
+    if (value !== undefined) headers[`tidemark-${name}`] = String(Math.ceil(value / unit));
   }
   return headers;
 }
 
-export function retentionIn(headers: Headers): RetentionSettings | undefined {
-  const found = BOUNDS.flatMap(([name, field, unit]) => {
-    const text = headers.get(RETENTION + name);
-    return text === null ? [] : [[field, Number(text) * unit]];
+type SettingHeader = readonly [name: string, field: string, unit: number];
+
+/** Undefined if there is none. */
+function settingsIn(headers: Headers, table: readonly SettingHeader[]): Record<string, number> | undefined {
+  const found = table.flatMap(([name, field, unit]) => {
+    const text = headers.get(`tidemark-${name}`);
+    return text === null ? [] : [[field, Number(text) * unit] as const];
   });
-  return found.length > 0 ? Object.fromEntries(found) : undefined;
+  return found[0] && Object.fromEntries(found);
 }
 
-export function compactionIn(headers: Headers): CompactionSettings | undefined {
-  if (headers.get(COMPACTION) === null) return undefined;
-  return Object.fromEntries(
-    TIMES.flatMap(([name, field]) => {
-      const text = headers.get(COMPACTION + name);
-      return text === null ? [] : [[field, Number(text) * 1000]];
-    }),
-  );
-}
+export const retentionIn = (headers: Headers): RetentionSettings | undefined => settingsIn(headers, RETENTION_HEADERS);
+
+export const compactionIn = (headers: Headers): CompactionSettings | undefined =>
+  headers.has(COMPACTION) ? (settingsIn(headers, COMPACTION_HEADERS) ?? {}) : undefined;

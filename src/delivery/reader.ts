@@ -22,7 +22,10 @@ export interface ReadSource {
 
 /** The options of a topic's reads, in the browser and at the edge. */
 export interface ReaderOptions {
-  /** Default "earliest". "latest" is the end as of the call of read(). */
+  /**
+   * Default "earliest". "latest" is the end as of the call of read(). If retention removes the place before the first
+   * records are fetched, the read begins where the log then begins; an offset is OFFSET_OUT_OF_RANGE.
+   */
   readonly from?: StartPosition | undefined;
   /** Stop before this offset. Default: the end as of the start of the read, or never when following. */
   readonly to?: number | undefined;
@@ -56,9 +59,7 @@ export function readBatches<V>(
   const range = Promise.all([source.resolve(from, isolation), to]);
   // A failure is reported by the first next(). Until then it must not count as unhandled.
   range.catch(() => undefined);
-  // A seek takes one round trip: its first piece is asked for before it is known whether the log has that offset.
-  // Without the plus, a position that is an object and a promise would be compared as texts.
-  const first = +(from as number) < (to as number) && ([from, to] as [number, number]);
+  const first = typeof from === "number" && ([from, to as number] as const);
   return new BatchReading(fetchAll(source, kernel, serializer, range, first, fetchOptions), ended, { follow, signal });
 }
 
@@ -78,11 +79,18 @@ async function* fetchAll<V>(
     fetched.catch(() => undefined);
     return fetched;
   };
-  let ahead = first && fetch(...first);
+  // A seek takes one round trip: its first piece is asked for before it is known whether the log has that offset. An
+  // end that is still a promise is no number to compare with.
+  let ahead = first && first[0] < first[1] && fetch(...first);
   const [from, to] = await range;
   let offset = from;
   while (offset < to) {
-    const fetched = await (ahead || fetch(offset, offset > from ? undefined : to));
+    const fetched = await (ahead || fetch(offset, offset > from ? undefined : to)).catch((thrown: TidemarkError) => {
+      // Retention may have moved the log's start since the log said where this position is.
+      const start = thrown.details?.["logStartOffset"] as number;
+      if (first || offset > from || !(start > offset)) throw thrown;
+      return fetch((offset = start), to);
+    });
     if (fetched.nextOffset <= offset) return;
     // The first fetch is alone until its batches are read: a read that needs one batch costs no second fetch.
     ahead = fetched.nextOffset < to && offset > from && fetch(fetched.nextOffset);

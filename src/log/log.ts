@@ -20,6 +20,7 @@ import { type BatchHeader, stampBaseOffset } from "../record/format.ts";
 import type { LogRecovery, LogStore, QuarantinedRange, SegmentInfo } from "../store/log-store.ts";
 import { AppendQueue } from "./append-queue.ts";
 import { withDefaults } from "./limits.ts";
+import { offsetConflict } from "./offset-conflict.ts";
 import type { Pending, Repeat, Taken } from "./pending.ts";
 import { ProducerState } from "./producer-state.ts";
 import { LogReads } from "./log-reads.ts";
@@ -48,6 +49,14 @@ const nobody = (): void => undefined;
 const closed = (): TidemarkError => new TidemarkError("CLOSED", "the log is closed", { reason: "closed" });
 const failed = (cause: TidemarkError): TidemarkError =>
   new TidemarkError("CLOSED", "the log must be opened again", { reason: "fault" }, { cause });
+
+export interface Offered {
+  /** Offset of the batch's first record. */
+  readonly baseOffset: number;
+  /** False for a batch that the log had already. */
+  readonly isNew: boolean;
+  readonly done: Promise<AppendResult>;
+}
 
 export class Log implements LogApi {
   /** Called with the appends of each commit once they are flushed, before their acks. Another part sets it. */
@@ -168,35 +177,25 @@ export class Log implements LogApi {
    * An append whose caller learns at once, in this turn, which offset the batch has. A refusal is thrown at once as
    * well.
    */
-  offer(batch: Uint8Array, options: LogAppendOptions = {}): { baseOffset: number; done: Promise<AppendResult> } {
+  offer(batch: Uint8Array, options: LogAppendOptions = {}): Offered {
     this.#check();
     const header = validate(this.#kernel, batch, this.limits);
     const taken = this.#take(batch, options.isCounted ? { ...header, producerId: -1 } : header, options);
-    return { baseOffset: "repeats" in taken ? taken.repeats : taken.baseOffset, done: this.#outcome(taken) };
+    const isNew = !("repeats" in taken);
+    return { baseOffset: isNew ? taken.baseOffset : taken.repeats, isNew, done: this.#outcome(taken) };
   }
 
-  async appendAll(batches: readonly Uint8Array[], options: LogAppendOptions = {}): Promise<AppendResult[]> {
-    this.#check();
-    const { ifEnd: _, ...others } = options;
-    const before = { end: this.#end, appends: this.#queue.length };
-    const taken: Taken[] = [];
-    let batch = 0;
+  /** Runs `work` in this turn. If it throws, all that it has offered is taken back, and nobody hears of that again. */
+  allOrNone<T>(work: () => T): T {
+    const end = this.#end;
+    const before = this.#queue.length;
     try {
-      // First each batch is validated by itself, then each is admitted behind the others, all in this turn, so that
-      // nothing comes in between.
-      const headers: BatchHeader[] = [];
-      for (batch = 0; batch < batches.length; batch++)
-        headers.push(validate(this.#kernel, batches[batch]!, this.limits));
-      for (batch = 0; batch < batches.length; batch++) {
-        // The first new batch moves the end; the condition `ifEnd` applies only up to there.
-        taken.push(this.#take(batches[batch]!, headers[batch]!, this.#end === before.end ? options : others));
-      }
+      return work();
     } catch (thrown) {
-      this.#undo(this.#queue.take(before.appends));
-      this.#end = before.end;
-      throw TidemarkError.from(thrown).with({ batch });
+      this.#undo(this.#queue.take(before));
+      this.#end = end;
+      throw thrown;
     }
-    return Promise.all(taken.map((each) => this.#outcome(each)));
   }
 
   /** Admits a valid batch: queues it, or finds that it is in the log already. Throws before anything has changed. */
@@ -206,12 +205,7 @@ export class Log implements LogApi {
     // Checked before ifEnd, because a retry finds the log's end moved by its own first try.
     const earlier = idempotent ? this.#producers.admit(header, options) : undefined;
     if (earlier) return { repeats: earlier.baseOffset, header, acks };
-    if (options.ifEnd !== undefined && options.ifEnd !== this.#end) {
-      throw new TidemarkError("OFFSET_CONFLICT", `the log ends at ${this.#end}, not ${options.ifEnd}`, {
-        logEndOffset: this.#end,
-        ifEnd: options.ifEnd,
-      });
-    }
+    if (options.ifEnd !== undefined && options.ifEnd !== this.#end) throw offsetConflict(this.#end, options.ifEnd);
     this.#queue.checkRoom(batch.length, this.settings);
     const baseOffset = this.#end;
     if (!Number.isSafeInteger(baseOffset + header.recordCount))

@@ -178,11 +178,6 @@ export interface LogApi {
    * acceptance: re-send it with the same sequence to the log opened anew.
    */
   append(batch: Uint8Array, options?: LogAppendOptions): Promise<AppendResult>;
-  /**
-   * Several batches in one commit. Either all are good and in sequence, or none is appended (`details.batch` of the
-   * error is the index of the wrong one).
-   */
-  appendAll(batches: readonly Uint8Array[], options?: LogAppendOptions): Promise<AppendResult[]>;
   /** Raw batches from an offset; record checksums are left to the reader that decodes. */
   fetch(from: number, options?: FetchOptions): Promise<Fetched>;
   /** The offset that a start position means at this moment. */

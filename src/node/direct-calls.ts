@@ -58,7 +58,7 @@ export class DirectCalls implements TopicCalls {
 
   async #append({ topic, batch, born: expected, ...options }: Omit<AppendRequest, "op">): Promise<Appended> {
     await this.#plain(topic);
-    const { log, born } = await this.#tide.topics.writable(topic, expected);
+    const { log, born } = await this.#tide.topics.writable(topic, expected, options.ifEnd);
     const result = await log.append(batch, options);
     this.#tide.appended(topic);
     // The log keeps no batch that is flushed.

@@ -2,7 +2,7 @@
 
 import { grown } from "../record/bytes.ts";
 
-export { concat, viewOf } from "../record/bytes.ts";
+export { concat, textEncoder, viewOf } from "../record/bytes.ts";
 
 /** A 64-bit field as a safe integer, otherwise NaN. Callers compare the result, and no comparison accepts NaN. */
 export function getSafe64(view: DataView, at: number): number {

@@ -30,7 +30,7 @@
  */
 import { assert, TidemarkError } from "../errors.ts";
 import type { Kernel } from "../kernel/types.ts";
-import { viewOf } from "./bytes.ts";
+import { textEncoder, viewOf } from "./bytes.ts";
 import {
   CATALOG_CRC_AT,
   CATALOG_GENERATION_AT,
@@ -129,7 +129,7 @@ export class Catalog {
     const packed: PackedState = { ...state, logs: state.logs.map(packLog) };
     // A state that a reader would take for damage must not be committed.
     assert(isPossibleState(packed, this.#volume.slotBytes), "the catalog is valid");
-    const payload = new TextEncoder().encode(JSON.stringify(packed));
+    const payload = textEncoder.encode(JSON.stringify(packed));
     if (CATALOG_PAYLOAD_AT + payload.length > this.#volume.slotBytes) {
       throw new TidemarkError("LIMIT_EXCEEDED", "the catalog is too large for its slot: delete topics, or trim logs", {
         bytes: payload.length,

@@ -13,7 +13,7 @@
  * another role.
  */
 import type { Kernel } from "../kernel/types.ts";
-import { viewOf } from "./bytes.ts";
+import { textEncoder, viewOf } from "./bytes.ts";
 import {
   BEGUN_AT,
   BODY_AT,
@@ -87,14 +87,14 @@ export type Whose = "ours" | "alike" | "other" | "unknown";
  */
 export function encodeHeaderPage(kernel: Kernel, role: Role, mark: Mark): Uint8Array {
   const page = new Uint8Array(BODY_AT);
-  const nameBytes = new TextEncoder().encode(role.log);
+  const nameBytes = textEncoder.encode(role.log);
   const view = viewOf(page);
   view.setBigUint64(ROLE_MAGIC_AT, ROLE_MAGIC);
   view.setUint32(ROLE_VERSION_AT, ROLE_VERSION);
   view.setInt32(ROLE_EPOCH_AT, role.epoch);
   view.setBigInt64(ROLE_BASE_AT, BigInt(role.baseOffset));
   view.setUint32(NAME_BYTES_AT, nameBytes.length);
-  const idBytes = new TextEncoder().encode(role.tide);
+  const idBytes = textEncoder.encode(role.tide);
   view.setBigInt64(BEGUN_AT, BigInt(role.begun));
   view.setUint32(ID_BYTES_AT, idBytes.length);
   page.set(nameBytes, NAME_AT);

@@ -22,7 +22,7 @@ import {
   type OwnRecord,
   type StartPosition,
 } from "../log/types.ts";
-import type { Log } from "../log/log.ts";
+import type { Log, Offered } from "../log/log.ts";
 import { Waiters } from "../log/waiters.ts";
 import type { Kernel } from "../kernel/types.ts";
 import { concat } from "../record/bytes.ts";
@@ -57,8 +57,6 @@ export interface SyncedLogOptions {
 
 const synced = (what: string): TidemarkError =>
   new TidemarkError("INVALID_ARGUMENT", `${what} of a synced topic`, { reason: "synced" });
-
-type Offered = ReturnType<Log["offer"]>;
 
 /** A cursor can't say that something moved behind it. */
 const noFollow = (isolation: Isolation): TidemarkError =>
@@ -198,12 +196,6 @@ export class SyncedLog implements LogApi {
     const offered = this.storage.outbox.log.offer(batch, { ...options, resentSince });
     this.storage.outbox.offered(offered.baseOffset);
     return offered;
-  }
-
-  async appendAll(batches: readonly Uint8Array[], options: LogAppendOptions = {}): Promise<AppendResult[]> {
-    const [only, ...others] = batches;
-    if (!only || others.length > 0) throw synced("one batch at a time is appended to the outbox");
-    return [await this.append(only, options)];
   }
 
   // --- read ---

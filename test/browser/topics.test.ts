@@ -309,6 +309,16 @@ describe("a topic in one page", () => {
     expect(tide.topic("json")).toBe(tide.topic("json", { serializer: "json" }));
   });
 
+  it("is not made by an append whose condition needs records", async () => {
+    const name = fresh();
+    const [leader, follower] = [await tab(name), await tab(name)];
+    for (const tide of [follower, leader])
+      expect(await code(tide.topic("t").append({ value: 1 }, { ifEnd: 7 }))).toBe("OFFSET_CONFLICT");
+    expect(await leader.topics()).toEqual([]);
+    expect(await follower.topic("t").append({ value: 2 }, { ifEnd: 0 })).toMatchObject({ offset: 0 });
+    expect([await leader.topics(), await values(leader)]).toEqual([["t"], [2]]);
+  });
+
   it("refuses settings that a log can't have, at once, and leaves none behind", async () => {
     const tide = await tab(fresh());
     const topic = tide.topic("t", { retention: { maxRecords: 5 } });

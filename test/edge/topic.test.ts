@@ -270,6 +270,17 @@ describe("openTopic", () => {
     await late.return!();
   });
 
+  it("an append whose condition needs records makes no log; one that needs none does", async () => {
+    const topic = openTopic<number>(bindings, fresh());
+    await expect(topic.append({ value: 1 }, { ifEnd: 7 })).rejects.toMatchObject({
+      code: "OFFSET_CONFLICT",
+      details: { logEndOffset: 0, ifEnd: 7 },
+    });
+    expect(await topic.state()).toBeUndefined();
+    expect(await topic.append({ value: 2 }, { ifEnd: 0 })).toMatchObject({ offset: 0 });
+    expect((await all(topic.read())).map(({ value }) => value)).toEqual([2]);
+  });
+
   it("errors keep their codes", async () => {
     const topic = openTopic<number>(bindings, fresh());
     await topic.append({ value: 1 });

@@ -59,6 +59,27 @@ it("a log that ends before the reader's offset is another one", async () => {
   expect(await told(edgeOf({ start: 0, end: 9 }, { start: 1, end: 2 }))).toEqual(["level 9", "reset 1", "level 2"]);
 });
 
+it("a read whose place is removed before its first answer begins with what is there", async () => {
+  // HEAD says that the log begins at 0; retention has moved its start by the time of GET.
+  const fetch = async (url: string, { method }: RequestInit): Promise<Response> => {
+    const offset = Number((new URL(url).searchParams.get("offset") ?? "").slice(0, 16));
+    if (method !== "HEAD" && offset < 5) {
+      const details = { offset, logStartOffset: 5, logEndOffset: 9 };
+      return answerOf({ code: "OFFSET_OUT_OF_RANGE", details } as { code: string }, 410);
+    }
+    const headers = {
+      "stream-next-offset": formatOffset(9),
+      "tidemark-start-offset": formatOffset(method === "HEAD" ? 0 : 5),
+      "stream-up-to-date": "true",
+    };
+    return new Response(null, { headers });
+  };
+  const topic = connect("https://edge.example", { fetch: fetch as never, transport: "http" }).topic("t");
+  for (const from of ["earliest", { last: 9 }] as const)
+    expect(await topic.read({ from }).next()).toMatchObject({ done: true });
+  await expect(topic.read({ from: 0 }).next()).rejects.toMatchObject({ code: "OFFSET_OUT_OF_RANGE" });
+});
+
 it("an offset of the caller's that is not in the log is an error", async () => {
   await expect(told(edgeOf({ start: 4, end: 9 }), 3)).rejects.toMatchObject({ code: "OFFSET_OUT_OF_RANGE" });
 });

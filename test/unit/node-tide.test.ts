@@ -19,6 +19,17 @@ const { newFolder } = foldersOf("node");
 const afterMs = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 describe("records", () => {
+  it("an append whose condition needs records makes no topic; one that needs none does", async () => {
+    const tide = await open(newFolder(), SMALL);
+    const topic = tide.topic<number>("new");
+    const error = await fails("OFFSET_CONFLICT", topic.append({ value: 1 }, { ifEnd: 7 }));
+    expect(error.details).toEqual({ logEndOffset: 0, ifEnd: 7 });
+    expect(await tide.topics()).toEqual([]);
+    expect(await topic.append({ value: 2 }, { ifEnd: 0 })).toMatchObject({ offset: 0 });
+    expect([await tide.topics(), await valuesOf(topic)]).toEqual([["new"], [2]]);
+    await tide.close();
+  });
+
   it("appended singly, in batches and in bulk are read after the next opening", async () => {
     const folder = newFolder();
     const tide = await open(folder, SMALL);

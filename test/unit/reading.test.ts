@@ -321,6 +321,30 @@ describe("reads end", () => {
   });
 });
 
+describe("a read whose place is removed between the answer that says where it is and the first records", () => {
+  const positions = ["earliest", { last: 3 }, { timestamp: 0 }, 0] as const;
+  it.each(positions)("from %j: begins with what is there, and with an error where it is an offset", async (from) => {
+    const made = await holding({ value: 1 });
+    await made.log.roll();
+    const { append } = producing(made, { newId: () => 2 });
+    for (const value of [2, 3]) await append({ value });
+    const source: ReadSource = {
+      fetch: async (offset, options) => {
+        await made.log.trim(1);
+        return made.log.fetch(offset, options);
+      },
+      resolve: (position, isolation) => made.log.resolve(position, isolation),
+    };
+    if (from === 0) return void (await fails("OFFSET_OUT_OF_RANGE", reading(source, { from }).next()));
+    expect((await all(reading(source, { from, maxBytes: 1 }))).map(({ value }) => value)).toEqual([2, 3]);
+    // What is removed later is an error: records that the reader was to get are not there any more.
+    const later = { ...source, fetch: made.log.fetch.bind(made.log) };
+    const follow = reading(later, { from, follow: true, maxBytes: 1 });
+    expect((await follow.next()).value!.value).toBe(2);
+    await follow.return!();
+  });
+});
+
 describe("a read from an offset to another", () => {
   it("asks for its records before it knows that the log has that offset", async () => {
     const { log } = await holding({ value: 1 }, { value: 2 });

@@ -35,7 +35,10 @@ export interface EdgeTopicOptions<V> {
 }
 
 export interface EdgeAppendOptions {
-  /** Append only if the log's end is still this offset, else OFFSET_CONFLICT. */
+  /**
+   * Append only if the log's end is still this offset, else OFFSET_CONFLICT. A topic that does not exist yet ends at 0,
+   * and no refused append makes it.
+   */
   readonly ifEnd?: number | undefined;
 }
 

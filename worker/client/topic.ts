@@ -23,6 +23,7 @@ import type { Kernel } from "../../src/kernel/types.ts";
 import type { LogAppendOptions, AppendResult } from "../../src/log/types.ts";
 import { pauseMs } from "../../src/log/back-off.ts";
 import { DEFAULT_SETTINGS } from "../../src/log/limits.ts";
+import { offsetConflict } from "../../src/log/offset-conflict.ts";
 import { callback, checkOptions, integer } from "../../src/topic/check.ts";
 import { keptRecord, type RecordInput, recordOf, recordsOf } from "../../src/topic/input.ts";
 import { APPEND_OPTIONS, producerIdOf, TYPING } from "../../src/topic/options.ts";
@@ -213,7 +214,7 @@ class Topic<V> implements EdgeTopic<V> {
       ...sequencesOf(sending),
     };
     try {
-      const response = await this.#posted(() => this.#post("", headers, batch, APPENDS_AGAIN));
+      const response = await this.#posted(() => this.#post("", headers, batch, APPENDS_AGAIN), ifEnd);
       this.#failures = 0;
       const { appended } = (await response.json()) as { appended: [Omit<AppendResult, "acks">] };
       return { ...appended[0], acks: "flushed" };
@@ -258,10 +259,14 @@ class Topic<V> implements EdgeTopic<V> {
     return this.#object.ask({ method: "POST", query, headers, body, again });
   }
 
-  /** The answer to `post`. If the log does not exist, it is made first, and `post` runs once more. */
-  async #posted(post: () => Promise<Response>): Promise<Response> {
+  /**
+   * The answer to `post`. If the log does not exist, it is made first, and `post` runs once more. OFFSET_CONFLICT if
+   * only a log that has records meets the condition `ifEnd`.
+   */
+  async #posted(post: () => Promise<Response>, ifEnd?: number): Promise<Response> {
     let response = await post();
     if (response.status === 404) {
+      if (ifEnd) throw offsetConflict(0, ifEnd);
       await this.#create();
       response = await post();
     }

@@ -18,6 +18,7 @@ import { ENCODE_SLICE_BYTES } from "./body-limits.ts";
 import { EncodeQueue } from "./encode-queue.ts";
 import { noLines } from "./line-cutter.ts";
 import { mediaType } from "./media-type.ts";
+import { offerAll } from "./offer-all.ts";
 import type { StreamConfig } from "./stream-config.ts";
 import { type WriterProducer, stateHeaders, type StreamState } from "./writer-state.ts";
 
@@ -237,7 +238,7 @@ export class Appends {
     // All or nothing: everything that any batch can be refused for is checked before the first one is queued, and all
     // are one commit.
     return this.#counted(
-      this.#stream.log.appendAll(batches, { ...sending, ...(ifEnd !== undefined && { ifEnd }) }),
+      offerAll(this.#stream.log, batches, { ...sending, ...(ifEnd !== undefined && { ifEnd }) }),
       bytes,
     );
   }

@@ -28,7 +28,11 @@ export interface PortHost {
    */
   readable(topic: string, born?: number): Promise<{ readonly log: LogApi; readonly born: number | undefined }>;
   /** The same for an append: a topic that does not exist is made. */
-  writable(topic: string, born?: number): Promise<{ readonly log: Pick<LogApi, "append">; readonly born: number }>;
+  writable(
+    topic: string,
+    born?: number,
+    ifEnd?: number,
+  ): Promise<{ readonly log: Pick<LogApi, "append">; readonly born: number }>;
   /** `signal`: the page has given the request up. */
   manage(request: ManageRequest, signal?: AbortSignal): Promise<unknown>;
   appended(topic: string): void;
@@ -110,7 +114,7 @@ export class PortServer {
       throw new TidemarkError("BACKPRESSURE", "too many bytes", { creditBytes: CREDIT_BYTES });
     this.#creditUsed += bytes;
     try {
-      const { log, born } = await this.#host.writable(topic, request.born);
+      const { log, born } = await this.#host.writable(topic, request.born, request.ifEnd);
       const result = await log.append(batch, request);
       this.#host.appended(topic);
       return {

@@ -62,7 +62,6 @@ export function absentLog(
     segments: () => [],
     quarantined: () => [],
     append: unknown,
-    appendAll: unknown,
     /**
      * A read that waited for the topic is told its `born`, so that a later topic of the same name is not taken for it.
      */

@@ -14,6 +14,7 @@
 import { TidemarkError } from "../../errors.ts";
 import type { Kernel } from "../../kernel/types.ts";
 import { Log } from "../../log/log.ts";
+import { offsetConflict } from "../../log/offset-conflict.ts";
 import type { LogApi } from "../../log/types.ts";
 import { Waiters } from "../../log/waiters.ts";
 import type { LogRecovery } from "../../store/log-store.ts";
@@ -158,22 +159,28 @@ export class Topics {
     return { log: await this.#logOf(open, topic), born };
   }
 
-  /** For an append: makes the topic if it does not exist, unless the topic that was born at `expected` was deleted. */
+  /**
+   * For an append: makes the topic if it does not exist, unless the topic that was born at `expected` was deleted, or
+   * the append's condition says that there is a record.
+   */
   async writable(
     topic: string,
     expected?: number,
+    ifEnd?: number,
   ): Promise<{ readonly log: Log; readonly born: number; readonly open: OpenLogs }> {
     for (;;) {
       const { open, born } = await this.#find(topic, expected);
       if (born !== undefined) return { log: await this.#logOf(open, topic), born, open };
-      await this.#change(topic, () => this.#make(topic));
+      await this.#change(topic, () => this.#make(topic, ifEnd));
     }
   }
 
-  async #make(topic: string): Promise<void> {
+  async #make(topic: string, ifEnd: number | undefined): Promise<void> {
     const { store } = await this.#host.open();
     const name = logName(topic);
+    // An append before this one may have made it.
     if (store.bornOf(name) !== undefined) return;
+    if (ifEnd) throw offsetConflict(0, ifEnd);
     const settings = this.#given.get(topic);
     await store.log(name, settings as StoredSettings | undefined);
     this.#given.delete(topic);

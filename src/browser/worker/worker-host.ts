@@ -132,7 +132,8 @@ export class WorkerHost {
   serve(port: MessagePort, manage: PortHost["manage"]): PortServer {
     const host: PortHost = {
       readable: this.#readable,
-      writable: async (topic, born) => (await this.#synced(topic, born)) ?? this.#topics.writable(topic, born),
+      writable: async (topic, born, ifEnd) =>
+        (await this.#synced(topic, born)) ?? this.#topics.writable(topic, born, ifEnd),
       manage,
       appended: (topic) => this.#upkeep.arm(topic),
       failed: (error) => this.#failed(error),

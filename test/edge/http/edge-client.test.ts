@@ -178,6 +178,20 @@ describe("a topic", () => {
     expect(asked.sort()).toEqual(["ended", "refused", "slow", "stopped"]);
   });
 
+  it("an append whose condition needs records makes no topic; one that needs none does", async () => {
+    const topic = client().topic<number>(fresh());
+    await expect(topic.append({ value: 1 }, { ifEnd: 7 })).rejects.toMatchObject({
+      code: "OFFSET_CONFLICT",
+      details: { topic: topic.name, logEndOffset: 0, ifEnd: 7 },
+    });
+    expect(await topic.state()).toBeUndefined();
+    expect(await topic.append({ value: 2 }, { ifEnd: 0 })).toMatchObject({ offset: 0 });
+    expect(await topic.delete()).toBe(true);
+    // The client has seen the topic, and hears that it is gone by the append itself.
+    await expect(topic.append({ value: 3 }, { ifEnd: 1 })).rejects.toMatchObject({ code: "OFFSET_CONFLICT" });
+    expect(await topic.state()).toBeUndefined();
+  });
+
   it("a 404 that is not the edge's says nothing about a topic", async () => {
     const other = createServer((_, response) => response.writeHead(404).end("nothing here"));
     await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));

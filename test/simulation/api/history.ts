@@ -103,8 +103,7 @@ export class World {
     await quiet(model);
     const state = await model.topic.state();
     const { name } = model;
-    // An append that was refused has made it.
-    if (!model.exists && state.segments.length > 0) model.make();
+    if (!model.exists) equal(state.segments, [], `${name}: made by an append that was refused`);
     if (model.isUnsure && model.exists) model.sure(state.settings);
     equal([state.highWatermark, state.logEndOffset], [model.end, model.end], `${name}: end`);
     equal(state.settings, model.settings, `${name}: settings`);

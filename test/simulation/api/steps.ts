@@ -20,6 +20,8 @@ async function burst(world: World, model: TopicModel, random: Random): Promise<v
   const models = random.chance(0.3) ? world.topics : [model];
   const calls = begin(world, models, random, random.pick([1, 2, 5, 12, 40]));
   const reads = random.chance(0.3) ? [readOut(model, random, {})] : [];
+  // It is awaited behind the appends.
+  for (const read of reads) read.catch(() => undefined);
   const work = random.chance(0.2) ? [model.topic[random.pick(["roll", "clean"] as const)]()] : [];
   await settle(world, calls);
   await Promise.all(work);
