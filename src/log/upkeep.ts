@@ -47,7 +47,8 @@ export class Upkeep {
     const { store, clock, settings, highWatermark, alone } = this.#options;
     const total = { segments: 0, bytesBefore: 0, bytesAfter: 0, recordsRemoved: 0 };
     if (!settings.compaction) return total;
-    const portionBytes = PORTION_SEGMENTS * Math.max(...store.segments().map(({ bytes }) => bytes));
+    // An empty log is no measure. The compactor stays, and one that may take no byte would never take a segment.
+    const portionBytes = PORTION_SEGMENTS * Math.max(1, ...store.segments().map(({ bytes }) => bytes));
     const compactor = (this.#compactor ??= this.#make(2 * portionBytes));
     // Each pass raises `cleanTo`, so the loop ends once all segments that are sealed by then are compacted.
     for (let more = true; more;) {

@@ -73,6 +73,15 @@ describe("compaction in portions", () => {
     expect((await dump(made.log)).length).toBe(KEYS);
   });
 
+  it("a log that was empty when it was cleaned first is compacted all the same", async () => {
+    const made = await fixture({ compaction: {} }, { slotBytes: 16 * 1024 });
+    expect((await made.log.clean()).compacted.segments).toBe(0);
+    for (let i = 0; i < RECORDS; i++) await made.log.append(batchOf([`k${(i * 7) % KEYS}=${i}-${"x".repeat(100)}`]));
+    await made.log.roll();
+    expect((await made.log.clean()).compacted.recordsRemoved).toBe(RECORDS - KEYS);
+    expect((await dump(made.log)).length).toBe(KEYS);
+  });
+
   it("long keys count for more than one", async () => {
     const made = await fixture({}, { slotBytes: 16 * 1024 });
     for (let i = 0; i < 40; i++) await made.log.append(batchOf([`${`k${i % 20}`.padEnd(640, "k")}=${i}`]));
