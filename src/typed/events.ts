@@ -89,23 +89,18 @@ export function events<const M extends EventMap>(types: M): EventTypes<M> {
   const made: EventTypes<M> = {
     types,
     record(type, value, extras = {}) {
-      if (typeof extras !== "object" || extras === null || Array.isArray(extras))
-        throw invalid("options", "options must be { key, headers, timestamp }");
+      const { key, headers, timestamp, ...others } = { ...extras };
+      const [other = "options"] = Object.keys(others);
+      if (other !== "options" || extras === null || typeof extras !== "object")
+        throw invalid(other, "options must be { key, headers, timestamp }");
       if (!Object.hasOwn(types, type))
         throw invalid("type", `there is no event type ${JSON.stringify(type)}; there are ${names.join(", ")}`);
-      const { key, headers, timestamp } = extras;
-      return {
-        ...(key !== undefined && { key }),
-        ...(timestamp !== undefined && { timestamp }),
-        value,
-        headers: withType(headers, type),
-      };
+      return { key, timestamp, value, headers: withType(headers, type) };
     },
     "~calls": (topic) => ({
       async emit(type, value, options) {
-        const record = made.record(type, value, options) as EventInput<never>;
         const { key, headers, timestamp, ...others } = { ...options };
-        return topic.append(record, others);
+        return topic.append(made.record(type, value, { key, headers, timestamp }) as EventInput<never>, others);
       },
     }),
   };

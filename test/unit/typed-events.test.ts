@@ -17,6 +17,24 @@ describe("events", () => {
   });
 
   test.each([
+    [{ kye: "a" }, "kye"],
+    [{ key: "a", acks: "written" }, "acks"],
+    ["key", "0"],
+    [null, "options"],
+    [5, "options"],
+    [[1], "0"],
+  ])("record() with the options %j is refused by name", async (options, field) => {
+    const made = events({ added: z.string() });
+    const error = await fails("INVALID_ARGUMENT", () => made.record("added", "milk", options as never));
+    expect(error.details).toMatchObject({ field });
+    expect(made.record("added", "milk", { key: "a" })).toEqual({
+      key: "a",
+      value: "milk",
+      headers: [["tm.type", "added"]],
+    });
+  });
+
+  test.each([
     [undefined, "events"],
     [{}, "events"],
     ["added", "events"],
