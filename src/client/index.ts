@@ -113,7 +113,7 @@ class Client implements EdgeClient {
       closed: this.#closed.signal,
     };
     this.#inFlightBytesMax = options.inFlightBytesMax ?? IN_FLIGHT_BYTES_MAX;
-    const abort = (): void => this.#end("the client was closed by its signal");
+    const abort = (): void => this.#end(" by its signal");
     if (signal?.aborted) abort();
     signal?.addEventListener("abort", abort, { signal: this.#closed.signal });
   }
@@ -145,13 +145,13 @@ class Client implements EdgeClient {
   }
 
   async #close(): Promise<void> {
-    this.#closing.abort(closedError("the client was closed"));
+    this.#closing.abort(closedError());
     await Promise.all([...this.#topics.values()].map((topic) => topic.drained()));
-    this.#end("the client was closed");
+    this.#end();
   }
 
-  #end(why: string): void {
-    const error = closedError(why);
+  #end(by?: string): void {
+    const error = closedError(by);
     this.#closing.abort(error);
     for (const topic of this.#topics.values()) topic.fail(error);
     this.#closed.abort(error);
@@ -162,8 +162,8 @@ class Client implements EdgeClient {
   }
 }
 
-const closedError = (why: string): TidemarkError =>
-  new TidemarkError("CLOSED", `${why}: connect() makes another`, { reason: "closed" });
+const closedError = (by = ""): TidemarkError =>
+  new TidemarkError("CLOSED", `the client was closed${by}: connect() makes another`, { reason: "closed" });
 
 /** A client of the edge at this address. Nothing is sent before the first call. INVALID_ARGUMENT for a wrong option. */
 export function connect(url: string | URL, options: ConnectOptions = {}): EdgeClient {

@@ -148,7 +148,7 @@ export class RemoteTopic<V> implements ClientTopic<V> {
       if (mine && typeof Object(mine) === typeof given && /^(upcast|onInvalid)$/.test(name)) continue;
       throw new TidemarkError(
         "INVALID_ARGUMENT",
-        `topic ${this.name} has another ${name} in this client: leave it out, or give that`,
+        `topic ${this.name} has another ${name} here: leave it out, or give that`,
         { field: name, topic: this.name },
       );
     }
@@ -465,8 +465,9 @@ export class RemoteTopic<V> implements ClientTopic<V> {
 }
 
 /** A condition that an append has is not met by a topic without records, which so is not made. */
-function missing(topic: string, ifEnd?: number): TidemarkError {
-  const message = `there is no topic ${topic} at this edge; create() makes it`;
-  if (!ifEnd) return new TidemarkError("UNKNOWN_TOPIC", message, { topic });
-  return new TidemarkError("OFFSET_CONFLICT", message, { topic, logEndOffset: 0, ifEnd });
-}
+const missing = (topic: string, ifEnd?: number): TidemarkError =>
+  new TidemarkError(
+    ifEnd ? "OFFSET_CONFLICT" : "UNKNOWN_TOPIC",
+    `there is no topic ${topic} at this edge; create() makes it`,
+    ifEnd ? { topic, logEndOffset: 0, ifEnd } : { topic },
+  );

@@ -65,6 +65,13 @@ export interface EventAppends {
 const invalid = (field: string, message: string): TidemarkError =>
   new TidemarkError("INVALID_ARGUMENT", message, { field });
 
+const notExtras = (field: string): TidemarkError => invalid(field, "options must be { key, headers, timestamp }");
+
+function fieldsOf(extras: unknown): EventExtras & Record<string, unknown> {
+  if (typeof extras === "object" && extras !== null && !Array.isArray(extras)) return extras as never;
+  throw notExtras("options");
+}
+
 const isSchema = (value: unknown): boolean =>
   typeof (Object(value) as Partial<StandardSchema>)["~standard"]?.validate === "function";
 
@@ -89,17 +96,15 @@ export function events<const M extends EventMap>(types: M): EventTypes<M> {
   const made: EventTypes<M> = {
     types,
     record(type, value, extras = {}) {
-      const { key, headers, timestamp, ...others } = { ...extras };
-      const [other = "options"] = Object.keys(others);
-      if (other !== "options" || extras === null || typeof extras !== "object")
-        throw invalid(other, "options must be { key, headers, timestamp }");
+      const { key, headers, timestamp, ...others } = fieldsOf(extras);
+      for (const name in others) if (others[name] !== undefined) throw notExtras(name);
       if (!Object.hasOwn(types, type))
         throw invalid("type", `there is no event type ${JSON.stringify(type)}; there are ${names.join(", ")}`);
       return { key, timestamp, value, headers: withType(headers, type) };
     },
     "~calls": (topic) => ({
-      async emit(type, value, options) {
-        const { key, headers, timestamp, ...others } = { ...options };
+      async emit(type, value, options: object = {}) {
+        const { key, headers, timestamp, ...others } = fieldsOf(options);
         return topic.append(made.record(type, value, { key, headers, timestamp }) as EventInput<never>, others);
       },
     }),

@@ -19,10 +19,10 @@ describe("events", () => {
   test.each([
     [{ kye: "a" }, "kye"],
     [{ key: "a", acks: "written" }, "acks"],
-    ["key", "0"],
+    ["key", "options"],
     [null, "options"],
     [5, "options"],
-    [[1], "0"],
+    [[1], "options"],
   ])("record() with the options %j is refused by name", async (options, field) => {
     const made = events({ added: z.string() });
     const error = await fails("INVALID_ARGUMENT", () => made.record("added", "milk", options as never));

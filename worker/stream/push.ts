@@ -147,11 +147,9 @@ export class Pushes {
     const pushed = batches
       .map((batch) => readHeader(batch))
       .map(({ baseOffset: position, crc }) => ({ outbox: grant.id, position, crc }));
-    const [first, ...rest] = batches as [Uint8Array, ...Uint8Array[]];
-    // The first batch may still be refused; nothing has changed until then.
-    const offered = [log.offer(first, { isCounted: true })];
+    // Any batch may still be refused; nothing has changed until then.
+    const offered = log.allOrNone(() => batches.map((batch) => log.offer(batch, { isCounted: true })));
     const commit = (async () => {
-      for (const batch of rest) offered.push(log.offer(batch, { isCounted: true }));
       const results = Promise.all(offered.map(({ done }) => done));
       const lastOffset = offered[0]!.baseOffset + grant.records - 1;
       const { entry, through } = outboxes.take(grant, lastOffset);

@@ -1,7 +1,7 @@
 /** What status and errors say of a topic's session and of the link, in the words of the public API. */
 import { TidemarkError } from "../../errors.ts";
 import { libraryCodeOf } from "../../sync/edge-codes.ts";
-import type { LinkState } from "../../sync/link-state.ts";
+import type { LinkState, PauseWhy } from "../../sync/link-state.ts";
 import { PROVISIONAL_FROM } from "../../log/provisional-layout.ts";
 import type { Block } from "../../sync/pump.ts";
 import type { Session } from "../../sync/session.ts";
@@ -10,14 +10,18 @@ import type { BlockedContents } from "./answers.ts";
 import { atEdgeTo } from "./waits.ts";
 import type { BlockedBatch, SyncStatus, TopicSyncStatus } from "../sync-api.ts";
 
-/** Why a wait for this topic ends without it. */
-export function endOf(topic: string, { state, block, failure }: Session): TidemarkError {
+/** Why a wait for this topic ends without it. `why`: the link is paused. */
+export function endOf(topic: string, { state, block, failure }: Session, why?: PauseWhy): TidemarkError {
   if (state.at === "stopped") {
     const { code, details } = state;
     const who = code === "OWNER_CHANGED" ? "sign in as the records' owner in every tab, or " : "";
     const message = `sync of ${topic} has stopped: ${who}resolve() says how it goes on`;
     return new TidemarkError(code, message, { ...details, topic });
   }
+  if (why === "version")
+    return new TidemarkError("UNSUPPORTED_EDGE", "the edge does not know this version of sync: load the page anew", {
+      topic,
+    });
   const { code: edge = "FORBIDDEN", message = failure?.message } = block ?? ({} as Partial<Block>);
   const how = block ? "unblock() says what becomes of it" : "authenticate() gives another token";
   return new TidemarkError(libraryCodeOf(edge), `${topic} is blocked: ${message || edge}. ${how}`, { topic, edge });

@@ -105,7 +105,7 @@ export class TideSync {
       after,
     });
     this.#waits = new TopicWaits({
-      isForbidden: () => (this.#links.state as { readonly why?: string }).why === "forbidden",
+      pauseWhy: () => (this.#links.state.at === "paused" ? this.#links.state.why : undefined),
       isClosed: () => this.#isClosed,
       has: (session) => this.#sessions.includes(session),
       changed: () => this.#changed(),

@@ -4,13 +4,14 @@
  *
  *   begin ─▶ looked at now, and whenever something has changed ─▶ resolved, or rejected with why
  */
+import type { PauseWhy } from "../../sync/link-state.ts";
 import type { Session } from "../../sync/session.ts";
 import { endOf, leftTopic, reopened } from "./sync-status.ts";
 import { drainedNow, levelSince, type Look } from "./waits.ts";
 
 export interface WaitHost {
-  /** The token is another tenant's: no connection is tried with it. */
-  isForbidden(): boolean;
+  /** Why the link is paused. "forbidden": the token is another tenant's. "version": the edge speaks another one. */
+  pauseWhy(): PauseWhy | undefined;
   /** The tide is opened anew, and its sessions are over. */
   isClosed(): boolean;
   /** False once the topic of this session was left. */
@@ -42,18 +43,20 @@ export class TopicWaits {
     return new Promise((resolve, reject) => {
       const look = (): boolean => {
         const left = waits.filter(({ isDone }) => !isDone());
-        // Nothing goes on before somebody has answered, or has signed in as somebody who may.
+        const why = host.pauseWhy();
+        // Nothing goes on before somebody has answered, has signed in as somebody who may, or has loaded another version.
         const over = left.find(
           ({ session: { state, isRefused } }) =>
             state.at === "blocked" ||
             state.at === "stopped" ||
             (isRefused && state.at === "retrying") ||
-            host.isForbidden(),
+            why === "forbidden" ||
+            why === "version",
         );
         const gone = left.find(({ session }) => !host.has(session));
         if (left.length === 0) resolve();
         else if (host.isClosed()) reject(reopened());
-        else if (over) reject(endOf(over.name, over.session));
+        else if (over) reject(endOf(over.name, over.session, why));
         else if (gone) reject(leftTopic(gone.name));
         else return false;
         return true;

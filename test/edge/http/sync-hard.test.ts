@@ -285,6 +285,33 @@ describe("edges of other versions (H38)", () => {
     expect(await first.committed()).toEqual(json(["a", "b"]));
   });
 
+  it("one that knows none of the frames: a wait says so, and what is written stays", async () => {
+    const at = paths();
+    const first = await deviceAt(at);
+    await first.write("a");
+    await first.level();
+    const { WebSocket: real } = globalThis;
+    globalThis.WebSocket = class extends real {
+      override addEventListener(type: string, listener: unknown): void {
+        const closed = (): void => (listener as (event: object) => void)({ code: 4400, reason: "" });
+        super.addEventListener(type, type === "close" ? closed : (listener as () => void));
+        if (type === "close") super.addEventListener("message", () => this.close(), { once: true });
+      }
+    };
+    await first.reopen();
+    await first.page.authenticate(await tokenOf(ALL));
+    await first.until(() => first.status.reason === "version");
+    globalThis.WebSocket = real;
+    await first.write("b");
+    const told = { code: "UNSUPPORTED_EDGE", details: { topic: "orders" } };
+    await expect(first.page.drained()).rejects.toMatchObject(told);
+    await expect(first.page.caughtUp({ topic: "orders" })).rejects.toMatchObject(told);
+    await first.reopen();
+    await first.page.authenticate(await tokenOf(ALL));
+    await first.page.drained();
+    expect(await first.committed()).toEqual(json(["a", "b"]));
+  });
+
   it("a newer one with features, fields and frames that nobody here knows changes nothing", async () => {
     const at = paths();
     let unknown = 0;
