@@ -1,7 +1,7 @@
 /**
  * A fork that is made at the same time as retention or compaction removes records, over Node's SQLite: with each number
  * of turns between the two, in either order. Either the fork begins behind the removed records, or no record is removed
- * that it reads.
+ * that it reads. A stream that is deleted at that time leaves nothing.
  */
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { BatchBuilder } from "../../src/record/batch-builder.ts";
@@ -11,7 +11,7 @@ import { Compaction } from "../../worker/log-object/compaction-schedule.ts";
 import { offerFork } from "../../worker/log-object/forks.ts";
 import { Stream, type StreamHost } from "../../worker/stream/stream.ts";
 import type { StreamConfig } from "../../worker/stream/stream-config.ts";
-import { applyRetention } from "../../worker/log-object/retention-schedule.ts";
+import { applyRetention, RetentionSchedule } from "../../worker/log-object/retention-schedule.ts";
 import { releaseKernel } from "../support/kernels.ts";
 import { nodeSql } from "../support/node-sql.ts";
 import { retryIn } from "../support/retry.ts";
@@ -126,6 +126,37 @@ async function meet(
   // When compaction came before the fork, the fork has the newest records of its part at that time.
   return start <= point.offset && stream.forks.paths.includes("child") ? "less" : "lost";
 }
+
+describe("a deletion in the very turn of", () => {
+  const noted = (sql: ReturnType<typeof nodeSql>): unknown[] => [
+    ...sql.exec("SELECT name FROM sqlite_master WHERE name = 'retry'"),
+  ];
+  it.each(["retention", "compaction"] as const)(
+    "%s: leaves no note of a failure in the empty storage",
+    async (taker) => {
+      let failed = 0;
+      for (let gap = 0; gap <= 60; gap++) {
+        const [stream, sql] = [await source(), nodeSql()];
+        const shared = {
+          stream: () => stream,
+          now: () => 5_000,
+          event: (name: string) => void (failed += Number(name.endsWith("_failed"))),
+          abort: (reason: string) => expect.fail(reason),
+          retry: retryIn(sql, () => 5_000, taker),
+        };
+        const taking =
+          taker === "retention"
+            ? new RetentionSchedule(shared).run()
+            : new Compaction({ ...shared, kernel: async () => kernel, hasBucket: () => false }).run();
+        await turns(gap);
+        stream.store.end();
+        await taking;
+        expect([gap, ...noted(sql)]).toEqual([gap]);
+      }
+      expect(failed).toBe(0);
+    },
+  );
+});
 
 describe("a fork in the very turn of", () => {
   it.each(["retention", "compaction"] as const)("%s: removes no record that the fork reads", async (taker) => {

@@ -84,13 +84,18 @@ export class Compaction {
       // The segments were trimmed, or damage was met. The retry waits, in case the same is still there.
       else retry.failed();
     } catch (thrown) {
-      // The stream was deleted meanwhile: its tables are gone, or belong to another one.
-      if (this.#host.stream() !== stream) return;
+      // The stream was deleted meanwhile.
+      if (this.#isGone(stream)) return;
       this.#of = undefined;
       if (TidemarkError.from(thrown).details["poisoned"]) this.#host.abort(String(thrown));
       const retryMs = retry.failed();
       this.#host.event("compaction_failed", { message: String(thrown), failures: retry.failures, retryMs });
     }
+  }
+
+  /** Its tables are empty, or belong to another stream. */
+  #isGone(stream: Stream): boolean {
+    return stream.store.isEnded || this.#host.stream() !== stream;
   }
 
   /** False if the portion led to nothing. */
@@ -106,11 +111,11 @@ export class Compaction {
     // The store refuses a swap if a fork was made meanwhile. The pass then ends, and begins again once the fork is
     // gone.
     const swap = async (work: () => Promise<void>): Promise<void> => {
-      if (this.#host.stream() !== stream) throw new EdgeError("CLOSED", "the stream is gone");
+      if (this.#isGone(stream)) throw new EdgeError("CLOSED", "the stream is gone");
       await work();
     };
     const done = await compactor.run(started, log.highWatermark, swap, PORTION_BYTES);
-    if (this.#host.stream() !== stream) return true;
+    if (this.#isGone(stream)) return true;
     if (compactor.passesDone > passesDone) {
       const { cleanTo, nextDueMs } = compactor;
       this.#of.mark = { to: cleanTo, dueAt: Number.isFinite(nextDueMs) ? nextDueMs : null, doneAt: this.#host.now() };

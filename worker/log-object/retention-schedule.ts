@@ -47,8 +47,8 @@ export async function applyRetention(stream: Stream, { abort, event }: Retention
     return true;
   } catch (thrown) {
     const { details } = TidemarkError.from(thrown);
-    // A fork was made meanwhile.
-    if (details["reason"] === "held") return true;
+    // A fork was made meanwhile, or the stream was deleted: its storage is empty, and stays so.
+    if (details["reason"] === "held" || stream.store.isEnded) return true;
     if (details["poisoned"]) abort(String(thrown));
     event("retention_failed", { message: String(thrown) });
     return false;

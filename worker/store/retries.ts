@@ -72,9 +72,9 @@ export class Retries {
     };
   }
 
-  /** Forgets the failures of everything except these names. */
-  forgetAllBut(...names: string[]): void {
-    for (const name of [...this.#all().keys()]) if (!names.includes(name)) this.#remove(name);
+  /** Forgets the failures of everything but this. */
+  forgetAllBut(kept: string): void {
+    for (const name of [...this.#all().keys()]) if (name !== kept) this.#remove(name);
   }
 
   #run(query: string, ...bindings: (string | number)[]) {

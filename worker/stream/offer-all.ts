@@ -14,12 +14,12 @@ export async function offerAll(
 ): Promise<AppendResult[]> {
   const { ifEnd: _, ...others } = options;
   // The first new batch moves the log's end, so the condition `ifEnd` holds for it alone.
-  let hasNew = false;
+  let asked = options;
   const offered = log.allOrNone(() =>
     batches.map((batch, i) => {
       try {
-        const { isNew, done } = log.offer(batch, hasNew ? others : options);
-        hasNew ||= isNew;
+        const { isNew, done } = log.offer(batch, asked);
+        if (isNew) asked = others;
         // Nobody waits for it if a later batch is refused.
         done.catch(() => undefined);
         return done;
