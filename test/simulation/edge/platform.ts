@@ -37,6 +37,7 @@ class WorldRequest extends Request {
     super(input, init?.body ? ({ ...init, duplex: "half" } as RequestInit) : init);
   }
 }
+const sha512 = (of: Uint8Array): Buffer => createHash("sha512").update(of).digest();
 const arrayBufferOf = (bytes: Uint8Array): ArrayBuffer => new Uint8Array(bytes).buffer;
 const quiet = (...told: unknown[]): void => current?.told(told.join(" "));
 
@@ -64,8 +65,8 @@ Object.assign(globalThis, {
         generateKey: async () => ({ privateKey: {}, publicKey: {} }),
         exportKey: async () => ({ kty: "OKP", crv: "Ed25519", x: "AA" }),
         importKey: async () => ({}),
-        sign: async (_: string, _key: object, of: Uint8Array) =>
-          arrayBufferOf(createHash("sha512").update(of).digest()),
+        sign: async (_: string, _key: object, of: Uint8Array) => arrayBufferOf(sha512(of)),
+        verify: async (_: string, _key: object, seal: Uint8Array, of: Uint8Array) => sha512(of).equals(seal),
       },
     },
     fetch: (_: string, { body, signal }: { body: string; signal: AbortSignal }) =>
