@@ -34,6 +34,8 @@ export interface JudgeWorld {
   /** Records that a person has set aside, or has begun to. */
   readonly aside: ReadonlySet<string>;
   readonly made: MadeBatches;
+  /** Of all devices, open or not. */
+  readonly topics: readonly Judged[];
 }
 
 /** A topic of a device; a device stands for its first one. */
@@ -219,6 +221,17 @@ export class Judge {
     return at < offer.settledTo && (edge.ledger.wasGone(name) || edge.ledger.stoodBelow(name, base));
   }
 
+  /**
+   * A copy of the profile has offered it again: the copy had read it at the edge, and did not have it in its outbox. What
+   * is in front of it here may be in that outbox, which follows what is offered.
+   */
+  #isOfCopy(device: Judged, name: string): boolean {
+    return this.#world.topics.some(
+      ({ edge, offer, outbox }) =>
+        edge === device.edge && offer?.offered.has(name) && !outbox.some((acked) => acked.name === name),
+    );
+  }
+
   /** In the end, of a device that is level. */
   async level(device: Judged): Promise<void> {
     const world = this.#world;
@@ -234,7 +247,7 @@ export class Judge {
       const at = now.at.get(name);
       if (this.#isLeft(device, acked)) continue;
       if (at === undefined) return world.fail(`lost: ${device.name}'s ${name}`);
-      if (at < last && !edge.ledger.mayBeTwice.has(name))
+      if (at < last && !edge.ledger.mayBeTwice.has(name) && !this.#isOfCopy(device, name))
         return world.fail(`order: ${device.name}'s ${name} is at ${at}, behind ${last}`);
       last = Math.max(last, at);
     }

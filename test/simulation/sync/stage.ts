@@ -73,6 +73,9 @@ export class Stage {
     for (const edge of this.edges) edge.wake();
   }
 
+  get topics(): readonly DeviceTopic[] {
+    return this.devices.flatMap(({ topics }) => topics);
+  }
   newId(): string {
     return (++this.#ids).toString(16).padStart(16, "0");
   }
