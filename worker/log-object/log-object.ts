@@ -362,10 +362,12 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
     this.#alarms.fired();
     const stream = await this.#life.alive();
     await this.#work.run(stream);
-    if (!stream || this.#life.current !== stream || stream.config.deleted) return;
+    if (!stream || this.#life.current !== stream) return;
+    // It may be deleted as well: forks had kept it, and its source has not heard yet that they are gone.
+    if (stream.config.releasing) return this.#life.tryRelease(stream);
+    if (stream.config.deleted) return;
     await this.#subscribers.all();
-    if (stream.config.releasing) await this.#life.tryRelease(stream);
-    else this.#schedule(stream);
+    this.#schedule(stream);
   }
 
   // --- for the worker and other objects ----------------------------------------------------------------------------

@@ -106,6 +106,25 @@ function lose({ instance }: ObjectHost, method: string, times: number): void {
 }
 const code = (headers: Headers): string | null => headers.get("tidemark-error");
 
+describe("a stream that was deleted, and stayed for its fork", () => {
+  it("tells its source that it is gone, although the source was lost when the last fork went", async () => {
+    await make("root", 3);
+    await make("middle", 1, { "stream-forked-from": "/v1/stream/root" });
+    await make("leaf", 1, { "stream-forked-from": "/v1/stream/middle" });
+    expect((await ask("DELETE", "middle")).status).toBe(204);
+    expect((await ask("HEAD", "middle")).status).toBe(410);
+    // One call, and the call that follows a lost one at once.
+    lose(platform.hostOf("root"), "releaseFork", 2);
+    expect((await ask("DELETE", "leaf")).status).toBe(204);
+    await platform.pass(5_000);
+    const trim = () => ask("POST", "root", { "tidemark-trim-before": offsetText(2) });
+    expect((await trim()).status).toBe(409);
+    await platform.pass(60_000);
+    expect((await trim()).status).toBe(204);
+    expect(platform.logOf("middle")!.rows("SELECT name FROM sqlite_master WHERE name = 'meta'")).toEqual([]);
+  });
+});
+
 describe("the object of the server's key that ends while it is asked", () => {
   it("is asked once more by the PUT of a subscription", async () => {
     const config = JSON.stringify({ type: "webhook", webhook: { url: "http://127.0.0.1:9/" }, streams: ["none"] });
