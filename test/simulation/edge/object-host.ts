@@ -31,6 +31,9 @@ export interface Instance {
 }
 export type ObjectClass = new (ctx: unknown, env: unknown) => Instance;
 
+/** More alarms in a second of an object are one that never ends. */
+const ALARMS_MAX = 500;
+
 /** One durable object: its tables, its alarm and its sockets, and the instance while it is awake. */
 export class ObjectHost {
   readonly name: string;
@@ -42,6 +45,9 @@ export class ObjectHost {
   #life = 0;
   #sockets: End[] = [];
   #alarm: { at: number; waiting: Waiting } | undefined;
+  /** Alarms that fired since this time. */
+  #countedFrom = 0;
+  #counted = 0;
   readonly #under = new Set<Promise<unknown>>();
   #isOpen = false;
   #lost: ((thrown: Error) => void)[] = [];
@@ -161,6 +167,12 @@ export class ObjectHost {
     throw new Error(LOST);
   }
 
+  /** Work that is due again as soon as it was looked at. */
+  #isStorm(now: number): boolean {
+    if (now > this.#countedFrom + 1_000) [this.#countedFrom, this.#counted] = [now, 0];
+    return ++this.#counted > ALARMS_MAX;
+  }
+
   #setAlarm(at: number | undefined): void {
     const { time } = this.#world;
     time.cancel(this.#alarm?.waiting);
@@ -169,6 +181,7 @@ export class ObjectHost {
     const waiting = time.at(at + this.#world.alarmDelay(), () => {
       if (this.#world.holdsAlarms) return this.#setAlarm(Math.max(at, time.now + 20));
       this.#alarm = undefined;
+      if (this.#isStorm(time.now)) return void this.#world.faults.push(`alarms of ${this.name} follow without end`);
       this.alarms++;
       void this.call((instance) => instance.alarm())
         .catch((thrown: unknown) => {

@@ -122,6 +122,7 @@ describe("a stream that was deleted, and stayed for its fork", () => {
     await platform.pass(60_000);
     expect((await trim()).status).toBe(204);
     expect(platform.logOf("middle")!.rows("SELECT name FROM sqlite_master WHERE name = 'meta'")).toEqual([]);
+    expect(platform.faults).toEqual([]);
   });
 });
 
