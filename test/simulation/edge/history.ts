@@ -6,6 +6,7 @@ import { Random } from "../prng.ts";
 import { Appending } from "./appending.ts";
 import { offsetText, PATHS, urlOf } from "./core.ts";
 import { Cuts } from "./cuts.ts";
+import { Follows } from "./follows.ts";
 import { Imports } from "./imports.ts";
 import { Lives } from "./lives.ts";
 import { Pulls, WAKES } from "./pulls.ts";
@@ -38,6 +39,8 @@ const STEPS = {
   list: 1,
   subscribe: 2,
   disturb: 4,
+  follow: 6,
+  followOn: 16,
   subscribePull: 5,
   pull: 20,
 };
@@ -46,6 +49,7 @@ type Step = keyof typeof STEPS;
 export class History extends Appending {
   readonly #webhooks = new Webhooks(this);
   readonly #pulls = new Pulls(this);
+  readonly #follows = new Follows(this);
   readonly #lives = new Lives(this);
   readonly #cuts = new Cuts(this);
   readonly #imports = new Imports(this, this.#cuts);
@@ -64,6 +68,12 @@ export class History extends Appending {
   subscribe(): Promise<void> {
     return this.#webhooks.subscribe();
   }
+  follow(random: Random): Promise<void> {
+    return this.#follows.begin(random);
+  }
+  followOn(random: Random): Promise<void> {
+    return this.#follows.step(random);
+  }
   subscribePull(): Promise<void> {
     return this.#pulls.subscribe();
   }
@@ -76,6 +86,7 @@ export class History extends Appending {
 
   override async end(): Promise<void> {
     this.#webhooks.mend();
+    await this.#follows.all();
     await super.end();
     this.#webhooks.all();
     await this.#pulls.all();

@@ -217,6 +217,11 @@ export class ObjectHost {
     );
   }
 
+  /** Another number after each reset and each sleep. */
+  get life(): number {
+    return this.#life;
+  }
+
   socketEvent(
     socket: End,
     type: string,

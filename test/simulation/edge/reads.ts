@@ -12,7 +12,7 @@ const RESERVED = new Set(["ds.producer", "ds.seq"]);
 
 const offsetsOf = (all: readonly { readonly offset: number }[]): string => all.map(({ offset }) => offset).join();
 
-interface Decoded {
+export interface Decoded {
   readonly offset: number;
   readonly key: string | null;
   readonly value: Uint8Array | null;
