@@ -202,7 +202,7 @@ class Topic<V> implements EdgeTopic<V> {
   async #again(): Promise<void> {
     const isOver = this.#busy !== undefined && isClosedForGood(this.#busy);
     if (isOver || !this.options.idempotent || ++this.#failures >= TRIES_MAX)
-      throw this.#busy ?? new TidemarkError("CLOSED", "the log's object does not answer; try again later");
+      throw this.#busy ?? new TidemarkError("CLOSED", "the log's object does not answer: try again later");
     await new Promise((resolve) => setTimeout(resolve, pauseMs(BACK_OFF, this.#failures, Math.random())));
   }
 

@@ -111,7 +111,7 @@ export class Compaction {
     // The store refuses a swap if a fork was made meanwhile. The pass then ends, and begins again once the fork is
     // gone.
     const swap = async (work: () => Promise<void>): Promise<void> => {
-      if (this.#isGone(stream)) throw new EdgeError("CLOSED", "the stream is gone");
+      if (this.#isGone(stream)) throw new EdgeError("CLOSED", "deleted");
       await work();
     };
     const done = await compactor.run(started, log.highWatermark, swap, PORTION_BYTES);

@@ -78,6 +78,8 @@ export async function answerImport(request: Request, host: ImportHost): Promise<
   return host.life.exclusive(async () => {
     const stream = await host.life.visible();
     stream.touch();
+    // The object may end between the commit of the last piece and what follows it.
+    host.plan();
     const standing = place
       ? await takePiece(stream, { ...place, bytes: body })
       : await beginImport(stream, requestIn(body), () => crypto.randomUUID());

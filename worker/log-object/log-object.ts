@@ -296,7 +296,12 @@ export class LogObject extends DurableObject<Env> implements Peer, AppendCall, S
       this.#schedule(stream);
       this.#notify(stream.tail, stream.closed);
     };
-    return answerImport(request, { life: this.#life, plan: () => this.#work.plan(), filled });
+    const plan = (): void => {
+      // Their alarm is set, whatever the import comes to.
+      this.#subscribers.moved(Infinity);
+      this.#work.plan();
+    };
+    return answerImport(request, { life: this.#life, filled, plan });
   }
 
   async appendByText(tenant: string, passed: string, body: Uint8Array): Promise<string> {

@@ -74,7 +74,7 @@ export class Retries {
 
   /** Forgets the failures of everything but this. */
   forgetAllBut(kept: string): void {
-    for (const name of [...this.#all().keys()]) if (name !== kept) this.#remove(name);
+    for (const name of this.#all().keys()) if (name !== kept) this.#remove(name);
   }
 
   #run(query: string, ...bindings: (string | number)[]) {

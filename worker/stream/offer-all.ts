@@ -15,18 +15,19 @@ export async function offerAll(
   const { ifEnd: _, ...others } = options;
   // The first new batch moves the log's end, so the condition `ifEnd` holds for it alone.
   let asked = options;
-  const offered = log.allOrNone(() =>
-    batches.map((batch, i) => {
-      try {
-        const { isNew, done } = log.offer(batch, asked);
-        if (isNew) asked = others;
-        // Nobody waits for it if a later batch is refused.
-        done.catch(() => undefined);
-        return done;
-      } catch (thrown) {
-        throw TidemarkError.from(thrown).with({ batch: i });
-      }
-    }),
+  return Promise.all(
+    log.allOrNone(() =>
+      batches.map((batch, i) => {
+        try {
+          const { isNew, done } = log.offer(batch, asked);
+          if (isNew) asked = others;
+          // Nobody waits for it if a later batch is refused.
+          done.catch(() => undefined);
+          return done;
+        } catch (thrown) {
+          throw TidemarkError.from(thrown).with({ batch: i });
+        }
+      }),
+    ),
   );
-  return Promise.all(offered);
 }

@@ -149,8 +149,10 @@ export class Pushes {
       .map(({ baseOffset: position, crc }) => ({ outbox: grant.id, position, crc }));
     // Any batch may still be refused; nothing has changed until then.
     const offered = log.allOrNone(() => batches.map((batch) => log.offer(batch, { isCounted: true })));
+    const results = Promise.all(offered.map(({ done }) => done));
+    // Nobody waits for them if their outbox can't be noted.
+    results.catch(() => undefined);
     const commit = (async () => {
-      const results = Promise.all(offered.map(({ done }) => done));
       const lastOffset = offered[0]!.baseOffset + grant.records - 1;
       const { entry, through } = outboxes.take(grant, lastOffset);
       const appended = (await results).map(({ baseOffset, lastOffset: last }) => ({ baseOffset, lastOffset: last }));
@@ -160,7 +162,6 @@ export class Pushes {
       return { generation, next, appended, duplicate: false, lastOffset, isClaim: grant.isClaim };
     })().catch((thrown: unknown) => {
       failed(thrown);
-      for (const { done } of offered) done.catch(() => undefined);
       throw thrown;
     });
     this.#underway.set(grant.id, commit);

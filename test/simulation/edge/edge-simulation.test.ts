@@ -7,7 +7,7 @@ import type { PlantedBug } from "../../support/planted-bug.ts";
 import { importEdge } from "./bundle.ts";
 import { runHistories } from "./run-histories.ts";
 
-const SEEDS = 16;
+const SEEDS = 24;
 const STEPS = 80;
 /** A planted bug that survives this many seeds fails the test. */
 const PLANTED_SEEDS = 60;
@@ -25,6 +25,8 @@ const NEEDED = [
   "event archive",
   "evicted",
   "expired",
+  "follow credits",
+  "follow is level",
   "fork",
   "imported through cuts",
   "leftovers looked for",
