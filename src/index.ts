@@ -29,7 +29,7 @@ export type {
   SegmentInfo,
 } from "./store/log-store.ts";
 export type { Engine, Volume, VolumeInfo } from "./store/volume.ts";
-export { Log } from "./log/log.ts";
+export { Log, type Offered } from "./log/log.ts";
 export type {
   Acks,
   AppendResult,

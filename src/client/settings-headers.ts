@@ -2,7 +2,7 @@
 import type { CompactionSettings, RetentionSettings } from "../log/types.ts";
 
 const COMPACTION = "tidemark-compaction";
-/** Each header's end, the setting that it has, and how many of the setting's units are one of the header's. */
+/** The end of a header's name, the setting that it has, and how many of the setting's units are one of the header's. */
 const RETENTION_HEADERS = [
   ["retention-bytes", "maxBytes", 1],
   ["retention-records", "maxRecords", 1],

@@ -1,6 +1,6 @@
 /**
- * What is to be done behind an import is planned before its last piece is stored: the object may end between the two,
- * and then its alarm tells subscriptions. Histories of the edge have found that it did not (76181).
+ * Work that follows an import is planned before its last piece is stored: the object may end between the two, and then
+ * its alarm tells subscriptions. Histories of the edge have found that it did not (76181).
  */
 import { expect, it } from "vitest";
 import { answerImport, type ImportHost } from "../../worker/log-object/import-requests.ts";

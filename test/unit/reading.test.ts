@@ -337,7 +337,6 @@ describe("a read whose place is removed between the answer that says where it is
     };
     if (from === 0) return void (await fails("OFFSET_OUT_OF_RANGE", reading(source, { from }).next()));
     expect((await all(reading(source, { from, maxBytes: 1 }))).map(({ value }) => value)).toEqual([2, 3]);
-    // What is removed later is an error: records that the reader was to get are not there any more.
     const later = { ...source, fetch: made.log.fetch.bind(made.log) };
     const follow = reading(later, { from, follow: true, maxBytes: 1 });
     expect((await follow.next()).value!.value).toBe(2);

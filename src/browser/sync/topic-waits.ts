@@ -44,7 +44,7 @@ export class TopicWaits {
       const look = (): boolean => {
         const left = waits.filter(({ isDone }) => !isDone());
         const why = host.pauseWhy();
-        // Nothing goes on before somebody has answered, has signed in as somebody who may, or has loaded another version.
+        // Nothing goes on before somebody has answered, has signed in as one who may, or has loaded another version.
         const over = left.find(
           ({ session: { state, isRefused } }) =>
             state.at === "blocked" ||

@@ -1,5 +1,5 @@
 /**
- * Clients that follow streams over WebSockets, with windows of a few bytes, which they widen late, early, or not at all.
+ * Clients that follow streams over WebSockets, with windows of a few bytes. They widen them late, early, or not at all.
  * A follow sees each record that is there from its place on, once and in order, and never more bytes than it has given
  * credits for. In the end each that was not ended has seen all.
  */
@@ -27,7 +27,7 @@ interface Follow {
   /** Bytes that the edge's next batch lacks. */
   starved: number;
   readonly seen: Map<number, Decoded>;
-  /** What came and is not looked at yet. */
+  /** Batches that came and are not looked at yet. */
   readonly came: Uint8Array[];
   over: string | undefined;
 }
@@ -50,7 +50,7 @@ export class Follows {
     const { platform } = of;
     const answer = await platform.settled(platform.request("GET", urlOf(stream.path), { upgrade: "websocket" }));
     if (answer.status !== 101) of.fail(`follow of ${stream.path}: status ${answer.status}`);
-    const socket = answer.webSocket as unknown as End;
+    const socket = (answer as { readonly webSocket?: unknown }).webSocket as End;
     const credits = random.pick([1, 100, 700, 5_000]);
     const { life } = platform.hostOf(stream.path);
     const fresh = { life, at: from, credits, starved: 0, seen: new Map(), came: [], over: undefined };
@@ -123,7 +123,7 @@ export class Follows {
     await this.look();
   }
 
-  /** What came is compared with the model. */
+  /** Compares all that came with the model. */
   async look(): Promise<void> {
     for (const follow of this.#open) await this.#compare(follow);
     this.#open = this.#open.filter(({ over }) => over === undefined);

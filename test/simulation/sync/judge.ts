@@ -222,8 +222,8 @@ export class Judge {
   }
 
   /**
-   * A copy of the profile has offered it again: the copy had read it at the edge, and did not have it in its outbox. What
-   * is in front of it here may be in that outbox, which follows what is offered.
+   * A copy of the profile has offered it again: the copy had read it at the edge, and did not have it in its outbox.
+   * Records in front of it here may be in that outbox, which follows after all that is offered.
    */
   #isOfCopy(device: Judged, name: string): boolean {
     return this.#world.topics.some(
